@@ -1,0 +1,207 @@
+// Package btfraw reads what github.com/cilium/ebpf/btf keeps to itself of the
+// BPF Type Format: strings by their offset, type IDs by name, and the records
+// of .BTF.ext by their place. The types themselves are read by that package.
+//
+// The format is Documentation/bpf/btf.rst and include/uapi/linux/btf.h of the
+// kernel.
+package btfraw
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/cilium/ebpf/btf"
+)
+
+const (
+	magic      = 0xeb9f
+	headerSize = 24 // struct btf_header
+	typeSize   = 12 // struct btf_type
+)
+
+// BTF is a blob of type information, possibly split from a base.
+type BTF struct {
+	Order binary.ByteOrder
+
+	base    *BTF
+	types   []byte
+	strings string // so that names can be parts of it
+
+	byName map[string][]btf.TypeID // by essential name; nil until asked for
+	end    btf.TypeID              // one past the last ID; valid with byName
+}
+
+// Parse reads the header of a raw BTF blob, whose byte order it finds from the
+// magic number. base is what the blob is split from, nil if it stands alone.
+//
+// It keeps a reference to raw.
+func Parse(raw []byte, base *BTF) (*BTF, error) {
+	order, err := byteOrder(raw, "BTF")
+	if err != nil {
+		return nil, err
+	}
+	if base != nil && base.Order != order {
+		return nil, errors.New("BTF and the base it is split from differ in byte order")
+	}
+	if len(raw) < headerSize {
+		return nil, fmt.Errorf("damaged BTF: %d bytes are no header", len(raw))
+	}
+
+	headerLen := order.Uint32(raw[4:])
+	types, err := slice(raw, headerLen, order.Uint32(raw[8:]), order.Uint32(raw[12:]))
+	if err != nil {
+		return nil, fmt.Errorf("damaged BTF: types: %w", err)
+	}
+	table, err := slice(raw, headerLen, order.Uint32(raw[16:]), order.Uint32(raw[20:]))
+	if err != nil {
+		return nil, fmt.Errorf("damaged BTF: strings: %w", err)
+	}
+	return &BTF{Order: order, base: base, types: types, strings: string(table)}, nil
+}
+
+func byteOrder(raw []byte, what string) (binary.ByteOrder, error) {
+	switch {
+	case len(raw) < 2:
+		return nil, fmt.Errorf("damaged %s: %d bytes are no header", what, len(raw))
+	case binary.LittleEndian.Uint16(raw) == magic:
+		return binary.LittleEndian, nil
+	case binary.BigEndian.Uint16(raw) == magic:
+		return binary.BigEndian, nil
+	}
+	return nil, fmt.Errorf("not %s: it starts with %#04x instead of %#04x", what, binary.BigEndian.Uint16(raw), magic)
+}
+
+// slice returns size bytes of data, from offset after the header.
+func slice(data []byte, header, offset, size uint32) ([]byte, error) {
+	start := uint64(header) + uint64(offset)
+	end := start + uint64(size)
+	if end > uint64(len(data)) {
+		return nil, fmt.Errorf("bytes %d to %d of %d", start, end, len(data))
+	}
+	return data[start:end], nil
+}
+
+// String returns the string at an offset of the string table, that of the
+// base coming first.
+func (b *BTF) String(offset uint32) (string, error) {
+	if b.base != nil {
+		if offset < uint32(len(b.base.strings)) {
+			return b.base.String(offset)
+		}
+		offset -= uint32(len(b.base.strings))
+	}
+	if uint64(offset) >= uint64(len(b.strings)) {
+		return "", fmt.Errorf("damaged BTF: string offset %d is beyond the string table", offset)
+	}
+	rest := b.strings[offset:]
+	end := strings.IndexByte(rest, 0)
+	if end < 0 {
+		return "", fmt.Errorf("damaged BTF: string at offset %d has no end", offset)
+	}
+	return rest[:end], nil
+}
+
+// Named returns the IDs of all types, of whatever kind, that bear a name once
+// its flavour suffix is taken off. The first call reads every type's header.
+func (b *BTF) Named(essential string) ([]btf.TypeID, error) {
+	if err := b.index(); err != nil {
+		return nil, err
+	}
+	ids := b.byName[essential]
+	if b.base == nil {
+		return ids, nil
+	}
+	inherited, err := b.base.Named(essential)
+	if err != nil {
+		return nil, err
+	}
+	return append(inherited[:len(inherited):len(inherited)], ids...), nil
+}
+
+func (b *BTF) index() error {
+	if b.byName != nil {
+		return nil
+	}
+
+	b.end = 1 // ID 0 is void
+	if b.base != nil {
+		if err := b.base.index(); err != nil {
+			return err
+		}
+		b.end = b.base.end
+	}
+
+	byName := make(map[string][]btf.TypeID)
+	for rest := b.types; len(rest) > 0; b.end++ {
+		if len(rest) < typeSize {
+			return fmt.Errorf("damaged BTF: type %d is cut short", b.end)
+		}
+		name, err := b.String(b.Order.Uint32(rest))
+		if err != nil {
+			return fmt.Errorf("type %d: %w", b.end, err)
+		}
+		size, err := encodedSize(b.Order.Uint32(rest[4:]))
+		if err != nil {
+			return fmt.Errorf("type %d: %w", b.end, err)
+		}
+		if size > len(rest) {
+			return fmt.Errorf("damaged BTF: type %d is cut short", b.end)
+		}
+		if name != "" {
+			name = EssentialName(name)
+			byName[name] = append(byName[name], b.end)
+		}
+		rest = rest[size:]
+	}
+	b.byName = byName
+	return nil
+}
+
+// encodedSize returns how many bytes a type takes, from the info word of its
+// struct btf_type: kind in bits 24 to 28, vlen in bits 0 to 15.
+func encodedSize(info uint32) (int, error) {
+	kind, vlen := info>>24&0x1f, int(info&0xffff)
+	if kind == 0 || int(kind) >= len(trailing) {
+		return 0, fmt.Errorf("unknown kind %d of type: made by a newer compiler than this program knows", kind)
+	}
+	return typeSize + trailing[kind].fixed + vlen*trailing[kind].each, nil
+}
+
+// trailing gives, by BTF kind, the bytes that follow struct btf_type: a fixed
+// number, and a number for each of vlen elements.
+var trailing = [...]struct{ fixed, each int }{
+	1:  {fixed: 4},  // INT
+	2:  {},          // PTR
+	3:  {fixed: 12}, // ARRAY
+	4:  {each: 12},  // STRUCT
+	5:  {each: 12},  // UNION
+	6:  {each: 8},   // ENUM
+	7:  {},          // FWD
+	8:  {},          // TYPEDEF
+	9:  {},          // VOLATILE
+	10: {},          // CONST
+	11: {},          // RESTRICT
+	12: {},          // FUNC
+	13: {each: 8},   // FUNC_PROTO
+	14: {fixed: 4},  // VAR
+	15: {each: 12},  // DATASEC
+	16: {},          // FLOAT
+	17: {fixed: 4},  // DECL_TAG
+	18: {},          // TYPE_TAG
+	19: {each: 12},  // ENUM64
+}
+
+// EssentialName takes the flavour suffix off a type's name: the last "___"
+// that has no further underscore on either side, and what follows it
+// (bpf_core_essential_name_len of libbpf).
+func EssentialName(name string) string {
+	const marker = "___"
+	for i := len(name) - len(marker) - 1; i > 0; i-- {
+		if name[i:i+len(marker)] == marker && name[i-1] != '_' && name[i+len(marker)] != '_' {
+			return name[:i]
+		}
+	}
+	return name
+}

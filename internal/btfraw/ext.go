@@ -1,0 +1,325 @@
+package btfraw
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"sort"
+)
+
+// Sizes of the structures of .BTF.ext.
+const (
+	extHeaderSize    = 24 // struct btf_ext_header without core_relo
+	extHeaderFull    = 32 // with core_relo_off and core_relo_len
+	infoSectionSize  = 8  // struct btf_ext_info_sec
+	coreReloSize     = 16 // struct bpf_core_relo
+	lineInfoSize     = 16 // struct bpf_line_info
+	maxRecordSize    = 256
+	lineColumnBits   = 10 // of line_col, the line is above them
+	lineColumnMask   = 1<<lineColumnBits - 1
+	recordSizeLength = 4
+)
+
+// Positions of the offset fields in the header; the length is 4 bytes on.
+const (
+	funcInfoField = 8
+	lineInfoField = 16
+	coreReloField = 24
+)
+
+// CORERelo is a CO-RE relocation record, struct bpf_core_relo.
+type CORERelo struct {
+	Section      string // of the instruction
+	InsnOffset   uint32 // in bytes from the start of the section
+	TypeID       uint32
+	AccessString string
+	Kind         uint32
+
+	span span
+}
+
+// Line is a line_info record: the source line of an instruction.
+type Line struct {
+	InsnOffset   uint32 // in bytes from the start of the section
+	File, Text   string
+	Line, Column uint32
+}
+
+// Ext is the contents of a .BTF.ext section. The function information in it
+// is not looked at.
+type Ext struct {
+	CORERelos []CORERelo        // in the order of the section
+	Lines     map[string][]Line // by section name, sorted by InsnOffset
+
+	data  []byte
+	order binary.ByteOrder
+	cores region
+}
+
+// region is one of the three tables of records.
+type region struct {
+	span
+	sections []infoSection
+}
+
+type infoSection struct {
+	name    string
+	header  span
+	records []span
+}
+
+// span is a range of bytes of .BTF.ext.
+type span struct{ start, end int }
+
+// ParseExt reads a .BTF.ext section, whose names and lines are strings of the
+// .BTF beside it. It keeps a reference to data.
+func ParseExt(data []byte, types *BTF) (*Ext, error) {
+	order, err := byteOrder(data, ".BTF.ext")
+	if err != nil {
+		return nil, err
+	}
+	if order != types.Order {
+		return nil, errors.New(".BTF and .BTF.ext differ in byte order")
+	}
+	if len(data) < extHeaderSize {
+		return nil, fmt.Errorf("damaged .BTF.ext: %d bytes are no header", len(data))
+	}
+
+	ext := &Ext{data: data, order: order}
+	funcs, err := ext.table(funcInfoField)
+	if err != nil {
+		return nil, fmt.Errorf("damaged .BTF.ext: func_info: %w", err)
+	}
+	lines, err := ext.region(lineInfoField, lineInfoSize, types)
+	if err != nil {
+		return nil, fmt.Errorf("damaged .BTF.ext: line_info: %w", err)
+	}
+	if order.Uint32(data[4:]) >= extHeaderFull {
+		ext.cores, err = ext.region(coreReloField, coreReloSize, types)
+		if err != nil {
+			return nil, fmt.Errorf("damaged .BTF.ext: core_relo: %w", err)
+		}
+	}
+	if overlap(funcs, ext.cores.span) || overlap(lines.span, ext.cores.span) {
+		return nil, errors.New("damaged .BTF.ext: core_relo lies on top of another table")
+	}
+
+	if err := ext.readLines(lines, types); err != nil {
+		return nil, fmt.Errorf("damaged .BTF.ext: line_info: %w", err)
+	}
+	if err := ext.readCORERelos(types); err != nil {
+		return nil, fmt.Errorf("damaged .BTF.ext: core_relo: %w", err)
+	}
+	return ext, nil
+}
+
+func overlap(a, b span) bool {
+	return a.start < b.end && b.start < a.end
+}
+
+// table returns where the table lies whose offset, from the end of the
+// header, and length are at a field of the header.
+func (ext *Ext) table(field int) (span, error) {
+	headerLen := ext.order.Uint32(ext.data[4:])
+	if headerLen < uint32(field+8) || uint64(headerLen) > uint64(len(ext.data)) {
+		return span{}, fmt.Errorf("header length %d", headerLen)
+	}
+	start := uint64(headerLen) + uint64(ext.order.Uint32(ext.data[field:]))
+	end := start + uint64(ext.order.Uint32(ext.data[field+4:]))
+	if end > uint64(len(ext.data)) {
+		return span{}, fmt.Errorf("bytes %d to %d of %d", start, end, len(ext.data))
+	}
+	return span{int(start), int(end)}, nil
+}
+
+// region finds the records of a table: the size of one record, then for each
+// section its name, the number of its records, and these.
+func (ext *Ext) region(field int, minSize int, types *BTF) (region, error) {
+	table, err := ext.table(field)
+	if err != nil || table.start == table.end {
+		return region{span: table}, err
+	}
+	if table.end-table.start < recordSizeLength {
+		return region{}, errors.New("no record size")
+	}
+
+	recordSize := int(ext.order.Uint32(ext.data[table.start:]))
+	if recordSize < minSize || recordSize > maxRecordSize {
+		return region{}, fmt.Errorf("record size %d", recordSize)
+	}
+
+	result := region{span: table}
+	for at := table.start + recordSizeLength; at < table.end; {
+		if table.end-at < infoSectionSize {
+			return region{}, errors.New("section header cut short")
+		}
+		name, err := types.String(ext.order.Uint32(ext.data[at:]))
+		if err != nil {
+			return region{}, err
+		}
+		count := uint64(ext.order.Uint32(ext.data[at+4:]))
+		section := infoSection{name: name, header: span{at, at + infoSectionSize}}
+		at += infoSectionSize
+		if count*uint64(recordSize) > uint64(table.end-at) {
+			return region{}, fmt.Errorf("%d records of section %s end beyond the table", count, name)
+		}
+		for range count {
+			section.records = append(section.records, span{at, at + recordSize})
+			at += recordSize
+		}
+		result.sections = append(result.sections, section)
+	}
+	return result, nil
+}
+
+func (ext *Ext) readLines(lines region, types *BTF) error {
+	ext.Lines = make(map[string][]Line)
+	for _, section := range lines.sections {
+		for _, record := range section.records {
+			raw := ext.data[record.start:record.end]
+			file, err := types.String(ext.order.Uint32(raw[4:]))
+			if err != nil {
+				return err
+			}
+			text, err := types.String(ext.order.Uint32(raw[8:]))
+			if err != nil {
+				return err
+			}
+			lineColumn := ext.order.Uint32(raw[12:])
+			ext.Lines[section.name] = append(ext.Lines[section.name], Line{
+				InsnOffset: ext.order.Uint32(raw),
+				File:       file,
+				Text:       text,
+				Line:       lineColumn >> lineColumnBits,
+				Column:     lineColumn & lineColumnMask,
+			})
+		}
+	}
+	for _, lines := range ext.Lines {
+		slices.SortStableFunc(lines, func(a, b Line) int { return cmp.Compare(a.InsnOffset, b.InsnOffset) })
+	}
+	return nil
+}
+
+func (ext *Ext) readCORERelos(types *BTF) error {
+	for _, section := range ext.cores.sections {
+		for _, record := range section.records {
+			raw := ext.data[record.start:record.end]
+			access, err := types.String(ext.order.Uint32(raw[8:]))
+			if err != nil {
+				return err
+			}
+			ext.CORERelos = append(ext.CORERelos, CORERelo{
+				Section:      section.name,
+				InsnOffset:   ext.order.Uint32(raw),
+				TypeID:       ext.order.Uint32(raw[4:]),
+				AccessString: access,
+				Kind:         ext.order.Uint32(raw[12:]),
+				span:         record,
+			})
+		}
+	}
+	return nil
+}
+
+// LineAt returns the source line of the instruction at an offset, in bytes, of
+// a section: that of the last record at or before it.
+func (ext *Ext) LineAt(section string, insnOffset uint32) (Line, bool) {
+	lines := ext.Lines[section]
+	after := sort.Search(len(lines), func(i int) bool { return lines[i].InsnOffset > insnOffset })
+	if after == 0 {
+		return Line{}, false
+	}
+	return lines[after-1], true
+}
+
+// Without returns the section without those CO-RE relocation records that drop
+// names by their index in CORERelos, and a function that says where a byte of
+// the old section is in the new one, false if it is gone.
+func (ext *Ext) Without(drop func(int) bool) ([]byte, func(int) (int, bool)) {
+	data := bytes.Clone(ext.data)
+	gone := ext.dropRecords(data, drop)
+
+	out := make([]byte, 0, len(data))
+	gaps := make([]gap, 0, len(gone))
+	at, removed := 0, 0
+	for _, s := range gone {
+		out = append(out, data[at:s.start]...)
+		gaps = append(gaps, gap{s, removed})
+		removed += s.end - s.start
+		at = s.end
+	}
+	out = append(out, data[at:]...)
+	ext.shiftTables(out, removed)
+
+	return out, func(old int) (int, bool) { return moved(gaps, old) }
+}
+
+// gap is a span that is gone, and how many bytes before it are.
+type gap struct {
+	span
+	before int
+}
+
+// moved returns where a byte is once the gaps, which are in ascending order,
+// are closed.
+func moved(gaps []gap, old int) (int, bool) {
+	next := sort.Search(len(gaps), func(i int) bool { return gaps[i].start > old })
+	if next == 0 {
+		return old, true
+	}
+	last := gaps[next-1]
+	if old < last.end {
+		return 0, false
+	}
+	return old - last.before - (last.end - last.start), true
+}
+
+// dropRecords updates the record counts in data and returns what has to go, in
+// ascending order: records, the headers of sections that have none left, and
+// the whole table if nothing is left in it.
+func (ext *Ext) dropRecords(data []byte, drop func(int) bool) []span {
+	var gone []span
+	index, kept := 0, 0
+	for _, section := range ext.cores.sections {
+		var records []span
+		for _, record := range section.records {
+			if drop(index) {
+				records = append(records, record)
+			}
+			index++
+		}
+		left := len(section.records) - len(records)
+		if left == 0 && len(records) > 0 {
+			gone = append(gone, section.header)
+		}
+		gone = append(gone, records...)
+		ext.order.PutUint32(data[section.header.start+4:], uint32(left))
+		kept += left
+	}
+	if kept == 0 && len(gone) > 0 {
+		return []span{ext.cores.span}
+	}
+	return gone
+}
+
+// shiftTables corrects, in the header of a section that lost bytes from its
+// core_relo table, that table's length and the offset of what is behind it.
+func (ext *Ext) shiftTables(out []byte, removed int) {
+	if removed == 0 {
+		return
+	}
+	subtract := func(field int) {
+		ext.order.PutUint32(out[field:], ext.order.Uint32(out[field:])-uint32(removed))
+	}
+	subtract(coreReloField + 4)
+	for _, field := range []int{funcInfoField, lineInfoField} {
+		table, err := ext.table(field)
+		if err == nil && table.start >= ext.cores.end {
+			subtract(field)
+		}
+	}
+}

@@ -1,0 +1,297 @@
+// Package reloc reads the accesses that clang recorded in a BPF object as CO-RE
+// relocations, and resolves each against the layout of a NIC.
+//
+// Its rules are those of libbpf's relo_core.c, which the comments name function
+// by function.
+package reloc
+
+import (
+	"debug/elf"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"path"
+	"sort"
+
+	"github.com/cilium/ebpf/btf"
+
+	"github.com/xdp-load/xdp-load/internal/btfraw"
+	"github.com/xdp-load/xdp-load/internal/elfobj"
+)
+
+// Errors for an object that records nothing, which a caller may want to tell
+// from a damaged one.
+var (
+	ErrNoBTF    = errors.New("no BTF: compile with clang -O2 -g -target bpf")
+	ErrNoBTFExt = errors.New("no .BTF.ext, so no recorded accesses: compile with clang -O2 -g -target bpf, and strip with llvm-strip -g only")
+)
+
+// InstructionSize is that of a BPF instruction slot in bytes. LDDW takes two.
+const InstructionSize = 8
+
+// Access is one use of a field, a type or an enumerator that the compiler
+// recorded.
+type Access struct {
+	// Record is the index of the record among all of .BTF.ext.
+	Record int `json:"record"`
+
+	// Program is the function that the instruction is in, Section its ELF
+	// section, Insn the instruction's slot in the section, in units of
+	// InstructionSize, and FunctionStart the slot of the function's first one.
+	Program       string `json:"program"`
+	Section       string `json:"section"`
+	Insn          int    `json:"insn"`
+	FunctionStart int    `json:"functionStart"`
+
+	Kind Kind `json:"kind"`
+
+	// Root is the type that the path starts at, such as "struct md_desc", and
+	// Path what the source says, such as "md->hash".
+	Root string `json:"root"`
+	Path string `json:"path"`
+
+	Source Source `json:"source"`
+
+	// Local is what the access comes to in the object's own types: what the
+	// instruction holds as long as nobody has rewritten it.
+	Local Resolution `json:"local"`
+
+	path       *pathSpec
+	enumerator btf.EnumValue // for records about one
+	order      binary.ByteOrder
+}
+
+// RootName returns the name of the root type, its flavour included; empty for
+// an anonymous type.
+func (a *Access) RootName() string { return a.path.root.TypeName() }
+
+// Source is a place in the C code. It is zero where the compiler recorded none.
+type Source struct {
+	File   string `json:"file,omitempty"`
+	Line   uint32 `json:"line,omitempty"`
+	Column uint32 `json:"column,omitempty"`
+	Text   string `json:"text,omitempty"` // the whole line
+}
+
+// String returns "prog.c:14", or "?" for the zero value.
+func (s Source) String() string {
+	if s.File == "" {
+		return "?"
+	}
+	return fmt.Sprintf("%s:%d", s.File, s.Line)
+}
+
+// Read returns the accesses that are recorded in a BPF object, in the order of
+// its .BTF.ext section. Without any it returns nil.
+//
+// It wraps ErrNoBTF or ErrNoBTFExt if the compiler recorded nothing because it
+// was not told to, and refuses an object in which a record points outside its
+// section or its type.
+func Read(object []byte) ([]Access, error) {
+	obj, err := elfobj.Parse(object)
+	if err != nil {
+		return nil, err
+	}
+	recorded, err := ReadObject(obj)
+	if err != nil {
+		return nil, err
+	}
+	return recorded.Accesses, nil
+}
+
+// Recorded is what the compiler recorded in an object: the accesses, and the
+// section that they come from.
+type Recorded struct {
+	Accesses []Access
+	Ext      *btfraw.Ext
+}
+
+// ReadObject is Read for an object that is parsed already.
+func ReadObject(obj *elfobj.Object) (*Recorded, error) {
+	typesSection, extSection := obj.Section(".BTF"), obj.Section(".BTF.ext")
+	switch {
+	case typesSection == nil:
+		return nil, ErrNoBTF
+	case extSection == nil:
+		return nil, ErrNoBTFExt
+	}
+
+	raw, types, err := parseBTF(typesSection.Data, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	if raw.Order != obj.Order {
+		return nil, errors.New("damaged object: ELF header and .BTF differ in byte order")
+	}
+	ext, err := btfraw.ParseExt(extSection.Data, raw)
+	if err != nil {
+		return nil, err
+	}
+
+	r := &reader{obj: obj, types: types, ext: ext, sections: make(map[string]*codeSection)}
+	accesses := make([]Access, 0, len(ext.CORERelos))
+	for i := range ext.CORERelos {
+		access, err := r.access(i)
+		if err != nil {
+			return nil, fmt.Errorf("CO-RE record %d (section %s, offset %#x): %w",
+				i, ext.CORERelos[i].Section, ext.CORERelos[i].InsnOffset, err)
+		}
+		accesses = append(accesses, access)
+	}
+	return &Recorded{accesses, ext}, nil
+}
+
+// reader turns records into accesses.
+type reader struct {
+	obj      *elfobj.Object
+	types    *btf.Spec
+	ext      *btfraw.Ext
+	sections map[string]*codeSection
+}
+
+// codeSection is a section that records point into.
+type codeSection struct {
+	size      int
+	functions []elf.Symbol // by address
+}
+
+func (r *reader) access(index int) (Access, error) {
+	record := &r.ext.CORERelos[index]
+	section, err := r.section(record.Section)
+	if err != nil {
+		return Access{}, err
+	}
+	if err := section.check(record.InsnOffset); err != nil {
+		return Access{}, err
+	}
+	kind := Kind(record.Kind)
+	if !kind.known() {
+		return Access{}, fmt.Errorf("unknown kind %d: made by a newer compiler than this program knows", record.Kind)
+	}
+	root, err := r.types.TypeByID(btf.TypeID(record.TypeID))
+	if err != nil {
+		return Access{}, fmt.Errorf("type %d: %w", record.TypeID, err)
+	}
+
+	access := Access{
+		Record:  index,
+		Section: record.Section,
+		Insn:    int(record.InsnOffset / InstructionSize),
+		Kind:    kind,
+		Root:    TypeString(root),
+		Source:  r.source(record),
+		order:   r.obj.Order,
+	}
+	access.Program, access.FunctionStart = section.function(record.InsnOffset)
+	if err := access.resolveLocally(root, record); err != nil {
+		return Access{}, err
+	}
+	return access, nil
+}
+
+func (r *reader) section(name string) (*codeSection, error) {
+	if section, ok := r.sections[name]; ok {
+		return section, nil
+	}
+	elfSection := r.obj.Section(name)
+	if elfSection == nil {
+		return nil, errors.New("the object has no such section")
+	}
+	section := &codeSection{size: len(elfSection.Data), functions: r.obj.Functions(elfSection)}
+	r.sections[name] = section
+	return section, nil
+}
+
+func (s *codeSection) check(insnOffset uint32) error {
+	if insnOffset%InstructionSize != 0 {
+		return errors.New("points between two instructions")
+	}
+	if uint64(insnOffset)+InstructionSize > uint64(s.size) {
+		return fmt.Errorf("points outside the section, which has %d bytes", s.size)
+	}
+	return nil
+}
+
+// function returns the name and the first slot of the function that an offset
+// lies in; an empty name if no symbol says so.
+func (s *codeSection) function(insnOffset uint32) (string, int) {
+	after := sort.Search(len(s.functions), func(i int) bool { return s.functions[i].Value > uint64(insnOffset) })
+	if after == 0 {
+		return "", 0
+	}
+	symbol := s.functions[after-1]
+	return symbol.Name, int(symbol.Value / InstructionSize)
+}
+
+func (r *reader) source(record *btfraw.CORERelo) Source {
+	line, ok := r.ext.LineAt(record.Section, record.InsnOffset)
+	if !ok {
+		return Source{}
+	}
+	return Source{File: path.Clean(line.File), Line: line.Line, Column: line.Column, Text: line.Text}
+}
+
+// resolveLocally follows the record's access string in the object's own types.
+func (a *Access) resolveLocally(root btf.Type, record *btfraw.CORERelo) error {
+	a.path = &pathSpec{root: root}
+	switch {
+	case a.Kind.aboutField():
+		return a.resolveLocalField(root, record.AccessString)
+	case a.Kind.aboutEnum():
+		return a.resolveLocalEnumerator(root, record.AccessString)
+	}
+
+	a.Path = a.Root
+	if record.AccessString != "0" {
+		return fmt.Errorf("%s of %s with access string %.20q instead of \"0\"", a.Kind, a.Root, record.AccessString)
+	}
+	var err error
+	a.Local, err = typeResolution(a.Kind, root, btf.TypeID(record.TypeID))
+	return err
+}
+
+func (a *Access) resolveLocalField(root btf.Type, accessString string) error {
+	p, err := newPath(root, accessString)
+	if err != nil {
+		return fmt.Errorf("%s of %s: %w", a.Kind, a.Root, err)
+	}
+	a.path, a.Path = p, p.String()
+	a.Local, err = fieldResolution(a.Kind, p.location, root, a.order)
+	if err != nil {
+		return fmt.Errorf("%s of %s: %w", a.Kind, a.Path, err)
+	}
+	return nil
+}
+
+func (a *Access) resolveLocalEnumerator(root btf.Type, accessString string) error {
+	enum, ok := btf.UnderlyingType(root).(*btf.Enum)
+	if !ok {
+		return fmt.Errorf("%s of %s, which is no enumeration", a.Kind, a.Root)
+	}
+	indices, err := parseAccess(accessString)
+	if err != nil {
+		return fmt.Errorf("%s of %s: %w", a.Kind, a.Root, err)
+	}
+	if len(indices) > 1 || int(indices[0]) >= len(enum.Values) {
+		return fmt.Errorf("%s of %s has no enumerator %.20q", a.Kind, a.Root, accessString)
+	}
+	a.enumerator = enum.Values[indices[0]]
+	a.Path = a.enumerator.Name
+	a.Local = enumResolution(a.Kind, a.enumerator, root)
+	return nil
+}
+
+func orderName(order binary.ByteOrder) string {
+	if order == binary.BigEndian {
+		return "big-endian"
+	}
+	return "little-endian"
+}
+
+// bpfTarget returns clang's name for the target of a byte order.
+func bpfTarget(order binary.ByteOrder) string {
+	if order == binary.BigEndian {
+		return "bpfeb"
+	}
+	return "bpfel"
+}

@@ -1,0 +1,127 @@
+package reloc
+
+import (
+	"encoding/binary"
+
+	"github.com/cilium/ebpf/btf"
+)
+
+// SameRepresentation reports whether the bytes of two fields, or their bits,
+// mean the same on a machine of the given byte order: whatever reads or writes
+// the one does so with the other, as long as it stays within it.
+func SameRepresentation(a, b *Field, order binary.ByteOrder) bool {
+	if a.BitSize != b.BitSize {
+		return false
+	}
+	c := comparison{native: nativeOrder(order), seen: make(map[typePair]bool)}
+	return c.equal(a.typ, b.typ)
+}
+
+// equalCopies reports whether two named types are copies of one: equal in all
+// but their own names and what they point to.
+func equalCopies(a, b btf.Type) bool {
+	c := comparison{enumerators: true, seen: make(map[typePair]bool)}
+	return c.equal(a, b)
+}
+
+func nativeOrder(order binary.ByteOrder) Order {
+	if order == binary.BigEndian {
+		return BigEndian
+	}
+	return LittleEndian
+}
+
+// Swapped reports whether the field's bytes are in another order than those of
+// a machine of the given byte order.
+func (f *Field) Swapped(order binary.ByteOrder) bool {
+	return f.Order != Native && f.Order != nativeOrder(order)
+}
+
+// comparison compares two types member by member.
+type comparison struct {
+	native      Order // what a field without a declared byte order has
+	enumerators bool  // whether they count
+	seen        map[typePair]bool
+}
+
+func (c *comparison) equal(a, b btf.Type) bool {
+	if c.order(a) != c.order(b) {
+		return false
+	}
+	a, b = btf.UnderlyingType(a), btf.UnderlyingType(b)
+	if a == b {
+		return true
+	}
+	if !sameKind(a, b) {
+		return false
+	}
+	pair := typePair{a, b}
+	if c.seen[pair] {
+		return true // or a difference was found already, and ends the comparison
+	}
+	c.seen[pair] = true
+
+	switch a := a.(type) {
+	case *btf.Int:
+		b := b.(*btf.Int)
+		return a.Size == b.Size && a.Encoding == b.Encoding
+	case *btf.Enum:
+		return c.equalEnums(a, b.(*btf.Enum))
+	case *btf.Float:
+		return a.Size == b.(*btf.Float).Size
+	case *btf.Pointer:
+		return true
+	case *btf.Array:
+		b := b.(*btf.Array)
+		return a.Nelems == b.Nelems && c.equal(a.Type, b.Type)
+	case *btf.Struct:
+		b := b.(*btf.Struct)
+		return a.Size == b.Size && c.equalMembers(a.Members, b.Members)
+	case *btf.Union:
+		b := b.(*btf.Union)
+		return a.Size == b.Size && c.equalMembers(a.Members, b.Members)
+	}
+	return false
+}
+
+// order returns the byte order that a type's typedefs declare, or else the
+// machine's.
+func (c *comparison) order(typ btf.Type) Order {
+	if order := byteOrder(typ); order != Native {
+		return order
+	}
+	return c.native
+}
+
+func (c *comparison) equalEnums(a, b *btf.Enum) bool {
+	if a.Size != b.Size || a.Signed != b.Signed {
+		return false
+	}
+	if !c.enumerators {
+		return true
+	}
+	if len(a.Values) != len(b.Values) {
+		return false
+	}
+	for i := range a.Values {
+		if a.Values[i] != b.Values[i] {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *comparison) equalMembers(a, b []btf.Member) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i].Name != b[i].Name || a[i].Offset != b[i].Offset || a[i].BitfieldSize != b[i].BitfieldSize {
+			return false
+		}
+		if !c.equal(a[i].Type, b[i].Type) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,275 @@
+package reloc
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/cilium/ebpf/btf"
+
+	"github.com/xdp-load/xdp-load/internal/btfraw"
+)
+
+// Errors that Resolve wraps.
+var (
+	// ErrAmbiguous: different types of one layout resolve the access differently.
+	ErrAmbiguous = errors.New("ambiguous layout")
+	// ErrByteOrder: object and layout are for machines of different byte order.
+	ErrByteOrder = errors.New("byte order differs")
+)
+
+// Resolution is what an access comes to in a layout.
+type Resolution struct {
+	// Exists is false for "not there": Missing then says why.
+	Exists  bool   `json:"exists"`
+	Missing string `json:"missing,omitempty"`
+
+	// Value is what the instruction has to hold: an offset or a size in bytes,
+	// 0 or 1, a shift in bits, a type ID, or an enumerator's value. It is
+	// meaningless if Poison is set.
+	Value uint64 `json:"value"`
+
+	// Poison is set if there is no such value: the access must not be reached.
+	Poison bool `json:"poison,omitempty"`
+
+	// Field is what lies at the end of the path, nil for records about types
+	// and enumerators, and for a field that is not there.
+	Field *Field `json:"field,omitempty"`
+
+	// Type is the layout's type that the root type stands for.
+	Type string `json:"type,omitempty"`
+}
+
+// Resolve returns what the access comes to in a layout, by the rules of CO-RE:
+// types of the same name are candidates, flavours aside; members are matched by
+// name, through anonymous structs and unions, as long as their types are
+// compatible.
+//
+// Where libbpf drops candidates that lack the field, Resolve wants all of them
+// to agree, and wraps ErrAmbiguous if they don't: two NICs' layouts in one file
+// must not be mixed.
+func (a *Access) Resolve(layout *Layout) (Resolution, error) {
+	if a.Kind == LocalTypeID {
+		return a.Local, nil
+	}
+	if a.order != layout.ByteOrder() {
+		return Resolution{}, fmt.Errorf("%w: the object is %s and layout %s is %s: compile the program with -target %s, or take the layout of a %s machine",
+			ErrByteOrder, orderName(a.order), layout.name, orderName(layout.ByteOrder()), bpfTarget(layout.ByteOrder()), orderName(a.order))
+	}
+
+	candidates, err := a.candidates(layout)
+	if err != nil {
+		return Resolution{}, err
+	}
+	if len(candidates) == 0 {
+		return a.missing(fmt.Sprintf("layout %s has no %s", layout.name, a.rootName())), nil
+	}
+
+	results := make([]Resolution, len(candidates))
+	for i, candidate := range candidates {
+		if results[i], err = a.resolveIn(candidate); err != nil {
+			return Resolution{}, fmt.Errorf("%s in layout %s: %w", a.Path, layout.name, err)
+		}
+	}
+	for _, other := range results[1:] {
+		if !results[0].agrees(&other, a.order) {
+			return Resolution{}, &ambiguousError{a.Path, layout.name, results}
+		}
+	}
+	return results[0], nil
+}
+
+// candidates returns the types of the layout that have the root type's name
+// and are of its kind.
+func (a *Access) candidates(layout *Layout) ([]candidate, error) {
+	named, err := layout.named(btfraw.EssentialName(a.path.root.TypeName()))
+	if err != nil {
+		return nil, err
+	}
+	var candidates []candidate
+	for _, c := range named {
+		if sameKind(c.typ, a.path.root) {
+			candidates = append(candidates, c)
+		}
+	}
+	return candidates, nil
+}
+
+// rootName spells the root type without its flavour.
+func (a *Access) rootName() string {
+	full := TypeString(a.path.root)
+	return strings.Replace(full, a.path.root.TypeName(), btfraw.EssentialName(a.path.root.TypeName()), 1)
+}
+
+// missing returns the resolution of an access to what is not there. What libbpf
+// documents as "0 if there is none" is 0, what it would have to invent a value
+// for is poison.
+func (a *Access) missing(why string) Resolution {
+	r := Resolution{Missing: why}
+	switch a.Kind {
+	case FieldExists, TypeExists, TypeMatches, EnumExists, TypeSize, TargetTypeID:
+	default:
+		r.Poison = true
+	}
+	return r
+}
+
+// resolveIn resolves the access in one candidate.
+func (a *Access) resolveIn(c candidate) (Resolution, error) {
+	switch {
+	case a.Kind.aboutField():
+		return a.resolveField(c)
+	case a.Kind.aboutEnum():
+		return a.resolveEnumerator(c)
+	default:
+		return a.resolveType(c)
+	}
+}
+
+func (a *Access) resolveField(c candidate) (Resolution, error) {
+	loc, why, err := match(a.path, c.typ)
+	if err != nil {
+		return Resolution{}, err
+	}
+	if why != "" {
+		r := a.missing(why)
+		r.Type = TypeString(c.typ)
+		return r, nil
+	}
+	return fieldResolution(a.Kind, loc, c.typ, a.order)
+}
+
+func (a *Access) resolveEnumerator(c candidate) (Resolution, error) {
+	enum, ok := btf.UnderlyingType(c.typ).(*btf.Enum)
+	if !ok {
+		return a.missing(fmt.Sprintf("%s is no enumeration", TypeString(c.typ))), nil
+	}
+	wanted := btfraw.EssentialName(a.enumerator.Name)
+	for _, value := range enum.Values {
+		if btfraw.EssentialName(value.Name) == wanted {
+			return enumResolution(a.Kind, value, c.typ), nil
+		}
+	}
+	r := a.missing(fmt.Sprintf("%s has no %s", TypeString(c.typ), wanted))
+	r.Type = TypeString(c.typ)
+	return r, nil
+}
+
+func (a *Access) resolveType(c candidate) (Resolution, error) {
+	matches := compatible
+	if a.Kind == TypeMatches {
+		matches = structurallyMatches
+	}
+	if !matches(a.path.root, c.typ) {
+		r := a.missing(fmt.Sprintf("%s differs from the program's", TypeString(c.typ)))
+		r.Type = TypeString(c.typ)
+		return r, nil
+	}
+	return typeResolution(a.Kind, c.typ, c.id)
+}
+
+// fieldResolution gives the value of a record about a field
+// (bpf_core_calc_field_relo of libbpf).
+func fieldResolution(kind Kind, loc location, root btf.Type, order binary.ByteOrder) (Resolution, error) {
+	field, err := loc.field()
+	if err != nil {
+		return Resolution{}, err
+	}
+	r := Resolution{Exists: true, Field: field, Type: TypeString(root)}
+
+	bitSize, bitOffset := field.Size*8, uint32(0)
+	if field.IsBitField() {
+		bitSize, bitOffset = field.BitSize, field.BitOffset-field.Offset*8
+	}
+	if (kind == LeftShift || kind == RightShift) && field.Size > 8 {
+		return Resolution{}, fmt.Errorf("%s of %d bytes has no shift", field.Type, field.Size)
+	}
+	switch kind {
+	case ByteOffset:
+		r.Value = uint64(field.Offset)
+	case ByteSize:
+		r.Value = uint64(field.Size)
+	case FieldExists:
+		r.Value = 1
+	case Signed:
+		if field.Signed {
+			r.Value = 1
+		}
+	case LeftShift:
+		// The field's top bit goes to bit 63 of a register that holds its unit.
+		if order == binary.BigEndian {
+			r.Value = uint64((8-field.Size)*8 + bitOffset)
+		} else {
+			r.Value = uint64(64 - (bitOffset + bitSize))
+		}
+	case RightShift:
+		r.Value = uint64(64 - bitSize)
+	}
+	return r, nil
+}
+
+func enumResolution(kind Kind, value btf.EnumValue, root btf.Type) Resolution {
+	r := Resolution{Exists: true, Value: 1, Type: TypeString(root)}
+	if kind == EnumValue {
+		r.Value = value.Value
+	}
+	return r
+}
+
+func typeResolution(kind Kind, root btf.Type, id btf.TypeID) (Resolution, error) {
+	r := Resolution{Exists: true, Value: 1, Type: TypeString(root)}
+	switch kind {
+	case TypeSize:
+		size, err := btf.Sizeof(root)
+		if err != nil {
+			return Resolution{}, fmt.Errorf("size of %s: %w", r.Type, err)
+		}
+		r.Value = uint64(size)
+	case LocalTypeID, TargetTypeID:
+		r.Value = uint64(id)
+	}
+	return r, nil
+}
+
+// agrees reports whether two candidates come to the same.
+func (r *Resolution) agrees(other *Resolution, order binary.ByteOrder) bool {
+	if r.Exists != other.Exists || r.Poison != other.Poison || r.Value != other.Value {
+		return false
+	}
+	if r.Field == nil || other.Field == nil {
+		return r.Field == other.Field
+	}
+	return r.Field.Offset == other.Field.Offset && r.Field.BitOffset == other.Field.BitOffset &&
+		SameRepresentation(r.Field, other.Field, order)
+}
+
+// String describes the resolution in a few words: "__u32 at 8", "1",
+// "not there: ...".
+func (r *Resolution) String() string {
+	switch {
+	case !r.Exists:
+		return "not there: " + r.Missing
+	case r.Field != nil:
+		return r.Field.String()
+	default:
+		return fmt.Sprint(r.Value)
+	}
+}
+
+// ambiguousError lists what each candidate says.
+type ambiguousError struct {
+	path, layout string
+	results      []Resolution
+}
+
+func (e *ambiguousError) Error() string {
+	said := make([]string, len(e.results))
+	for i, r := range e.results {
+		said[i] = fmt.Sprintf("%s says %s", r.Type, r.String())
+	}
+	return fmt.Sprintf("%s: the types in layout %s disagree: %s: keep the one that this NIC uses",
+		e.path, e.layout, strings.Join(said, "; "))
+}
+
+func (e *ambiguousError) Unwrap() error { return ErrAmbiguous }

@@ -1,0 +1,72 @@
+package rewrite
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/xdp-load/xdp-load/reloc"
+)
+
+// ErrRefused is wrapped by the error about accesses that can't be rewritten
+// truthfully for a layout.
+var ErrRefused = errors.New("refused")
+
+// ErrNoDescriptor is wrapped by the error about a layout that defines none of
+// the root types that a program accesses.
+var ErrNoDescriptor = errors.New("layout defines no such type")
+
+// RefusedError lists the accesses that were refused, in the order of the
+// object. It wraps ErrRefused.
+type RefusedError struct {
+	Layout   string
+	Refusals []Refusal
+}
+
+// Refusal is one access and why it can't be rewritten.
+type Refusal struct {
+	Access reloc.Access
+	Reason string // what is wrong, with the layout's side of it
+	Remedy string // what to do about it
+}
+
+// String returns the refusal on one line: where, what, why, what to do.
+func (r *Refusal) String() string {
+	return fmt.Sprintf("%s: %s: %s: %s", r.Access.Source, r.Access.Path, r.Reason, r.Remedy)
+}
+
+// Error returns one line, about the first access.
+func (e *RefusedError) Error() string {
+	line := fmt.Sprintf("%s (layout %s)", e.Refusals[0].String(), e.Layout)
+	if more := len(e.Refusals) - 1; more > 0 {
+		line += fmt.Sprintf(", and %d more", more)
+	}
+	return line
+}
+
+// Details returns a line for each access beyond the first.
+func (e *RefusedError) Details() string {
+	var b strings.Builder
+	for _, refusal := range e.Refusals[1:] {
+		fmt.Fprintln(&b, refusal.String())
+	}
+	return b.String()
+}
+
+func (e *RefusedError) Unwrap() error { return ErrRefused }
+
+// refusal is a reason and a remedy for the access at hand.
+type refusal struct{ reason, remedy string }
+
+func (r *refusal) Error() string { return r.reason + ": " + r.remedy }
+
+func refuse(remedy, format string, args ...any) error {
+	return &refusal{fmt.Sprintf(format, args...), remedy}
+}
+
+// Remedies that several refusals share.
+const (
+	remedyRecompile = "compile the object again from its source"
+	remedySameType  = "declare the field in the program with the layout's type, in a flavour of the struct"
+	remedyReport    = "this access can't be rewritten, read the field into a variable of its own type instead"
+)

@@ -1,0 +1,190 @@
+// Package rewrite makes a BPF object fit the layout of a NIC: every recorded
+// access to a metadata descriptor is resolved and its instruction edited.
+//
+// It is a pure function of bytes: it needs no kernel and no privileges, and
+// gives the same output on every machine.
+package rewrite
+
+import (
+	"bytes"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/xdp-load/xdp-load/internal/btfraw"
+	"github.com/xdp-load/xdp-load/internal/elfobj"
+	"github.com/xdp-load/xdp-load/reloc"
+)
+
+// DefaultTypes are the root types that are resolved against the layout unless
+// Options says otherwise.
+var DefaultTypes = []string{reloc.Descriptor}
+
+// Options says what to rewrite. The zero value is useful.
+type Options struct {
+	// Types are globs, as path.Match takes them, of the names of root types to
+	// resolve against the layout (optional, DefaultTypes if empty). A glob that
+	// matches a name matches its flavours too. "*" means every record.
+	Types []string
+}
+
+// Rewrite returns the object with every access to the chosen root types edited
+// for the layout, and a report of it. The records of these accesses are gone
+// from .BTF.ext; everything else is as it was. An object without such accesses
+// comes back unchanged.
+//
+// Records of kind local_type_id stay, since they don't depend on the layout but
+// on the loader, which may number the object's types anew.
+//
+// It wraps ErrRefused, as a *RefusedError, if an access can't be rewritten
+// truthfully, ErrNoDescriptor if the layout lacks the root type altogether,
+// reloc.ErrAmbiguous if the layout contradicts itself, and the errors of
+// reloc.Read for an object that can't be read. It never returns both an object
+// and an error.
+func Rewrite(object []byte, layout *reloc.Layout, opts Options) ([]byte, *Report, error) {
+	obj, err := elfobj.Parse(object)
+	if err != nil {
+		return nil, nil, err
+	}
+	recorded, err := reloc.ReadObject(obj)
+	if err != nil {
+		return nil, nil, err
+	}
+	ours, err := opts.choose(recorded.Accesses)
+	if err != nil {
+		return nil, nil, err
+	}
+	report := &Report{Layout: layout.Name(), Edits: []Edit{}}
+	if len(ours) == 0 {
+		return bytes.Clone(object), report, nil
+	}
+
+	if err := checkDefined(layout, ours); err != nil {
+		return nil, nil, err
+	}
+	if report.Edits, err = plan(obj, ours, layout); err != nil {
+		return nil, nil, err
+	}
+	if err := apply(obj, report.Edits); err != nil {
+		return nil, nil, err
+	}
+	if err := dropRecords(obj, recorded.Ext, report.Edits); err != nil {
+		return nil, nil, err
+	}
+	return obj.Bytes(), report, nil
+}
+
+// choose returns the accesses whose root type matches one of the globs.
+func (o *Options) choose(accesses []reloc.Access) ([]reloc.Access, error) {
+	globs := o.Types
+	if len(globs) == 0 {
+		globs = DefaultTypes
+	}
+	for _, glob := range globs {
+		if _, err := path.Match(glob, ""); err != nil {
+			return nil, fmt.Errorf("glob %q of root types: %w", glob, err)
+		}
+	}
+	var ours []reloc.Access
+	for _, access := range accesses {
+		if access.Kind != reloc.LocalTypeID && matchesAny(globs, access.RootName()) {
+			ours = append(ours, access)
+		}
+	}
+	return ours, nil
+}
+
+func matchesAny(globs []string, name string) bool {
+	return slices.ContainsFunc(globs, func(glob string) bool {
+		full, _ := path.Match(glob, name)
+		essential, _ := path.Match(glob, btfraw.EssentialName(name))
+		return full || essential
+	})
+}
+
+// checkDefined wants the layout to define the metadata descriptor if the
+// program accesses it, and at least one root type in any case: otherwise it is
+// the wrong file, and poisoning every access would hide that.
+func checkDefined(layout *reloc.Layout, accesses []reloc.Access) error {
+	var missing []string
+	checked := make(map[string]bool)
+	for i := range accesses {
+		name := btfraw.EssentialName(accesses[i].RootName())
+		if checked[name] {
+			continue
+		}
+		checked[name] = true
+		defined, err := layout.Defines(name)
+		if err != nil {
+			return err
+		}
+		if !defined {
+			missing = append(missing, name)
+		}
+	}
+	if slices.Contains(missing, reloc.Descriptor) || len(missing) == len(checked) {
+		return fmt.Errorf("%w: layout %s has no %s: give the BTF of an object compiled from the NIC's own header",
+			ErrNoDescriptor, layout.Name(), strings.Join(missing, ", "))
+	}
+	return nil
+}
+
+// apply puts the edits into the object's sections.
+func apply(obj *elfobj.Object, edits []Edit) error {
+	for i := range edits {
+		edit := &edits[i]
+		code := obj.Section(edit.Access.Section).Data[edit.Access.Insn*reloc.InstructionSize:]
+		for _, ins := range edit.After {
+			encoded, err := encode(ins, obj.Order)
+			if err != nil {
+				return fmt.Errorf("%s: %s: %w", edit.Access.Source, edit.Access.Path, err)
+			}
+			code = code[copy(code, encoded):]
+		}
+	}
+	return nil
+}
+
+// dropRecords takes the records of the edits out of .BTF.ext, and the ELF
+// relocations that patch these records out of its relocation section.
+func dropRecords(obj *elfobj.Object, ext *btfraw.Ext, edits []Edit) error {
+	resolved := make(map[int]bool, len(edits))
+	for i := range edits {
+		resolved[edits[i].Access.Record] = true
+	}
+	section := obj.Section(".BTF.ext")
+	data, moved := ext.Without(func(record int) bool { return resolved[record] })
+	section.Data = data
+
+	relocations := obj.Relocations(section)
+	if relocations == nil {
+		return nil
+	}
+	var err error
+	relocations.Data, err = moveRelocations(relocations.Data, obj, moved)
+	return err
+}
+
+// relSize is the size of an Elf64_Rel, which starts with its r_offset.
+const relSize = 16
+
+func moveRelocations(data []byte, obj *elfobj.Object, moved func(int) (int, bool)) ([]byte, error) {
+	if len(data)%relSize != 0 {
+		return nil, errors.New("damaged object: .rel.BTF.ext is no table of relocations")
+	}
+	var out []byte
+	for ; len(data) > 0; data = data[relSize:] {
+		if offset, kept := moved(int(obj.Order.Uint64(data))); kept {
+			at := len(out)
+			out = append(out, data[:relSize]...)
+			obj.Order.PutUint64(out[at:], uint64(offset))
+		}
+	}
+	return out, nil
+}
+
+// holdsCode reports whether a section consists of instructions.
+func holdsCode(section *elfobj.Section) bool { return section.Flags&elf.SHF_EXECINSTR != 0 }
