@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef __MD_DESC_H__
+#define __MD_DESC_H__
+
+/*
+ * What a NIC can say of a packet, as a BPF program sees it.
+ *
+ *	#include <linux/bpf.h>		(or "vmlinux.h")
+ *	#include "md_desc.h"
+ *
+ *	SEC("xdp") int prog(struct xdp_md *ctx)
+ *	{
+ *		struct md_desc *md = md_desc(ctx);
+ *
+ *		if (md && md->hash % 4 == 1)
+ *			return XDP_DROP;
+ *		return XDP_PASS;
+ *	}
+ *
+ * Compile with plain "clang -O2 -g -target bpf". -g is what makes clang record
+ * the accesses.
+ */
+
+#ifndef __VMLINUX_H__
+#include <linux/types.h>
+#endif
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+
+/*
+ * enum md_csum_status - what a NIC found out about a packet's checksums
+ *
+ * Names and values are those of CHECKSUM_* in the kernel's
+ * include/linux/skbuff.h.
+ */
+enum md_csum_status {
+	/* Not looked at, not provided, or wrong: software has to check. */
+	MD_CSUM_NONE = 0,
+	/* The NIC checked it and found it right. */
+	MD_CSUM_UNNECESSARY = 1,
+	/* The NIC summed up the packet; the sum is in md_desc.csum. */
+	MD_CSUM_COMPLETE = 2,
+};
+
+/*
+ * struct md_desc - the metadata descriptor
+ *
+ * No NIC keeps its metadata in this order or in these widths. The struct only
+ * names the fields and gives them the types that a program computes with:
+ * preserve_access_index makes clang record every access instead of fixing it,
+ * and xdp-load puts in the offset and width of the NIC at hand.
+ *
+ * Unless a field says otherwise it is in the byte order of the host. A field
+ * that the NIC knows but has no value for in this packet is zero. A field that
+ * the NIC does not know at all is not zero but an error at load time, unless
+ * the program asks first:
+ *
+ *	if (bpf_core_field_exists(md->rx_timestamp))
+ *		t = md->rx_timestamp;
+ *
+ * The question costs nothing per packet: the verifier sees a constant and
+ * drops the branch that can't be taken.
+ *
+ * Fields that are not here are added by a flavour: a struct of one's own with
+ * a name that starts with "md_desc___". What follows the three underscores is
+ * not compared with anything; fields are found by name, their order and the
+ * fields left out don't matter:
+ *
+ *	struct md_desc___mine {
+ *		__u16 queue;
+ *	} __attribute__((preserve_access_index));
+ *
+ *	queue = ((struct md_desc___mine *)md)->queue;
+ *
+ * md_desc(ctx) has checked the bounds of the NIC's whole descriptor, so a
+ * flavour needs no second check.
+ */
+struct md_desc {
+	/*
+	 * When the packet arrived, in nanoseconds of the clock that the NIC
+	 * stamps with, which need not be one of the host's. Zero: no stamp.
+	 */
+	__u64 rx_timestamp;
+
+	/*
+	 * The flow hash (RSS). Zero is also a valid hash: hash_type tells
+	 * whether there is one.
+	 */
+	__u32 hash;
+
+	/*
+	 * What went into the hash: bits of enum xdp_rss_hash_type, documented
+	 * in the kernel's include/net/xdp.h. Bits 0-2 are the L3 part (IPv4,
+	 * IPv6, header of dynamic length), bit 3 says that L4 was hashed too,
+	 * bits 4-8 which (TCP, UDP, SCTP, IPsec, ICMP). Zero: no hash.
+	 */
+	__u32 hash_type;
+
+	/*
+	 * The sum of the bytes after the Ethernet header, as in skb->csum: a
+	 * ones' complement sum that is not folded or inverted yet. Only
+	 * meaningful if csum_status is MD_CSUM_COMPLETE; zero otherwise.
+	 */
+	__u32 csum;
+
+	/* enum md_csum_status. Zero (MD_CSUM_NONE): not provided. */
+	__u32 csum_status;
+
+	/*
+	 * The tag control information of the VLAN tag that the NIC took off:
+	 * 3 bits priority, 1 bit DEI, 12 bits VLAN ID. Only meaningful if
+	 * vlan_proto is not zero: priority 0 in VLAN 0 is a tag too.
+	 */
+	__u16 vlan_tci;
+
+	/*
+	 * The EtherType of that tag, in network byte order: compare with
+	 * bpf_htons(ETH_P_8021Q) or bpf_htons(ETH_P_8021AD). Zero: no tag.
+	 */
+	__be16 vlan_proto;
+
+	/*
+	 * The mark of the rule that the packet matched in the NIC's flow
+	 * table, as a number of the host. Zero: no rule, or one without a mark.
+	 */
+	__u32 mark;
+} __attribute__((preserve_access_index));
+
+/*
+ * md_desc(ctx) - the metadata descriptor of a packet
+ * @ctx: struct xdp_md * in an XDP program, struct __sk_buff * in a TC program
+ *
+ * Returns NULL if the metadata area, the bytes from ctx->data_meta to
+ * ctx->data, is too small for the descriptor of the NIC that the program was
+ * loaded for. That is the normal case wherever the NIC, or the program that
+ * produces its metadata, has not put anything there.
+ *
+ * The pointer is dead after bpf_xdp_adjust_meta() and whatever else moves the
+ * packet (bpf_xdp_adjust_head, bpf_skb_change_*, ...); the verifier refuses
+ * its use. Call md_desc() again.
+ *
+ * What it costs, as clang 14, 16 and 19 compile it for -mcpu=v1 to v4:
+ *
+ *	r3 = 32				CO-RE <type_size> struct md_desc
+ *	r2 = *(u32 *)(r1 + 8)		ctx->data_meta
+ *	r4 = r2
+ *	r4 += r3
+ *	r1 = *(u32 *)(r1 + 0)		ctx->data
+ *	if r4 > r1 goto ...		NULL
+ *
+ * and then one load for each md->field. This is the guard that the verifier
+ * asks of any access to the metadata area. The same in C with a fixed layout
+ * is shorter by the first line, as a size that is known at compile time is
+ * added as an immediate. A test of the result, as in "if (md && ...)", is free
+ * where nothing comes between the two: the failed guard jumps to where the test
+ * would have gone. Elsewhere it is one jump, as with any pointer.
+ *
+ * The size must be the one of the NIC's descriptor, as the verifier allows
+ * loads only inside the bytes that the guard has seen. "md + 1 > data" would
+ * fix the size of the struct above and leave no record of it.
+ *
+ * An object that xdp-load has not rewritten does not read garbage. The kernel
+ * knows no struct md_desc, so for libbpf the size becomes 0 and every access
+ * invalid. The guard then always passes, and the verifier refuses the first
+ * access that can be reached:
+ *
+ *	7: <invalid CO-RE relocation>
+ *	failed to resolve CO-RE relocation <byte_off> [8] struct md_desc.hash
+ *
+ * A program that only tests md_desc(ctx) for NULL and reads nothing, or asks
+ * bpf_core_field_exists() before each read, is not refused: it loads, with a
+ * pointer that is never NULL and fields that don't exist.
+ */
+#define md_desc(ctx)							\
+	__md_desc((void *)(long)(ctx)->data_meta, (void *)(long)(ctx)->data)
+
+static __always_inline struct md_desc *__md_desc(void *meta, void *data)
+{
+	if (meta + bpf_core_type_size(struct md_desc) > data)
+		return (void *)0;
+
+	/*
+	 * The packet is never at address 0, but clang can't know that: without
+	 * this, a caller's "if (md)" is compiled to a second test.
+	 */
+	__builtin_assume(meta != (void *)0);
+	return meta;
+}
+
+#endif /* __MD_DESC_H__ */

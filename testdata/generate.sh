@@ -1,0 +1,102 @@
+#!/bin/sh
+
+# Compiles every object that is checked in from the source beside it. The same
+# sources and compilers give the same bytes in any directory.
+set -eu
+cd "$(dirname "$0")/.."
+
+# Debian keeps <asm/types.h> in a directory of the build machine's architecture,
+# where "-target bpf" does not look.
+asm=$(gcc -print-multiarch)
+
+# compile VERSION CPU ENDIAN SOURCE OBJECT [FLAG...]
+#
+# Of the machine, as little as possible gets into the object: file names come
+# out relative to the top of the repository, -fno-ident leaves out the name of
+# the compiler's package, and DWARF 4, unlike 5, has no checksums of the headers
+# under /usr/include.
+compile() {
+	version=$1 cpu=$2 endian=$3 source=$4 object=$5
+	shift 5
+	"clang-$version" -O2 -g -target "bpf$endian" "-mcpu=$cpu" \
+		-gdwarf-4 -Wall -Werror -fno-ident \
+		-fdebug-compilation-dir=. \
+		-isystem "/usr/include/$asm" "$@" \
+		-c "$source" -o "$object"
+}
+
+# Drops DWARF, of which nothing here reads a byte.
+strip_dwarf() {
+	llvm-strip-19 -g "$@"
+}
+
+layouts() {
+	for source in testdata/layouts/*.c; do
+		for endian in el eb; do
+			object=${source%.c}-$endian.o
+			compile 19 v3 $endian "$source" "$object"
+			strip_dwarf "$object"
+		done
+	done
+}
+
+programs() {
+	for source in testdata/programs/*.c; do
+		for endian in el eb; do
+			object=${source%.c}-$endian.o
+			compile 19 v3 $endian "$source" "$object" -Ibpf
+
+			# One object stays as the compiler leaves it.
+			case $object in
+			*/fields-el.o) ;;
+			*) strip_dwarf "$object" ;;
+			esac
+		done
+	done
+}
+
+# Other compilers and instruction sets: v4 came with clang 18.
+matrix() {
+	for program in fields flavour kinds store; do
+		source=testdata/programs/$program.c
+		for target in 14-v1 14-v2 14-v3 16-v1 16-v2 16-v3 \
+			      19-v1 19-v2 19-v3 19-v4; do
+			for endian in el eb; do
+				case $target-$endian in
+				19-*-eb | *-el) ;;
+				*) continue ;;
+				esac
+				object=${source%.c}-clang$target-$endian.o
+				compile "${target%-*}" "${target#*-}" $endian \
+					"$source" "$object" -Ibpf
+				strip_dwarf "$object"
+			done
+		done
+	done
+}
+
+# oneload.c against the layouts themselves.
+fixed() {
+	for layout in exact reordered narrow nested flavour; do
+		object=testdata/programs/fixed/oneload-$layout-el.o
+		compile 19 v3 el testdata/programs/oneload.c "$object" \
+			-Itestdata/programs/fixed -Itestdata/layouts \
+			"-DLAYOUT=\"$layout.c\"" -Dmd_desc___nic=md_desc
+		strip_dwarf "$object"
+	done
+}
+
+examples() {
+	for source in bpf/examples/*.c; do
+		for endian in el eb; do
+			compile 19 v3 $endian "$source" \
+				"${source%.c}-$endian.o" -Ibpf
+		done
+	done
+}
+
+layouts
+programs
+matrix
+fixed
+examples
