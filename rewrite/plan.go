@@ -44,7 +44,7 @@ func plan(obj *elfobj.Object, accesses []reloc.Access, layout *reloc.Layout) ([]
 		edits = append(edits, edit)
 	}
 	if len(refused) > 0 {
-		return nil, &RefusedError{layout.Name(), refused}
+		return nil, &RefusedError{layout.Name(), refused, edits}
 	}
 	return edits, nil
 }

@@ -21,13 +21,14 @@ var ErrNoDescriptor = errors.New("layout defines no such type")
 type RefusedError struct {
 	Layout   string
 	Refusals []Refusal
+	Edits    []Edit // of the accesses that were not refused
 }
 
 // Refusal is one access and why it can't be rewritten.
 type Refusal struct {
-	Access reloc.Access
-	Reason string // what is wrong, with the layout's side of it
-	Remedy string // what to do about it
+	Access reloc.Access `json:"access"`
+	Reason string       `json:"reason"` // what is wrong, with the layout's side of it
+	Remedy string       `json:"remedy"` // what to do about it
 }
 
 // String returns the refusal on one line: where, what, why, what to do.

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/xdp-load/xdp-load/nic"
+	"github.com/xdp-load/xdp-load/rewrite"
+)
+
+func newCheck(f *flags) *cobra.Command {
+	var exact bool
+	cmd := &cobra.Command{
+		Use:   "check --layout FILE [--layout FILE ...] prog.o",
+		Short: "Say whether an object fits each of several layouts",
+		Long: `Say whether an object fits each of several layouts.
+
+An object fits if every access can be rewritten. Accesses to fields that the
+layout lacks are named: the program then loads only if it guards them with
+bpf_core_field_exists.
+
+Exits with 1 if a layout does not fit.`,
+		Args: oneObject,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(f.layouts) == 0 {
+				return usagef("no layout given: --layout FILE, repeatable")
+			}
+			object, err := os.ReadFile(args[0])
+			if err != nil {
+				return err
+			}
+			results := make([]checkResult, len(f.layouts))
+			for i, path := range f.layouts {
+				results[i] = f.check(object, path, exact)
+			}
+			if err := f.printChecks(cmd.OutOrStdout(), results); err != nil {
+				return err
+			}
+			return unfit(args[0], results)
+		},
+	}
+	f.addLayout(cmd)
+	cmd.Flags().BoolVar(&exact, "exact", false, "say whether the object was compiled for exactly this layout")
+	return cmd
+}
+
+// checkResult is what check says of one layout.
+type checkResult struct {
+	Layout   string   `json:"layout"`
+	Fits     bool     `json:"fits"`
+	Exact    bool     `json:"exact"`
+	Accesses int      `json:"accesses"`
+	Missing  []string `json:"missing,omitempty"` // paths of poisoned accesses
+	Error    string   `json:"error,omitempty"`
+	Details  []string `json:"details,omitempty"`
+
+	report *rewrite.Report
+}
+
+// check rewrites the object for one layout. With exact, a layout that asks for
+// any change does not fit.
+func (f *flags) check(object []byte, path string, exact bool) checkResult {
+	result := checkResult{Layout: path}
+	layout, err := nic.OpenLayout(path, f.base)
+	if err == nil {
+		_, result.report, err = rewrite.Rewrite(object, layout, rewrite.Options{Types: f.types})
+	}
+	if err != nil {
+		result.Error = err.Error()
+		if detailed, ok := err.(interface{ Details() string }); ok {
+			result.Details = strings.Split(strings.TrimSpace(detailed.Details()), "\n")
+		}
+		return result
+	}
+
+	result.Fits, result.Exact = true, result.report.Exact()
+	result.Accesses = len(result.report.Edits)
+	result.Missing = missingPaths(result.report)
+	if exact && !result.Exact {
+		result.Fits = false
+		result.Error = "not exact: " + firstChange(result.report)
+	}
+	return result
+}
+
+// missingPaths returns the paths of poisoned accesses, each once.
+func missingPaths(report *rewrite.Report) []string {
+	var paths []string
+	seen := make(map[string]bool)
+	for _, edit := range report.Poisoned() {
+		if !seen[edit.Access.Path] {
+			seen[edit.Access.Path] = true
+			paths = append(paths, edit.Access.Path)
+		}
+	}
+	return paths
+}
+
+func firstChange(report *rewrite.Report) string {
+	for i := range report.Edits {
+		if edit := &report.Edits[i]; edit.Changed() {
+			return fmt.Sprintf("%s: %s: %s: %s in the program, %s in the layout",
+				edit.Access.Source, edit.Access.Path, edit.Access.Kind, edit.Access.Local.String(), edit.Resolution.String())
+		}
+	}
+	return ""
+}
+
+func (f *flags) printChecks(w io.Writer, results []checkResult) error {
+	if f.json {
+		return printJSON(w, results)
+	}
+	for i := range results {
+		fmt.Fprintf(w, "%s: %s\n", results[i].Layout, results[i].String())
+	}
+	return nil
+}
+
+func (r *checkResult) String() string {
+	switch {
+	case !r.Fits:
+		return "does not fit: " + strings.Join(append([]string{r.Error}, r.Details...), "\n    ")
+	case len(r.Missing) > 0:
+		return fmt.Sprintf("fits if guarded: not there: %s (%s)", strings.Join(r.Missing, ", "), summary(r.report))
+	case r.Exact:
+		return fmt.Sprintf("fits exactly (%s)", summary(r.report))
+	}
+	return fmt.Sprintf("fits (%s)", summary(r.report))
+}
+
+// unfit is an error if a layout does not fit.
+func unfit(path string, results []checkResult) error {
+	failed := 0
+	for i := range results {
+		if !results[i].Fits {
+			failed++
+		}
+	}
+	if failed == 0 {
+		return nil
+	}
+	return inObject(path, fmt.Errorf("does not fit %d of %s", failed, count(len(results), "layout", "layouts")))
+}

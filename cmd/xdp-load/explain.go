@@ -1,0 +1,143 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/xdp-load/xdp-load/reloc"
+	"github.com/xdp-load/xdp-load/rewrite"
+)
+
+func newExplain(f *flags) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "explain [--layout FILE] prog.o",
+		Short: "Show the accesses that the compiler recorded in an object",
+		Long: `Show the accesses that the compiler recorded in an object.
+
+With a layout, show each instruction before and after, and why an access that
+can't be rewritten is refused. Records that the layout is not asked about are
+left to whoever loads the object.`,
+		Args: oneObject,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			object, err := os.ReadFile(args[0])
+			if err != nil {
+				return err
+			}
+			accesses, err := reloc.Read(object)
+			if err != nil {
+				return inObject(args[0], err)
+			}
+			if len(f.layouts) == 0 {
+				return f.printAccesses(cmd.OutOrStdout(), args[0], accesses)
+			}
+			return f.explain(cmd.OutOrStdout(), args[0], object, accesses)
+		},
+	}
+	f.addLayout(cmd)
+	return cmd
+}
+
+func (f *flags) printAccesses(w io.Writer, path string, accesses []reloc.Access) error {
+	if f.json {
+		return printJSON(w, accesses)
+	}
+	if len(accesses) == 0 {
+		fmt.Fprintf(w, "%s: no recorded accesses left\n", path)
+		return nil
+	}
+	return table(w, func(w io.Writer) {
+		fmt.Fprintln(w, "SOURCE\tPROGRAM\tINSN\tACCESS\tKIND\tROOT TYPE\tCOMPILED FOR")
+		for i := range accesses {
+			access := &accesses[i]
+			fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%s\t%s\n", access.Source, access.Program, access.Insn-access.FunctionStart,
+				access.Path, access.Kind, access.Root, access.Local.String())
+		}
+	})
+}
+
+// explain shows what rewriting comes to. Refused accesses make it fail, after
+// everything has been shown.
+func (f *flags) explain(w io.Writer, path string, object []byte, accesses []reloc.Access) error {
+	layout, err := f.layout()
+	if err != nil {
+		return err
+	}
+	_, report, err := f.rewrite(path, object, layout)
+	var refused *rewrite.RefusedError
+	if errors.As(err, &refused) {
+		report = &rewrite.Report{Layout: layout.Name(), Edits: refused.Edits}
+	} else if err != nil {
+		return err
+	}
+
+	rows := explainRows(accesses, report, refused)
+	if f.json {
+		if err := printJSON(w, rows); err != nil {
+			return err
+		}
+	} else if err := printRows(w, rows); err != nil {
+		return err
+	}
+	if refused != nil {
+		return inObject(path, fmt.Errorf("%s %w for layout %s", count(len(refused.Refusals), "access", "accesses"), rewrite.ErrRefused, layout.Name()))
+	}
+	return nil
+}
+
+// row is what explain says of one access: its edit, or why it was refused, or
+// neither if it is left to the loader.
+type row struct {
+	Access  reloc.Access     `json:"access"`
+	Edit    *rewrite.Edit    `json:"edit,omitempty"`
+	Refusal *rewrite.Refusal `json:"refusal,omitempty"`
+}
+
+func explainRows(accesses []reloc.Access, report *rewrite.Report, refused *rewrite.RefusedError) []row {
+	rows := make([]row, len(accesses))
+	for i, access := range accesses {
+		rows[i].Access = access
+	}
+	for i := range report.Edits {
+		rows[report.Edits[i].Access.Record].Edit = &report.Edits[i]
+	}
+	if refused != nil {
+		for i := range refused.Refusals {
+			rows[refused.Refusals[i].Access.Record].Refusal = &refused.Refusals[i]
+		}
+	}
+	slices.SortStableFunc(rows, func(a, b row) int {
+		return cmp.Or(cmp.Compare(a.Access.Section, b.Access.Section), cmp.Compare(a.Access.Insn, b.Access.Insn))
+	})
+	return rows
+}
+
+func printRows(w io.Writer, rows []row) error {
+	return table(w, func(w io.Writer) {
+		fmt.Fprintln(w, "SOURCE\tACCESS\tKIND\tBEFORE\tAFTER\tIN THE LAYOUT")
+		for i := range rows {
+			access := &rows[i].Access
+			before, after, target := rows[i].columns()
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", access.Source, access.Path, access.Kind, before, after, target)
+		}
+	})
+}
+
+func (r *row) columns() (before, after, target string) {
+	switch {
+	case r.Refusal != nil:
+		return "", "refused", r.Refusal.Reason + ": " + r.Refusal.Remedy
+	case r.Edit == nil:
+		return "", "left to the loader", r.Access.Root
+	}
+	target = r.Edit.Resolution.String()
+	if r.Edit.Note != "" && r.Edit.Resolution.Exists {
+		target += ", " + r.Edit.Note
+	}
+	return r.Edit.Before.String(), r.Edit.After.String(), target
+}

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/xdp-load/xdp-load/loader"
+	"github.com/xdp-load/xdp-load/nic"
+	"github.com/xdp-load/xdp-load/rewrite"
+)
+
+const longHelp = `Rewrite an XDP program for the metadata layout of a NIC, load it and attach it.
+
+Every access to struct md_desc that the compiler recorded in the object is
+resolved against the layout, and its instruction edited. The program is attached
+in native mode, by a link that is pinned and stays when xdp-load exits.
+
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage.`
+
+const loadExamples = `  xdp-load --iface eth0 --layout nic.o prog.o
+  xdp-load --iface eth0 --layout nic.o --dry-run prog.o
+  xdp-load rewrite --layout nic.o prog.o -o out.o
+  xdp-load check --layout nic.o --layout other.o prog.o
+  xdp-load explain prog.o
+  xdp-load status
+  xdp-load unload --iface eth0`
+
+// newLoad returns the root command, whose own job is to load a program.
+func newLoad(f *flags) *cobra.Command {
+	var dryRun bool
+	var program string
+	cmd := &cobra.Command{
+		Use:     "xdp-load --iface INTERFACE --layout FILE [flags] prog.o",
+		Short:   "Load XDP programs rewritten for the metadata layout of a NIC",
+		Long:    longHelp,
+		Example: loadExamples,
+		Args:    loadArguments,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if f.iface == "" {
+				return usagef("no interface given: --iface INTERFACE")
+			}
+			layout, err := f.layout()
+			if err != nil {
+				return err
+			}
+			opts := loader.Options{Layout: layout, Types: f.types, Interface: f.iface, Program: program}
+			if dryRun {
+				return f.preview(cmd.OutOrStdout(), args[0], opts)
+			}
+			return f.load(cmd.OutOrStdout(), args[0], opts)
+		},
+	}
+	f.addInterface(cmd)
+	f.addLayout(cmd)
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "show what would be done, and do nothing")
+	cmd.Flags().StringVar(&program, "program", "", "attach the XDP program of this `NAME`, if the object has several")
+	return cmd
+}
+
+// loadArguments tells a misspelt command from an object.
+func loadArguments(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 && cmd.Flags().NFlag() == 0 {
+		return usagef("no command and no object given")
+	}
+	if len(args) > 0 {
+		if similar := cmd.SuggestionsFor(args[0]); len(similar) > 0 {
+			return usagef("no command %q, did you mean %q?", args[0], similar[0])
+		}
+	}
+	return oneObject(cmd, args)
+}
+
+// loaded is what load prints as JSON.
+type loaded struct {
+	Report     *rewrite.Report    `json:"report"`
+	Attachment *loader.Attachment `json:"attachment"`
+}
+
+func (f *flags) load(w io.Writer, path string, opts loader.Options) error {
+	object, err := loader.LoadRewritten(path, opts)
+	if err != nil {
+		return err
+	}
+	defer object.Close()
+
+	if f.json {
+		return printJSON(w, loaded{object.Report, object.Attachment})
+	}
+	if err := printEdits(w, object.Report.Edits); err != nil {
+		return err
+	}
+	a := object.Attachment
+	fmt.Fprintf(w, "%s (id %d) attached to %s%s, %s, pinned at %s\n",
+		a.Program, a.ProgramID, a.Interface, inParentheses(a.Driver, ""), summary(object.Report), a.Pin)
+	return nil
+}
+
+// planned is what load prints as JSON with --dry-run.
+type planned struct {
+	Report  *rewrite.Report `json:"report"`
+	Target  *nic.Target     `json:"target"`
+	Program string          `json:"program"`
+}
+
+func (f *flags) preview(w io.Writer, path string, opts loader.Options) error {
+	plan, err := loader.Preview(path, opts)
+	if err != nil {
+		return err
+	}
+	if f.json {
+		return printJSON(w, planned{plan.Report, plan.Target, plan.Program})
+	}
+	if err := printEdits(w, plan.Report.Edits); err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "%s would be attached to %s%s, %s; nothing was loaded\n",
+		plan.Program, plan.Target.Interface, inParentheses(plan.Target.Driver, plan.Target.Firmware), summary(plan.Report))
+	return nil
+}
+
+// inParentheses returns " (driver, firmware 1.2)", as far as they are known.
+func inParentheses(driver, firmware string) string {
+	switch {
+	case driver == "":
+		return ""
+	case firmware == "":
+		return fmt.Sprintf(" (%s)", driver)
+	}
+	return fmt.Sprintf(" (%s, firmware %s)", driver, firmware)
+}

@@ -1,0 +1,101 @@
+// Command xdp-load rewrites XDP programs for the metadata layout of a NIC and
+// loads them.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit codes, as the README and --help give them.
+const (
+	exitDone    = 0
+	exitRefused = 1
+	exitUsage   = 2
+)
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+// run executes the command line and returns the exit code.
+func run(args []string) int {
+	root := newRoot()
+	root.SetArgs(args)
+	cmd, err := root.ExecuteC()
+	if err == nil {
+		return exitDone
+	}
+
+	fmt.Fprintf(os.Stderr, "xdp-load: %v\n", err)
+	var usage *usageError
+	if errors.As(err, &usage) {
+		fmt.Fprintf(os.Stderr, "Try '%s --help'.\n", cmd.CommandPath())
+		return exitUsage
+	}
+	var detailed interface{ Details() string }
+	if errors.As(err, &detailed) {
+		fmt.Fprint(os.Stderr, detailed.Details())
+	}
+	return exitRefused
+}
+
+// usageError is a command line that makes no sense.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error {
+	return &usageError{fmt.Errorf(format, args...)}
+}
+
+// flags are those that several commands share.
+type flags struct {
+	iface   string
+	layouts []string
+	base    string
+	types   []string
+	json    bool
+}
+
+func newRoot() *cobra.Command {
+	f := &flags{}
+	root := newLoad(f)
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	root.PersistentFlags().BoolVar(&f.json, "json", false, "print JSON instead of text")
+	root.AddCommand(newRewrite(f), newCheck(f), newExplain(f), newStatus(f), newUnload(f))
+	return root
+}
+
+func (f *flags) addLayout(cmd *cobra.Command) {
+	cmd.Flags().StringArrayVar(&f.layouts, "layout", nil, "`FILE` with the NIC's layout: raw BTF, or an ELF file with .BTF (object, kernel module, vmlinux)")
+	cmd.Flags().StringVarP(&f.base, "base-btf", "B", "", "`FILE` that a kernel module's layout is split from: the vmlinux of its kernel")
+	cmd.Flags().StringArrayVar(&f.types, "type", nil, "resolve the root types that `GLOB` matches, flavours included (default md_desc; '*' for every record; repeatable)")
+}
+
+func (f *flags) addInterface(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.iface, "iface", "", "network `INTERFACE`")
+}
+
+// oneObject wants exactly one argument, the object.
+func oneObject(cmd *cobra.Command, args []string) error {
+	switch {
+	case len(args) == 0:
+		return usagef("no object given")
+	case len(args) > 1:
+		return usagef("more than one argument: %s", strings.Join(args, " "))
+	}
+	return nil
+}
+
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef("unexpected argument %q", args[0])
+	}
+	return nil
+}

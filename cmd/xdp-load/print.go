@@ -1,0 +1,91 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/xdp-load/xdp-load/rewrite"
+)
+
+// inObject puts the object's name before an error about its contents.
+func inObject(path string, err error) error { return fmt.Errorf("%s: %w", path, err) }
+
+func printJSON(w io.Writer, value any) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(value)
+}
+
+// table lines up columns that are separated by tabs.
+func table(w io.Writer, print func(io.Writer)) error {
+	var lines strings.Builder
+	columns := tabwriter.NewWriter(&lines, 0, 0, 2, ' ', 0)
+	print(columns)
+	if err := columns.Flush(); err != nil {
+		return err
+	}
+	for line := range strings.Lines(lines.String()) {
+		fmt.Fprintln(w, strings.TrimRight(line, " \n"))
+	}
+	return nil
+}
+
+// printEdits prints a line per edit: where, what, the instruction before and
+// after.
+func printEdits(w io.Writer, edits []rewrite.Edit) error {
+	return table(w, func(w io.Writer) {
+		for i := range edits {
+			printEdit(w, &edits[i])
+		}
+	})
+}
+
+func printEdit(w io.Writer, edit *rewrite.Edit) {
+	access := &edit.Access
+	after := edit.After.String()
+	switch {
+	case edit.Poisoned:
+		after = "poisoned"
+	case !edit.Changed():
+		after = "the same"
+	}
+	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t-> %s\t%s\n", access.Source, access.Path, access.Kind, edit.Before, after, edit.Note)
+}
+
+// summary counts what became of the accesses: "5 accesses: 3 changed,
+// 1 unchanged, 1 poisoned".
+func summary(report *rewrite.Report) string {
+	changed, poisoned := 0, len(report.Poisoned())
+	for i := range report.Edits {
+		if report.Edits[i].Changed() && !report.Edits[i].Poisoned {
+			changed++
+		}
+	}
+	unchanged := len(report.Edits) - changed - poisoned
+
+	text := count(len(report.Edits), "access", "accesses")
+	var parts []string
+	for _, part := range []struct {
+		n    int
+		what string
+	}{{changed, "changed"}, {unchanged, "unchanged"}, {poisoned, "poisoned"}} {
+		if part.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", part.n, part.what))
+		}
+	}
+	if len(parts) == 0 {
+		return text
+	}
+	return text + ": " + strings.Join(parts, ", ")
+}
+
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What the verifier refuses: each program in a way of its own. */
+
+#include <linux/bpf.h>
+#include "md_desc.h"
+
+__u64 calls;
+
+/* Forgets to check that there is metadata at all, in a function of its own. */
+static __noinline int hash_of(struct xdp_md *ctx)
+{
+	struct md_desc *md = (void *)(long)ctx->data_meta;
+
+	return md->hash & 1;
+}
+
+SEC("xdp") int unchecked(struct xdp_md *ctx)
+{
+	calls++;
+	return hash_of(ctx) ? XDP_PASS : XDP_DROP;
+}
+
+/* Reads a field that the layout may lack, in a function of its own. */
+static __noinline int mark_of(struct xdp_md *ctx)
+{
+	struct md_desc *md = md_desc(ctx);
+
+	if (!md)
+		return 0;
+	return md->mark & 1;
+}
+
+SEC("xdp") int absent(struct xdp_md *ctx)
+{
+	calls++;
+	return mark_of(ctx) ? XDP_PASS : XDP_DROP;
+}
+
+/* Has nothing to do with metadata. */
+SEC("xdp") int beyond(struct xdp_md *ctx)
+{
+	struct md_desc *md = md_desc(ctx);
+	char *data = (void *)(long)ctx->data;
+
+	if (md && md->hash)
+		calls++;
+	return data[20];
+}
+
+char _license[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,145 @@
+package nic
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/cilium/ebpf/btf"
+	"golang.org/x/sys/unix"
+
+	"github.com/xdp-load/xdp-load/reloc"
+)
+
+var (
+	// ErrNeedsBase is wrapped by OpenLayout's error about split BTF whose base
+	// has to be named.
+	ErrNeedsBase = errors.New("split BTF")
+
+	// ErrWrongBase is wrapped by OpenLayout's error about split BTF that was
+	// not split from the base given.
+	ErrWrongBase = errors.New("not split from this base")
+)
+
+// Where the kernel shows its own BTF and that of its modules,
+// Documentation/bpf/btf.rst.
+const (
+	kernelBTF  = "/sys/kernel/btf"
+	vmlinuxBTF = kernelBTF + "/vmlinux"
+)
+
+const baseHint = "give the vmlinux of the same kernel build as its base"
+
+// OpenLayout reads a layout from a file: raw BTF, or an ELF file of any machine
+// with a .BTF section, such as an object compiled from a header, a kernel
+// module, a vmlinux, or the object of a program that writes metadata. Messages
+// call the layout by the file's path as given here.
+//
+// The BTF of a kernel module is split: it continues that of its kernel, its
+// base, and means nothing without it. The base is the .BTF.base section of the
+// file if it has one, else the file base if that is not empty, in one of the
+// same formats. Else it is that of the running kernel, but only if the file is
+// certain to belong to it: it is one of /sys/kernel/btf, or a module whose
+// vermagic names the running kernel. A base that is not needed is not read.
+//
+// Returns an error wrapping ErrNeedsBase if the base is missing, ErrWrongBase
+// if it is another kernel's, or os.ErrNotExist.
+func OpenLayout(file, base string) (*reloc.Layout, error) {
+	types, err := readTypes(file)
+	if err != nil {
+		return nil, fmt.Errorf("layout %w", err)
+	}
+	if !isSplit(types.btf) {
+		return reloc.NewLayout(file, types.btf, nil)
+	}
+
+	baseBTF, from, err := findBase(file, types, base)
+	if err != nil {
+		return nil, fmt.Errorf("layout %s: %w", file, err)
+	}
+	if err := checkBase(types.btf, baseBTF); err != nil {
+		return nil, fmt.Errorf("layout %s: base %s: %w", file, from, err)
+	}
+	return reloc.NewLayout(file, types.btf, baseBTF)
+}
+
+// findBase returns the BTF that the file's is split from, and where it is from.
+func findBase(file string, types *types, base string) (btf []byte, from string, err error) {
+	if types.base != nil {
+		return types.base, ".BTF.base of the same file", nil
+	}
+	if base == "" {
+		if base, err = runningKernelsBase(file, types); err != nil {
+			return nil, "", err
+		}
+	}
+
+	baseTypes, err := readTypes(base)
+	if err != nil {
+		return nil, "", fmt.Errorf("base %w", err)
+	}
+	if isSplit(baseTypes.btf) {
+		return nil, "", fmt.Errorf("base %s: is itself %w: %s", base, ErrNeedsBase, baseHint)
+	}
+	return baseTypes.btf, base, nil
+}
+
+// runningKernelsBase returns the path of the running kernel's BTF if the file
+// was certainly split from it.
+func runningKernelsBase(file string, types *types) (string, error) {
+	if isKernelBTF(file) {
+		return vmlinuxBTF, nil
+	}
+
+	running, err := kernelRelease()
+	if err != nil {
+		return "", err
+	}
+	switch types.kernel {
+	case running:
+		return vmlinuxBTF, nil
+	case "":
+		return "", fmt.Errorf("%w of an unknown kernel: %s", ErrNeedsBase, baseHint)
+	default:
+		return "", fmt.Errorf("%w of kernel %s, and running is %s: %s", ErrNeedsBase, types.kernel, running, baseHint)
+	}
+}
+
+func isKernelBTF(file string) bool {
+	path, err := filepath.EvalSymlinks(file)
+	if err != nil {
+		return false
+	}
+	path, err = filepath.Abs(path)
+	return err == nil && filepath.Dir(path) == kernelBTF
+}
+
+// kernelRelease returns what uname -r prints.
+func kernelRelease() (string, error) {
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		return "", fmt.Errorf("uname: %w", err)
+	}
+	return unix.ByteSliceToString(name.Release[:]), nil
+}
+
+// checkBase reports a base that split is not split from, as far as can be told:
+// with the base of another build, names start in the middle of strings, and
+// types refer to those that do not exist.
+func checkBase(split, base []byte) error {
+	baseSpec, err := btf.LoadSpecFromReader(bytes.NewReader(base))
+	if err != nil {
+		return err
+	}
+	spec, err := btf.LoadSplitSpecFromReader(bytes.NewReader(split), baseSpec)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrWrongBase, err)
+	}
+	for typ, err := range spec.All() {
+		if err != nil {
+			return fmt.Errorf("%w: after %v: %w", ErrWrongBase, typ, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,192 @@
+package nic
+
+import (
+	"bytes"
+	"debug/elf"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+)
+
+// types is the type information of a file.
+type types struct {
+	btf  []byte
+	base []byte // .BTF.base, nil without
+
+	// kernel is the release that a module was built for, empty for a file
+	// that is none.
+	kernel string
+}
+
+// Start of raw BTF, struct btf_header of include/uapi/linux/btf.h, up to and
+// with str_len.
+const (
+	btfMagic      = 0xeb9f
+	btfHeaderSize = 24
+)
+
+// readTypes reads raw BTF, or the sections of an ELF file that hold it. Its
+// errors start with the path.
+func readTypes(path string) (*types, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		var pathError *os.PathError
+		errors.As(err, &pathError)
+		return nil, fmt.Errorf("%s: %w", path, pathError.Err)
+	}
+	defer file.Close()
+
+	start := make([]byte, 4)
+	n, err := io.ReadFull(file, start)
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("%s: %w", path, errors.Unwrap(err))
+	}
+	start = start[:n]
+
+	var found *types
+	switch {
+	case bytes.HasPrefix(start, []byte(elf.ELFMAG)):
+		found, err = readELF(file)
+	case btfOrder(start) != nil:
+		found, err = readRaw(file)
+	default:
+		err = explainStart(path, start)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return found, nil
+}
+
+// explainStart says why a file that starts so holds no types.
+func explainStart(path string, start []byte) error {
+	for _, c := range compressions {
+		if bytes.HasPrefix(start, []byte(c.magic)) {
+			return fmt.Errorf("compressed with %s: decompress it with %s %s", c.name, c.command, path)
+		}
+	}
+	return errors.New("neither raw BTF nor an ELF file with BTF in it")
+}
+
+// compressions are those of kernel modules, by the first bytes of a file, and
+// the command that undoes each.
+var compressions = []struct{ magic, name, command string }{
+	{"\xfd7zX", "xz", "xz -dk"},
+	{"\x1f\x8b", "gzip", "gzip -dk"},
+	{"\x28\xb5\x2f\xfd", "zstd", "zstd -dk"},
+}
+
+func readRaw(file *os.File) (*types, error) {
+	raw, err := io.ReadAll(io.NewSectionReader(file, 0, 1<<62))
+	if err != nil {
+		return nil, err
+	}
+	if len(raw) < btfHeaderSize {
+		return nil, fmt.Errorf("damaged BTF: %d bytes are no header", len(raw))
+	}
+	return &types{btf: raw}, nil
+}
+
+// readELF reads the BTF of an ELF file. It reads nothing but the section
+// headers and the sections it wants: a vmlinux with debug information can be
+// larger than memory.
+func readELF(file *os.File) (_ *types, err error) {
+	// debug/elf is not made for hostile input, says its documentation.
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("damaged ELF file: %v", r)
+		}
+	}()
+
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	object, err := elf.NewFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("damaged ELF file: %w", err)
+	}
+
+	sections := map[string][]byte{".BTF": nil, ".BTF.base": nil, ".modinfo": nil}
+	for _, section := range object.Sections {
+		if _, wanted := sections[section.Name]; !wanted {
+			continue
+		}
+		if sections[section.Name], err = contents(section, uint64(info.Size())); err != nil {
+			return nil, err
+		}
+	}
+
+	found := &types{
+		btf:    sections[".BTF"],
+		base:   sections[".BTF.base"],
+		kernel: vermagicRelease(sections[".modinfo"]),
+	}
+	switch {
+	case found.btf == nil:
+		return nil, errors.New("no BTF in this ELF file: compile with -g, or for a kernel with CONFIG_DEBUG_INFO_BTF")
+	case len(found.btf) < btfHeaderSize || found.base != nil && len(found.base) < btfHeaderSize:
+		return nil, errors.New("damaged ELF file: a BTF section is too short for a header")
+	}
+	return found, nil
+}
+
+// contents returns the contents of a section, which takes no more memory than
+// the file is large.
+func contents(section *elf.Section, fileSize uint64) ([]byte, error) {
+	if section.Flags&elf.SHF_COMPRESSED != 0 || section.Type == elf.SHT_NOBITS {
+		return nil, fmt.Errorf("damaged ELF file: section %s is compressed or empty", section.Name)
+	}
+	if section.Offset > fileSize || section.FileSize > fileSize-section.Offset {
+		return nil, fmt.Errorf("damaged ELF file: section %s ends beyond the file, which has %d bytes", section.Name, fileSize)
+	}
+	data, err := section.Data()
+	if err != nil {
+		return nil, fmt.Errorf("damaged ELF file: section %s: %w", section.Name, err)
+	}
+	return data, nil
+}
+
+// vermagicRelease returns the kernel release that a module was built for, the
+// first word of its vermagic, from the key=value strings of .modinfo.
+func vermagicRelease(modinfo []byte) string {
+	for entry := range strings.SplitSeq(string(modinfo), "\x00") {
+		if vermagic, ok := strings.CutPrefix(entry, "vermagic="); ok {
+			release, _, _ := strings.Cut(vermagic, " ")
+			return release
+		}
+	}
+	return ""
+}
+
+// isSplit reports whether raw BTF, no shorter than a header, continues another.
+// The strings of BTF that stands alone start with the empty one, at offset 0
+// (btf_parse_str_sec of the kernel); those of split BTF go on after its base's.
+func isSplit(raw []byte) bool {
+	order := btfOrder(raw)
+	if order == nil {
+		return false
+	}
+	headerLen, stringsOff, stringsLen := order.Uint32(raw[4:]), order.Uint32(raw[16:]), order.Uint32(raw[20:])
+	start := uint64(headerLen) + uint64(stringsOff)
+	if stringsLen == 0 {
+		return true
+	}
+	return start < uint64(len(raw)) && raw[start] != 0
+}
+
+// btfOrder returns the byte order of raw BTF, nil if it is none.
+func btfOrder(raw []byte) binary.ByteOrder {
+	switch {
+	case len(raw) < 2:
+		return nil
+	case binary.LittleEndian.Uint16(raw) == btfMagic:
+		return binary.LittleEndian
+	case binary.BigEndian.Uint16(raw) == btfMagic:
+		return binary.BigEndian
+	}
+	return nil
+}
