@@ -3,7 +3,26 @@
 packages = clang-14 clang-16 clang-19 llvm-19 libbpf-dev libc6-dev gcc \
 	bpftool xdp-tools iproute2 ethtool
 
-.PHONY: deps generate
+.PHONY: all build demo test deps generate fuzz
+
+all: build
+
+build:
+	go build -o bin/xdp-load ./cmd/xdp-load
+
+# Needs root, and nothing but Go and ip.
+demo: build
+	@command -v ip > /dev/null || { apt-get update && apt-get install -y --no-install-recommends iproute2; }
+	@go run ./internal/demo
+
+# Everything: formatting, vet, all tests on the running kernel, and whether the
+# checked-in objects are what their sources compile to. Needs root.
+test: deps
+	@test -z "$$(gofmt -l .)" || { echo "not gofmt-ed:"; gofmt -l .; exit 1; }
+	go vet ./...
+	./.ci/go-test
+	testdata/generate.sh
+	git diff --exit-code --stat -- bpf testdata
 
 deps:
 	@if ! dpkg-query -W -f '$${db:Status-Status}\n' $(packages) 2>&1 | grep -qv '^installed$$'; then \
@@ -12,5 +31,15 @@ deps:
 	apt-get update && \
 	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $(packages)
 
+# Compiles every checked-in object again, and writes the golden files and the
+# messages in the scripts anew.
 generate: deps
 	testdata/generate.sh
+	go test ./rewrite -run Golden -update
+	go test ./cmd/xdp-load -run Script -update
+
+# Fuzzes each target for a minute.
+fuzz:
+	go test ./internal/elfobj -run '^$$' -fuzz FuzzParse -fuzztime 1m
+	go test ./reloc -run '^$$' -fuzz FuzzRead -fuzztime 1m
+	go test ./rewrite -run '^$$' -fuzz FuzzRewrite -fuzztime 1m

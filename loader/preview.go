@@ -15,8 +15,8 @@ type Plan struct {
 }
 
 // Preview returns what LoadRewritten would do with the same arguments, as far
-// as can be said without loading anything into the kernel. It needs no
-// privileges.
+// as can be said without loading anything into the kernel. It needs privileges
+// only to find out whose program is in the way.
 //
 // It fails where LoadRewritten would fail before the verifier has its say.
 func Preview(path string, opts Options) (*Plan, error) {
@@ -32,5 +32,13 @@ func Preview(path string, opts Options) (*Plan, error) {
 		return nil, err
 	}
 	plan.Target.Layout = opts.Layout
-	return plan, checkVacant(opts.Interface)
+
+	present, err := hookByName(opts.Interface)
+	if err != nil {
+		return nil, err
+	}
+	if len(present.programs) > 0 {
+		return nil, explainPermission(inLastingMounts(present.occupied))
+	}
+	return plan, nil
 }

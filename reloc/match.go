@@ -2,7 +2,6 @@ package reloc
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/cilium/ebpf/btf"
 
@@ -43,26 +42,12 @@ func (loc *location) matchMember(s step) (last bool, why string, err error) {
 		return false, "", err
 	}
 	if !found {
-		return false, fmt.Sprintf("%s has no field %s, it has %s", TypeString(container), s.name, listFields(container)), nil
+		return false, fmt.Sprintf("%s has no field %s", TypeString(container), s.name), nil
 	}
 	if !fieldsCompatible(s.typ, loc.typ) {
 		return false, fmt.Sprintf("%s of %s is %s, which is no %s", s.name, TypeString(container), TypeString(loc.typ), TypeString(s.typ)), nil
 	}
 	return last, "", nil
-}
-
-// maxListed is how many fields a message lists.
-const maxListed = 20
-
-func listFields(typ btf.Type) string {
-	names := fields(typ)
-	if len(names) == 0 {
-		return "no fields"
-	}
-	if len(names) > maxListed {
-		names = append(names[:maxListed], "...")
-	}
-	return strings.Join(names, ", ")
 }
 
 // find looks for a member by name. seen holds the anonymous types that don't

@@ -21,9 +21,11 @@ var (
 
 // Resolution is what an access comes to in a layout.
 type Resolution struct {
-	// Exists is false for "not there": Missing then says why.
-	Exists  bool   `json:"exists"`
-	Missing string `json:"missing,omitempty"`
+	// Exists is false for "not there": Missing then says why, and Fields are
+	// the names that the layout's type has instead, if a field is missing.
+	Exists  bool     `json:"exists"`
+	Missing string   `json:"missing,omitempty"`
+	Fields  []string `json:"fields,omitempty"`
 
 	// Value is what the instruction has to hold: an offset or a size in bytes,
 	// 0 or 1, a shift in bits, a type ID, or an enumerator's value. It is
@@ -134,7 +136,7 @@ func (a *Access) resolveField(c candidate) (Resolution, error) {
 	}
 	if why != "" {
 		r := a.missing(why)
-		r.Type = TypeString(c.typ)
+		r.Type, r.Fields = TypeString(c.typ), fields(c.typ)
 		return r, nil
 	}
 	return fieldResolution(a.Kind, loc, c.typ, a.order)

@@ -14,7 +14,7 @@ var ErrRefused = errors.New("refused")
 
 // ErrNoDescriptor is wrapped by the error about a layout that defines none of
 // the root types that a program accesses.
-var ErrNoDescriptor = errors.New("layout defines no such type")
+var ErrNoDescriptor = errors.New("defines no such type")
 
 // RefusedError lists the accesses that were refused, in the order of the
 // object. It wraps ErrRefused.

@@ -126,8 +126,8 @@ func checkDefined(layout *reloc.Layout, accesses []reloc.Access) error {
 		}
 	}
 	if slices.Contains(missing, reloc.Descriptor) || len(missing) == len(checked) {
-		return fmt.Errorf("%w: layout %s has no %s: give the BTF of an object compiled from the NIC's own header",
-			ErrNoDescriptor, layout.Name(), strings.Join(missing, ", "))
+		return fmt.Errorf("layout %s %w: %s: give the BTF of an object compiled from the NIC's own header",
+			layout.Name(), ErrNoDescriptor, strings.Join(missing, ", "))
 	}
 	return nil
 }

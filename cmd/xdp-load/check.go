@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -29,7 +28,7 @@ Exits with 1 if a layout does not fit.`,
 			if len(f.layouts) == 0 {
 				return usagef("no layout given: --layout FILE, repeatable")
 			}
-			object, err := os.ReadFile(args[0])
+			object, err := readObject(args[0])
 			if err != nil {
 				return err
 			}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -25,7 +24,7 @@ can't be rewritten is refused. Records that the layout is not asked about are
 left to whoever loads the object.`,
 		Args: oneObject,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			object, err := os.ReadFile(args[0])
+			object, err := readObject(args[0])
 			if err != nil {
 				return err
 			}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 
 	"github.com/xdp-load/xdp-load/nic"
@@ -25,7 +26,7 @@ func (f *flags) rewritten(path string) ([]byte, *rewrite.Report, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	object, err := os.ReadFile(path)
+	object, err := readObject(path)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -38,4 +39,15 @@ func (f *flags) rewrite(path string, object []byte, layout *reloc.Layout) ([]byt
 		return nil, nil, inObject(path, err)
 	}
 	return out, report, nil
+}
+
+// readObject is os.ReadFile with errors that start with the path, as those
+// about its contents do.
+func readObject(path string) ([]byte, error) {
+	object, err := os.ReadFile(path)
+	var pathError *os.PathError
+	if errors.As(err, &pathError) {
+		return nil, inObject(path, pathError.Err)
+	}
+	return object, err
 }

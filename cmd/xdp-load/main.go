@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -65,9 +66,11 @@ func newRoot() *cobra.Command {
 	f := &flags{}
 	root := newLoad(f)
 	root.SilenceErrors, root.SilenceUsage = true, true
+	root.SuggestionsMinimumDistance = 2
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.PersistentFlags().BoolVar(&f.json, "json", false, "print JSON instead of text")
+	root.PersistentPreRunE = func(*cobra.Command, []string) error { return f.checkTypes() }
 	root.AddCommand(newRewrite(f), newCheck(f), newExplain(f), newStatus(f), newUnload(f))
 	return root
 }
@@ -76,6 +79,15 @@ func (f *flags) addLayout(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&f.layouts, "layout", nil, "`FILE` with the NIC's layout: raw BTF, or an ELF file with .BTF (object, kernel module, vmlinux)")
 	cmd.Flags().StringVarP(&f.base, "base-btf", "B", "", "`FILE` that a kernel module's layout is split from: the vmlinux of its kernel")
 	cmd.Flags().StringArrayVar(&f.types, "type", nil, "resolve the root types that `GLOB` matches, flavours included (default md_desc; '*' for every record; repeatable)")
+}
+
+func (f *flags) checkTypes() error {
+	for _, glob := range f.types {
+		if _, err := path.Match(glob, ""); err != nil {
+			return usagef("--type %q: %w", glob, err)
+		}
+	}
+	return nil
 }
 
 func (f *flags) addInterface(cmd *cobra.Command) {
