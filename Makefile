@@ -22,7 +22,7 @@ test: deps
 	go vet ./...
 	./.ci/go-test
 	testdata/generate.sh
-	git diff --exit-code --stat -- bpf testdata
+	git diff --exit-code --stat -- bpf testdata loader/testdata
 
 deps:
 	@if ! dpkg-query -W -f '$${db:Status-Status}\n' $(packages) 2>&1 | grep -qv '^installed$$'; then \

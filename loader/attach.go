@@ -17,8 +17,12 @@ import (
 
 var (
 	// ErrNoProgram is wrapped by the error about an object that has no XDP
-	// program to attach, or several and no hint which.
+	// program to attach.
 	ErrNoProgram = errors.New("no XDP program to attach")
+
+	// ErrSeveralPrograms is wrapped by the error about an object of which
+	// Options.Program has to name one.
+	ErrSeveralPrograms = errors.New("several XDP programs, of which only one can be attached")
 
 	// ErrOccupied is wrapped by the error about an interface that has an XDP
 	// program already.
@@ -48,7 +52,7 @@ func chooseProgram(spec *ebpf.CollectionSpec, wanted string) (string, error) {
 	case wanted != "":
 		return "", fmt.Errorf("%w of the name %s: there is %s", ErrNoProgram, wanted, strings.Join(names, ", "))
 	case len(names) > 1:
-		return "", fmt.Errorf("%w: choose one of %s", ErrNoProgram, strings.Join(names, ", "))
+		return "", fmt.Errorf("%w: choose one of %s", ErrSeveralPrograms, strings.Join(names, ", "))
 	}
 	return names[0], nil
 }
@@ -131,18 +135,22 @@ func checkVacant(iface string) error {
 	if len(present.programs) == 0 {
 		return nil
 	}
+	return present.occupied()
+}
 
+// occupied says which program is there, whose it is, and how to take it off.
+func (h *hook) occupied() error {
 	ours, err := pinnedLinks()
 	if err != nil {
 		return err
 	}
-	program := present.programs[0]
-	if slices.ContainsFunc(ours, present.runs) {
+	program := h.programs[0]
+	if slices.ContainsFunc(ours, h.runs) {
 		return fmt.Errorf("%s %w: %s, attached by xdp-load: to take it off, xdp-load unload --iface %s",
-			iface, ErrOccupied, programTitle(program), iface)
+			h.name, ErrOccupied, programTitle(program), h.name)
 	}
 	return fmt.Errorf("%s %w: %s, not attached by xdp-load: to take it off, %s",
-		iface, ErrOccupied, programTitle(program), howToDetach(iface, program))
+		h.name, ErrOccupied, programTitle(program), howToDetach(h.name, program))
 }
 
 // programTitle names a program for messages.

@@ -44,10 +44,20 @@ func mountBPFFS() (unmount func(), err error) {
 	return unmountIfEmpty, nil
 }
 
+// unmountIfEmpty unmounts a bpffs in which nothing is pinned. Names with dots
+// are the kernel's own (bpf_lookup in kernel/bpf/inode.c): with
+// CONFIG_BPF_PRELOAD each new bpffs has a maps.debug and a progs.debug.
 func unmountIfEmpty() {
-	if files, err := os.ReadDir(bpffs); err == nil && len(files) == 0 {
-		_ = unix.Unmount(bpffs, 0)
+	files, err := os.ReadDir(bpffs)
+	if err != nil {
+		return
 	}
+	for _, file := range files {
+		if !strings.Contains(file.Name(), ".") {
+			return
+		}
+	}
+	_ = unix.Unmount(bpffs, 0)
 }
 
 // inLastingMounts calls fn where /sys/fs/bpf is a bpffs, or can be made one that

@@ -86,8 +86,8 @@ func RewrittenSpec(object io.ReaderAt, opts Options) (*ebpf.CollectionSpec, *rew
 // bpf_link that is pinned and thus outlives the process.
 //
 // If it fails, everything is as it was before. Errors to tell apart are
-// ErrOccupied, ErrNoNative, ErrNoProgram, ErrPrivileges, *RefusalError,
-// nic.ErrNoInterface, and those of rewrite.Rewrite.
+// ErrOccupied, ErrNoNative, ErrNoProgram, ErrSeveralPrograms, ErrPrivileges,
+// *RefusalError, nic.ErrNoInterface, and those of rewrite.Rewrite.
 func LoadRewritten(path string, opts Options) (*Loaded, error) {
 	l, err := newLoad(path, opts)
 	if err != nil {

@@ -55,7 +55,10 @@ func (e *RefusalError) Details() string {
 	if e.Function != "" {
 		fmt.Fprintf(&b, ", function %s, instruction %d", e.Function, e.Insn)
 	}
-	fmt.Fprintf(&b, ": %s\n", strings.TrimSpace(e.Source.Text))
+	if e.Source.Text != "" {
+		fmt.Fprintf(&b, ": %s", strings.TrimSpace(e.Source.Text))
+	}
+	fmt.Fprintln(&b)
 
 	log := e.cause.Log
 	if omitted := len(log) - end; omitted > 0 {
@@ -164,8 +167,16 @@ func (e *RefusalError) explain(report *rewrite.Report) string {
 	if e.Edit == nil || !e.Edit.Poisoned {
 		return "the program can reach an access to a type or field that the running kernel does not have"
 	}
-	return fmt.Sprintf("not in layout %s (%s), and the program can reach it: guard it with %s",
-		report.Layout, e.Edit.Resolution.Missing, guard(&e.Edit.Access))
+	return fmt.Sprintf("not in layout %s, and the program can reach it: guard it with %s (%s)",
+		report.Layout, guard(&e.Edit.Access), missing(&e.Edit.Resolution))
+}
+
+// missing says what a layout lacks, and what it has instead.
+func missing(r *reloc.Resolution) string {
+	if len(r.Fields) == 0 {
+		return r.Missing
+	}
+	return r.Missing + ", it has " + strings.Join(r.Fields, ", ")
 }
 
 // guard returns the C expression that tells whether an access can be made.

@@ -86,6 +86,17 @@ fixed() {
 	done
 }
 
+# What only one package's tests take as input.
+packages() {
+	for source in loader/testdata/*.c; do
+		for endian in el eb; do
+			object=${source%.c}-$endian.o
+			compile 19 v3 $endian "$source" "$object" -Ibpf
+			strip_dwarf "$object"
+		done
+	done
+}
+
 examples() {
 	for source in bpf/examples/*.c; do
 		for endian in el eb; do
@@ -99,4 +110,5 @@ layouts
 programs
 matrix
 fixed
+packages
 examples

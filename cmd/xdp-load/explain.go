@@ -54,7 +54,7 @@ func (f *flags) printAccesses(w io.Writer, path string, accesses []reloc.Access)
 		fmt.Fprintln(w, "SOURCE\tPROGRAM\tINSN\tACCESS\tKIND\tROOT TYPE\tCOMPILED FOR")
 		for i := range accesses {
 			access := &accesses[i]
-			fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%s\t%s\n", access.Source, access.Program, access.Insn-access.FunctionStart,
+			fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%s\t%s\n", place(access), access.Program, access.Insn-access.FunctionStart,
 				access.Path, access.Kind, access.Root, access.Local.String())
 		}
 	})
@@ -122,7 +122,7 @@ func printRows(w io.Writer, rows []row) error {
 		for i := range rows {
 			access := &rows[i].Access
 			before, after, target := rows[i].columns()
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", access.Source, access.Path, access.Kind, before, after, target)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", place(access), access.Path, access.Kind, before, after, target)
 		}
 	})
 }

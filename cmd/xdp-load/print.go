@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"text/tabwriter"
 
+	"github.com/xdp-load/xdp-load/reloc"
 	"github.com/xdp-load/xdp-load/rewrite"
 )
 
@@ -53,7 +55,19 @@ func printEdit(w io.Writer, edit *rewrite.Edit) {
 	case !edit.Changed():
 		after = "the same"
 	}
-	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t-> %s\t%s\n", access.Source, access.Path, access.Kind, edit.Before, after, edit.Note)
+	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t-> %s\t%s\n", place(access), access.Path, access.Kind, edit.Before, after, edit.Note)
+}
+
+// place returns the source line of an access, with the file relative to the
+// current directory if it lies below it: clang records absolute paths.
+func place(access *reloc.Access) string {
+	source := access.Source
+	if dir, err := os.Getwd(); err == nil {
+		if below, ok := strings.CutPrefix(source.File, dir+"/"); ok {
+			source.File = below
+		}
+	}
+	return source.String()
 }
 
 // summary counts what became of the accesses: "5 accesses: 3 changed,

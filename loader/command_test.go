@@ -1,0 +1,245 @@
+package loader_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/xdp-load/xdp-load/internal/netlab"
+	"github.com/xdp-load/xdp-load/loader"
+	"github.com/xdp-load/xdp-load/nic"
+)
+
+// asCommand, as the first argument, makes the test binary the command that the
+// arguments after it name, for what can only be tested in another process.
+const asCommand = "as-command"
+
+func TestMain(m *testing.M) {
+	if len(os.Args) < 3 || os.Args[1] != asCommand {
+		os.Exit(m.Run())
+	}
+	if err := commands[os.Args[2]](os.Args[3:]); err != nil {
+		fmt.Println("error:", err)
+		os.Exit(1)
+	}
+}
+
+var commands map[string]func(args []string) error
+
+func init() {
+	commands = map[string]func([]string) error{
+		"load":              load,
+		"load-unprivileged": loadUnprivileged,
+		"status":            status,
+		"unload":            func(args []string) error { return loader.Unload(args[0]) },
+		"init":              asInit,
+	}
+}
+
+// load OBJECT LAYOUT INTERFACE
+func load(args []string) error {
+	layout, err := nic.OpenLayout(args[1], "")
+	if err != nil {
+		return err
+	}
+	_, err = loader.LoadRewritten(args[0], loader.Options{Layout: layout, Interface: args[2]})
+	return err
+}
+
+func loadUnprivileged(args []string) error {
+	runtime.LockOSThread()
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	if err := unix.Capset(&header, &make([]unix.CapUserData, 2)[0]); err != nil {
+		return err
+	}
+	return load(args)
+}
+
+func status([]string) error {
+	attachments, err := loader.Status()
+	for _, attachment := range attachments {
+		fmt.Println(attachment.Interface, attachment.Program, attachment.Pin)
+	}
+	return err
+}
+
+// command returns the command that runs this test binary as another.
+func command(args ...string) *exec.Cmd {
+	return exec.Command("/proc/self/exe", append([]string{asCommand}, args...)...)
+}
+
+// The link outlives the process that made it.
+func TestLinkOutlivesProcess(t *testing.T) {
+	lab := newLab(t)
+
+	if output, err := command("load", program("fields"), layoutFile("exact"), lab.nic.Name).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, output)
+	}
+
+	attachments := lab.status()
+	if len(attachments) != 1 || attachments[0].Interface != lab.nic.Name || attachments[0].Program != "fields" {
+		t.Fatalf("After the process: %+v", attachments)
+	}
+	if err := loader.Unload(lab.nic.Name); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Of several loads at once, one attaches its program and the others are told.
+func TestSimultaneousLoads(t *testing.T) {
+	lab := newLab(t)
+	var cmds [4]*exec.Cmd
+	var outputs [len(cmds)]strings.Builder
+	for i := range cmds {
+		cmds[i] = command("load", program("fields"), layoutFile("exact"), lab.nic.Name)
+		cmds[i].Stdout = &outputs[i]
+		if err := cmds[i].Start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	attached := 0
+	for i, cmd := range cmds {
+		if err := cmd.Wait(); err == nil {
+			attached++
+		} else if !strings.Contains(outputs[i].String(), loader.ErrOccupied.Error()) {
+			t.Errorf("Load %d: %v: %s", i, err, outputs[i].String())
+		}
+	}
+	if attached != 1 || len(lab.status()) != 1 {
+		t.Errorf("%d loads attached a program, status: %+v", attached, lab.status())
+	}
+	if err := loader.Unload(lab.nic.Name); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestUnprivileged(t *testing.T) {
+	lab := newLab(t)
+
+	output, err := command("load-unprivileged", program("fields"), layoutFile("exact"), lab.nic.Name).CombinedOutput()
+	if err == nil {
+		t.Fatal("Loaded without capabilities")
+	}
+	for _, want := range []string{loader.ErrPrivileges.Error(), "lacks CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN, CAP_SYS_ADMIN"} {
+		if !strings.Contains(string(output), want) {
+			t.Errorf("%s\nlacks %q", output, want)
+		}
+	}
+}
+
+// "ip netns exec" hides the bpffs, and what is mounted there dies with the
+// command. PID 1 is ours here, so that its mount namespace is, too.
+func TestIPNetnsExec(t *testing.T) {
+	netlab.NeedRoot(t)
+
+	cmd := command("init")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWNET}
+	if output, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, output)
+	}
+}
+
+// asInit is TestIPNetnsExec as PID 1 of a fresh machine.
+func asInit([]string) error {
+	if os.Getpid() != 1 {
+		return errors.New("not PID 1")
+	}
+	if err := mountFreshMachine(); err != nil {
+		return err
+	}
+	for _, line := range []string{
+		"ip netns add lab",
+		"ip -n lab link add nic0 type veth peer name wire0",
+		"ip -n lab link set nic0 up",
+	} {
+		if _, err := run(line); err != nil {
+			return err
+		}
+	}
+
+	// A load that fails after the bpffs was mounted unmounts it.
+	if output, err := inLab("load", program("fields"), layoutFile("exact"), "lo"); err == nil || !strings.Contains(output, "no native XDP") {
+		return fmt.Errorf("load on lo: %v: %s", err, output)
+	}
+	if bpffsMounted() {
+		return errors.New("a failed load leaves the bpffs mounted")
+	}
+
+	if output, err := inLab("load", program("fields"), layoutFile("exact"), "nic0"); err != nil {
+		return fmt.Errorf("load: %w: %s", err, output)
+	}
+	if !bpffsMounted() {
+		return errors.New("no bpffs mounted after a load")
+	}
+	if links, err := run("ip -n lab link show nic0"); err != nil || !strings.Contains(links, "prog/xdp") {
+		return fmt.Errorf("after the process, nic0 has no program: %v: %s", err, links)
+	}
+	if output, err := inLab("status"); err != nil || !strings.HasPrefix(output, "nic0 fields /sys/fs/bpf/xdp-load/link-") {
+		return fmt.Errorf("status: %w: %s", err, output)
+	}
+	if output, err := inLab("load", program("fields"), layoutFile("exact"), "nic0"); err == nil || !strings.Contains(output, "attached by xdp-load") {
+		return fmt.Errorf("second load: %v: %s", err, output)
+	}
+
+	if output, err := inLab("unload", "nic0"); err != nil {
+		return fmt.Errorf("unload: %w: %s", err, output)
+	}
+	if links, err := run("ip -n lab link show nic0"); err != nil || strings.Contains(links, "prog/xdp") {
+		return fmt.Errorf("after unload, nic0: %v: %s", err, links)
+	}
+	if _, err := os.Stat("/sys/fs/bpf/xdp-load"); !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("after unload, the directory of pins: %v", err)
+	}
+	return nil
+}
+
+// mountFreshMachine makes the mounts of the new PID 1 its own: /proc shows it,
+// /sys has no bpffs, and "ip netns" keeps its names to itself.
+func mountFreshMachine() error {
+	for _, mount := range []struct {
+		source, target, fstype string
+		flags                  uintptr
+	}{
+		{"", "/", "", unix.MS_REC | unix.MS_PRIVATE},
+		{"proc", "/proc", "proc", 0},
+		{"sysfs", "/sys", "sysfs", 0},
+		{"tmpfs", "/run", "tmpfs", 0},
+	} {
+		if err := unix.Mount(mount.source, mount.target, mount.fstype, mount.flags, ""); err != nil {
+			return fmt.Errorf("mount %s: %w", mount.target, err)
+		}
+	}
+	return nil
+}
+
+func bpffsMounted() bool {
+	var stat unix.Statfs_t
+	err := unix.Statfs(bpffs, &stat)
+	return err == nil && stat.Type == unix.BPF_FS_MAGIC
+}
+
+func inLab(args ...string) (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	output, err := exec.Command("ip", append([]string{"netns", "exec", "lab", self, asCommand}, args...)...).CombinedOutput()
+	return string(output), err
+}
+
+func run(line string) (string, error) {
+	words := strings.Fields(line)
+	output, err := exec.Command(words[0], words[1:]...).CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("%s: %w: %s", line, err, output)
+	}
+	return string(output), nil
+}

@@ -1,0 +1,263 @@
+package nic_test
+
+import (
+	"bytes"
+	"debug/elf"
+	"encoding/binary"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/xdp-load/xdp-load/nic"
+)
+
+type byteOrder interface {
+	binary.ByteOrder
+	binary.AppendByteOrder
+}
+
+var (
+	little byteOrder = binary.LittleEndian
+	big    byteOrder = binary.BigEndian
+)
+
+func TestOpenLayout(t *testing.T) {
+	for name, test := range map[string]struct {
+		contents []byte
+		base     []byte // nil: none given
+	}{
+		"raw":                    {contents: whole(little)},
+		"raw, big endian":        {contents: whole(big)},
+		"object":                 {contents: object(little, map[string][]byte{".BTF": whole(little)})},
+		"object, big endian":     {contents: object(big, map[string][]byte{".BTF": whole(big)})},
+		"split":                  {contents: split(little), base: base(little)},
+		"split, big endian":      {contents: split(big), base: base(big)},
+		"split, base in object":  {contents: split(little), base: object(little, map[string][]byte{".BTF": base(little)})},
+		"split in object":        {contents: object(little, map[string][]byte{".BTF": split(little)}), base: base(little)},
+		"with base":              {contents: object(little, map[string][]byte{".BTF": split(little), ".BTF.base": base(little)})},
+		"with base, not another": {contents: object(little, map[string][]byte{".BTF": split(little), ".BTF.base": base(little)}), base: []byte("not read")},
+		"base not needed":        {contents: whole(little), base: []byte("not read")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file, baseFile := write(t, "layout", test.contents), ""
+			if test.base != nil {
+				baseFile = write(t, "base", test.base)
+			}
+
+			layout, err := nic.OpenLayout(file, baseFile)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if layout.Name() != file {
+				t.Errorf("Name %s instead of %s", layout.Name(), file)
+			}
+			if defined, err := layout.Defines("md_desc"); !defined || err != nil {
+				t.Errorf("Defines md_desc: %v, %v", defined, err)
+			}
+		})
+	}
+}
+
+func TestOpenLayoutRefuses(t *testing.T) {
+	module := func(vermagic string) []byte {
+		return object(little, map[string][]byte{
+			".BTF":     split(little),
+			".modinfo": []byte("license=GPL\x00vermagic=" + vermagic + " SMP mod_unload \x00"),
+		})
+	}
+
+	for name, test := range map[string]struct {
+		contents []byte
+		base     []byte
+		err      error // nil: any
+		want     string
+	}{
+		"empty":           {want: "neither raw BTF nor an ELF file"},
+		"text":            {contents: []byte("struct md_desc {};"), want: "neither raw BTF nor an ELF file"},
+		"xz":              {contents: []byte("\xfd7zXZ\x00\x00"), want: "decompress it with xz -dk "},
+		"gzip":            {contents: []byte("\x1f\x8b\x08\x00"), want: "decompress it with gzip -dk "},
+		"zstd":            {contents: []byte("\x28\xb5\x2f\xfd"), want: "decompress it with zstd -dk "},
+		"no BTF":          {contents: object(little, nil), want: "compile with -g"},
+		"short BTF":       {contents: whole(little)[:20], want: "damaged BTF"},
+		"short section":   {contents: object(little, map[string][]byte{".BTF": whole(little)[:20]}), want: "too short"},
+		"no base":         {contents: split(little), err: nic.ErrNeedsBase, want: "give the vmlinux of the same kernel build as its base"},
+		"other kernel's":  {contents: module("1.2.3-other"), err: nic.ErrNeedsBase, want: "of kernel 1.2.3-other, and running is "},
+		"base is split":   {contents: split(little), base: split(little), err: nic.ErrNeedsBase, want: "is itself split BTF"},
+		"base is none":    {contents: split(little), base: []byte("none"), want: "base: neither raw BTF"},
+		"wrong base":      {contents: split(little), base: whole(little), err: nic.ErrWrongBase},
+		"other order":     {contents: split(little), base: base(big), err: nic.ErrWrongBase},
+		"running kernel?": {contents: module(release(t)), err: nic.ErrWrongBase, want: "base /sys/kernel/btf/vmlinux"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file, baseFile := write(t, "layout", test.contents), ""
+			if test.base != nil {
+				baseFile = write(t, "base", test.base)
+			}
+
+			layout, err := nic.OpenLayout(file, baseFile)
+			if err == nil || layout != nil {
+				t.Fatalf("Got %v, %v", layout, err)
+			}
+			if test.err != nil && !errors.Is(err, test.err) {
+				t.Errorf("%q is no %q", err, test.err)
+			}
+			if !strings.Contains(err.Error(), test.want) {
+				t.Errorf("%q\nlacks %q", err, test.want)
+			}
+			if !strings.HasPrefix(err.Error(), "layout "+file) {
+				t.Errorf("%q does not start with the file's name", err)
+			}
+		})
+	}
+}
+
+func TestNoSuchLayout(t *testing.T) {
+	_, err := nic.OpenLayout("nowhere.btf", "")
+	if !errors.Is(err, os.ErrNotExist) || err.Error() != "layout nowhere.btf: no such file or directory" {
+		t.Errorf("File: %v", err)
+	}
+	_, err = nic.OpenLayout(write(t, "layout", split(little)), "nowhere.btf")
+	if !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "base nowhere.btf") {
+		t.Errorf("Base: %v", err)
+	}
+	if _, err = nic.OpenLayout(t.TempDir(), ""); err == nil || !strings.Contains(err.Error(), "is a directory") {
+		t.Errorf("Directory: %v", err)
+	}
+}
+
+// The kernel's own BTF is a layout, if none that has a descriptor.
+func TestKernelLayout(t *testing.T) {
+	layout, err := nic.OpenLayout("/sys/kernel/btf/vmlinux", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if defined, err := layout.Defines("sk_buff"); !defined || err != nil {
+		t.Errorf("Defines sk_buff: %v, %v", defined, err)
+	}
+}
+
+// Whatever is cut off or overwritten, there is a layout or an error.
+func TestDamagedLayout(t *testing.T) {
+	whole := object(little, map[string][]byte{".BTF": split(little), ".BTF.base": base(little)})
+	for at := range whole {
+		for _, damaged := range [][]byte{whole[:at], overwritten(whole, at, 0xff), overwritten(whole, at, 0)} {
+			layout, err := nic.OpenLayout(write(t, "layout", damaged), "")
+			if (layout == nil) != (err != nil) {
+				t.Fatalf("Damaged at %d: %v, %v", at, layout, err)
+			}
+		}
+	}
+}
+
+func overwritten(contents []byte, at int, with byte) []byte {
+	contents = bytes.Clone(contents)
+	contents[at] = with
+	return contents
+}
+
+func write(t *testing.T, name string, contents []byte) string {
+	t.Helper()
+
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, contents, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func release(t *testing.T) string {
+	t.Helper()
+
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		t.Fatal(err)
+	}
+	return unix.ByteSliceToString(name.Release[:])
+}
+
+// BTF kinds, in the place where struct btf_type has them.
+const (
+	kindInt    = 1 << 24
+	kindStruct = 4<<24 | 1 // with one member
+)
+
+// base is raw BTF of an integer of 4 bytes, "u32".
+func base(order byteOrder) []byte {
+	return rawBTF(order, "\x00u32\x00", u32Type(1))
+}
+
+// split continues base with struct md_desc { u32 hash; }.
+func split(order byteOrder) []byte {
+	return rawBTF(order, "md_desc\x00hash\x00", descriptor(5, 13))
+}
+
+// whole is base and split in one, with its strings in another order.
+func whole(order byteOrder) []byte {
+	return rawBTF(order, "\x00md_desc\x00hash\x00u32\x00", append(u32Type(14), descriptor(1, 9)...))
+}
+
+func u32Type(name uint32) []uint32 {
+	return []uint32{name, kindInt, 4, 32}
+}
+
+func descriptor(name, hash uint32) []uint32 {
+	return []uint32{name, kindStruct, 4, hash, 1, 0}
+}
+
+func rawBTF(order byteOrder, table string, types []uint32) []byte {
+	var out []byte
+	out = order.AppendUint16(out, 0xeb9f)
+	out = append(out, 1, 0) // version, flags
+	for _, field := range []uint32{24, 0, uint32(len(types) * 4), uint32(len(types) * 4), uint32(len(table))} {
+		out = order.AppendUint32(out, field)
+	}
+	for _, word := range types {
+		out = order.AppendUint32(out, word)
+	}
+	return append(out, table...)
+}
+
+// object is an ELF file with the sections given.
+func object(order byteOrder, sections map[string][]byte) []byte {
+	data := elf.ELFDATA2LSB
+	if order == big {
+		data = elf.ELFDATA2MSB
+	}
+	const headerSize, sectionHeaderSize = 64, 64
+
+	names := "\x00.shstrtab\x00"
+	headers := []elf.Section64{{}, {Name: 1, Type: uint32(elf.SHT_STRTAB)}}
+	var contents []byte
+	for name, section := range sections {
+		headers = append(headers, elf.Section64{
+			Name: uint32(len(names)),
+			Type: uint32(elf.SHT_PROGBITS),
+			Off:  uint64(headerSize + len(contents)),
+			Size: uint64(len(section)),
+		})
+		names += name + "\x00"
+		contents = append(contents, section...)
+	}
+	headers[1].Off, headers[1].Size = uint64(headerSize+len(contents)), uint64(len(names))
+	contents = append(contents, names...)
+
+	var out bytes.Buffer
+	binary.Write(&out, order, elf.Header64{
+		Ident:     [elf.EI_NIDENT]byte{0x7f, 'E', 'L', 'F', byte(elf.ELFCLASS64), byte(data), byte(elf.EV_CURRENT)},
+		Type:      uint16(elf.ET_REL),
+		Machine:   uint16(elf.EM_BPF),
+		Version:   uint32(elf.EV_CURRENT),
+		Shoff:     uint64(headerSize + len(contents)),
+		Ehsize:    headerSize,
+		Shentsize: sectionHeaderSize,
+		Shnum:     uint16(len(headers)),
+		Shstrndx:  1,
+	})
+	out.Write(contents)
+	binary.Write(&out, order, headers)
+	return out.Bytes()
+}
