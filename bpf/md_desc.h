@@ -58,8 +58,8 @@ enum md_csum_status {
  *	if (bpf_core_field_exists(md->rx_timestamp))
  *		t = md->rx_timestamp;
  *
- * The question costs nothing per packet: the verifier sees a constant and
- * drops the branch that can't be taken.
+ * The answer is a constant by then: of a field that is not there the verifier
+ * drops question and access, of one that is there a jump remains, never taken.
  *
  * Fields that are not here are added by a flavour: a struct of one's own with
  * a name that starts with "md_desc___". What follows the three underscores is

@@ -1,0 +1,132 @@
+package rewrite_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/xdp-load/xdp-load/internal/netlab"
+	"github.com/xdp-load/xdp-load/rewrite"
+)
+
+// kernelEndian is the byte order of the machine that the tests on the kernel
+// run on. The big-endian objects are compared with golden files only.
+const kernelEndian = "-el"
+
+// kernelRefused lists, by program, the layouts that it can't be rewritten for.
+var kernelRefused = map[string][]string{
+	"fields":    {"bitfield", "none", "signedness", "swapped", "two"},
+	"flavour":   {"none", "signedness", "swapped", "two"},
+	"kinds":     {"narrow", "none", "signedness", "swapped", "two", "wide"},
+	"merged":    {"bitfield", "narrow", "none", "signedness", "swapped", "two", "wide"},
+	"mixed":     {"none", "signedness", "swapped", "two"},
+	"oneload":   {"bitfield", "none", "signedness", "swapped", "two"},
+	"store":     {"bitfield", "none", "signedness", "swapped", "two", "wide"},
+	"subprog":   {"bitfield", "none", "signedness", "swapped", "two"},
+	"tc":        {"bitfield", "none", "signedness", "swapped", "two"},
+	"unguarded": {"none"},
+}
+
+// kernelUnloadable lists, by program, the layouts that lack a field that it
+// reads without asking.
+var kernelUnloadable = map[string][]string{
+	"oneload":   {"sparse", "twins"},
+	"unguarded": {"sparse", "two"},
+}
+
+// kernelObject is a program rewritten for a layout.
+type kernelObject struct {
+	program string // as its source is called, "fields"
+	name    string // of its object, "fields-clang14-v2-el"
+	layout  string // "narrow"
+	object  []byte
+}
+
+// kernelPrograms lists the objects that this machine can run, by name.
+func kernelPrograms(t *testing.T) []string {
+	return slices.DeleteFunc(named(t, "programs"), func(name string) bool {
+		return !strings.HasSuffix(name, kernelEndian)
+	})
+}
+
+// kernelSource returns what the source of an object is called.
+func kernelSource(name string) string {
+	source, _, _ := strings.Cut(name, "-")
+	return source
+}
+
+// kernelLayouts lists the layouts of this machine's byte order.
+func kernelLayouts(t *testing.T) []string {
+	var layouts []string
+	for _, name := range named(t, "layouts") {
+		if layout, ok := strings.CutSuffix(name, kernelEndian); ok {
+			layouts = append(layouts, layout)
+		}
+	}
+	return layouts
+}
+
+// kernelAccepting lists the layouts that a program can be rewritten for, and
+// then be loaded.
+func kernelAccepting(t *testing.T, program string) []string {
+	return slices.DeleteFunc(kernelLayouts(t), func(layout string) bool {
+		return slices.Contains(kernelRefused[program], layout) || slices.Contains(kernelUnloadable[program], layout)
+	})
+}
+
+// kernelRewrite rewrites an object, given by name, for a layout.
+func kernelRewrite(t *testing.T, name, layout string) kernelObject {
+	t.Helper()
+	object, err := kernelTryRewrite(t, name, layout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return object
+}
+
+func kernelTryRewrite(t *testing.T, name, layout string) (kernelObject, error) {
+	p := pair{name, layout + kernelEndian}
+	object, _, err := rewrite.Rewrite(readProgram(t, p.program), readLayout(t, p.layout), p.options())
+	return kernelObject{kernelSource(name), name, layout, object}, err
+}
+
+// What can't be rewritten truthfully is refused, and nothing else is.
+func TestKernelRefusals(t *testing.T) {
+	for _, name := range kernelPrograms(t) {
+		for _, layout := range kernelLayouts(t) {
+			_, err := kernelTryRewrite(t, name, layout)
+			expected := slices.Contains(kernelRefused[kernelSource(name)], layout)
+			if (err != nil) != expected {
+				t.Errorf("%s for %s: refused: %v, expected: %v: %v", name, layout, err != nil, expected, err)
+			}
+		}
+	}
+}
+
+// A read of a missing field that can be reached is refused by the verifier, at
+// the call that stands in its place.
+func TestKernelMissingField(t *testing.T) {
+	netlab.NeedRoot(t)
+	for program, layouts := range kernelUnloadable {
+		for _, layout := range layouts {
+			t.Run(program+"/"+layout, func(t *testing.T) {
+				object := kernelRewrite(t, program+kernelEndian, layout)
+				loaded, err := ebpf.NewCollection(kernelSpec(t, object.object))
+				if err == nil {
+					loaded.Close()
+					t.Fatal("Loaded")
+				}
+				var refused *ebpf.VerifierError
+				if !errors.As(err, &refused) {
+					t.Fatalf("Not refused by the verifier: %v", err)
+				}
+				if log := strings.Join(refused.Log, "\n"); !strings.Contains(log, "call unknown#195896080") {
+					t.Errorf("Refused for another reason:\n%s", log)
+				}
+			})
+		}
+	}
+}
