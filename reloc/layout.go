@@ -24,8 +24,9 @@ type Layout struct {
 // candidate is a type of the layout that a root type of the object may stand
 // for.
 type candidate struct {
-	typ btf.Type
-	id  btf.TypeID
+	typ    btf.Type
+	id     btf.TypeID
+	fields []string // shared by the resolutions of every access that is not there
 }
 
 // NewLayout reads a layout from raw BTF in either byte order. name is what
@@ -93,7 +94,7 @@ func (l *Layout) named(essential string) ([]candidate, error) {
 		if _, declared := typ.(*btf.Fwd); declared || contains(candidates, typ) {
 			continue
 		}
-		candidates = append(candidates, candidate{typ, id})
+		candidates = append(candidates, candidate{typ, id, fields(typ)})
 	}
 	l.candidates[essential] = candidates
 	return candidates, nil

@@ -249,8 +249,24 @@ func (m *matcher) match(local, target btf.Type, behindPointer bool) bool {
 	case *btf.Array:
 		other := target.(*btf.Array)
 		return local.Nelems == other.Nelems && m.match(local.Type, other.Type, behindPointer)
+	case *btf.FuncProto:
+		return m.prototypesMatch(local, target.(*btf.FuncProto), behindPointer)
 	}
 	return false
+}
+
+func (m *matcher) prototypesMatch(local, target *btf.FuncProto, behindPointer bool) bool {
+	pair := typePair{local, target}
+	if decided, ok := m.seen[pair]; ok {
+		return decided
+	}
+	m.seen[pair] = true
+	matches := len(local.Params) == len(target.Params) && m.match(local.Return, target.Return, behindPointer)
+	for i := 0; matches && i < len(local.Params); i++ {
+		matches = m.match(local.Params[i].Type, target.Params[i].Type, behindPointer)
+	}
+	m.seen[pair] = matches
+	return matches
 }
 
 // declares reports whether fwd is a forward declaration of typ's kind.

@@ -136,7 +136,7 @@ func (a *Access) resolveField(c candidate) (Resolution, error) {
 	}
 	if why != "" {
 		r := a.missing(why)
-		r.Type, r.Fields = TypeString(c.typ), fields(c.typ)
+		r.Type, r.Fields = TypeString(c.typ), c.fields
 		return r, nil
 	}
 	return fieldResolution(a.Kind, loc, c.typ, a.order)

@@ -86,15 +86,19 @@ fixed() {
 	done
 }
 
-# What only one package's tests take as input.
-packages() {
-	for source in loader/testdata/*.c; do
+# What only some of the tests take as input.
+others() {
+	for source in testdata/invalid/*.c loader/testdata/*.c reloc/testdata/*.c; do
 		for endian in el eb; do
 			object=${source%.c}-$endian.o
 			compile 19 v3 $endian "$source" "$object" -Ibpf
 			strip_dwarf "$object"
 		done
 	done
+
+	# Sections that are compressed have to survive, too.
+	compile 19 v3 el testdata/programs/unguarded.c \
+		internal/elfobj/testdata/compressed-el.o -Ibpf -gz
 }
 
 examples() {
@@ -110,5 +114,5 @@ layouts
 programs
 matrix
 fixed
-packages
+others
 examples

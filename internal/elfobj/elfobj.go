@@ -21,7 +21,8 @@ const (
 	headerSize        = 64
 	sectionHeaderSize = 64
 
-	headerShoff = 0x28 // e_shoff, u64
+	headerShoff     = 0x28 // e_shoff, u64
+	headerShentsize = 0x3a // e_shentsize, u16
 
 	shdrOffset = 0x18 // sh_offset, u64
 	shdrSize   = 0x20 // sh_size, u64
@@ -100,6 +101,12 @@ func checkHeader(header *elf.FileHeader, programHeaders int) error {
 }
 
 func (obj *Object) copySectionHeaders(raw []byte, count int) error {
+	if count == 0 {
+		return errors.New("damaged ELF file: no sections")
+	}
+	if size := obj.Order.Uint16(raw[headerShentsize:]); size != sectionHeaderSize {
+		return fmt.Errorf("damaged ELF file: section headers of %d bytes", size)
+	}
 	start := obj.Order.Uint64(raw[headerShoff:])
 	size := uint64(count) * sectionHeaderSize
 	if start > uint64(len(raw)) || size > uint64(len(raw))-start {
@@ -117,7 +124,14 @@ func (obj *Object) copySections(raw []byte, sections []*elf.Section) error {
 	for i, sec := range sections {
 		section := &Section{SectionHeader: sec.SectionHeader, Index: i, fileOffset: sec.Offset}
 		obj.Sections = append(obj.Sections, section)
-		if sec.Type == elf.SHT_NOBITS || sec.Type == elf.SHT_NULL {
+		hasContents := sec.Type != elf.SHT_NOBITS && sec.Type != elf.SHT_NULL
+		if sec.Flags&elf.SHF_COMPRESSED != 0 && !hasContents {
+			return fmt.Errorf("damaged ELF file: section %s is compressed and has no contents", section)
+		}
+		if sec.Addralign > maxAlign || sec.Addralign&(sec.Addralign-1) != 0 {
+			return fmt.Errorf("damaged ELF file: section %s is aligned to %d bytes", section, sec.Addralign)
+		}
+		if !hasContents {
 			continue
 		}
 
@@ -203,9 +217,17 @@ func (obj *Object) Bytes() []byte {
 	return append(out, headers...)
 }
 
+// inFileOrder orders sections of the same offset, of which all but one are
+// empty, so that writing them gives all of them the same offset again.
 func (obj *Object) inFileOrder() []*Section {
 	sections := slices.Clone(obj.Sections)
-	slices.SortStableFunc(sections, func(a, b *Section) int { return cmp.Compare(a.fileOffset, b.fileOffset) })
+	slices.SortStableFunc(sections, func(a, b *Section) int {
+		return cmp.Or(
+			cmp.Compare(a.fileOffset, b.fileOffset),
+			cmp.Compare(len(a.Data), len(b.Data)),
+			cmp.Compare(b.Addralign, a.Addralign),
+		)
+	})
 	return sections
 }
 
@@ -214,7 +236,7 @@ func (obj *Object) inFileOrder() []*Section {
 const maxAlign = 4096
 
 func align(out []byte, to uint64) []byte {
-	if to <= 1 || to > maxAlign {
+	if to <= 1 {
 		return out
 	}
 	if rest := uint64(len(out)) % to; rest != 0 {

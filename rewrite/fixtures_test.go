@@ -1,0 +1,142 @@
+package rewrite_test
+
+import (
+	"bytes"
+	"debug/elf"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/xdp-load/xdp-load/reloc"
+	"github.com/xdp-load/xdp-load/rewrite"
+)
+
+const testdata = "../testdata"
+
+// named lists the objects of a directory of testdata by name, such as
+// "fields-clang14-v2-el".
+func named(tb testing.TB, directory string) []string {
+	tb.Helper()
+	paths, err := filepath.Glob(filepath.Join(testdata, directory, "*-e[lb].o"))
+	if err != nil || len(paths) == 0 {
+		tb.Fatalf("no objects in %s: %v", directory, err)
+	}
+	for i, path := range paths {
+		paths[i] = strings.TrimSuffix(filepath.Base(path), ".o")
+	}
+	return paths
+}
+
+// readProgram returns a program object of testdata.
+func readProgram(tb testing.TB, name string) []byte {
+	tb.Helper()
+	return readFile(tb, filepath.Join(testdata, "programs", name+".o"))
+}
+
+// readLayout returns a layout of testdata by its object's name.
+func readLayout(tb testing.TB, name string) *reloc.Layout {
+	tb.Helper()
+	return parseLayout(tb, name, readFile(tb, filepath.Join(testdata, "layouts", name+".o")))
+}
+
+// parseLayout returns the layout in the BTF of an object, named without its
+// byte order.
+func parseLayout(tb testing.TB, name string, object []byte) *reloc.Layout {
+	tb.Helper()
+	layout, err := reloc.NewLayout(name[:len(name)-len("-el")], sectionData(tb, object, ".BTF"), nil)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return layout
+}
+
+func readFile(tb testing.TB, path string) []byte {
+	tb.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return data
+}
+
+func parseELF(tb testing.TB, object []byte) *elf.File {
+	tb.Helper()
+	file, err := elf.NewFile(bytes.NewReader(object))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return file
+}
+
+func sectionData(tb testing.TB, object []byte, name string) []byte {
+	tb.Helper()
+	section := parseELF(tb, object).Section(name)
+	if section == nil {
+		tb.Fatalf("no section %s", name)
+	}
+	data, err := section.Data()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return data
+}
+
+// pair is a program and a layout of testdata, by their objects' names.
+type pair struct{ program, layout string }
+
+var (
+	compilerMatrix = regexp.MustCompile(`-clang\d+-v\d-`)
+	matrixLayouts  = []string{"nested", "narrow", "sparse"}
+)
+
+// pairs lists every program with every layout of its byte order. What other
+// compilers made of a program is paired with a few layouts only.
+func pairs(tb testing.TB) []pair {
+	tb.Helper()
+	var all []pair
+	layouts := named(tb, "layouts")
+	for _, program := range named(tb, "programs") {
+		endian := program[len(program)-len("-el"):]
+		for _, layout := range layouts {
+			shape, matches := strings.CutSuffix(layout, endian)
+			if matches && (!compilerMatrix.MatchString(program) || slices.Contains(matrixLayouts, shape)) {
+				all = append(all, pair{program, layout})
+			}
+		}
+	}
+	return all
+}
+
+// everyType covers the md_csum_status and md_absent of the program kinds too.
+var everyType = rewrite.Options{Types: []string{"md_*"}}
+
+// options returns what a program is rewritten with unless a test says
+// otherwise.
+func (p pair) options() rewrite.Options {
+	if strings.HasPrefix(p.program, "kinds-") {
+		return everyType
+	}
+	return rewrite.Options{}
+}
+
+// rewritten is a pair that was not refused.
+type rewritten struct {
+	pair
+	in, out []byte
+	report  *rewrite.Report
+}
+
+// eachRewritten runs a test on each pair that is not refused.
+func eachRewritten(t *testing.T, test func(*testing.T, rewritten)) {
+	for _, p := range pairs(t) {
+		in := readProgram(t, p.program)
+		out, report, err := rewrite.Rewrite(in, readLayout(t, p.layout), p.options())
+		if err != nil {
+			continue // TestGolden knows which, and why
+		}
+		t.Run(p.program+"/"+p.layout, func(t *testing.T) { test(t, rewritten{p, in, out, report}) })
+	}
+}

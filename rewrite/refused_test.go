@@ -1,0 +1,198 @@
+package rewrite_test
+
+import (
+	"encoding/binary"
+	"errors"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/xdp-load/xdp-load/reloc"
+	"github.com/xdp-load/xdp-load/rewrite"
+)
+
+// An access in refused.c with a comment that says in which byte order, both if
+// none is named, and why it has to be refused.
+var refusedComment = regexp.MustCompile(`(md->\w+).*/\* refused( e[lb])?: (.*) \*/`)
+
+// "An access is rewritten, or the object is refused and the message names the
+// source line, the field, the layout, and what the layout has."
+func TestRefused(t *testing.T) {
+	for _, endian := range []string{"el", "eb"} {
+		t.Run(endian, func(t *testing.T) {
+			want := expectedRefusals(t, endian)
+			object := readFile(t, testdata+"/invalid/refused-"+endian+".o")
+			layout := parseLayout(t, "refused_layout-"+endian, readFile(t, testdata+"/invalid/refused_layout-"+endian+".o"))
+
+			out, report, err := rewrite.Rewrite(object, layout, rewrite.Options{})
+			var refused *rewrite.RefusedError
+			if !errors.As(err, &refused) || !errors.Is(err, rewrite.ErrRefused) || out != nil || report != nil {
+				t.Fatalf("got %v, want %v", err, rewrite.ErrRefused)
+			}
+			if !strings.Contains(err.Error(), "(layout refused_layout), and ") {
+				t.Errorf("the error does not name the layout: %v", err)
+			}
+			for _, refusal := range refused.Refusals {
+				checkRefusal(t, refusal, want[refusal.Access.Path])
+				delete(want, refusal.Access.Path)
+			}
+			for path, expected := range want {
+				t.Errorf("%s is not refused: %s", path, expected.reason)
+			}
+		})
+	}
+}
+
+type expectedRefusal struct {
+	line   uint32
+	reason string
+}
+
+// expectedRefusals reads the comments of refused.c, by path.
+func expectedRefusals(t *testing.T, endian string) map[string]expectedRefusal {
+	t.Helper()
+	expected := make(map[string]expectedRefusal)
+	lines := strings.Split(string(readFile(t, testdata+"/invalid/refused.c")), "\n")
+	for i, line := range lines {
+		comment := refusedComment.FindStringSubmatch(line)
+		if comment != nil && (comment[2] == "" || comment[2] == " "+endian) {
+			expected[comment[1]] = expectedRefusal{uint32(i + 1), comment[3]}
+		}
+	}
+	if len(expected) < 15 {
+		t.Fatalf("only %d comments in refused.c", len(expected))
+	}
+	return expected
+}
+
+func checkRefusal(t *testing.T, got rewrite.Refusal, want expectedRefusal) {
+	t.Helper()
+	access := got.Access
+	switch {
+	case want.reason == "":
+		t.Errorf("is refused: %s", got.String())
+	case !strings.Contains(got.Reason, want.reason):
+		t.Errorf("%s: refused for %q, want %q", access.Path, got.Reason, want.reason)
+	case access.Source.Line != want.line && access.Program != "address":
+		t.Errorf("%s: line %d, want %d", access.Path, access.Source.Line, want.line)
+	case !strings.HasPrefix(got.String(), access.Source.String()+": "+access.Path+": ") || got.Remedy == "":
+		t.Errorf("%q does not start with line and field, or has no remedy", got.String())
+	}
+}
+
+// tamper changes an object at the instruction of an access and at the bytes of
+// its record, which starts with insn_off, type_id, access_str_off and kind.
+type tamper func(order binary.ByteOrder, insn, record []byte)
+
+// An object that is not as clang made it is not touched.
+func TestTampered(t *testing.T) {
+	const (
+		clang   = "fields-el"
+		stores  = "store-clang19-v4-el"
+		offset  = 2 // of the instruction's offset field
+		imm     = 4 // and of its immediate
+		loadU64 = 0x79
+		loadU8  = 0x71
+		add     = 0x0f
+	)
+	for name, test := range map[string]struct {
+		program string
+		path    string
+		kind    reloc.Kind
+		layout  string
+		change  tamper
+		want    string
+	}{
+		"another offset": {clang, "md->hash", reloc.ByteOffset, "reordered-el",
+			func(order binary.ByteOrder, insn, _ []byte) { order.PutUint16(insn[offset:], 12) },
+			`fields.c:24: md->hash: the instruction "r1 = *(u32 *)(r2 + 12)" does not hold the byte_off that the record says, 8`},
+		"another constant": {clang, "struct md_desc", reloc.TypeSize, "reordered-el",
+			func(order binary.ByteOrder, insn, _ []byte) { order.PutUint32(insn[imm:], 36) },
+			`struct md_desc: the instruction "r3 = 36" does not hold the type_size that the record says, 32`},
+		"reads beyond the field": {clang, "md->hash", reloc.ByteOffset, "reordered-el",
+			func(_ binary.ByteOrder, insn, _ []byte) { insn[0] = loadU64 },
+			`fields.c:24: md->hash: the instruction "r1 = *(u64 *)(r2 + 8)" accesses 8 bytes, the field __u32 at 8 has 4`},
+		"reads the high-order part": {"fields-eb", "md->hash", reloc.ByteOffset, "narrow-eb",
+			func(_ binary.ByteOrder, insn, _ []byte) { insn[0] = loadU8 },
+			`fields.c:24: md->hash: the instruction "r1 = *(u8 *)(r2 + 8)" accesses the high-order part of __u32 at 8`},
+		"no constant in the instruction": {clang, "struct md_desc", reloc.TypeSize, "reordered-el",
+			func(_ binary.ByteOrder, insn, _ []byte) { insn[0] = add },
+			`struct md_desc: type_size is recorded on the instruction`},
+		"bits that no instruction has": {clang, "struct md_desc", reloc.TypeSize, "reordered-el",
+			func(order binary.ByteOrder, insn, _ []byte) { order.PutUint16(insn[offset:], 0x7777) },
+			`struct md_desc: instruction 0 of section xdp`},
+		"record of another instruction": {clang, "md->hash", reloc.ByteOffset, "reordered-el",
+			func(order binary.ByteOrder, _, record []byte) { order.PutUint32(record, 4*reloc.InstructionSize) },
+			`md->hash: the instruction "r1 = *(u32 *)(r1 + 0)" does not hold the byte_off that the record says, 8`},
+		"record of an instruction that is linked": {clang, "md->hash", reloc.FieldExists, "reordered-el",
+			func(order binary.ByteOrder, _, record []byte) { order.PutUint32(record, 6*reloc.InstructionSize) },
+			`md->hash: the instruction "r1 = 0x0 ll" is also patched by an ELF relocation`},
+		"record of another field": {clang, "md->hash", reloc.ByteOffset, "reordered-el",
+			func(order binary.ByteOrder, _, record []byte) { order.PutUint32(record, 33*reloc.InstructionSize) },
+			`fields.c:25: md->hash: the instruction "r1 = *(u32 *)(r2 + 12)" does not hold the byte_off that the record says, 8`},
+		"two records of one instruction": {clang, "md->mark", reloc.FieldExists, "sparse-el",
+			func(order binary.ByteOrder, _, record []byte) { order.PutUint32(record, 19*reloc.InstructionSize) },
+			`md->mark: the same instruction is also recorded as field_exists of md->hash`},
+		"another kind": {clang, "md->hash", reloc.FieldExists, "reordered-el",
+			func(order binary.ByteOrder, _, record []byte) { order.PutUint32(record[12:], uint32(reloc.ByteSize)) },
+			`md->hash: the instruction "r1 = 1" does not hold the byte_sz that the record says, 4`},
+		"constant too large for the narrower field": {stores, "md->hash_type", reloc.ByteOffset, "narrow-el",
+			func(order binary.ByteOrder, insn, _ []byte) { order.PutUint32(insn[imm:], 0x119) },
+			`md->hash_type: the constant 281 does not fit into the layout's field: __u32 at 12 in the program, __u8 at 0 in the layout`},
+		"constant too large for a sign-extended immediate": {stores, "md->mark", reloc.ByteOffset, "wide-el",
+			func(order binary.ByteOrder, insn, _ []byte) { order.PutUint32(insn[imm:], 0xffffffff) },
+			`md->mark: the constant 4294967295 does not fit into the layout's field: __u32 at 28 in the program, __u64 at 0 in the layout`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			object := readProgram(t, test.program)
+			changeAccess(t, object, test.path, test.kind, test.change)
+			out, report, err := rewrite.Rewrite(object, readLayout(t, test.layout), rewrite.Options{})
+			if !errors.Is(err, rewrite.ErrRefused) || out != nil || report != nil {
+				t.Fatalf("got %v, want %v", err, rewrite.ErrRefused)
+			}
+			var refused *rewrite.RefusedError
+			errors.As(err, &refused)
+			if message := err.Error() + "\n" + refused.Details(); !strings.Contains(message, test.want) {
+				t.Errorf("got  %s\nwant %s", message, test.want)
+			}
+		})
+	}
+}
+
+// changeAccess changes the last access of a path and kind.
+func changeAccess(t *testing.T, object []byte, path string, kind reloc.Kind, change tamper) {
+	t.Helper()
+	accesses, err := reloc.Read(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := parseELF(t, object)
+	for i := len(accesses) - 1; i >= 0; i-- {
+		access := accesses[i]
+		if access.Path != path || access.Kind != kind {
+			continue
+		}
+		code := object[file.Section(access.Section).Offset:]
+		record := object[file.Section(".BTF.ext").Offset+parseExt(t, object).cores[i].at:]
+		change(file.ByteOrder, code[access.Insn*reloc.InstructionSize:], record)
+		return
+	}
+	t.Fatalf("no %s of %s", kind, path)
+}
+
+func TestOtherByteOrder(t *testing.T) {
+	for _, p := range []pair{{"fields-el", "exact-eb"}, {"fields-eb", "exact-el"}} {
+		_, _, err := rewrite.Rewrite(readProgram(t, p.program), readLayout(t, p.layout), rewrite.Options{})
+		if !errors.Is(err, reloc.ErrByteOrder) {
+			t.Errorf("%s for %s: %v, want %v", p.program, p.layout, err, reloc.ErrByteOrder)
+		}
+	}
+}
+
+// A wrong file is told from a NIC that knows little.
+func TestNoDescriptor(t *testing.T) {
+	_, _, err := rewrite.Rewrite(readProgram(t, "fields-el"), readLayout(t, "none-el"), rewrite.Options{})
+	if !errors.Is(err, rewrite.ErrNoDescriptor) {
+		t.Errorf("got %v, want %v", err, rewrite.ErrNoDescriptor)
+	}
+}
