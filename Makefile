@@ -3,7 +3,7 @@
 packages = clang-14 clang-16 clang-19 llvm-19 libbpf-dev libc6-dev gcc \
 	bpftool xdp-tools iproute2 ethtool
 
-.PHONY: all build demo test deps generate fuzz
+.PHONY: all build demo test deps generate fuzz fuzz-long
 
 all: build
 
@@ -43,5 +43,11 @@ generate: deps
 fuzztime = 1m
 fuzz:
 	go test ./internal/elfobj -run '^$$' -fuzz FuzzParse -fuzztime $(fuzztime) -fuzzminimizetime 5x
+	go test ./internal/code -run '^$$' -fuzz FuzzReplace -fuzztime $(fuzztime) -fuzzminimizetime 1x
+	go test ./internal/flow -run '^$$' -fuzz FuzzFunction -fuzztime $(fuzztime) -fuzzminimizetime 5x
 	go test ./reloc -run '^$$' -fuzz FuzzRead -fuzztime $(fuzztime) -fuzzminimizetime 5x
 	go test ./rewrite -run '^$$' -fuzz FuzzRewrite -fuzztime $(fuzztime) -fuzzminimizetime 5x
+
+# As many random pairs of a program's struct and a layout's as take some hours.
+fuzz-long:
+	go test ./rewrite -run TestPairs -pairs.count 100000 -timeout 24h

@@ -1,0 +1,98 @@
+package btfraw_test
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+
+	"github.com/xdp-load/xdp-load/internal/btfraw"
+)
+
+// Each table is moved by another distance, and back.
+func TestMoved(t *testing.T) {
+	distance := map[btfraw.Table]uint32{btfraw.FuncInfo: 800, btfraw.LineInfo: 1600, btfraw.COREReloInfo: 2400}
+	for _, object := range objects(t) {
+		types, ext := parse(t, object)
+		original := bytes.Clone(ext.Bytes())
+		visited := make(map[btfraw.Table]int)
+		moved, err := ext.Moved(types, func(table btfraw.Table, _ string, offset uint32) (uint32, error) {
+			visited[table]++
+			return offset + distance[table], nil
+		})
+		if err != nil {
+			t.Errorf("%s: %v", object, err)
+			continue
+		}
+		if !bytes.Equal(ext.Bytes(), original) {
+			t.Errorf("%s: what was moved from changed", object)
+		}
+
+		lines := 0
+		for name, all := range ext.Lines {
+			lines += len(all)
+			for i, line := range all {
+				line.InsnOffset += distance[btfraw.LineInfo]
+				if moved.Lines[name][i] != line {
+					t.Errorf("%s: %v, want %v", object, moved.Lines[name][i], line)
+				}
+			}
+		}
+		for i, record := range ext.CORERelos {
+			record.InsnOffset += distance[btfraw.COREReloInfo]
+			if moved.CORERelos[i] != record {
+				t.Errorf("%s: %v, want %v", object, moved.CORERelos[i], record)
+			}
+		}
+		if visited[btfraw.FuncInfo] == 0 || visited[btfraw.LineInfo] != lines || visited[btfraw.COREReloInfo] != len(ext.CORERelos) {
+			t.Errorf("%s: visited %v, of %d lines and %d records", object, visited, lines, len(ext.CORERelos))
+		}
+
+		back, err := moved.Moved(types, func(table btfraw.Table, _ string, offset uint32) (uint32, error) {
+			return offset - distance[table], nil
+		})
+		if err != nil || !bytes.Equal(back.Bytes(), original) {
+			t.Errorf("%s: other bytes come back (%v)", object, err)
+		}
+	}
+}
+
+func TestMovedRefuses(t *testing.T) {
+	types, ext := parse(t, "../../testdata/programs/fields-eb.o")
+	errNowhere := errors.New("nowhere")
+	for table := range 3 {
+		for name, where := range map[string]func(uint32) (uint32, error){
+			"nowhere":   func(uint32) (uint32, error) { return 0, errNowhere },
+			"to one":    func(uint32) (uint32, error) { return 8, nil },
+			"backwards": func(offset uint32) (uint32, error) { return 1<<20 - offset, nil },
+		} {
+			if name != "nowhere" && table == int(btfraw.FuncInfo) { // it has one record
+				continue
+			}
+			moved, err := ext.Moved(types, func(of btfraw.Table, _ string, offset uint32) (uint32, error) {
+				if int(of) == table {
+					return where(offset)
+				}
+				return offset, nil
+			})
+			if err == nil || moved != nil || name == "nowhere" != errors.Is(err, errNowhere) {
+				t.Errorf("table %d, %s: %v", table, name, err)
+			}
+		}
+	}
+}
+
+// Tables on top of each other can't be moved each on its own.
+func TestMovedRefusesOverlap(t *testing.T) {
+	object := "../../testdata/programs/fields-el.o"
+	types, ext := parse(t, object)
+	damaged := bytes.Clone(ext.Bytes())
+	copy(damaged[8:], damaged[16:24]) // func_info's place is that of line_info
+	overlapping, err := btfraw.ParseExt(damaged, types)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stay := func(_ btfraw.Table, _ string, offset uint32) (uint32, error) { return offset, nil }
+	if moved, err := overlapping.Moved(types, stay); err == nil || moved != nil {
+		t.Errorf("moved, with error %v", err)
+	}
+}

@@ -1,0 +1,334 @@
+// Package code replaces instructions of a BPF object by others, of any number,
+// and moves everything that points at an instruction along with it.
+//
+// What points at an instruction, and where:
+//
+//	jump, may_goto           offset of 16 bits, in slots from the next slot
+//	gotol                    the same, with 32 bits
+//	call in a section        immediate of 32 bits, in slots from the next slot
+//	call, relocated          the same, from the start of its symbol
+//	function's address       LDDW, relocated: bytes from the start of its symbol
+//	pointer in data          4 or 8 bytes, relocated: bytes from its symbol
+//	table of jumps           8 bytes each in .jumptables, from the section's start
+//	symbol                   st_value, and st_size its end
+//	relocation               r_offset
+//	func_info, line_info,
+//	core_relo                insn_off in .BTF.ext, in bytes
+//	DWARF                    everywhere: it is removed, see stale
+//
+// The encodings are those of Documentation/bpf/standardization/instruction-set.rst
+// of the kernel; how loaders read relocations is libbpf's
+// bpf_program__record_reloc and bpf_object__reloc_code.
+package code
+
+import (
+	"bytes"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/xdp-load/xdp-load/internal/btfraw"
+	"github.com/xdp-load/xdp-load/internal/elfobj"
+)
+
+// Replacement puts instructions in the place of one.
+//
+// What pointed at the instruction points at the first of Code then; if Code is
+// empty, at what comes next.
+type Replacement struct {
+	// Slot is where the instruction starts that is replaced, in slots of 8
+	// bytes from the start of its section. LDDW takes two slots and counts as
+	// one instruction.
+	Slot int
+
+	// Code is encoded in the object's byte order. Jumps in it are relative, as
+	// in any code, and stay inside or go to what follows it, except for Jumps.
+	// Empty, it takes the instruction out.
+	Code []byte
+
+	// Jumps are the jumps in Code to an instruction outside of it (optional).
+	// Their distance in Code does not matter.
+	Jumps []Jump
+
+	// Kept is the slot of Code which the relocation and the CO-RE record of the
+	// replaced instruction, if it has any, are for now (optional). It has to be
+	// of the same kind, with the same immediate. If negative, the relocation is
+	// dropped, and the record goes with the first of Code.
+	Kept int
+}
+
+// Jump is a jump, a call of a function or an LDDW of its address.
+type Jump struct {
+	At     int // slot in Code
+	Target int // slot in the section as it was
+}
+
+// Replace replaces instructions, given by the name of their section. ext is
+// that of the object's .BTF.ext, nil if there is none; both it and the section
+// are brought up to date.
+//
+// As long as every replacement is as long as what it replaces, nothing but
+// these bytes is changed. Otherwise DWARF sections, which would be wrong, are
+// removed.
+//
+// Errors about an instruction are of type *Error; they wrap a *ReachError if it
+// is a jump that can't be encoded anymore. After an error obj and ext are as
+// they were.
+func Replace(obj *elfobj.Object, ext *btfraw.Ext, replacements map[string][]Replacement) error {
+	m := newMover(obj, ext)
+	if err := m.readSections(replacements); err != nil {
+		return m.describe(err)
+	}
+	change := m.move
+	if !m.moves() {
+		change = m.rewrite
+	}
+	if err := change(); err != nil {
+		return m.describe(err)
+	}
+	m.commit()
+	return nil
+}
+
+// mover works on a copy of an object.
+type mover struct {
+	old    *elfobj.Object
+	oldExt *btfraw.Ext
+
+	obj     *elfobj.Object
+	origins map[*elfobj.Section]*elfobj.Section // from obj's to old's
+	ext     *btfraw.Ext                         // nil if it stays
+
+	sections []*section // those with replacements, by name
+	byIndex  map[int]*section
+	patched  map[place]*section
+}
+
+func newMover(obj *elfobj.Object, ext *btfraw.Ext) *mover {
+	m := &mover{
+		old:     obj,
+		oldExt:  ext,
+		obj:     obj.Clone(),
+		origins: make(map[*elfobj.Section]*elfobj.Section),
+		byIndex: make(map[int]*section),
+		patched: make(map[place]*section),
+	}
+	for i, section := range m.obj.Sections {
+		m.origins[section] = obj.Sections[i]
+	}
+	return m
+}
+
+func (m *mover) readSections(replacements map[string][]Replacement) error {
+	for _, section := range m.obj.Sections {
+		if section.Flags&elf.SHF_COMPRESSED != 0 && !stale(section) {
+			return fmt.Errorf("section %s is compressed, which no loader reads", section)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(replacements)) {
+		if len(replacements[name]) == 0 {
+			continue
+		}
+		found, err := m.find(name)
+		if err != nil {
+			return err
+		}
+		s, err := newSection(found, m.obj.Order, replacements[name])
+		if err != nil {
+			return err
+		}
+		m.sections = append(m.sections, s)
+	}
+	m.index()
+	if err := m.markRelocated(); err != nil {
+		return err
+	}
+	for _, s := range m.sections {
+		if err := s.checkReplacements(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *mover) index() {
+	clear(m.byIndex)
+	for _, s := range m.sections {
+		m.byIndex[s.elf.Index] = s
+	}
+}
+
+// find returns the section of that name. .BTF.ext knows sections by their names
+// only, so that two of the same can't be told apart.
+func (m *mover) find(name string) (*elfobj.Section, error) {
+	var found *elfobj.Section
+	for _, section := range m.obj.Sections {
+		switch {
+		case section.Name != name || section.Type != elf.SHT_PROGBITS:
+			continue
+		case found != nil:
+			return nil, fmt.Errorf("the object has two sections %s", name)
+		}
+		found = section
+	}
+	if found == nil || !holdsCode(found) {
+		return nil, fmt.Errorf("the object has no section %s with code", name)
+	}
+	return found, nil
+}
+
+func holdsCode(section *elfobj.Section) bool { return section.Flags&elf.SHF_EXECINSTR != 0 }
+
+func (m *mover) moves() bool {
+	return slices.ContainsFunc(m.sections, func(s *section) bool { return s.moves })
+}
+
+// rewrite changes the bytes of replaced instructions only.
+func (m *mover) rewrite() error {
+	for _, s := range m.sections {
+		for i := range s.replacements {
+			copy(s.elf.Data[s.replacements[i].Slot*slotSize:], s.replacements[i].Code)
+			if err := s.setJumps(&s.replacements[i]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (m *mover) move() error {
+	if err := m.obj.Remove(stale); err != nil {
+		return err
+	}
+	m.index()
+	for _, s := range m.sections {
+		if err := s.rebuild(); err != nil {
+			return err
+		}
+	}
+	if err := m.moveRelocations(); err != nil {
+		return err
+	}
+	if err := m.moveSymbols(); err != nil {
+		return err
+	}
+	return m.moveExt()
+}
+
+// stale reports whether a section is about places in the code in a form that
+// isn't moved: DWARF, and its call frames by their other name. No loader reads
+// either; a debugger would be misled.
+func stale(section *elfobj.Section) bool {
+	return strings.HasPrefix(section.Name, ".debug_") || section.Name == ".eh_frame"
+}
+
+// moveSymbols moves the start and the end of each symbol.
+func (m *mover) moveSymbols() error {
+	table := m.obj.SymbolTable()
+	if len(m.obj.Symbols) == 0 {
+		return nil
+	}
+	if table == nil || len(table.Data) != (len(m.obj.Symbols)+1)*elfobj.SymbolSize {
+		return errors.New("damaged object: symbol table")
+	}
+	for i := range m.obj.Symbols {
+		symbol := &m.obj.Symbols[i]
+		s := m.sectionOf(symbol)
+		if s == nil {
+			continue
+		}
+		start, err := s.moved(symbol.Value, orEnd)
+		if err != nil {
+			return fmt.Errorf("symbol %s of section %s: %w", symbol.Name, s.elf, err)
+		}
+		if symbol.Size > uint64(len(s.old)) {
+			return fmt.Errorf("end of symbol %s of section %s: %w", symbol.Name, s.elf, errOutside)
+		}
+		end, err := s.moved(symbol.Value+symbol.Size, orEnd)
+		if err != nil {
+			return fmt.Errorf("end of symbol %s of section %s: %w", symbol.Name, s.elf, err)
+		}
+		symbol.Value, symbol.Size = start, end-start
+		entry := table.Data[(i+1)*elfobj.SymbolSize:]
+		m.obj.Order.PutUint64(entry[symbolValue:], symbol.Value)
+		m.obj.Order.PutUint64(entry[symbolSize:], symbol.Size)
+	}
+	return nil
+}
+
+// Field positions in Elf64_Sym, from elf(5).
+const (
+	symbolValue = 8  // st_value
+	symbolSize  = 16 // st_size
+)
+
+// sectionOf returns the section with replacements that the symbol is in, or
+// nil.
+func (m *mover) sectionOf(symbol *elf.Symbol) *section {
+	if symbol.Section == elf.SHN_UNDEF || symbol.Section >= elf.SHN_LORESERVE {
+		return nil
+	}
+	return m.byIndex[int(symbol.Section)]
+}
+
+func (m *mover) moveExt() error {
+	section := m.obj.Section(".BTF.ext")
+	switch {
+	case section == nil:
+		return nil
+	case m.oldExt == nil:
+		return errors.New("the object has a .BTF.ext that was not read")
+	case !bytes.Equal(section.Data, m.oldExt.Bytes()):
+		return errors.New("the object has another .BTF.ext than the one that was read")
+	}
+	raw := m.obj.Section(".BTF")
+	if raw == nil {
+		return errors.New("damaged object: .BTF.ext without .BTF")
+	}
+	types, err := btfraw.Parse(raw.Data, nil)
+	if err != nil {
+		return err
+	}
+	if m.ext, err = m.oldExt.Moved(types, m.whereRecord()); err != nil {
+		return fmt.Errorf(".BTF.ext: %w", err)
+	}
+	section.Data = m.ext.Bytes()
+	return nil
+}
+
+// whereRecord returns where a record of .BTF.ext goes: that of a function or
+// line to the first instruction, a CO-RE record to the one that is kept.
+func (m *mover) whereRecord() func(btfraw.Table, string, uint32) (uint32, error) {
+	byName := make(map[string]*section)
+	for _, s := range m.sections {
+		byName[s.elf.Name] = s
+	}
+	return func(table btfraw.Table, name string, offset uint32) (uint32, error) {
+		s, ok := byName[name]
+		if !ok {
+			return offset, nil
+		}
+		start, err := s.moved(uint64(offset), noEnd)
+		if err == nil && table == btfraw.COREReloInfo {
+			start += uint64(max(s.kept(int(offset/slotSize)), 0)) * slotSize
+		}
+		return uint32(start), err
+	}
+}
+
+// commit makes the copy the object. Sections stay the same pointers, so that a
+// caller may hold on to them.
+func (m *mover) commit() {
+	for i, section := range m.obj.Sections {
+		original := m.origins[section]
+		*original = *section
+		m.obj.Sections[i] = original
+	}
+	*m.old = *m.obj
+	if m.ext != nil {
+		*m.oldExt = *m.ext
+	}
+}

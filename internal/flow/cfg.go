@@ -1,0 +1,246 @@
+// Package flow finds out what is known of a BPF function's instructions without
+// running it: where jumps lead, which registers are free, which values are
+// constant, what can be reached, and where the address of a load comes from.
+//
+// Everything here is a pure function of instruction bytes, and takes time near
+// linear in their number. What is called proved holds for every run of the
+// function; where the code is not understood the answer is the careful one.
+//
+// Slots are positions in an ELF section in units of 8 bytes, as CO-RE records
+// and branch targets are counted. LDDW takes two of them.
+package flow
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+const slotSize = 8
+
+// Function is the control flow of a function.
+type Function struct {
+	start, end int
+	order      binary.ByteOrder
+
+	// insns has an element per slot; the second slot of LDDW is zero.
+	insns   []instruction
+	blocks  []Block
+	blockOf []int32 // by slot
+
+	// sequence lists the blocks that can be come to, in reverse postorder: but
+	// for loops, a block comes after its predecessors.
+	sequence []int
+}
+
+// Block is a stretch of instructions that is only entered at its start and only
+// left at its end.
+type Block struct {
+	Start, End int // slots, the end exclusive
+
+	// Succs are the indices of the blocks that can come next. If the block ends
+	// in a conditional jump the first is where it falls through, the second is
+	// the jump's target, even if they are the same.
+	Succs []int
+
+	// Preds are the indices of the blocks that have this one among their Succs,
+	// each once.
+	Preds []int
+}
+
+// NewFunction decodes the instructions in the slots [start, end) of a section
+// and finds basic blocks.
+//
+// Code whose jumps leave these slots, that falls off their end, or that no
+// instruction set defines is an error.
+func NewFunction(code []byte, order binary.ByteOrder, start, end int) (*Function, error) {
+	if start < 0 || end <= start || end > len(code)/slotSize {
+		return nil, fmt.Errorf("slots %d to %d are no function in a section of %d bytes", start, end, len(code))
+	}
+	f := &Function{start: start, end: end, order: order}
+	if err := f.decode(code[start*slotSize : end*slotSize]); err != nil {
+		return nil, err
+	}
+	if err := f.findBlocks(); err != nil {
+		return nil, err
+	}
+	f.connect()
+	f.sequence = postorder(len(f.blocks), 0, func(b int) []int { return f.blocks[b].Succs })
+	slices.Reverse(f.sequence)
+	return f, nil
+}
+
+// Start and End return the slots that the function lies in, the end exclusive.
+func (f *Function) Start() int { return f.start }
+func (f *Function) End() int   { return f.end }
+
+// Blocks returns the basic blocks in the order of their slots. The first is
+// where the function is entered.
+func (f *Function) Blocks() []Block { return f.blocks }
+
+// BlockAt returns the index of the block that a slot lies in, or -1 if the slot
+// is not in the function.
+func (f *Function) BlockAt(slot int) int {
+	if slot < f.start || slot >= f.end {
+		return -1
+	}
+	return int(f.blockOf[slot-f.start])
+}
+
+// Declare says how many arguments the function takes that is called at a slot.
+// Without it a kfunc or a function of the program is taken to read r1 to r5, as
+// far as they hold a value.
+func (f *Function) Declare(slot, count int) {
+	i := f.index(slot)
+	if i >= 0 && f.insns[i].isCall() && count >= 0 && count <= 5 {
+		f.insns[i].uses &^= arguments &^ (1<<(count+1) - 1)
+	}
+}
+
+func (f *Function) decode(code []byte) error {
+	f.insns = make([]instruction, len(code)/slotSize)
+	for i := 0; i < len(f.insns); {
+		ins, err := decode(code[i*slotSize:], f.order)
+		if err != nil {
+			return fmt.Errorf("instruction %d: %w", f.start+i, err)
+		}
+		f.insns[i] = ins
+		i += ins.slots()
+	}
+	return nil
+}
+
+// leaders marks the slots where a block starts.
+func (f *Function) leaders() ([]bool, error) {
+	leader := make([]bool, len(f.insns)+1)
+	leader[0] = true
+	for i := 0; i < len(f.insns); i += f.insns[i].slots() {
+		ins := &f.insns[i]
+		if !ins.jumps() && !ins.exits() {
+			continue
+		}
+		leader[i+1] = true
+		if !ins.jumps() {
+			continue
+		}
+		target := f.target(i)
+		if target < 0 || target >= len(f.insns) || f.insns[target].isSecondHalf() {
+			return nil, fmt.Errorf("instruction %d jumps to %d, where the function has no instruction", f.start+i, f.start+target)
+		}
+		leader[target] = true
+	}
+	return leader, nil
+}
+
+// target returns where the jump at index i leads.
+func (f *Function) target(i int) int {
+	ins := &f.insns[i]
+	if ins.isLongJump() {
+		return i + 1 + int(ins.imm)
+	}
+	return i + 1 + int(ins.off)
+}
+
+func (f *Function) findBlocks() error {
+	leader, err := f.leaders()
+	if err != nil {
+		return err
+	}
+	f.blockOf = make([]int32, len(f.insns))
+	for i := range f.insns {
+		if leader[i] {
+			f.blocks = append(f.blocks, Block{Start: f.start + i})
+		}
+		f.blockOf[i] = int32(len(f.blocks) - 1)
+	}
+	for b := range f.blocks {
+		f.blocks[b].End = f.end
+		if b+1 < len(f.blocks) {
+			f.blocks[b].End = f.blocks[b+1].Start
+		}
+	}
+	if f.last(len(f.blocks) - 1).fallsThrough() {
+		return errors.New("the function's last instruction runs on into what follows")
+	}
+	return nil
+}
+
+func (f *Function) connect() {
+	for b := range f.blocks {
+		block, last := &f.blocks[b], f.last(b)
+		if last.fallsThrough() {
+			block.Succs = append(block.Succs, b+1)
+		}
+		if last.jumps() {
+			block.Succs = append(block.Succs, int(f.blockOf[f.target(f.lastIndex(b))]))
+		}
+		for n, succ := range block.Succs {
+			if n == 0 || succ != block.Succs[0] {
+				f.blocks[succ].Preds = append(f.blocks[succ].Preds, b)
+			}
+		}
+	}
+}
+
+// lastIndex returns where a block's last instruction is. Only LDDW takes two
+// slots, and only jumps are asked for theirs.
+func (f *Function) lastIndex(b int) int {
+	i := f.blocks[b].End - f.start - 1
+	if f.insns[i].isSecondHalf() {
+		i--
+	}
+	return i
+}
+
+func (f *Function) last(b int) *instruction { return &f.insns[f.lastIndex(b)] }
+
+// span returns the indices of a block's instructions.
+func (f *Function) span(b int) (from, to int) {
+	return f.blocks[b].Start - f.start, f.blocks[b].End - f.start
+}
+
+// index returns a slot's place in insns, or -1 if no instruction starts there.
+func (f *Function) index(slot int) int {
+	if slot < f.start || slot >= f.end || f.insns[slot-f.start].isSecondHalf() {
+		return -1
+	}
+	return slot - f.start
+}
+
+// postorder lists the nodes that can be reached from root, each after those
+// that were first reached through it.
+func postorder(nodes, root int, next func(int) []int) []int {
+	type visit struct{ node, child int }
+	order := make([]int, 0, nodes)
+	seen := make([]bool, nodes)
+	seen[root] = true
+	for stack := []visit{{root, 0}}; len(stack) > 0; {
+		top := &stack[len(stack)-1]
+		children := next(top.node)
+		if top.child == len(children) {
+			order = append(order, top.node)
+			stack = stack[:len(stack)-1]
+			continue
+		}
+		child := children[top.child]
+		top.child++
+		if !seen[child] {
+			seen[child] = true
+			stack = append(stack, visit{child, 0})
+		}
+	}
+	return order
+}
+
+// ranks inverts a list of nodes; those that are not in it get -1.
+func ranks(sequence []int, nodes int) []int {
+	rank := make([]int, nodes)
+	for node := range rank {
+		rank[node] = -1
+	}
+	for at, node := range sequence {
+		rank[node] = at
+	}
+	return rank
+}

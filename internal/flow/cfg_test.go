@@ -1,0 +1,325 @@
+package flow
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf/asm"
+	"github.com/google/go-cmp/cmp"
+)
+
+var orders = []binary.ByteOrder{binary.LittleEndian, binary.BigEndian}
+
+// assemble encodes instructions, whose jumps have literal offsets.
+func assemble(t *testing.T, order binary.ByteOrder, insns ...asm.Instruction) []byte {
+	t.Helper()
+	var code bytes.Buffer
+	for _, ins := range insns {
+		if _, err := ins.Marshal(&code, order); err != nil {
+			t.Fatalf("%v: %v", ins, err)
+		}
+	}
+	return code.Bytes()
+}
+
+func function(t *testing.T, order binary.ByteOrder, insns ...asm.Instruction) *Function {
+	t.Helper()
+	code := assemble(t, order, insns...)
+	f, err := NewFunction(code, order, 0, len(code)/slotSize)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// jump gives a jump its offset.
+func jump(ins asm.Instruction, offset int16) asm.Instruction {
+	return asm.Instruction{OpCode: ins.OpCode, Dst: ins.Dst, Src: ins.Src, Constant: ins.Constant, Offset: offset}
+}
+
+func TestBlocks(t *testing.T) {
+	long := asm.Instruction{OpCode: asm.LongJump("").OpCode, Constant: 1}
+	mayGoto := asm.Instruction{OpCode: asm.OpCode(asm.JumpClass).SetJumpOp(asm.JCOND), Offset: -4}
+	for _, order := range orders {
+		f := function(t, order,
+			asm.LoadImm(asm.R0, 1<<40, asm.DWord), // 0
+			jump(asm.JEq.Imm(asm.R1, 0, ""), 2),   // 2
+			asm.Mov.Imm(asm.R0, 1),                // 3
+			long,                                  // 4
+			jump(asm.Ja.Label(""), 0),             // 5
+			mayGoto,                               // 6
+			asm.FnKtimeGetNs.Call(),               // 7
+			asm.Return(),                          // 8
+		)
+		want := []Block{
+			{0, 3, []int{1, 2}, nil},
+			{3, 5, []int{3}, []int{0, 3}},
+			{5, 6, []int{3}, []int{0}},
+			{6, 7, []int{4, 1}, []int{1, 2}},
+			{7, 9, nil, []int{3}},
+		}
+		if diff := cmp.Diff(want, f.Blocks()); diff != "" {
+			t.Errorf("%s: (-want +got)\n%s", order, diff)
+		}
+		for slot, block := range []int{0, 0, 0, 1, 1, 2, 3, 4, 4, -1} {
+			if got := f.BlockAt(slot); got != block {
+				t.Errorf("slot %d is in block %d, want %d", slot, got, block)
+			}
+		}
+	}
+}
+
+func TestMalformed(t *testing.T) {
+	exit := asm.Return()
+	for name, test := range map[string]struct {
+		insns []asm.Instruction
+		cut   int
+		want  string
+	}{
+		"jumps out":          {[]asm.Instruction{jump(asm.Ja.Label(""), 1), exit}, 0, "jumps to 2"},
+		"jumps back out":     {[]asm.Instruction{jump(asm.Ja.Label(""), -2), exit}, 0, "jumps to -1"},
+		"into LDDW":          {[]asm.Instruction{jump(asm.Ja.Label(""), 1), asm.LoadImm(asm.R0, 1, asm.DWord), exit}, 0, "jumps to 2"},
+		"runs on":            {[]asm.Instruction{exit, asm.Mov.Imm(asm.R0, 0)}, 0, "runs on"},
+		"half an LDDW":       {[]asm.Instruction{asm.LoadImm(asm.R0, 1, asm.DWord), exit}, 2, "second half"},
+		"writes r10":         {[]asm.Instruction{asm.Mov.Imm(asm.RFP, 0), exit}, 0, "writes to r10"},
+		"nothing":            {[]asm.Instruction{exit}, 1, "no function"},
+		"conditional at end": {[]asm.Instruction{exit, jump(asm.JEq.Imm(asm.R0, 0, ""), -2)}, 0, "runs on"},
+	} {
+		for _, order := range orders {
+			code := assemble(t, order, test.insns...)
+			_, err := NewFunction(code, order, 0, len(code)/slotSize-test.cut)
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("%s, %s: %v, want %q", name, order, err, test.want)
+			}
+		}
+	}
+}
+
+// Any bytes are a function or an error.
+func FuzzFunction(f *testing.F) {
+	f.Add([]byte{0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0})
+	random := rand.New(rand.NewPCG(1, 1))
+	for range 20 {
+		g := &generator{Rand: random, order: binary.LittleEndian, pointers: true}
+		g.program()
+		f.Add(g.code)
+	}
+	f.Fuzz(func(t *testing.T, code []byte) {
+		for _, order := range orders {
+			function, err := NewFunction(code, order, 0, len(code)/slotSize)
+			if err != nil {
+				continue
+			}
+			function.Liveness(-1)
+			c := function.Constants(Assumptions{Program: true})
+			var recorded []int
+			for slot := range len(code) / slotSize {
+				c.Reachable(slot)
+				c.Value(slot, asm.R1)
+				recorded = append(recorded, slot)
+			}
+			o := c.Origins(recorded)
+			for _, access := range o.Accesses {
+				o.Incoming(access)
+			}
+			c.Guards(XDP).Before(len(code)/slotSize - 1)
+		}
+	})
+}
+
+func TestLiveness(t *testing.T) {
+	f := function(t, binary.LittleEndian,
+		asm.Mov.Reg(asm.R6, asm.R1),                  // 0
+		asm.LoadMem(asm.R2, asm.R6, 8, asm.Word),     // 1
+		asm.FnKtimeGetNs.Call(),                      // 2
+		jump(asm.JEq.Imm(asm.R0, 0, ""), 2),          // 3
+		asm.LoadMem(asm.R0, asm.R6, 0, asm.Word),     // 4
+		asm.StoreMem(asm.RFP, -8, asm.R0, asm.DWord), // 5
+		asm.Mov.Imm(asm.R0, 2),                       // 6
+		asm.Return(),                                 // 7
+	)
+	l := f.Liveness(1)
+	r0, r1, r6 := Of(asm.R0), Of(asm.R1), Of(asm.R6)
+	for slot, want := range []struct{ in, out, dies Registers }{
+		{r1, r6, r1}, {r6, r6, 0}, {r6, r0 | r6, 0}, {r0 | r6, r6, r0},
+		{r6, r0, r6}, {r0, 0, r0}, {0, r0, 0}, {r0, 0, r0},
+	} {
+		if in, out, dies := l.LiveIn(slot), l.LiveOut(slot), l.Dies(slot); in != want.in || out != want.out || dies != want.dies {
+			t.Errorf("slot %d: %v, %v, %v, want %+v", slot, in.List(), out.List(), dies.List(), want)
+		}
+	}
+	if got := l.Free(4); got != accessible&^(r0|r6) {
+		t.Errorf("free at 4: %v", got.List())
+	}
+	if got := l.Free(8) | l.LiveIn(-1); got != 0 {
+		t.Errorf("free outside: %v", got.List())
+	}
+}
+
+func TestDeclare(t *testing.T) {
+	insns := []asm.Instruction{
+		asm.Mov.Imm(asm.R3, 1),
+		{OpCode: asm.Call.Op(asm.ImmSource), Src: asm.PseudoCall, Constant: -1},
+		asm.Return(),
+	}
+	f := function(t, binary.LittleEndian, insns...)
+	if !f.Liveness(5).LiveIn(1).Has(asm.R3) {
+		t.Error("r3 is not live before a call that may read it")
+	}
+	f.Declare(1, 2)
+	if f.Liveness(5).LiveIn(1).Has(asm.R3) {
+		t.Error("r3 is live before a call of two arguments")
+	}
+}
+
+func TestStackDepth(t *testing.T) {
+	address := []asm.Instruction{asm.Mov.Reg(asm.R2, asm.RFP), asm.Add.Imm(asm.R2, -24)}
+	end := []asm.Instruction{asm.Mov.Imm(asm.R0, 0), asm.Return()}
+	for name, test := range map[string]struct {
+		insns []asm.Instruction
+		depth int
+		exact bool
+	}{
+		"none":      {nil, 0, true},
+		"store":     {[]asm.Instruction{asm.StoreMem(asm.RFP, -16, asm.R1, asm.DWord)}, 16, true},
+		"address":   {address, 24, true},
+		"to helper": {append(address, asm.FnMapLookupElem.Call()), 24, true},
+		"to program's function": {append(address,
+			asm.Instruction{OpCode: asm.Call.Op(asm.ImmSource), Src: asm.PseudoCall, Constant: -1}), 24, false},
+		"below it": {append(address, asm.StoreMem(asm.R2, -8, asm.R1, asm.DWord)), 32, true},
+		"indexed":  {append(address, asm.Add.Reg(asm.R2, asm.R1)), 24, false},
+	} {
+		f := function(t, binary.LittleEndian, append(test.insns[:len(test.insns):len(test.insns)], end...)...)
+		depth, exact := f.Constants(Assumptions{}).StackDepth()
+		if depth != test.depth || exact != test.exact {
+			t.Errorf("%s: %d, %v, want %d, %v", name, depth, exact, test.depth, test.exact)
+		}
+	}
+}
+
+func TestExtension(t *testing.T) {
+	for name, test := range map[string]struct {
+		insns        []asm.Instruction
+		zero, signed int // bytes that r0 fits in; 8: not known
+	}{
+		"u16 load":  {[]asm.Instruction{asm.LoadMem(asm.R0, asm.R1, 0, asm.Half)}, 2, 4},
+		"s16 load":  {[]asm.Instruction{{OpCode: asm.LoadMemOp(asm.Half).SetMode(asm.MemSXMode), Dst: asm.R0, Src: asm.R1}}, 8, 2},
+		"u64 load":  {[]asm.Instruction{asm.LoadMem(asm.R0, asm.R1, 0, asm.DWord)}, 8, 8},
+		"w move":    {[]asm.Instruction{asm.Mov.Reg32(asm.R0, asm.R1)}, 4, 8},
+		"mask":      {[]asm.Instruction{asm.Mov.Reg(asm.R0, asm.R1), asm.And.Imm(asm.R0, 0x7f)}, 1, 1},
+		"mask, <0":  {[]asm.Instruction{asm.Mov.Reg(asm.R0, asm.R1), asm.And.Imm(asm.R0, -2)}, 8, 8},
+		"shifts":    {[]asm.Instruction{asm.Mov.Reg(asm.R0, asm.R1), asm.LSh.Imm(asm.R0, 48), asm.RSh.Imm(asm.R0, 48)}, 2, 4},
+		"s shifts":  {[]asm.Instruction{asm.Mov.Reg(asm.R0, asm.R1), asm.LSh.Imm(asm.R0, 56), asm.ArSh.Imm(asm.R0, 56)}, 8, 1},
+		"constant":  {[]asm.Instruction{asm.Mov.Imm(asm.R0, -3)}, 8, 1},
+		"lddw":      {[]asm.Instruction{asm.LoadImm(asm.R0, 1<<31, asm.DWord)}, 4, 8},
+		"two paths": {[]asm.Instruction{asm.LoadMem(asm.R0, asm.R1, 0, asm.Byte), jump(asm.JEq.Imm(asm.R1, 0, ""), 1), asm.Mov.Imm(asm.R0, 300)}, 2, 2},
+	} {
+		f := function(t, binary.LittleEndian, append(test.insns, asm.Return())...)
+		c := f.Constants(Assumptions{})
+		for _, bytes := range []int{1, 2, 4} {
+			if got := c.ZeroExtended(f.End()-1, asm.R0, bytes); got != (bytes >= test.zero) {
+				t.Errorf("%s: zero-extended from %d bytes: %v", name, bytes, got)
+			}
+			if got := c.SignExtended(f.End()-1, asm.R0, bytes); got != (bytes >= test.signed) {
+				t.Errorf("%s: sign-extended from %d bytes: %v", name, bytes, got)
+			}
+		}
+	}
+}
+
+// large returns a function with that many guarded accesses, every third through
+// an offset in a register.
+func large(t testing.TB, accesses int) (code []byte, assume Assumptions, offsets []int) {
+	g := &generator{order: binary.LittleEndian}
+	assume = Assumptions{Known: make(map[int]int64), Program: true}
+	g.emit(classLDX|modeMEM, 6, 1, 8, 0)
+	for n := range accesses {
+		assume.Known[g.slot()] = int64(n % 2)
+		g.emit(classALU64|opMOV, 2, 0, 0, 1)
+		if n%3 == 0 {
+			g.emit(classJMP|opJEQ, 2, 0, 2, 0)
+			offsets = append(offsets, g.slot())
+			g.emit(classALU64|opMOV, 3, 0, 0, 8)
+			g.emit(classJMP|opJA, 0, 0, 1, 0)
+			offsets = append(offsets, g.slot())
+			g.emit(classALU64|opMOV, 3, 0, 0, 16)
+			g.emit(classALU64|opADD|8, 3, 6, 0, 0)
+			g.emit(classLDX|modeMEM, 3, 3, 0, 0)
+		} else {
+			g.emit(classJMP|opJEQ, 2, 0, 1, 0)
+			g.emit(classLDX|modeMEM, 3, 6, 4, 0)
+		}
+		g.emit(classSTX|modeMEM|0x18, frame, 3, -8, 0)
+	}
+	g.emit(classALU64|opMOV, 0, 0, 0, 0)
+	g.emit(classJMP|opEXIT, 0, 0, 0, 0)
+	return g.code, assume, offsets
+}
+
+func TestLinear(t *testing.T) {
+	code, assume, offsets := large(t, 8000)
+	start := time.Now()
+	f, err := NewFunction(code, binary.LittleEndian, 0, len(code)/slotSize)
+	if err != nil {
+		t.Fatal(err)
+	}
+	live := f.Liveness(1)
+	lived := time.Since(start)
+	c := f.Constants(assume)
+	known := time.Since(start)
+	for slot := range f.End() {
+		live.Free(slot)
+		c.Reachable(slot)
+		c.ZeroExtended(slot, asm.R3, 4)
+	}
+	asked := time.Since(start)
+	o := c.Origins(offsets)
+	c.Guards(XDP)
+	took := time.Since(start)
+	t.Logf("%d slots, %d blocks, %d accesses: blocks and liveness %v, constants %v, questions %v, origins and guards %v",
+		f.End(), len(f.Blocks()), len(o.Accesses), lived, known-lived, asked-known, took-asked)
+	if took > 2*time.Second {
+		t.Errorf("took %v", took)
+	}
+}
+
+func BenchmarkConstants(b *testing.B) {
+	code, assume, _ := large(b, 8000)
+	f, err := NewFunction(code, binary.LittleEndian, 0, len(code)/slotSize)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		f.Constants(assume)
+	}
+}
+
+func BenchmarkOrigins(b *testing.B) {
+	code, assume, offsets := large(b, 8000)
+	f, err := NewFunction(code, binary.LittleEndian, 0, len(code)/slotSize)
+	if err != nil {
+		b.Fatal(err)
+	}
+	c := f.Constants(assume)
+	b.ReportAllocs()
+	for b.Loop() {
+		c.Origins(offsets)
+	}
+}
+
+func BenchmarkFunction(b *testing.B) {
+	code, _, _ := large(b, 8000)
+	b.ReportAllocs()
+	for b.Loop() {
+		f, err := NewFunction(code, binary.LittleEndian, 0, len(code)/slotSize)
+		if err != nil {
+			b.Fatal(err)
+		}
+		f.Liveness(1)
+	}
+}

@@ -1,0 +1,513 @@
+package flow
+
+import (
+	"encoding/binary"
+	"math"
+	"slices"
+
+	"github.com/cilium/ebpf/asm"
+)
+
+// Assumptions say what the rewriting will make of a function's immediates, and
+// what is around the function.
+type Assumptions struct {
+	// Known maps slots of recorded instructions with an immediate to what it
+	// will be: existence values, sizes, offsets, ...
+	Known map[int]int64
+
+	// Undecided are slots of recorded instructions with an immediate that is not
+	// known, as they are left to the loader or poisoned.
+	Undecided map[int]bool
+
+	// Linked are slots whose immediate the loader fills in with an address,
+	// which says nothing of the layout: those of ELF relocations.
+	Linked map[int]bool
+
+	// Program says that the kernel calls the function: r1 is the ctx. What the
+	// arguments of other functions are is not known.
+	Program bool
+
+	arguments [5]value       // of r1 to r5
+	remember  memory         // where guided values may be from the start
+	guided    func(int) bool // whether the call at an index runs guided functions
+	doubtful  bool           // whether the function is called at all
+}
+
+// memory is a set of kinds of memory that the layout may show in: a guided
+// value was stored there.
+type memory uint8
+
+const (
+	packetMemory memory = 1 << iota
+	otherMemory
+)
+
+// Constants is what is known of a function's values under some assumptions. It
+// is not safe for concurrent use.
+type Constants struct {
+	function *Function
+	assume   Assumptions
+	solver   *solver[value]
+	branches []branch // by block
+	doubtful []bool   // by block
+	leaks    memory   // where guided values are left
+
+	// What other analyses need, by index of the instruction: where loads and
+	// stores go in the stack, or in the ctx; from where up other code may change
+	// the stack; and the constants that don't depend on the layout in sums.
+	places  map[int]place
+	fields  map[int]int32
+	exposed map[int]int32
+	addends map[int]int64
+	augends map[int]int64
+
+	lowest int32
+	exact  bool
+}
+
+// programArguments are those that the kernel calls a program with.
+var programArguments = [5]value{{kind: context, known: ^uint64(0)}}
+
+// Constants finds out which values are the same whichever way the function
+// runs, and with that, which instructions can't be reached.
+//
+// Tracked are registers, and the stack as far as the function's own stores to
+// it say what is there. Numbers are tracked bit by bit.
+func (f *Function) Constants(assume Assumptions) *Constants {
+	if assume.Program {
+		assume.arguments = programArguments
+	}
+	for {
+		c := f.constants(assume)
+		if c.leaks&^assume.remember == 0 {
+			return c
+		}
+		assume.remember |= c.leaks
+	}
+}
+
+// constants is one run, with a fixed set of memory that may hold guided values:
+// what is stored at the end of one packet is there at the start of the next.
+func (f *Function) constants(assume Assumptions) *Constants {
+	c := &Constants{function: f, assume: assume, exact: true}
+	d := &constantDomain{f: f, assume: &c.assume, branches: make([]branch, len(f.blocks)), mixed: make(map[int]Registers)}
+	c.solver = newSolver(f, d)
+	d.again = c.solver.again
+
+	entry := new(state[value])
+	entry.regs[frame] = value{known: ^uint64(0), kind: stack}
+	copy(entry.regs[1:], assume.arguments[:])
+	c.solver.run(entry)
+	c.leaks, c.branches = d.leaks, d.branches
+	c.survey()
+	c.doubtful = c.doubt(d)
+	return c
+}
+
+// Value returns the constant that a register holds before the instruction at a
+// slot, and whether it does. Nothing is constant where the function can't be.
+func (c *Constants) Value(slot int, register asm.Register) (int64, bool) {
+	v, ok := c.register(slot, register)
+	n, constant := v.constant()
+	return int64(n), ok && constant
+}
+
+// ZeroExtended reports whether a register provably holds an unsigned number of
+// that many bytes before the instruction at a slot: all bits above are zero.
+func (c *Constants) ZeroExtended(slot int, register asm.Register, bytes int) bool {
+	v, ok := c.register(slot, register)
+	return ok && v.kind == other && v.number().max() <= lowBits(bytes*8)
+}
+
+// SignExtended reports whether a register provably holds a signed number of
+// that many bytes before the instruction at a slot: all bits above are the same
+// as its sign.
+func (c *Constants) SignExtended(slot int, register asm.Register, bytes int) bool {
+	v, ok := c.register(slot, register)
+	return ok && v.kind == other && int(v.spare) >= 64-bytes*8
+}
+
+func (c *Constants) register(slot int, register asm.Register) (value, bool) {
+	i := c.function.index(slot)
+	if i < 0 || register >= registers {
+		return value{}, false
+	}
+	st := c.solver.at(i)
+	if st == nil {
+		return value{}, false
+	}
+	return st.regs[register], true
+}
+
+// StackDepth returns how far the function uses the stack below r10, in bytes:
+// what is further below is free. False if that can't be said, because an
+// address in the stack is computed from values that are not constant, or handed
+// to a function that could go further down from there.
+//
+// Helpers and kfuncs are taken to use what lies above the address that they
+// are given. The loader's own use (may_goto, inlined helpers) is not counted.
+func (c *Constants) StackDepth() (int, bool) { return int(-c.lowest), c.exact }
+
+// survey looks at each reached instruction once.
+func (c *Constants) survey() {
+	c.places, c.fields, c.exposed = make(map[int]place), make(map[int]int32), make(map[int]int32)
+	c.addends, c.augends = make(map[int]int64), make(map[int]int64)
+	for _, b := range c.function.sequence {
+		if c.solver.before[b] == nil {
+			continue
+		}
+		from, to := c.function.span(b)
+		for i := from; i < to; i++ {
+			if ins := &c.function.insns[i]; !ins.isSecondHalf() {
+				c.note(i, ins, c.solver.at(i))
+			}
+		}
+	}
+}
+
+func (c *Constants) note(i int, ins *instruction, st *state[value]) {
+	switch {
+	case ins.reads() || ins.writes():
+		c.noteAccess(i, ins, st)
+	case ins.isCall():
+		c.noteCall(i, ins, st)
+	case ins.isALU():
+		c.noteSum(i, ins, st)
+	}
+}
+
+func (c *Constants) noteAccess(i int, ins *instruction, st *state[value]) {
+	base := st.regs[ins.address()]
+	if at, ok := base.offsetIn(context); ok {
+		c.fields[i] = at + int32(ins.off)
+	}
+	at, ok := base.stackOffset()
+	switch {
+	case ok:
+		c.places[i] = place{at + int32(ins.off), int32(ins.width())}
+		c.lowest = min(c.lowest, at+int32(ins.off))
+	case base.onStack():
+		c.exact = false
+		c.exposed[i] = lowest
+	case base.kind == other && st.escaped && ins.writes():
+		c.exposed[i] = lowest
+	}
+}
+
+func (c *Constants) noteCall(i int, ins *instruction, st *state[value]) {
+	expose := func(from int32) {
+		if known, ok := c.exposed[i]; !ok || from < known {
+			c.exposed[i] = from
+		}
+	}
+	if st.escaped {
+		expose(lowest)
+		c.exact = c.exact && ins.onlyGoesUp()
+	}
+	for _, r := range ins.arguments().List() {
+		v := st.regs[r]
+		at, ok := v.stackOffset()
+		switch {
+		case ok && ins.onlyGoesUp():
+			expose(at)
+		case v.onStack():
+			expose(lowest)
+			c.exact = false
+		}
+	}
+}
+
+func (c *Constants) noteSum(i int, ins *instruction, st *state[value]) {
+	d := c.solver.domain.(*constantDomain)
+	a, b := st.regs[ins.dst], d.operand(i, ins, st)
+	if n, ok := b.constant(); ok && !b.guided && ins.code() == opADD {
+		c.addends[i] = int64(n)
+	} else if ok && !b.guided && ins.code() == opSUB {
+		c.addends[i] = -int64(n)
+	}
+	if n, ok := a.constant(); ok && !a.guided && ins.code() == opADD {
+		c.augends[i] = int64(n)
+	}
+	result := ins.alu(a, b, d.bigEndian())
+	if at, ok := result.stackOffset(); ok {
+		c.lowest = min(c.lowest, at)
+	} else if result.onStack() {
+		c.exact = false
+	}
+}
+
+// leads returns where a block can lead.
+func (c *Constants) leads(b int) edges {
+	if leads := c.branches[b].leads; leads != 0 {
+		return leads
+	}
+	return bothEdges
+}
+
+// constantDomain tracks constants.
+type constantDomain struct {
+	f      *Function
+	assume *Assumptions
+	leaks  memory
+
+	branches []branch          // by block; zero unless values decide there
+	mixed    map[int]Registers // by block; see mix
+	postdoms []int
+	live     *Liveness
+	looked   int // blocks, by mix
+	again    func(block int)
+}
+
+func (d *constantDomain) join(a, b value) value { return a.or(b) }
+func (d *constantDomain) coarse(v value) value  { return v.coarse() }
+
+func (d *constantDomain) step(s *state[value], i int) {
+	ins := &d.f.insns[i]
+	switch {
+	case ins.op == lddw:
+		s.regs[ins.dst] = d.immediate(i, ins)
+	case ins.isALU():
+		a := s.regs[ins.dst]
+		s.regs[ins.dst] = ins.alu(a, d.operand(i, ins, s), d.bigEndian())
+	case ins.isCall():
+		d.call(s, i, ins)
+	case ins.reads():
+		s.regs[ins.dst] = d.load(s, ins)
+	case ins.writes():
+		d.store(s, i, ins)
+	case ins.class() == classLD:
+		s.fill(clobbered, value{})
+	}
+}
+
+// immediate returns what an instruction's own constant will be.
+func (d *constantDomain) immediate(i int, ins *instruction) value {
+	slot := d.f.start + i
+	if known, ok := d.assume.Known[slot]; ok {
+		if ins.op != lddw {
+			known = int64(int32(known))
+		}
+		return scalar(constant(uint64(known)), true)
+	}
+	if d.assume.Undecided[slot] {
+		return unknown(true)
+	}
+	if d.assume.Linked[slot] || ins.op == lddw && ins.src != 0 {
+		return unknown(false)
+	}
+	return scalar(constant(uint64(ins.imm)), false)
+}
+
+// operand returns what an ALU instruction or a comparison works on besides dst.
+func (d *constantDomain) operand(i int, ins *instruction, s *state[value]) value {
+	if ins.fromReg() && !(ins.isALU() && ins.code() == opEND) {
+		return s.regs[ins.src]
+	}
+	return d.immediate(i, ins)
+}
+
+func (d *constantDomain) bigEndian() bool { return d.f.order == binary.BigEndian }
+
+// load returns what a load puts into its register.
+func (d *constantDomain) load(s *state[value], ins *instruction) value {
+	v := d.loaded(s, ins)
+	if ins.class() != classLDX || ins.mode() != modeMEMSX || ins.width() == 8 {
+		return v
+	}
+	width := ins.width() * 8
+	return scalar(hidden(v).number().signExtend(width), v.guided).fitting(64 - width)
+}
+
+func (d *constantDomain) loaded(s *state[value], ins *instruction) value {
+	base := s.regs[ins.src]
+	switch base.kind {
+	case context:
+		// The loader makes 64-bit addresses of some 32-bit fields.
+		return value{kind: packet}
+	case packet:
+		return scalar(below(ins.width()), d.assume.remember&packetMemory != 0)
+	}
+	if at, ok := base.stackOffset(); ok {
+		return d.reload(s, place{at + int32(ins.off), int32(ins.width())})
+	}
+	if base.onStack() || s.escaped {
+		return unknown(base.guided || d.remembers() || anyGuided(s))
+	}
+	return scalar(below(ins.width()), base.guided || d.remembers())
+}
+
+// remembers reports whether memory that isn't tracked may hold guided values.
+func (d *constantDomain) remembers() bool { return d.assume.remember&otherMemory != 0 }
+
+func anyGuided(s *state[value]) bool {
+	return slices.ContainsFunc(s.stack, func(c cell[value]) bool { return c.value.guided })
+}
+
+func (d *constantDomain) reload(s *state[value], at place) value {
+	found := s.overlapping(at)
+	if len(found) == 1 && found[0].covers(at) {
+		whole := found[0]
+		if whole.place == at && at.size == 8 {
+			return whole.value
+		}
+		from := at.at - whole.at
+		if d.bigEndian() {
+			from = whole.end() - at.end()
+		}
+		return whole.value.part(int(from), int(at.size))
+	}
+	guided := d.remembers()
+	for _, c := range found {
+		guided = guided || c.value.guided
+	}
+	if at.size == 8 {
+		return unknown(guided)
+	}
+	return scalar(below(int(at.size)), guided)
+}
+
+func (d *constantDomain) store(s *state[value], i int, ins *instruction) {
+	base, v := s.regs[ins.dst], d.immediate(i, ins)
+	if ins.class() == classSTX {
+		v = s.regs[ins.src]
+	}
+	if ins.mode() == modeATOMIC && ins.imm != atomicStoreRelease {
+		v = d.exchange(s, ins, base, v)
+	}
+	switch base.kind {
+	case packet, context:
+		d.leak(packetMemory, v)
+	case other:
+		d.leak(otherMemory, v)
+		if s.escaped {
+			d.forgetFrom(s, lowest, v.guided)
+		}
+	default:
+		d.storeOnStack(s, ins, base, v)
+	}
+	if v.onStack() && base.kind != stack {
+		s.escaped = true
+	}
+}
+
+// exchange returns what an atomic operation stores, and fetches what was there.
+func (d *constantDomain) exchange(s *state[value], ins *instruction, base, v value) value {
+	if v.onStack() {
+		s.escaped = true
+	}
+	guided := v.guided || base.guided || d.assume.remember != 0 || s.regs[0].guided || anyGuided(s)
+	if register, ok := ins.fetches(); ok {
+		s.regs[register] = scalar(below(ins.width()), guided)
+	}
+	return unknown(guided)
+}
+
+func (d *constantDomain) storeOnStack(s *state[value], ins *instruction, base, v value) {
+	at, ok := base.stackOffset()
+	if !ok {
+		d.leak(otherMemory, v)
+		d.forget(s, v)
+		d.forgetFrom(s, lowest, v.guided)
+		return
+	}
+	width := ins.width()
+	if width < 8 {
+		d.forget(s, v)
+		v = v.part(0, width)
+	}
+	s.store(place{at + int32(ins.off), int32(width)}, v, func(c value) value { return d.forget(s, c) })
+}
+
+// lowest is below everything in the stack.
+const lowest = math.MinInt32
+
+// forget returns what is left of a value that may have changed. An address in
+// the stack that is forgotten may still be there, and come back unrecognised.
+func (d *constantDomain) forget(s *state[value], v value) value {
+	if v.onStack() {
+		s.escaped = true
+	}
+	return unknown(v.guided || d.remembers())
+}
+
+// forgetFrom forgets what is in the stack from r10+at up.
+func (d *constantDomain) forgetFrom(s *state[value], at int32, guided bool) {
+	s.change(at, func(v value) value {
+		v = d.forget(s, v)
+		v.guided = v.guided || guided
+		return v
+	})
+}
+
+// leak notes that a value is where other code can read it.
+func (d *constantDomain) leak(to memory, v value) {
+	if v.guided {
+		d.leaks |= to
+	}
+}
+
+// call lets a called function read its arguments, change the parts of the stack
+// that it has an address in, and return anything.
+func (d *constantDomain) call(s *state[value], i int, ins *instruction) {
+	guided := d.remembers() || d.callsGuided(i, ins)
+	for _, r := range ins.arguments().List() {
+		v := s.regs[r]
+		d.leak(otherMemory, v)
+		guided = guided || v.guided && v.isScalar()
+	}
+	if s.escaped {
+		d.lend(s, lowest, &guided)
+	}
+	for _, r := range ins.arguments().List() {
+		if v := s.regs[r]; v.onStack() {
+			at, ok := v.stackOffset()
+			if !ok || !ins.onlyGoesUp() {
+				at, s.escaped = lowest, true
+			}
+			d.lend(s, at, &guided)
+		}
+	}
+	s.fill(clobbered, value{})
+	s.regs[0] = unknown(guided)
+}
+
+// callsGuided reports whether a call may run functions of the program that
+// depend on the layout.
+func (d *constantDomain) callsGuided(i int, ins *instruction) bool {
+	switch {
+	case ins.onlyGoesUp():
+		return false
+	case d.assume.guided != nil:
+		return d.assume.guided(i)
+	}
+	d.leaks |= packetMemory | otherMemory
+	return true
+}
+
+// lend gives a called function the stack from r10+at up: it may read it, and
+// write to it.
+func (d *constantDomain) lend(s *state[value], at int32, guided *bool) {
+	for _, c := range s.stack {
+		if c.end() > at {
+			d.leak(otherMemory, c.value)
+			*guided = *guided || c.value.guided
+		}
+	}
+	d.forgetFrom(s, at, *guided)
+}
+
+// onlyGoesUp tells the kernel's own functions, which use what is above the
+// addresses that they are given, from calls of the program's functions.
+func (ins *instruction) onlyGoesUp() bool {
+	switch {
+	case ins.fromReg() || ins.src == pseudoCall:
+		return false
+	case ins.src == 0:
+		return !slices.Contains(callbackHelpers, ins.imm)
+	}
+	return true
+}
+
+// callbackHelpers call a function of the program: bpf_for_each_map_elem,
+// bpf_timer_set_callback, bpf_find_vma, bpf_loop, bpf_user_ringbuf_drain.
+var callbackHelpers = []int64{164, 170, 180, 181, 209}

@@ -1,0 +1,158 @@
+package flow_test
+
+import (
+	"debug/elf"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/xdp-load/xdp-load/internal/elfobj"
+	"github.com/xdp-load/xdp-load/internal/flow"
+	"github.com/xdp-load/xdp-load/reloc"
+)
+
+// fixture is a compiled object of testdata.
+type fixture struct {
+	object   *elfobj.Object
+	accesses []reloc.Access
+}
+
+// eachFixture runs a test on a program as every compiler compiles it.
+func eachFixture(t *testing.T, program string, test func(*testing.T, *fixture)) {
+	paths, err := filepath.Glob("testdata/" + program + "-*.o")
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no objects of %s: %v", program, err)
+	}
+	for _, path := range paths {
+		t.Run(filepath.Base(path), func(t *testing.T) { test(t, load(t, path)) })
+	}
+}
+
+func load(t *testing.T, path string) *fixture {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	object, err := elfobj.Parse(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	accesses, err := reloc.Read(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &fixture{object, accesses}
+}
+
+// unit is a function, with the accesses recorded in it.
+type unit struct {
+	*flow.Unit
+	name     string
+	accesses []reloc.Access
+}
+
+// recorded returns the slots of the offsets that are kept in registers.
+func (u *unit) recorded() []int {
+	var slots []int
+	for _, access := range u.accesses {
+		if _, isImmediate := u.Known[access.Insn]; isImmediate && access.Kind == reloc.ByteOffset {
+			slots = append(slots, access.Insn)
+		}
+	}
+	return slots
+}
+
+// units returns the object's functions by name. Missing are fields that the
+// layout does not have; everything else is as in the object.
+func (f *fixture) units(t *testing.T, missing ...string) map[string]*unit {
+	t.Helper()
+	units := make(map[string]*unit)
+	at := make(map[[2]any]*unit)
+	for _, section := range f.object.Sections {
+		for _, symbol := range f.object.Functions(section) {
+			start := int(symbol.Value / 8)
+			function, err := flow.NewFunction(section.Data, f.object.Order, start, start+int(symbol.Size/8))
+			if err != nil {
+				t.Fatalf("%s: %v", symbol.Name, err)
+			}
+			u := &unit{name: symbol.Name, Unit: &flow.Unit{Function: function, Calls: make(map[int]*flow.Unit)}}
+			u.Program = section.Name != ".text"
+			f.record(u, section, missing)
+			units[symbol.Name] = u
+			at[[2]any{section.Name, start}] = u
+		}
+	}
+	for _, u := range units {
+		f.link(u, at)
+	}
+	return units
+}
+
+func isMissing(access *reloc.Access, missing []string) bool {
+	for _, field := range missing {
+		if access.Path == "md->"+field {
+			return true
+		}
+	}
+	return false
+}
+
+// record fills in what the rewriting would make of the function's immediates.
+func (f *fixture) record(u *unit, section *elfobj.Section, missing []string) {
+	u.Known, u.Undecided, u.Linked = make(map[int]int64), make(map[int]bool), make(map[int]bool)
+	for _, access := range f.accesses {
+		if access.Section != section.Name || access.Insn < u.Start() || access.Insn >= u.End() {
+			continue
+		}
+		u.accesses = append(u.accesses, access)
+		class := section.Data[access.Insn*8] & 7
+		switch isImmediate := class == 0 || class == 4 || class == 7; {
+		case !isImmediate:
+		case !isMissing(&access, missing):
+			u.Known[access.Insn] = int64(access.Local.Value)
+		case access.Kind == reloc.FieldExists:
+			u.Known[access.Insn] = 0
+		default:
+			u.Undecided[access.Insn] = true
+		}
+	}
+	for _, r := range f.relocations(section) {
+		u.Linked[r.slot] = true
+	}
+}
+
+// link finds out which functions a function calls.
+func (f *fixture) link(u *unit, functions map[[2]any]*unit) {
+	for _, section := range f.object.Sections {
+		for _, r := range f.relocations(section) {
+			if functions[[2]any{section.Name, u.Start()}] != u || r.slot < u.Start() || r.slot >= u.End() {
+				continue
+			}
+			symbol := f.object.Symbols[r.symbol-1]
+			target := f.object.Sections[symbol.Section]
+			if section.Data[r.slot*8] != 0x85 || target.Flags&elf.SHF_EXECINSTR == 0 {
+				continue
+			}
+			imm := int32(f.object.Order.Uint32(section.Data[r.slot*8+4:]))
+			slot := int(symbol.Value/8) + int(imm) + 1
+			if callee := functions[[2]any{target.Name, slot}]; callee != nil {
+				u.Calls[r.slot] = callee.Unit
+			}
+		}
+	}
+}
+
+type relocation struct{ slot, symbol int }
+
+func (f *fixture) relocations(section *elfobj.Section) []relocation {
+	table := f.object.Relocations(section)
+	if table == nil || section.Flags&elf.SHF_EXECINSTR == 0 {
+		return nil
+	}
+	var list []relocation
+	for data := table.Data; len(data) >= 16; data = data[16:] {
+		list = append(list, relocation{int(f.object.Order.Uint64(data) / 8), int(f.object.Order.Uint64(data[8:]) >> 32)})
+	}
+	return list
+}

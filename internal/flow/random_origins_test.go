@@ -1,0 +1,149 @@
+package flow
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+// If a recorded offset changes, the addresses that change are those that are
+// said to come from it, and nothing else does until one escapes.
+func TestRandomOrigins(t *testing.T) {
+	checked := 0
+	for n := range *programs {
+		g := &generator{Rand: rand.New(rand.NewPCG(*seed+n, 3)), order: binary.LittleEndian, pointers: true}
+		g.program()
+		f, err := NewFunction(g.code, g.order, 0, g.slot())
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := f.Constants(g.assume).Origins(g.offsets)
+		for _, origin := range g.offsets {
+			for input := range uint64(3) {
+				p := &pair{f: f, o: o, origin: origin, offsets: g.offsets}
+				if err := p.run(g.assume, input); err != nil {
+					t.Fatalf("-seed %d -programs 1: offset at %d: %v\n%s%+v", *seed+n, origin, err, g.listing(), *o)
+				}
+				checked += p.checked
+			}
+		}
+	}
+	if t.Logf("%d accesses", checked); checked == 0 {
+		t.Error("no program accesses memory through a recorded offset")
+	}
+}
+
+// pair is two runs that differ in one recorded offset.
+type pair struct {
+	f       *Function
+	o       *Origins
+	origin  int
+	offsets []int
+	a, b    *machine
+	checked int
+}
+
+const distance = 0x100
+
+func (p *pair) run(assume Assumptions, input uint64) error {
+	p.a, p.b = p.machine(assume, input, 0), p.machine(assume, input, distance)
+	for i, steps := 0, 0; steps < fuel; steps++ {
+		ins := &p.f.insns[i]
+		if ins.exits() && p.differ(0) && !p.escapes(i) {
+			return fmt.Errorf("returned at %d", i)
+		}
+		if ins.exits() || p.escapes(i) || !ins.isCall() && ins.uses&^p.a.written != 0 {
+			return nil
+		}
+		if err := p.check(i, ins); err != nil {
+			return fmt.Errorf("at %d: %w", i, err)
+		}
+		if (ins.reads() || ins.writes()) && p.differ(ins.address()) && (p.a.inStack(p.a.regs[ins.address()]) || p.b.inStack(p.b.regs[ins.address()])) {
+			return nil
+		}
+		p.a.steps, p.b.steps = uint64(steps), uint64(steps)
+		next, ok := p.a.step(i, ins)
+		other, okToo := p.b.step(i, ins)
+		if next != other || ok != okToo {
+			return fmt.Errorf("%d leads to %d, %v and %d, %v", i, next, ok, other, okToo)
+		}
+		if !ok {
+			return nil
+		}
+		p.a.written, p.b.written = ins.writtenAfter(p.a.written), ins.writtenAfter(p.b.written)
+		i = next
+	}
+	return nil
+}
+
+// machine gives every offset a value of its own.
+func (p *pair) machine(assume Assumptions, input, more uint64) *machine {
+	known := make(map[int]int64)
+	for n, slot := range p.offsets {
+		known[slot] = int64(8 * n)
+		if slot == p.origin {
+			known[slot] += int64(more)
+		}
+	}
+	for slot, value := range assume.Known {
+		known[slot] = value
+	}
+	for slot := range assume.Undecided {
+		if _, ok := known[slot]; !ok {
+			known[slot] = int64(slot)
+		}
+	}
+	m := newMachine(p.f, Assumptions{Known: known, Linked: assume.Linked}, input)
+	m.blind = true
+	return m
+}
+
+func (p *pair) differ(register uint8) bool { return p.a.regs[register] != p.b.regs[register] }
+
+func (p *pair) escapes(i int) bool {
+	return slices.ContainsFunc(p.o.Escapes, func(e Escape) bool { return e.Slot == i && e.Origin == p.origin })
+}
+
+func (p *pair) check(i int, ins *instruction) error {
+	switch {
+	case ins.compares() && (p.differ(ins.dst) || ins.fromReg() && p.differ(ins.src)):
+		return fmt.Errorf("compared")
+	case ins.isCall():
+		for _, r := range (ins.arguments() & p.a.written).List() {
+			if p.differ(uint8(r)) {
+				return fmt.Errorf("passed in %s", r)
+			}
+		}
+	case ins.reads() || ins.writes():
+		return p.checkAccess(i, ins)
+	}
+	return nil
+}
+
+func (p *pair) checkAccess(i int, ins *instruction) error {
+	inStack := p.a.inStack(p.a.regs[ins.dst])
+	if ins.class() == classSTX && !ins.reads() && !inStack && p.differ(ins.src) {
+		return fmt.Errorf("stored")
+	}
+	claimed := Access{Mixed: true}
+	if n := slices.IndexFunc(p.o.Accesses, func(a Access) bool { return a.Slot == i }); n >= 0 {
+		claimed = p.o.Accesses[n]
+	}
+	ours := slices.ContainsFunc(claimed.Origins, func(o Origin) bool { return o.Slot == p.origin })
+	only := ours && len(claimed.Origins) == 1 && !claimed.Mixed
+	moved := p.b.regs[ins.address()] - p.a.regs[ins.address()]
+	switch {
+	case moved != 0 && !ours:
+		return fmt.Errorf("address moved by %#x", moved)
+	case moved == 0 && only:
+		return fmt.Errorf("address did not move")
+	case moved != 0 && moved != distance:
+		return fmt.Errorf("address moved by %#x", moved)
+	}
+	if ours {
+		p.checked++
+	}
+	return nil
+}
