@@ -139,15 +139,14 @@ func (e *RefusalError) nearestEdit(report *rewrite.Report) *rewrite.Edit {
 	for i := range report.Edits {
 		edit := &report.Edits[i]
 		access := &edit.Access
-		insn := access.Insn - access.FunctionStart
-		if access.Program != e.Function || insn > e.Insn {
+		if access.Program != e.Function || edit.Position > e.Insn {
 			continue
 		}
-		if insn == e.Insn {
+		if e.Insn < edit.Position+edit.After.Slots() {
 			return edit
 		}
 		sameLine := access.Source.File == e.Source.File && access.Source.Line == e.Source.Line
-		if sameLine && (nearest == nil || access.Insn > nearest.Access.Insn) {
+		if sameLine && (nearest == nil || edit.Position > nearest.Position) {
 			nearest = edit
 		}
 	}
@@ -167,24 +166,8 @@ func (e *RefusalError) explain(report *rewrite.Report) string {
 	if e.Edit == nil || !e.Edit.Poisoned {
 		return "the program can reach an access to a type or field that the running kernel does not have"
 	}
-	return fmt.Sprintf("not in layout %s, and the program can reach it: guard it with %s (%s)",
-		report.Layout, guard(&e.Edit.Access), missing(&e.Edit.Resolution))
-}
-
-// missing says what a layout lacks, and what it has instead.
-func missing(r *reloc.Resolution) string {
-	if len(r.Fields) == 0 {
-		return r.Missing
-	}
-	return r.Missing + ", it has " + strings.Join(r.Fields, ", ")
-}
-
-// guard returns the C expression that tells whether an access can be made.
-func guard(access *reloc.Access) string {
-	if access.Kind == reloc.EnumValue {
-		return fmt.Sprintf("bpf_core_enum_value_exists(%s)", access.Path)
-	}
-	return fmt.Sprintf("bpf_core_field_exists(%s)", access.Path)
+	reason, remedy := e.Edit.Missing()
+	return fmt.Sprintf("not in layout %s, and the program can reach it for all that the verifier knows: %s (%s)", report.Layout, remedy, reason)
 }
 
 // verdict returns what the verifier ends its log with, but for statistics.

@@ -260,6 +260,7 @@ func (a *Access) resolveLocalField(root btf.Type, accessString string) error {
 	if err != nil {
 		return fmt.Errorf("%s of %s: %w", a.Kind, a.Path, err)
 	}
+	a.Local.TypeSize = typeSize(root)
 	return nil
 }
 

@@ -40,15 +40,19 @@ func TestBitFieldsAcrossUnits(t *testing.T) {
 				}
 			}
 		}
-		if _, err := reloc.Read(bitFieldObject(t, order, u8, 60, 8)); err == nil {
-			t.Errorf("%s: a bit-field across 8 bytes has an offset", order)
+		if _, err := reloc.Read(bitFieldObject(t, order, u8, 60, 8, reloc.ByteSize)); err == nil {
+			t.Errorf("%s: a bit-field across 8 bytes has a size", order)
+		}
+		accesses, err := reloc.Read(bitFieldObject(t, order, u8, 60, 8, reloc.ByteOffset))
+		if err != nil || accesses[0].Local.Field.Size != 0 {
+			t.Errorf("%s: a bit-field across 8 bytes has bytes to load: %v", order, err)
 		}
 	}
 }
 
-func bitFieldObject(t *testing.T, order binary.ByteOrder, typ btf.Type, offset, size uint32) []byte {
+func bitFieldObject(t *testing.T, order binary.ByteOrder, typ btf.Type, offset, size uint32, kind reloc.Kind) []byte {
 	root := packed(t, "md_desc", bits("x", typ, offset, size))
-	return record{order, root, "0:0", reloc.ByteOffset, "xdp", 0, 1}.object(t)
+	return record{order, root, "0:0", kind, "xdp", 0, 1}.object(t)
 }
 
 func checkBitField(t *testing.T, order binary.ByteOrder, typ *btf.Int, offset, size uint32, random *rand.Rand) {

@@ -3,6 +3,8 @@ package reloc
 import (
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf/btf"
@@ -56,14 +58,20 @@ var orderTypedefs = map[string]Order{
 //
 // For a bit-field, Offset and Size are those of the bytes to load, as libbpf
 // computes them: the declared type's size at its own alignment, doubled until
-// the bits fit. The bits are counted as BTF does, from the lowest in little
+// the bits fit. If no 8 bytes hold them, Size is 0. The bits are counted as BTF does, from the lowest in little
 // endian, from the highest in big endian.
 type Field struct {
-	Type      string `json:"type"`   // as C spells it
-	Offset    uint32 `json:"offset"` // in bytes from the start of the root type
-	Size      uint32 `json:"size"`   // in bytes
-	Class     Class  `json:"class"`
-	Signed    bool   `json:"signed,omitempty"`
+	Type   string `json:"type"`   // as C spells it
+	Offset uint32 `json:"offset"` // in bytes from the start of the root type
+	Size   uint32 `json:"size"`   // in bytes
+	Class  Class  `json:"class"`
+	Signed bool   `json:"signed,omitempty"`
+
+	// SignUnknown is set for an enumeration of which the compiler did not say
+	// whether it is signed, and which has a value that could be negative: those
+	// that know no enum64 yet, such as clang 14, never say so.
+	SignUnknown bool `json:"signUnknown,omitempty"`
+
 	Order     Order  `json:"order"`
 	BitOffset uint32 `json:"bitOffset,omitempty"` // from the start of the root type; set for a bit-field only
 	BitSize   uint32 `json:"bitSize,omitempty"`   // 0 for all but a bit-field
@@ -114,30 +122,29 @@ func (loc *location) field() (*Field, error) {
 		typ:    loc.typ,
 	}
 	f.Class, f.Signed = classify(underlying)
+	f.SignUnknown = signUnknown(underlying)
 	if loc.bitfield == 0 {
 		return f, nil
 	}
 
 	f.BitOffset, f.BitSize = uint32(loc.bits), loc.bitfield
-	return f, f.placeUnit()
+	f.placeUnit()
+	return f, nil
 }
 
 // placeUnit finds the bytes to load for a bit-field
 // (bpf_core_calc_field_relo of libbpf).
-func (f *Field) placeUnit() error {
-	if f.Size == 0 {
-		return fmt.Errorf("bit-field of type %s, which has no size", f.Type)
-	}
-	for {
+func (f *Field) placeUnit() {
+	for f.Size > 0 {
 		f.Offset = f.BitOffset / 8 / f.Size * f.Size
 		if f.BitOffset+f.BitSize <= (f.Offset+f.Size)*8 {
-			return nil
+			return
 		}
-		if f.Size >= 8 {
-			return fmt.Errorf("bit-field %s crosses an 8-byte boundary: no single load reads it", f)
+		if f.Size *= 2; f.Size > 8 {
+			f.Size = 0
 		}
-		f.Size *= 2
 	}
+	f.Offset = f.BitOffset / 8
 }
 
 // classify looks at a type that is no typedef and no modifier.
@@ -157,6 +164,14 @@ func classify(typ btf.Type) (class Class, signed bool) {
 	default:
 		return Aggregate, false
 	}
+}
+
+func signUnknown(typ btf.Type) bool {
+	enum, ok := typ.(*btf.Enum)
+	if !ok || enum.Signed || enum.Size > 4 {
+		return false
+	}
+	return slices.ContainsFunc(enum.Values, func(v btf.EnumValue) bool { return v.Value > math.MaxInt32 })
 }
 
 // byteOrder finds the typedef that declares a byte order.

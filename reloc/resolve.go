@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/cilium/ebpf/btf"
@@ -39,8 +40,10 @@ type Resolution struct {
 	// and enumerators, and for a field that is not there.
 	Field *Field `json:"field,omitempty"`
 
-	// Type is the layout's type that the root type stands for.
-	Type string `json:"type,omitempty"`
+	// Type is the layout's type that the root type stands for, TypeSize its size
+	// in bytes, 0 if it has none.
+	Type     string `json:"type,omitempty"`
+	TypeSize uint32 `json:"typeSize,omitempty"`
 }
 
 // Resolve returns what the access comes to in a layout, by the rules of CO-RE:
@@ -71,7 +74,7 @@ func (a *Access) Resolve(layout *Layout) (Resolution, error) {
 	results := make([]Resolution, len(candidates))
 	for i, candidate := range candidates {
 		if results[i], err = a.resolveIn(candidate); err != nil {
-			return Resolution{}, fmt.Errorf("%s in layout %s: %w", a.Path, layout.name, err)
+			return Resolution{}, err
 		}
 	}
 	for _, other := range results[1:] {
@@ -139,7 +142,18 @@ func (a *Access) resolveField(c candidate) (Resolution, error) {
 		r.Type, r.Fields = TypeString(c.typ), c.fields
 		return r, nil
 	}
-	return fieldResolution(a.Kind, loc, c.typ, a.order)
+	r, err := fieldResolution(a.Kind, loc, c.typ, a.order)
+	r.TypeSize = typeSize(c.typ)
+	return r, err
+}
+
+// typeSize returns the size of a type in bytes, 0 if it has none.
+func typeSize(typ btf.Type) uint32 {
+	size, err := btf.Sizeof(typ)
+	if err != nil {
+		return 0
+	}
+	return uint32(min(size, math.MaxUint32))
 }
 
 func (a *Access) resolveEnumerator(c candidate) (Resolution, error) {
@@ -186,6 +200,9 @@ func fieldResolution(kind Kind, loc location, root btf.Type, order binary.ByteOr
 	}
 	if (kind == LeftShift || kind == RightShift) && field.Size > 8 {
 		return Resolution{}, fmt.Errorf("%s of %d bytes has no shift", field.Type, field.Size)
+	}
+	if (kind == LeftShift || kind == ByteSize) && field.IsBitField() && field.Size == 0 {
+		return Resolution{}, fmt.Errorf("the bit-field %s crosses an 8-byte boundary: no single load reads it", field)
 	}
 	switch kind {
 	case ByteOffset:

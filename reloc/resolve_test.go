@@ -432,3 +432,28 @@ func TestSplitLayout(t *testing.T) {
 		}
 	}
 }
+
+// Compilers that know no enum64 never say that an enumeration is signed.
+func TestEnumOfUnknownSign(t *testing.T) {
+	enum := func(signed bool, values ...uint64) *btf.Enum {
+		e := &btf.Enum{Name: "e", Size: 4, Signed: signed}
+		for i, value := range values {
+			e.Values = append(e.Values, btf.EnumValue{Name: string(rune('A' + i)), Value: value})
+		}
+		return e
+	}
+	for _, test := range []struct {
+		name string
+		typ  *btf.Enum
+		want bool
+	}{
+		{"small values", enum(false, 0, 1, 1<<31-1), false},
+		{"a value with the highest bit", enum(false, 0, 1<<32-100), true},
+		{"declared signed", enum(true, 0, 1<<64-100), false},
+	} {
+		a := access(t, binary.LittleEndian, packed(t, "md_desc", field("x", test.typ)), "0:0", reloc.ByteOffset)
+		if got := a.Local.Field.SignUnknown; got != test.want {
+			t.Errorf("%s: sign unknown: %t", test.name, got)
+		}
+	}
+}

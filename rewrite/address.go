@@ -1,35 +1,125 @@
 package rewrite
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
-// offsetInRegister returns the offset of a field for an instruction that adds
-// it to a pointer. Which loads and stores that pointer reaches is not recorded,
-// so that they have to be right for the target's field as they are.
-func (p *planner) offsetInRegister(access *reloc.Access, resolution *reloc.Resolution, ins asm.Instruction) (uint64, error) {
-	local, target := access.Local.Field, resolution.Field
-	switch {
-	case local.IsBitField() && target.IsBitField():
-		return p.bitFieldOffset(access, resolution, ins)
-	case reloc.SameRepresentation(local, target, p.order):
-		return resolution.Value, nil
+// patchOffset edits an instruction that keeps the offset of a field, to add it to
+// a pointer. Which loads and stores that pointer reaches is not recorded, but
+// follows from the code.
+func (p *planner) patchOffset(edit *Edit, ins asm.Instruction) error {
+	access := &edit.Access
+	if p.macros[keyOf(access)] {
+		return p.patchMacro(edit, ins)
 	}
-	return 0, refuse("read the field into a variable before choosing between fields, or "+remedySameType,
-		"its offset is kept in a register (%q), and what uses it is only right for %s, not for the layout's %s", spell(ins), local, target)
+	if err := p.patchValue(edit, ins, p.offsetFor(access, &edit.Resolution)); err != nil {
+		return err
+	}
+	if !p.follows(access) {
+		return nil
+	}
+	uses, err := p.usesOf(access)
+	if err != nil {
+		return err
+	}
+	return uses.patch(p, edit)
 }
 
-// bitFieldOffset tells BPF_CORE_READ_BITFIELD and BPF_CORE_WRITE_BITFIELD, which
-// have a record for each thing that differs, from code that picks the bits out
-// by constants of its own.
-func (p *planner) bitFieldOffset(access *reloc.Access, resolution *reloc.Resolution, ins asm.Instruction) (uint64, error) {
-	if p.macros[keyOf(access)] {
-		return resolution.Value, nil
+// offsetFor returns what a recorded instruction that keeps an offset has to
+// keep.
+func (p *planner) offsetFor(access *reloc.Access, resolution *reloc.Resolution) uint64 {
+	local, target := access.Local.Field, resolution.Field
+	if by, ok := p.distance(local, target); ok && !p.macros[keyOf(access)] {
+		return uint64(p.present[place{access.Section, access.Insn}] + by)
 	}
-	by, err := p.bitFieldDistance(access.Local.Field, resolution.Field)
-	return uint64(ins.Constant + by), err
+	return resolution.Value
+}
+
+// patchMacro edits the offset in BPF_CORE_READ_BITFIELD or BPF_CORE_WRITE_BITFIELD,
+// which have a record for each thing that may differ but the byte order. They
+// read and write the layout's number whole, whatever the program's type.
+func (p *planner) patchMacro(edit *Edit, ins asm.Instruction) error {
+	local, target := edit.Access.Local.Field, edit.Resolution.Field
+	const differs = "%s: %s in the program, %s in the layout"
+	switch {
+	case !isNumber(local) || !isNumber(target):
+		return refuse(remedySameType, differs, "the types differ", local, target)
+	case target.SignUnknown:
+		return refuse("compile it with clang 16 or later", "the compiler of the layout did not record whether %s is signed", target)
+	case target.IsBitField() && target.Size > 0 && target.Offset+target.Size > edit.Resolution.TypeSize:
+		return refuse("read it without the macro", "the %d bytes that the bit-field macros load for %s end beyond the layout's type, which has %d",
+			target.Size, target, edit.Resolution.TypeSize)
+	case target.Size == 0:
+		return refuse(remedySameType, "the bit-field %s crosses an 8-byte boundary, and the bit-field macros read no more", target)
+	case local.Swapped(p.order) != target.Swapped(p.order):
+		return refuse("read it without the macro", differs, "the byte order differs, and the bit-field macros know nothing of that", local, target)
+	case local.Swapped(p.order) && local.Size != target.Size:
+		return refuse("read it without the macro", differs, "the width in foreign byte order differs, and the bit-field macros know nothing of that", local, target)
+	}
+	if err := p.checkMacro(&edit.Access); err != nil {
+		return err
+	}
+	return p.patchValue(edit, ins, edit.Resolution.Value)
+}
+
+// checkMacro makes sure that nothing but the macro uses the offset. The macro
+// has a load, and for writing a store too, of each width at the field's address,
+// of which it picks one by the size that is recorded. Any other access would not
+// know how the layout keeps the field.
+func (p *planner) checkMacro(access *reloc.Access) error {
+	reached, err := p.reachedAnyway(access)
+	if err != nil {
+		return err
+	}
+	var loads, stores [9]int // by width in bytes
+	section := p.object.Section(access.Section)
+	for _, use := range reached.accesses[access.Insn] {
+		ins, err := decode(section.Data[use.Slot*reloc.InstructionSize:], p.order)
+		if err != nil || !isMemory(ins) || len(use.Origins) > 1 || use.Origins[0].Delta != 0 || use.Mixed || use.Indexed {
+			return errMacroShared
+		}
+		if ins.OpCode.Class() == asm.LdXClass {
+			loads[width(ins)]++
+		} else {
+			stores[width(ins)]++
+		}
+	}
+	if !eachWidth(loads) || !eachWidth(stores) {
+		return errMacroShared
+	}
+	return nil
+}
+
+var errMacroShared = refuse("use the macro in a function of its own",
+	"clang uses the offset that a bit-field macro asks for in other accesses too, which are not recorded")
+
+func eachWidth(counts [9]int) bool {
+	return counts[1] == counts[2] && counts[2] == counts[4] && counts[4] == counts[8]
+}
+
+// reachedAnyway returns what the offsets in the function of an access are used
+// for, whatever the layout answers.
+func (p *planner) reachedAnyway(access *reloc.Access) (*reached, error) {
+	at := place{access.Section, access.FunctionStart}
+	if reached, ok := p.unanswered[at]; ok {
+		return reached, nil
+	}
+	constants, err := p.constantsOf(p.functionAt(at))
+	if err != nil {
+		return nil, err
+	}
+	p.unanswered[at] = reachedFrom(constants.Origins(p.offsetSlots(at)))
+	return p.unanswered[at], nil
+}
+
+// offsetSlots returns the instructions of a function that keep recorded offsets.
+func (p *planner) offsetSlots(at place) []int {
+	return slices.Sorted(maps.Keys(p.offsets[at]))
 }
 
 // macroKey names the records that one use of a bit-field macro leaves.
@@ -41,12 +131,6 @@ func keyOf(access *reloc.Access) macroKey {
 
 // bitfieldMacros finds the functions and fields where the libbpf macros are
 // used: they record size and both shifts.
-//
-// The offset that such a macro adds to a pointer can't at the same time be that
-// of a plain access: the macro hides the sum from the compiler (the empty asm
-// in bpf_core_read.h), and a plain access to a bit-field always has a load or
-// store of its own at the same offset, with its own record, which is checked by
-// itself.
 func bitfieldMacros(accesses []reloc.Access) map[macroKey]bool {
 	needed := map[reloc.Kind]uint8{reloc.ByteSize: 1, reloc.LeftShift: 2, reloc.RightShift: 4}
 	const all = 7

@@ -42,6 +42,27 @@ func encode(ins asm.Instruction, order binary.ByteOrder) ([]byte, error) {
 	return code.Bytes(), err
 }
 
+func (insns Instructions) encode(order binary.ByteOrder) ([]byte, error) {
+	var out []byte
+	for _, ins := range insns {
+		encoded, err := encode(ins, order)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, encoded...)
+	}
+	return out, nil
+}
+
+// Slots returns how many slots of reloc.InstructionSize the instructions take.
+func (insns Instructions) Slots() int {
+	slots := 0
+	for _, ins := range insns {
+		slots += int(ins.Width())
+	}
+	return slots
+}
+
 // poison returns instructions that the verifier refuses if they can be reached:
 // calls of a helper that does not exist, the same that libbpf uses.
 func poison(slots int) Instructions {
@@ -78,24 +99,26 @@ func (insns Instructions) String() string {
 // MarshalText returns the same as String.
 func (insns Instructions) MarshalText() ([]byte, error) { return []byte(insns.String()), nil }
 
-// spell covers the instructions that records can sit on. Others are spelled as
-// package asm does.
+// spell covers the instructions that records can sit on, and those that edits
+// are made of. Others are spelled as package asm does.
 func spell(ins asm.Instruction) string {
-	class := ins.OpCode.Class()
+	class, mode := ins.OpCode.Class(), ins.OpCode.Mode()
 	switch {
 	case isPoison(ins):
 		return fmt.Sprintf("call %#x", btf.COREBadRelocationSentinel)
 	case ins.OpCode.IsDWordLoad():
 		return fmt.Sprintf("%s = %#x ll", ins.Dst, uint64(ins.Constant))
-	case class == asm.LdXClass && ins.OpCode.Mode() == asm.MemMode:
+	case class == asm.LdXClass && mode == asm.MemMode:
 		return fmt.Sprintf("%s = *(u%d *)(%s)", ins.Dst, width(ins)*8, address(ins.Src, ins.Offset))
-	case class == asm.LdXClass && ins.OpCode.Mode() == asm.MemSXMode:
+	case class == asm.LdXClass && mode == asm.MemSXMode:
 		return fmt.Sprintf("%s = *(s%d *)(%s)", ins.Dst, width(ins)*8, address(ins.Src, ins.Offset))
-	case class == asm.StXClass && ins.OpCode.Mode() == asm.MemMode:
+	case class == asm.StXClass && mode == asm.MemMode:
 		return fmt.Sprintf("*(u%d *)(%s) = %s", width(ins)*8, address(ins.Dst, ins.Offset), ins.Src)
-	case class == asm.StClass && ins.OpCode.Mode() == asm.MemMode:
+	case class == asm.StClass && mode == asm.MemMode:
 		return fmt.Sprintf("*(u%d *)(%s) = %d", width(ins)*8, address(ins.Dst, ins.Offset), ins.Constant)
-	case class.IsALU() && ins.OpCode.Source() == asm.ImmSource:
+	case class == asm.JumpClass && ins.OpCode.JumpOp() == asm.JEq && ins.OpCode.Source() == asm.ImmSource:
+		return fmt.Sprintf("if %s == %d goto +%d", ins.Dst, ins.Constant, ins.Offset)
+	case class.IsALU():
 		return spellALU(ins)
 	}
 	return fmt.Sprint(ins)
@@ -113,17 +136,55 @@ var aluOperators = map[asm.ALUOp]string{
 	asm.LSh: "<<=", asm.RSh: ">>=", asm.ArSh: "s>>=",
 }
 
+var byteOrders = map[asm.Endianness]string{asm.BE: "be", asm.LE: "le"}
+
 func spellALU(ins asm.Instruction) string {
 	operator, ok := aluOperators[ins.OpCode.ALUOp()]
-	if !ok {
+	name := func(reg asm.Register) string {
+		if ins.OpCode.Class() == asm.ALUClass {
+			return "w" + strings.TrimPrefix(reg.String(), "r")
+		}
+		return reg.String()
+	}
+	switch {
+	case ins.OpCode.ALUOp() == asm.Swap && ins.OpCode.Class() == asm.ALUClass:
+		return fmt.Sprintf("%s = %s%d %[1]s", ins.Dst, byteOrders[ins.OpCode.Endianness()], ins.Constant)
+	case !ok:
 		return fmt.Sprint(ins)
+	case ins.OpCode.Source() == asm.ImmSource:
+		return fmt.Sprintf("%s %s %d", name(ins.Dst), operator, ins.Constant)
 	}
-	register := ins.Dst.String()
-	if ins.OpCode.Class() == asm.ALUClass {
-		register = "w" + strings.TrimPrefix(register, "r")
-	}
-	return fmt.Sprintf("%s %s %d", register, operator, ins.Constant)
+	return fmt.Sprintf("%s %s %s", name(ins.Dst), operator, name(ins.Src))
 }
 
 // width returns how many bytes a load or store moves.
 func width(ins asm.Instruction) uint32 { return uint32(ins.OpCode.Size().Sizeof()) }
+
+// needsVersion4 reports whether code has an instruction that came with version
+// 4 of the instruction set: sign-extending loads and moves, unconditional byte
+// swaps, long jumps, signed division
+// (Documentation/bpf/standardization/instruction-set.rst).
+func needsVersion4(code []byte, order binary.ByteOrder) bool {
+	const (
+		loadSigned, loadMask = 0x81, 0xe7
+		mov64, mov32         = 0xbf, 0xbc
+		byteSwap             = 0xd7
+		longJump             = 0x06
+		loadDWord            = 0x18
+	)
+	for ; len(code) >= reloc.InstructionSize; code = code[reloc.InstructionSize:] {
+		op, offset := code[0], order.Uint16(code[2:])
+		isALU := op&7 == byte(asm.ALUClass) || op&7 == byte(asm.ALU64Class)
+		switch {
+		case op&loadMask == loadSigned, op == byteSwap, op == longJump:
+			return true
+		case (op == mov64 || op == mov32) && offset != 0:
+			return true
+		case isALU && offset == 1 && (op&0xf0 == byte(asm.Div) || op&0xf0 == byte(asm.Mod)):
+			return true
+		case op == loadDWord && len(code) >= 2*reloc.InstructionSize:
+			code = code[reloc.InstructionSize:]
+		}
+	}
+	return false
+}

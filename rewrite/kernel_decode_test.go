@@ -2,6 +2,7 @@ package rewrite_test
 
 import (
 	"bytes"
+	"math/bits"
 	"strconv"
 	"strings"
 	"testing"
@@ -15,6 +16,8 @@ type kernelField struct {
 	bit, bits  uint32 // from the start of the descriptor, and how many
 	signed     bool
 	isBitField bool
+	network    bool // whether its bytes are in network byte order
+	boolean    bool
 }
 
 // kernelTypes returns the types of an object.
@@ -105,16 +108,29 @@ func kernelMembers(typ btf.Type) []btf.Member {
 
 func kernelDescribe(at btf.Member) kernelField {
 	field := kernelField{bit: uint32(at.Offset), bits: uint32(at.BitfieldSize)}
-	integer := btf.UnderlyingType(at.Type).(*btf.Int)
-	field.signed = integer.Encoding == btf.Signed
 	field.isBitField = field.bits > 0
+	field.network = kernelIsNetwork(at.Type)
+	size := uint32(0)
+	switch typ := btf.UnderlyingType(at.Type).(type) {
+	case *btf.Int:
+		size, field.signed, field.boolean = typ.Size, typ.Encoding == btf.Signed, typ.Encoding == btf.Bool
+	case *btf.Enum:
+		size, field.signed = typ.Size, typ.Signed
+	}
 	if !field.isBitField {
-		field.bits = integer.Size * 8
+		field.bits = size * 8
 	}
 	return field
 }
 
-// read returns the field of a descriptor, extended to 64 bits.
+// kernelIsNetwork reports whether a type is __be16, __be32 or __be64, or a
+// typedef of it.
+func kernelIsNetwork(typ btf.Type) bool {
+	typedef, ok := btf.As[*btf.Typedef](typ)
+	return ok && (strings.HasPrefix(typedef.Name, "__be") || kernelIsNetwork(typedef.Type))
+}
+
+// read returns the number in the field of a descriptor, extended to 64 bits.
 func (f kernelField) read(descriptor []byte) uint64 {
 	var value uint64
 	for i := range f.bits {
@@ -122,11 +138,12 @@ func (f kernelField) read(descriptor []byte) uint64 {
 		bit := descriptor[at/8] >> (at % 8) & 1
 		value |= uint64(bit) << i
 	}
-	return f.convert(value)
+	return f.extend(f.inOrder(value))
 }
 
-// write puts the low-order bits of a value into the field.
+// write puts a number, converted, into the field.
 func (f kernelField) write(descriptor []byte, value uint64) {
+	value = f.inOrder(f.extend(value))
 	for i := range f.bits {
 		at := f.bit + i
 		descriptor[at/8] &^= 1 << (at % 8)
@@ -134,11 +151,30 @@ func (f kernelField) write(descriptor []byte, value uint64) {
 	}
 }
 
-// convert converts a value to the field's type and then to 64 bits, as C does
-// in an assignment.
+// inOrder converts between a number and how the field's bytes, read in the
+// machine's order, look.
+func (f kernelField) inOrder(value uint64) uint64 {
+	if !f.network {
+		return value
+	}
+	return bits.ReverseBytes64(value) >> (64 - f.bits)
+}
+
+// convert converts a number to the field's type and what that looks like to 64
+// bits, as C does in an assignment to and from the field.
 func (f kernelField) convert(value uint64) uint64 {
+	if f.boolean {
+		return f.extend(value)
+	}
+	return f.extend(f.inOrder(value))
+}
+
+func (f kernelField) extend(value uint64) uint64 {
 	unused := 64 - f.bits
-	if f.signed {
+	switch {
+	case f.boolean && value != 0:
+		return 1
+	case f.signed:
 		return uint64(int64(value<<unused) >> unused)
 	}
 	return value << unused >> unused
@@ -156,7 +192,7 @@ func TestKernelDecode(t *testing.T) {
 	// By hand, from the C of the layout.
 	for path, expected := range map[string]uint64{
 		"rx_timestamp": 0x97969594,
-		"vlan_proto":   0x9f9e,
+		"vlan_proto":   0x9e9f,
 		"words__3":     0xa7a6,
 		"tag__5":       0xad,
 		"rx__queue":    0xb0,

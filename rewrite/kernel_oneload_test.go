@@ -120,6 +120,19 @@ func TestKernelOneLoad(t *testing.T) {
 	}
 }
 
+// kernelLoadFor returns the load of a field: of its low-order bytes, as many as
+// the program's field has, or of the fewest aligned bytes with all its bits.
+func kernelLoadFor(base asm.Register, local, target kernelField) kernelLoadOf {
+	if !target.isBitField {
+		return kernelLoadOf{base, int16(target.bit / 8), int(min(local.bits, target.bits) / 8)}
+	}
+	width := uint32(8)
+	for target.bit/width+1 != (target.bit+target.bits+width-1)/width {
+		width *= 2
+	}
+	return kernelLoadOf{base, int16(target.bit / width * width / 8), int(width / 8)}
+}
+
 // loads returns the loads of those fields that the layout has: as wide as the
 // narrower of the program's field and the layout's.
 func (p *kernelPair) loads(t *testing.T, paths []string, base asm.Register) []kernelLoadOf {
@@ -127,7 +140,7 @@ func (p *kernelPair) loads(t *testing.T, paths []string, base asm.Register) []ke
 	for _, path := range paths {
 		local, _ := kernelFind(p.locals, path)
 		if target, ok := kernelFind(p.targets, path); ok {
-			loads = append(loads, kernelLoadOf{base, int16(target.bit / 8), int(min(local.bits, target.bits) / 8)})
+			loads = append(loads, kernelLoadFor(base, local, target))
 		}
 	}
 	return loads

@@ -58,8 +58,9 @@ func (p *kernelPair) checkStore(t *testing.T, loaded *ebpf.Collection, area []by
 // store does what the program is to do to a field, if the layout has it.
 func (p *kernelPair) store(t *testing.T, area []byte, path string, value uint64) {
 	t.Helper()
+	local, _ := kernelFind(p.locals, path)
 	if field, ok := kernelFind(p.targets, path); ok {
-		field.write(area, value)
+		field.write(area, local.extend(local.inOrder(value)))
 	}
 }
 

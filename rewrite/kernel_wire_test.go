@@ -117,7 +117,7 @@ func kernelExpectRecord(descriptors []btf.Type, metadata []byte) kernelRecord {
 		Seen:        1,
 		Found:       1,
 	}
-	binary.LittleEndian.PutUint16(expected.VlanProto[:], uint16(read("vlan_proto")))
+	binary.BigEndian.PutUint16(expected.VlanProto[:], uint16(read("vlan_proto")))
 	return expected
 }
 

@@ -1,8 +1,13 @@
 package rewrite_test
 
 import (
+	"bytes"
 	"encoding/binary"
+	"fmt"
+	"maps"
+	"math/bits"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,93 +17,511 @@ import (
 	"github.com/xdp-load/xdp-load/rewrite"
 )
 
-// "Never silently wrong": each edited load reads the number that is in the
-// layout's field, cut to what the program asked for, and each edited store
-// writes it, in either byte order. Bit-fields are left to package reloc.
+// "Never silently wrong": an edited load leaves what the program's own would
+// have left, had the program's own field held the number that the layout's
+// field holds, converted as C does. An edited store leaves the number in the
+// layout's field that the program's own would have left in its own, and every
+// other bit as it was. In either byte order.
 func TestLoadsAndStoresMeanTheField(t *testing.T) {
 	random := rand.New(rand.NewPCG(5, 6))
-	loads, stores := 0, 0
+	shapes := make(map[string]int)
 	eachRewritten(t, func(t *testing.T, r rewritten) {
-		var order binary.ByteOrder = binary.LittleEndian
-		if strings.HasSuffix(r.program, "-eb") {
-			order = binary.BigEndian
-		}
-		for _, edit := range r.report.Edits {
-			if edit.Poisoned || edit.Access.Kind != reloc.ByteOffset || edit.Resolution.Field.IsBitField() {
+		code := decodeSections(t, r.in)
+		for i := range r.report.Edits {
+			edit := &r.report.Edits[i]
+			if edit.Poisoned || edit.Access.Kind != reloc.ByteOffset || !isNumber(edit.Access.Local.Field) {
 				continue
 			}
-			area := make([]byte, 256)
-			for i := range area {
-				area[i] = byte(random.Uint32())
-			}
-			switch edit.Before[0].OpCode.Class() {
-			case asm.LdXClass:
-				loads++
-				checkLoad(t, order, area, edit)
-			case asm.StXClass:
-				stores++
-				checkStore(t, order, area, edit, random.Uint64())
-			case asm.StClass:
-				stores++
-				checkStore(t, order, area, edit, uint64(edit.Before[0].Constant))
+			for _, use := range usesOf(t, r.order(), edit, code[edit.Access.Section]) {
+				for _, shape := range use.shapes() {
+					shapes[shape]++
+				}
+				for range 8 {
+					if err := use.check(random); err != nil {
+						t.Errorf("%s: %s -> %s: %q -> %q: %v", edit.Access.Path, use.local, use.target, use.before, use.after, err)
+						break
+					}
+				}
 			}
 		}
 	})
-	if loads == 0 || stores == 0 {
-		t.Errorf("%d loads, %d stores", loads, stores)
-	}
-}
-
-func checkLoad(t *testing.T, order binary.ByteOrder, area []byte, edit rewrite.Edit) {
-	t.Helper()
-	after, target := edit.After[0], edit.Resolution.Field
-	want := cut(read(order, area, int(target.Offset), int(target.Size)), edit.Before[0].OpCode.Size().Sizeof())
-	if got := read(order, area, int(after.Offset), after.OpCode.Size().Sizeof()); got != want {
-		t.Errorf("%s: %s -> %s reads %#x, %s is %#x", edit.Access.Path, edit.Before, edit.After, got, target, want)
-	}
-}
-
-// checkStore wants the field to hold the value, and the bytes around it to be
-// as they were.
-func checkStore(t *testing.T, order binary.ByteOrder, area []byte, edit rewrite.Edit, value uint64) {
-	t.Helper()
-	after, target := edit.After[0], edit.Resolution.Field
-	stored := value
-	if after.OpCode.Class() == asm.StClass {
-		stored = uint64(after.Constant)
-	}
-	before := string(area)
-	write(order, area, int(after.Offset), after.OpCode.Size().Sizeof(), stored)
-
-	start, end := int(target.Offset), int(target.Offset+target.Size)
-	if got, want := read(order, area, start, int(target.Size)), cut(value, int(target.Size)); got != want {
-		t.Errorf("%s: %s -> %s: %s is %#x, want %#x", edit.Access.Path, edit.Before, edit.After, target, got, want)
-	}
-	if string(area[:start])+string(area[end:]) != before[:start]+before[end:] {
-		t.Errorf("%s: %s -> %s writes beside %s", edit.Access.Path, edit.Before, edit.After, target)
-	}
-}
-
-func read(order binary.ByteOrder, area []byte, offset, size int) (value uint64) {
-	for i := range size {
-		at := offset + i // of the most significant byte first
-		if order == binary.LittleEndian {
-			at = offset + size - 1 - i
+	for _, shape := range []string{
+		"load swap", "load widen", "load narrow", "load sign", "load bool", "load by offset",
+		"load bit-field from plain", "load plain from bit-field", "load bit-field from bit-field",
+		"store swap", "store widen", "store narrow", "store sign", "store bool", "store by offset", "store spill",
+		"store bit-field to plain", "store plain to bit-field", "store bit-field to bit-field", "store constant",
+	} {
+		if shapes[shape] == 0 {
+			t.Errorf("no %s, but %v", shape, slices.Sorted(maps.Keys(shapes)))
 		}
-		value = value<<8 | uint64(area[at])
+	}
+}
+
+// What the bit-field macros are told of a field is true: so many bytes from
+// there, shifted to the left and back to the right, are the number.
+func TestMacrosMeanTheField(t *testing.T) {
+	random := rand.New(rand.NewPCG(7, 8))
+	needed := []reloc.Kind{reloc.ByteOffset, reloc.ByteSize, reloc.LeftShift, reloc.RightShift, reloc.Signed}
+	checked := make(map[binary.ByteOrder]int)
+	eachRewritten(t, func(t *testing.T, r rewritten) {
+		type use struct{ program, path string }
+		answers := make(map[use]map[reloc.Kind]int64)
+		targets := make(map[use]*reloc.Resolution)
+		for i := range r.report.Edits {
+			edit := &r.report.Edits[i]
+			if edit.Poisoned || edit.Resolution.Field == nil || !edit.Before[0].OpCode.Class().IsALU() {
+				continue
+			}
+			use := use{edit.Access.Program, edit.Access.Path}
+			if answers[use] == nil {
+				answers[use], targets[use] = make(map[reloc.Kind]int64), &edit.Resolution
+			}
+			answer, known := answers[use][edit.Access.Kind]
+			if answers[use][edit.Access.Kind] = edit.After[0].Constant; known && answer != edit.After[0].Constant {
+				t.Errorf("%s of %s is both %d and %d", edit.Access.Kind, use.path, answer, edit.After[0].Constant)
+			}
+		}
+		for use, told := range answers {
+			if slices.ContainsFunc(needed, func(kind reloc.Kind) bool { _, ok := told[kind]; return !ok }) {
+				continue
+			}
+			checked[r.order()]++
+			m := (&memoryUse{order: r.order()}).machine(random, int(targets[use].TypeSize))
+			window := m.number(m.area[told[reloc.ByteOffset]:][:told[reloc.ByteSize]]) << told[reloc.LeftShift]
+			got := window >> told[reloc.RightShift]
+			if told[reloc.Signed] == 1 {
+				got = uint64(int64(window) >> told[reloc.RightShift])
+			}
+			field := *targets[use].Field
+			field.Order = reloc.Native // is not among the questions
+			if want := fieldNumber(&field, r.order(), m.area); got != want {
+				t.Errorf("%s: %s: %#x instead of %#x", use.path, field.String(), got, want)
+			}
+		}
+	})
+	if checked[binary.LittleEndian] == 0 || checked[binary.BigEndian] == 0 {
+		t.Errorf("checked %v", checked)
+	}
+}
+
+func (p pair) order() binary.ByteOrder {
+	if strings.HasSuffix(p.program, "-eb") {
+		return binary.BigEndian
+	}
+	return binary.LittleEndian
+}
+
+// isNumber reports whether a field is a number that loads and stores move.
+func isNumber(field *reloc.Field) bool {
+	return (field.Class == reloc.Integer || field.Class == reloc.Bool) && field.Size <= 8
+}
+
+// memoryUse is a load or store of a field, and what it has become. Both may
+// include the instructions after it that an edit changes as well.
+type memoryUse struct {
+	order         binary.ByteOrder
+	local, target *reloc.Field
+	size          int // of the layout's type
+	before, after rewrite.Instructions
+
+	// What the base register is beyond the start of the root type.
+	baseBefore, baseAfter int64
+
+	source func(uint64) uint64   // see knownSource
+	needed map[asm.Register]bool // that may be read later
+	stack  int                   // how deep the function's stack is
+	offset bool                  // the offset is in a register
+}
+
+// usesOf returns the load or store that an access is recorded on, or those that
+// the recorded offset is used for.
+func usesOf(t *testing.T, order binary.ByteOrder, edit *rewrite.Edit, code []asm.Instruction) []*memoryUse {
+	t.Helper()
+	use := memoryUse{
+		order: order, local: edit.Access.Local.Field, target: edit.Resolution.Field,
+		size: int(edit.Resolution.TypeSize), before: edit.Before, after: edit.After, stack: stackDepth(code),
+	}
+	at := edit.Access.Insn
+	if edit.Before[0].OpCode.Class().IsALU() {
+		return use.throughRegister(t, edit, code)
+	}
+	use.before, use.after = slices.Clone(use.before), slices.Clone(use.after)
+	for _, other := range edit.Others {
+		for at++; at < other.Insn; at++ {
+			use.before, use.after = append(use.before, code[at]), append(use.after, code[at])
+		}
+		use.before, use.after = append(use.before, other.Before...), append(use.after, other.After...)
+	}
+	use.needed, use.source = neededAfter(code, at), knownSource(code, edit.Access.Insn)
+	use.before[0].Offset = use.window()
+	return []*memoryUse{&use}
+}
+
+// throughRegister returns the loads and stores that an offset in a register is
+// used for, if they have to change.
+func (u memoryUse) throughRegister(t *testing.T, edit *rewrite.Edit, code []asm.Instruction) (uses []*memoryUse) {
+	t.Helper()
+	u.offset = true
+	u.baseBefore, u.baseAfter = edit.Before[0].Constant, edit.After[0].Constant
+	for _, other := range edit.Others {
+		u.before, u.after = other.Before, other.After
+		u.needed, u.source = neededAfter(code, other.Insn), knownSource(code, other.Insn)
+		start := u.baseBefore + int64(u.before[0].Offset)
+		if start < int64(u.local.Offset) || start >= int64(u.local.Offset+u.local.Size) {
+			t.Errorf("%s: %q accesses byte %d", edit.Access.Path, u.before, start)
+			continue
+		}
+		use := u
+		uses = append(uses, &use)
+	}
+	return uses
+}
+
+// window returns the offset of the bytes that the program's load or store is
+// for. Of a bit-field clang may record the bytes of the declared type, but mean
+// the narrower ones with the field in them.
+func (u *memoryUse) window() int16 {
+	ins := u.before[0]
+	width := int64(ins.OpCode.Size().Sizeof())
+	first := int64(u.local.BitOffset)
+	if !u.local.IsBitField() || (first >= int64(ins.Offset)*8 && first < (int64(ins.Offset)+width)*8) {
+		return ins.Offset
+	}
+	return int16(first / 8 / width * width)
+}
+
+func (u *memoryUse) isLoad() bool { return u.before[0].OpCode.Class() == asm.LdXClass }
+
+// shapes names what is special about a use.
+func (u *memoryUse) shapes() (shapes []string) {
+	verb := map[bool]string{true: "load ", false: "store "}[u.isLoad()]
+	note := func(applies bool, shape string) {
+		if applies {
+			shapes = append(shapes, verb+shape)
+		}
+	}
+	from := map[bool]string{true: " from ", false: " to "}[u.isLoad()]
+	kind := func(f *reloc.Field) string { return map[bool]string{true: "bit-field", false: "plain"}[f.IsBitField()] }
+	note(isSwapped(u.local, u.order) != isSwapped(u.target, u.order), "swap")
+	note(fieldBits(u.target) < fieldBits(u.local), "widen")
+	note(fieldBits(u.target) > fieldBits(u.local), "narrow")
+	note(u.local.Signed != u.target.Signed, "sign")
+	note(u.local.Class != u.target.Class, "bool")
+	note(u.local.IsBitField() || u.target.IsBitField(), kind(u.local)+from+kind(u.target))
+	note(u.before[0].OpCode.Class() == asm.StClass, "constant")
+	note(u.offset, "by offset")
+	note(slices.ContainsFunc(u.after, func(ins asm.Instruction) bool { return ins.Dst == asm.RFP || ins.Src == asm.RFP }), "spill")
+	return shapes
+}
+
+// check runs both sequences on a random descriptor.
+func (u *memoryUse) check(random *rand.Rand) error {
+	local, target := u.machine(random, 1024), u.machine(random, u.size)
+	if u.before[0].OpCode.Class() == asm.StXClass {
+		local.regs[u.before[0].Src] = u.stored(local.regs[u.before[0].Src])
+	}
+	target.regs, target.stack = local.regs, bytes.Clone(local.stack)
+	base := u.before[0].Dst
+	if u.isLoad() {
+		base = u.before[0].Src
+	}
+	local.regs[base], target.regs[base] = uint64(areaStart+u.baseBefore), uint64(areaStart+u.baseAfter)
+
+	number := fieldNumber(u.target, u.order, target.area)
+	setField(u.target, u.order, target.area, number) // a bool is 0 or 1
+	setField(u.local, u.order, local.area, number)
+	initial, area, stack := target.regs, bytes.Clone(target.area), bytes.Clone(target.stack)
+	if err := local.run(u.before); err != nil {
+		return fmt.Errorf("before: %w", err)
+	}
+	if err := target.run(u.after); err != nil {
+		return fmt.Errorf("after: %w", err)
+	}
+
+	if !bytes.Equal(target.stack[stackSize-u.stack:], stack[stackSize-u.stack:]) {
+		return fmt.Errorf("changes the program's stack")
+	}
+	for reg := range asm.RFP {
+		if u.isLoad() && reg == u.before[0].Dst {
+			continue
+		}
+		if target.regs[reg] != initial[reg] && (u.isLoad() || u.needed[reg]) {
+			return fmt.Errorf("changes %s", reg)
+		}
+	}
+	if u.isLoad() {
+		return u.checkLoad(local, target, area, number)
+	}
+	setField(u.target, u.order, area, fieldNumber(u.local, u.order, local.area))
+	got, want := fieldNumber(u.target, u.order, target.area), fieldNumber(u.target, u.order, area)
+	switch {
+	case got != want:
+		return fmt.Errorf("stores %#x instead of %#x", got, want)
+	case !bytes.Equal(target.area, area):
+		return fmt.Errorf("writes beside the field")
+	}
+	return nil
+}
+
+// stored makes of a random number one that the program may store. Of a bool C
+// guarantees that it is 0 or 1.
+func (u *memoryUse) stored(random uint64) uint64 {
+	value := u.source(random)
+	if u.local.Class == reloc.Bool {
+		return value & 1
 	}
 	return value
 }
 
-func write(order binary.ByteOrder, area []byte, offset, size int, value uint64) {
-	for i := range size {
-		at := offset + size - 1 - i
-		if order == binary.LittleEndian {
-			at = offset + i
+func (u *memoryUse) checkLoad(local, target *machine, area []byte, number uint64) error {
+	reg, mask := u.before[0].Dst, u.ownBits()
+	got, want := target.regs[reg]&mask, local.regs[reg]&mask
+	switch {
+	case !bytes.Equal(target.area, area):
+		return fmt.Errorf("writes")
+	case got != want:
+		return fmt.Errorf("leaves %#x instead of %#x for %#x", got, want, number)
+	}
+	return nil
+}
+
+// ownBits returns the bits of a loaded register that count: all but those of
+// the neighbours of a bit-field.
+func (u *memoryUse) ownBits() uint64 {
+	if !u.local.IsBitField() || len(u.before) > 1 {
+		return ^uint64(0)
+	}
+	m := machine{order: u.order, area: make([]byte, 1024)}
+	m.regs[u.before[0].Src] = uint64(areaStart + u.baseBefore)
+	setField(u.local, u.order, m.area, ^uint64(0))
+	if err := m.run(u.before); err != nil {
+		panic(err)
+	}
+	width := u.before[0].OpCode.Size().Sizeof() * 8
+	return m.regs[u.before[0].Dst] | ^extended(^uint64(0), width, false)
+}
+
+// machine returns one with random contents.
+func (u *memoryUse) machine(random *rand.Rand, size int) *machine {
+	m := &machine{order: u.order, area: make([]byte, size), stack: make([]byte, stackSize)}
+	for i := range m.area {
+		m.area[i] = byte(random.Uint32())
+	}
+	for i := range m.stack {
+		m.stack[i] = byte(random.Uint32())
+	}
+	for i := range m.regs {
+		m.regs[i] = random.Uint64()
+		if random.IntN(4) == 0 { // often enough 0, which bool is about
+			m.regs[i] >>= random.IntN(65)
 		}
-		area[at] = byte(value >> (8 * i))
+	}
+	if random.IntN(4) == 0 {
+		clear(m.area)
+	}
+	m.regs[asm.RFP] = stackTop
+	return m
+}
+
+// The numbers in fields, bit by bit, without the help of the code under test.
+
+func isSwapped(f *reloc.Field, order binary.ByteOrder) bool {
+	return f.Order == reloc.BigEndian && order == binary.LittleEndian || f.Order == reloc.LittleEndian && order == binary.BigEndian
+}
+
+func fieldBits(f *reloc.Field) int {
+	if f.IsBitField() {
+		return int(f.BitSize)
+	}
+	return int(f.Size) * 8
+}
+
+// fieldBit returns where the bit of a field is that counts for 2 to the power of
+// i: the byte, and its bit counted from the lowest.
+func fieldBit(f *reloc.Field, order binary.ByteOrder, i int) (at, bit int) {
+	first := int(f.Offset) * 8
+	if f.IsBitField() {
+		first = int(f.BitOffset)
+	}
+	if order == binary.BigEndian {
+		position := first + fieldBits(f) - 1 - i
+		return position / 8, 7 - position%8
+	}
+	return (first + i) / 8, (first + i) % 8
+}
+
+// fieldNumber returns the number that a field holds, as 64 bits in two's
+// complement.
+func fieldNumber(f *reloc.Field, order binary.ByteOrder, area []byte) (number uint64) {
+	for i := range fieldBits(f) {
+		at, bit := fieldBit(f, order, i)
+		number |= uint64(area[at]>>bit&1) << i
+	}
+	return convertTo(f, swappedTo(f, order, number))
+}
+
+// setField stores a number in a field as C does.
+func setField(f *reloc.Field, order binary.ByteOrder, area []byte, number uint64) {
+	number = swappedTo(f, order, convertTo(f, number))
+	for i := range fieldBits(f) {
+		at, bit := fieldBit(f, order, i)
+		area[at] = area[at]&^(1<<bit) | byte(number>>i&1)<<bit
 	}
 }
 
-// cut returns the low-order bytes of a value.
-func cut(value uint64, size int) uint64 { return value << (64 - 8*size) >> (64 - 8*size) }
+func swappedTo(f *reloc.Field, order binary.ByteOrder, number uint64) uint64 {
+	if !isSwapped(f, order) {
+		return number
+	}
+	return bits.ReverseBytes64(number) >> (64 - fieldBits(f))
+}
+
+// convertTo converts a number to the field's type.
+func convertTo(f *reloc.Field, number uint64) uint64 {
+	switch {
+	case f.Class != reloc.Bool:
+		return extended(number, fieldBits(f), f.Signed)
+	case number != 0:
+		return 1
+	}
+	return 0
+}
+
+// decodeSections returns the instructions of each section by slot; the second
+// half of an LDDW is the zero value.
+func decodeSections(t *testing.T, object []byte) map[string][]asm.Instruction {
+	t.Helper()
+	sections := make(map[string][]asm.Instruction)
+	for name, slots := range newCodeWalk(t, object).sections {
+		order := parseELF(t, object).ByteOrder
+		code := sectionData(t, object, name)
+		insns := make([]asm.Instruction, len(slots))
+		for slot := 0; slot < len(slots); slot += slots[slot].slots() {
+			if err := insns[slot].Unmarshal(bytes.NewReader(code[slot*reloc.InstructionSize:]), order, "linux"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		sections[name] = insns
+	}
+	return sections
+}
+
+// knownSource tells, from the instruction of the same block that writes it, what
+// the register may hold that the instruction at a slot stores.
+func knownSource(code []asm.Instruction, slot int) func(uint64) uint64 {
+	reg, targets := code[slot].Src, jumpTargets(code)
+	for ; slot > 0 && !targets[slot]; slot-- {
+		ins := code[slot-1]
+		class, op := ins.OpCode.Class(), ins.OpCode
+		switch _, writes := touches(ins, reg); {
+		case class.IsJump() && op.JumpOp() != asm.Call:
+			slot = 1
+		case !writes:
+		case op == asm.Mov.Op(asm.RegSource):
+			reg = ins.Src
+		case class.IsALU() && op.ALUOp() == asm.Mov && op.Source() == asm.ImmSource, op.IsDWordLoad():
+			m := &machine{}
+			if _, err := m.step(ins); err != nil {
+				panic(err)
+			}
+			return func(uint64) uint64 { return m.regs[ins.Dst] }
+		case class == asm.LdXClass:
+			width, signed := op.Size().Sizeof()*8, op.Mode() == asm.MemSXMode
+			return func(random uint64) uint64 { return extended(random, width, signed) }
+		case class == asm.ALUClass:
+			return func(random uint64) uint64 { return extended(random, 32, false) }
+		default:
+			slot = 1
+		}
+	}
+	return func(random uint64) uint64 { return random }
+}
+
+func jumpTargets(code []asm.Instruction) map[int]bool {
+	targets := make(map[int]bool)
+	for slot, ins := range code {
+		if ins.OpCode.Class().IsJump() {
+			targets[slot+1+int(ins.Offset)] = true
+			targets[slot+1+int(ins.Constant)] = true // of a gotol, or a call in the section
+		}
+	}
+	return targets
+}
+
+// stackDepth returns a number of bytes below r10 that the code does not go
+// beyond, a multiple of 8.
+func stackDepth(code []asm.Instruction) int {
+	lowest := int64(0)
+	for _, ins := range code {
+		class := ins.OpCode.Class()
+		switch {
+		case class == asm.LdXClass && ins.Src == asm.RFP, class.IsStore() && ins.Dst == asm.RFP:
+			lowest = min(lowest, int64(ins.Offset))
+		case class == asm.ALU64Class && ins.OpCode.ALUOp() == asm.Add && ins.OpCode.Source() == asm.ImmSource:
+			lowest = min(lowest, max(ins.Constant, -stackSize))
+		}
+	}
+	return int(-lowest+7) / 8 * 8
+}
+
+// neededAfter returns the registers that are read after a slot before they are
+// written. Calls are taken to read every register that they may.
+func neededAfter(code []asm.Instruction, slot int) map[asm.Register]bool {
+	needed := make(map[asm.Register]bool)
+	for reg := range asm.RFP {
+		needed[reg] = isRead(code, slot+1, reg, make(map[int]bool))
+	}
+	return needed
+}
+
+func isRead(code []asm.Instruction, slot int, reg asm.Register, seen map[int]bool) bool {
+	for !seen[slot] {
+		seen[slot] = true
+		ins := code[slot]
+		reads, writes := touches(ins, reg)
+		switch op := ins.OpCode; {
+		case reads:
+			return true
+		case writes, op == asm.Exit.Op(asm.ImmSource):
+			return false
+		case op.Class().IsJump() && op.JumpOp() != asm.Call:
+			distance := int64(ins.Offset)
+			if op.Class() == asm.Jump32Class && op.JumpOp() == asm.Ja {
+				distance = ins.Constant
+			}
+			if isRead(code, slot+1+int(distance), reg, seen) {
+				return true
+			}
+			if op.JumpOp() == asm.Ja {
+				return false
+			}
+		}
+		slot += int(ins.Width())
+	}
+	return false
+}
+
+// touches reports whether an instruction reads or writes a register.
+func touches(ins asm.Instruction, reg asm.Register) (reads, writes bool) {
+	isDst, isSrc := ins.Dst == reg, ins.Src == reg
+	switch class, op := ins.OpCode.Class(), ins.OpCode; {
+	case op.IsDWordLoad():
+		return false, isDst
+	case class == asm.LdXClass:
+		return isSrc, isDst
+	case class == asm.StClass:
+		return isDst, false
+	case class == asm.StXClass:
+		return isDst || isSrc, false
+	case class.IsALU() && op.ALUOp() == asm.Swap:
+		return isDst, isDst
+	case class.IsALU():
+		fromRegister := op.Source() == asm.RegSource
+		return fromRegister && isSrc || isDst && op.ALUOp()&0xff != asm.Mov, isDst
+	case op.JumpOp() == asm.Call:
+		return reg >= asm.R1 && reg <= asm.R5, reg <= asm.R5
+	case op == asm.Exit.Op(asm.ImmSource):
+		return reg == asm.R0, false
+	}
+	return isDst || isSrc && ins.OpCode.Source() == asm.RegSource, false
+}

@@ -9,30 +9,40 @@ import (
 
 	"github.com/cilium/ebpf/asm"
 
+	"github.com/xdp-load/xdp-load/internal/btfraw"
 	"github.com/xdp-load/xdp-load/internal/elfobj"
+	"github.com/xdp-load/xdp-load/internal/flow"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
 // plan decides the edit of every access, without changing the object.
-func plan(obj *elfobj.Object, accesses []reloc.Access, layout *reloc.Layout) ([]Edit, error) {
-	p := &planner{
-		object:      obj,
-		order:       obj.Order,
-		macros:      bitfieldMacros(accesses),
-		planned:     make(map[place]*Edit),
-		relocations: make(map[*elfobj.Section]map[int]bool),
-	}
-	edits := make([]Edit, 0, len(accesses))
-	var refused []Refusal
-	for _, access := range accesses {
-		resolution, err := access.Resolve(layout)
+func plan(obj *elfobj.Object, recorded *reloc.Recorded, ours []reloc.Access, layout *reloc.Layout) ([]Edit, error) {
+	p := newPlanner(obj, recorded)
+	resolutions := make([]reloc.Resolution, len(ours))
+	unresolved := make([]error, len(ours))
+	for i := range ours {
+		resolution, err := ours[i].Resolve(layout)
 		if errors.Is(err, reloc.ErrByteOrder) {
 			return nil, err
 		}
-		if err != nil {
-			return nil, located(access, err)
+		if errors.Is(err, reloc.ErrAmbiguous) {
+			return nil, located(ours[i], err)
 		}
-		edit, err := p.edit(obj.Section(access.Section), access, resolution)
+		unresolved[i] = err
+		resolutions[i] = resolution
+		if err == nil {
+			p.learn(&ours[i], &resolutions[i])
+		}
+	}
+
+	edits := make([]Edit, 0, len(ours))
+	var refused []Refusal
+	for i, access := range ours {
+		if err := unresolved[i]; err != nil {
+			refused = append(refused, Refusal{access, err.Error(), remedySameType})
+			continue
+		}
+		edit, err := p.edit(access, resolutions[i])
 		var r *refusal
 		if errors.As(err, &r) {
 			refused = append(refused, Refusal{access, r.reason, r.remedy})
@@ -49,6 +59,41 @@ func plan(obj *elfobj.Object, accesses []reloc.Access, layout *reloc.Layout) ([]
 	return edits, nil
 }
 
+// learn notes the answer to a question that the program asks the layout, and
+// which offsets it keeps in registers.
+func (p *planner) learn(access *reloc.Access, resolution *reloc.Resolution) {
+	if access.Kind == reloc.ByteOffset {
+		p.learnOffset(access, resolution)
+		return
+	}
+	if resolution.Poison {
+		return
+	}
+	if p.known[access.Section] == nil {
+		p.known[access.Section] = make(map[int]int64)
+	}
+	p.known[access.Section][access.Insn] = int64(resolution.Value)
+}
+
+func (p *planner) learnOffset(access *reloc.Access, resolution *reloc.Resolution) {
+	ins, err := decode(p.object.Section(access.Section).Data[access.Insn*reloc.InstructionSize:], p.order)
+	if err != nil {
+		return
+	}
+	if isMemory(ins) && ins.OpCode.Class() != asm.LdXClass {
+		p.stored[unitOf(access, ins)] = true
+	}
+	if !isImmediate(ins) {
+		return
+	}
+	p.present[place{access.Section, access.Insn}] = ins.Constant
+	at := place{access.Section, access.FunctionStart}
+	if p.offsets[at] == nil {
+		p.offsets[at] = make(map[int]question)
+	}
+	p.offsets[at][access.Insn] = question{access, resolution}
+}
+
 // place is where an instruction is.
 type place struct {
 	section string
@@ -57,15 +102,63 @@ type place struct {
 
 type planner struct {
 	object      *elfobj.Object
+	ext         *btfraw.Ext
 	order       binary.ByteOrder
 	macros      map[macroKey]bool
-	planned     map[place]*Edit
+	recorded    map[string]map[int]bool // slots that have a record, ours or not, by section
+	planned     map[place]Instructions
 	relocations map[*elfobj.Section]map[int]bool // slots that the loader patches
+	functions   map[place]*function              // by where they start
+	starts      map[string][]int                 // of functions, by section, and the section's end
+	known       map[string]map[int]int64         // answers of the layout, by section and slot
+	program     *program                         // nil as long as nobody asked
+	offsets     map[place]map[int]question       // kept in registers, by the start of the function and slot
+	present     map[place]int64                  // what these instructions hold
+	uses        map[place]*uses                  // by the start of the function
+	following   map[place]bool                   // whether any of them have to change
+	unanswered  map[place]*reached               // by the start of the function, whatever the layout answers
+	stored      map[unit]bool                    // bytes with a bit-field that the program stores
+	replaced    map[unit]bitUse                  // bits in such bytes that the program replaces
+	guards      map[place]*flow.Guards           // by the start of the function
+	version     int                              // of the instruction set, 0 if not looked at
+}
+
+func newPlanner(obj *elfobj.Object, recorded *reloc.Recorded) *planner {
+	accesses := recorded.Accesses
+	p := &planner{
+		object:      obj,
+		ext:         recorded.Ext,
+		order:       obj.Order,
+		macros:      bitfieldMacros(accesses),
+		recorded:    make(map[string]map[int]bool),
+		planned:     make(map[place]Instructions, len(accesses)),
+		relocations: make(map[*elfobj.Section]map[int]bool),
+		functions:   make(map[place]*function),
+		starts:      make(map[string][]int),
+		known:       make(map[string]map[int]int64),
+		offsets:     make(map[place]map[int]question),
+		present:     make(map[place]int64),
+		uses:        make(map[place]*uses),
+		following:   make(map[place]bool),
+		unanswered:  make(map[place]*reached),
+		stored:      make(map[unit]bool),
+		replaced:    make(map[unit]bitUse),
+		guards:      make(map[place]*flow.Guards),
+	}
+	for i := range accesses {
+		section := accesses[i].Section
+		if p.recorded[section] == nil {
+			p.recorded[section] = make(map[int]bool)
+		}
+		p.recorded[section][accesses[i].Insn] = true
+	}
+	return p
 }
 
 // edit plans the edit of one access. A refusal is an error of type *refusal.
-func (p *planner) edit(section *elfobj.Section, access reloc.Access, resolution reloc.Resolution) (Edit, error) {
+func (p *planner) edit(access reloc.Access, resolution reloc.Resolution) (Edit, error) {
 	edit := Edit{Access: access, Resolution: resolution}
+	section := p.object.Section(access.Section)
 	if !holdsCode(section) {
 		return edit, refuse(remedyRecompile, "section %s holds no instructions", section)
 	}
@@ -81,12 +174,24 @@ func (p *planner) edit(section *elfobj.Section, access reloc.Access, resolution 
 	if err := p.replacement(&edit, before); err != nil {
 		return edit, err
 	}
-	at := place{access.Section, access.Insn}
-	if other, ok := p.planned[at]; ok && !slices.Equal(other.After, edit.After) {
-		return edit, refuse(remedyRecompile, "the same instruction is also recorded as %s of %s", other.Access.Kind, other.Access.Path)
+	edit.Exact = p.isExact(&edit)
+	for _, patch := range edit.patches() {
+		at := place{access.Section, patch.Insn}
+		if other, ok := p.planned[at]; ok && !slices.Equal(other, patch.After) {
+			return edit, refuse(remedyRecompile, "the instruction %q would have to become %q for it and %q for another access", patch.Before, patch.After, other)
+		}
+		p.planned[at] = patch.After
 	}
-	p.planned[at] = &edit
 	return edit, nil
+}
+
+// isExact decides Edit.Exact.
+func (p *planner) isExact(edit *Edit) bool {
+	local, target := edit.Access.Local.Field, edit.Resolution.Field
+	if edit.Changed() || local == nil || target == nil {
+		return !edit.Changed()
+	}
+	return local.BitOffset == target.BitOffset && reloc.SameRepresentation(local, target, p.order)
 }
 
 // linked returns the slots of a section that ELF relocations patch.
@@ -104,44 +209,35 @@ func (p *planner) linked(section *elfobj.Section) map[int]bool {
 	return slots
 }
 
-// replacement fills in After, and Poisoned and Note where they apply.
+// replacement fills in After, and Others, Poisoned and Note where they apply.
 func (p *planner) replacement(edit *Edit, before asm.Instruction) error {
 	if err := p.checkPresent(&edit.Access, before); err != nil {
 		return err
 	}
-	if edit.Resolution.Poison {
+	switch {
+	case edit.Resolution.Poison:
 		edit.After = poison(int(before.Width()))
 		edit.Poisoned = true
 		edit.Note = edit.Resolution.Missing
-		return nil
-	}
-
-	after, note, err := p.patched(edit, before)
-	if err != nil {
-		return err
-	}
-	edit.After, edit.Note = Instructions{after}, note
-	if !edit.Resolution.Exists {
+		return p.judgeMissing(edit)
+	case isMemory(before):
+		if err := p.patchMemory(edit, before); err != nil {
+			return err
+		}
+		return p.checkGuard(edit)
+	case edit.Access.Kind == reloc.ByteOffset:
+		return p.patchOffset(edit, before)
+	default:
 		edit.Note = edit.Resolution.Missing
+		return p.patchValue(edit, before, edit.Resolution.Value)
 	}
-	return nil
 }
 
-func (p *planner) patched(edit *Edit, before asm.Instruction) (after asm.Instruction, note string, err error) {
-	switch {
-	case isMemory(before):
-		return p.patchMemory(edit, before)
-	case edit.Access.Kind == reloc.ByteOffset:
-		value, err := p.offsetInRegister(&edit.Access, &edit.Resolution, before)
-		if err != nil {
-			return before, "", err
-		}
-		after, err = patchImmediate(before, value)
-		return after, "", err
-	default:
-		after, err = patchImmediate(before, edit.Resolution.Value)
-		return after, "", err
-	}
+// patchValue edits an instruction that works on a constant.
+func (p *planner) patchValue(edit *Edit, before asm.Instruction, value uint64) error {
+	after, err := patchImmediate(before, value)
+	edit.After = Instructions{after}
+	return err
 }
 
 // isMemory reports whether an instruction addresses memory by a register and an
@@ -186,6 +282,8 @@ func checkValue(access *reloc.Access, present int64, ins asm.Instruction) error 
 func holdsValue(access *reloc.Access, present int64, ins asm.Instruction) bool {
 	expected := int64(access.Local.Value)
 	switch {
+	case access.Kind == reloc.Signed && access.Local.Field.SignUnknown:
+		return true // the compiler knew, but did not say
 	case access.Kind == reloc.TargetTypeID:
 		return true // linkers number types anew, and leave the instruction alone
 	case access.Local.Field != nil && access.Local.Field.IsBitField():

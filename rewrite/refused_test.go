@@ -4,8 +4,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/cilium/ebpf/asm"
 
 	"github.com/xdp-load/xdp-load/reloc"
 	"github.com/xdp-load/xdp-load/rewrite"
@@ -13,7 +16,7 @@ import (
 
 // An access in refused.c with a comment that says in which byte order, both if
 // none is named, and why it has to be refused.
-var refusedComment = regexp.MustCompile(`(md->\w+).*/\* refused( e[lb])?: (.*) \*/`)
+var refusedComment = regexp.MustCompile(`md(?:->|, )(\w+).*/\* refused( e[lb])?: (.*) \*/`)
 
 // "An access is rewritten, or the object is refused and the message names the
 // source line, the field, the layout, and what the layout has."
@@ -32,12 +35,15 @@ func TestRefused(t *testing.T) {
 			if !strings.Contains(err.Error(), "(layout refused_layout), and ") {
 				t.Errorf("the error does not name the layout: %v", err)
 			}
+			seen := make(map[string]bool)
 			for _, refusal := range refused.Refusals {
 				checkRefusal(t, refusal, want[refusal.Access.Path])
-				delete(want, refusal.Access.Path)
+				seen[refusal.Access.Path] = true
 			}
 			for path, expected := range want {
-				t.Errorf("%s is not refused: %s", path, expected.reason)
+				if !seen[path] {
+					t.Errorf("%s is not refused: %s", path, expected.reason)
+				}
 			}
 		})
 	}
@@ -56,7 +62,7 @@ func expectedRefusals(t *testing.T, endian string) map[string]expectedRefusal {
 	for i, line := range lines {
 		comment := refusedComment.FindStringSubmatch(line)
 		if comment != nil && (comment[2] == "" || comment[2] == " "+endian) {
-			expected[comment[1]] = expectedRefusal{uint32(i + 1), comment[3]}
+			expected["md->"+comment[1]] = expectedRefusal{uint32(i + 1), comment[3]}
 		}
 	}
 	if len(expected) < 15 {
@@ -64,6 +70,10 @@ func expectedRefusals(t *testing.T, endian string) map[string]expectedRefusal {
 	}
 	return expected
 }
+
+// offsetsInRegisters are the programs where clang records accesses on MOVs, to
+// which it gives the line of a neighbour.
+var offsetsInRegisters = []string{"part", "macro", "whole", "atomic", "passed", "either"}
 
 func checkRefusal(t *testing.T, got rewrite.Refusal, want expectedRefusal) {
 	t.Helper()
@@ -73,7 +83,7 @@ func checkRefusal(t *testing.T, got rewrite.Refusal, want expectedRefusal) {
 		t.Errorf("is refused: %s", got.String())
 	case !strings.Contains(got.Reason, want.reason):
 		t.Errorf("%s: refused for %q, want %q", access.Path, got.Reason, want.reason)
-	case access.Source.Line != want.line && access.Program != "address":
+	case access.Source.Line != want.line && !slices.Contains(offsetsInRegisters, access.Program):
 		t.Errorf("%s: line %d, want %d", access.Path, access.Source.Line, want.line)
 	case !strings.HasPrefix(got.String(), access.Source.String()+": "+access.Path+": ") || got.Remedy == "":
 		t.Errorf("%q does not start with line and field, or has no remedy", got.String())
@@ -114,7 +124,7 @@ func TestTampered(t *testing.T) {
 			`fields.c:24: md->hash: the instruction "r1 = *(u64 *)(r2 + 8)" accesses 8 bytes, the field __u32 at 8 has 4`},
 		"reads the high-order part": {"fields-eb", "md->hash", reloc.ByteOffset, "narrow-eb",
 			func(_ binary.ByteOrder, insn, _ []byte) { insn[0] = loadU8 },
-			`fields.c:24: md->hash: the instruction "r1 = *(u8 *)(r2 + 8)" accesses the high-order part of __u32 at 8`},
+			`fields.c:24: md->hash: the instruction moves a part of the field only, and the layout keeps the field in another way`},
 		"no constant in the instruction": {clang, "struct md_desc", reloc.TypeSize, "reordered-el",
 			func(_ binary.ByteOrder, insn, _ []byte) { insn[0] = add },
 			`struct md_desc: type_size is recorded on the instruction`},
@@ -132,16 +142,10 @@ func TestTampered(t *testing.T) {
 			`fields.c:25: md->hash: the instruction "r1 = *(u32 *)(r2 + 12)" does not hold the byte_off that the record says, 8`},
 		"two records of one instruction": {clang, "md->mark", reloc.FieldExists, "sparse-el",
 			func(order binary.ByteOrder, _, record []byte) { order.PutUint32(record, 19*reloc.InstructionSize) },
-			`md->mark: the same instruction is also recorded as field_exists of md->hash`},
+			`md->mark: the instruction "r1 = 1" would have to become "r1 = 0" for it and "r1 = 1" for another access`},
 		"another kind": {clang, "md->hash", reloc.FieldExists, "reordered-el",
 			func(order binary.ByteOrder, _, record []byte) { order.PutUint32(record[12:], uint32(reloc.ByteSize)) },
 			`md->hash: the instruction "r1 = 1" does not hold the byte_sz that the record says, 4`},
-		"constant too large for the narrower field": {stores, "md->hash_type", reloc.ByteOffset, "narrow-el",
-			func(order binary.ByteOrder, insn, _ []byte) { order.PutUint32(insn[imm:], 0x119) },
-			`md->hash_type: the constant 281 does not fit into the layout's field: __u32 at 12 in the program, __u8 at 0 in the layout`},
-		"constant too large for a sign-extended immediate": {stores, "md->mark", reloc.ByteOffset, "wide-el",
-			func(order binary.ByteOrder, insn, _ []byte) { order.PutUint32(insn[imm:], 0xffffffff) },
-			`md->mark: the constant 4294967295 does not fit into the layout's field: __u32 at 28 in the program, __u64 at 0 in the layout`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			object := readProgram(t, test.program)
@@ -156,6 +160,47 @@ func TestTampered(t *testing.T) {
 				t.Errorf("got  %s\nwant %s", message, test.want)
 			}
 		})
+	}
+}
+
+// A constant that the layout's field can't hold is converted to it as C does,
+// and the report says so.
+func TestConstantsAreConverted(t *testing.T) {
+	const stores = "store-clang19-v4-el"
+	for _, test := range []struct {
+		path, layout string
+		constant     uint32
+		after, note  string
+	}{
+		{"md->hash_type", "narrow-el", 0x19, "*(u8 *)(r2 + 0) = 25", ""},
+		{"md->hash_type", "narrow-el", 0x119, "*(u8 *)(r2 + 0) = 25", "stores 25, which is what the 8 bits hold of 281"},
+		{"md->hash_type", "narrow-el", 0xffffffff, "*(u8 *)(r2 + 0) = -1", "stores 255, which is what the 8 bits hold of 4294967295"},
+		{"md->mark", "wide-el", 42, "*(u64 *)(r1 + 0) = 42", ""},
+		{"md->mark", "wide-el", 0xffffffff, "r2 = 0xffffffff ll; *(u64 *)(r1 + 0) = r2", ""},
+	} {
+		object := readProgram(t, stores)
+		changeAccess(t, object, test.path, reloc.ByteOffset, func(order binary.ByteOrder, insn, _ []byte) {
+			order.PutUint32(insn[4:], test.constant)
+		})
+		_, report, err := rewrite.Rewrite(object, readLayout(t, test.layout), rewrite.Options{})
+		if err != nil {
+			t.Errorf("%d: %v", test.constant, err)
+			continue
+		}
+		found := false
+		for _, edit := range report.Edits {
+			constant := edit.Before[0].OpCode.Class() == asm.StClass && uint32(edit.Before[0].Constant) == test.constant
+			if edit.Access.Path != test.path || !constant {
+				continue
+			}
+			found = true
+			if edit.After.String() != test.after || edit.Note != test.note {
+				t.Errorf("%s = %d: %q, note %q, want %q, note %q", test.path, test.constant, edit.After, edit.Note, test.after, test.note)
+			}
+		}
+		if !found {
+			t.Errorf("no store of %d to %s", test.constant, test.path)
+		}
 	}
 }
 
@@ -194,5 +239,36 @@ func TestNoDescriptor(t *testing.T) {
 	_, _, err := rewrite.Rewrite(readProgram(t, "fields-el"), readLayout(t, "none-el"), rewrite.Options{})
 	if !errors.Is(err, rewrite.ErrNoDescriptor) {
 		t.Errorf("got %v, want %v", err, rewrite.ErrNoDescriptor)
+	}
+}
+
+// A jump that no longer reaches over what has grown.
+func TestJumpOutOfReach(t *testing.T) {
+	const source = `
+		#include <linux/bpf.h>
+		#include <bpf/bpf_helpers.h>
+
+		struct md_desc { __u32 hash; } __attribute__((preserve_access_index));
+
+		SEC("xdp") int jumps(struct xdp_md *ctx)
+		{
+			struct md_desc *md = (void *)(long)ctx->data_meta;
+			__u32 hash;
+
+			asm volatile("r0 = 0; if r0 == 0 goto +32767" : : : "r0");
+			hash = md->hash;
+			asm volatile(".rept 32767; r0 = %0; .endr" : : "r"(hash) : "r0");
+			return 0;
+		}`
+	object := costCompile(t, source, "el", "v3")
+	if _, _, err := rewrite.Rewrite(object, readLayout(t, "exact-el"), rewrite.Options{}); err != nil {
+		t.Error(err)
+	}
+	out, report, err := rewrite.Rewrite(object, readLayout(t, "swapped-el"), rewrite.Options{})
+	if !errors.Is(err, rewrite.ErrRefused) || out != nil || report != nil {
+		t.Fatalf("got %v, want %v", err, rewrite.ErrRefused)
+	}
+	if want := "make the function smaller"; !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "32768") {
+		t.Errorf("got %v, want %q", err, want)
 	}
 }

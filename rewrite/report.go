@@ -19,17 +19,43 @@ type Edit struct {
 	Before     Instructions     `json:"before"`
 	After      Instructions     `json:"after"`
 
+	// Others are further instructions that have to change for this access:
+	// loads and stores through an address that it makes.
+	Others []Patch `json:"others,omitempty"`
+
+	// Position is the slot of the first of After, counted from the start of the
+	// function in the rewritten object.
+	Position int `json:"position"`
+
 	// Poisoned is set if the layout has no such field: the access is replaced by
 	// instructions that the verifier refuses where they can be reached.
 	Poisoned bool `json:"poisoned,omitempty"`
+
+	// Exact is set if the layout keeps what is accessed just as the program was
+	// compiled for: nothing is changed, and nothing is read in another way.
+	Exact bool `json:"exact,omitempty"`
 
 	// Note says what the edit means where that is not plain from the
 	// instructions, such as that a store truncates.
 	Note string `json:"note,omitempty"`
 }
 
+// Patch is a change to one instruction.
+type Patch struct {
+	Insn   int          `json:"insn"` // slot in the section, as in reloc.Access
+	Before Instructions `json:"before"`
+	After  Instructions `json:"after"`
+}
+
 // Changed reports whether the edit changes the object.
-func (e *Edit) Changed() bool { return !slices.Equal(e.Before, e.After) }
+func (e *Edit) Changed() bool {
+	return slices.ContainsFunc(e.patches(), func(p Patch) bool { return !slices.Equal(p.Before, p.After) })
+}
+
+// patches returns the changes to the access's own instruction and to others.
+func (e *Edit) patches() []Patch {
+	return append([]Patch{{e.Access.Insn, e.Before, e.After}}, e.Others...)
+}
 
 // Poisoned returns the edits that poison an access.
 func (r *Report) Poisoned() []Edit {
@@ -42,8 +68,8 @@ func (r *Report) Poisoned() []Edit {
 	return poisoned
 }
 
-// Exact reports whether the program was compiled for exactly this layout: no
-// access had to be changed.
+// Exact reports whether the program was compiled for exactly this layout, as far
+// as it accesses it.
 func (r *Report) Exact() bool {
-	return !slices.ContainsFunc(r.Edits, func(e Edit) bool { return e.Changed() })
+	return !slices.ContainsFunc(r.Edits, func(e Edit) bool { return !e.Exact })
 }

@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/xdp-load/xdp-load/internal/btfraw"
+	"github.com/xdp-load/xdp-load/internal/code"
 	"github.com/xdp-load/xdp-load/internal/elfobj"
 	"github.com/xdp-load/xdp-load/reloc"
 )
@@ -65,10 +66,10 @@ func Rewrite(object []byte, layout *reloc.Layout, opts Options) ([]byte, *Report
 	if err := checkDefined(layout, ours); err != nil {
 		return nil, nil, err
 	}
-	if report.Edits, err = plan(obj, ours, layout); err != nil {
+	if report.Edits, err = plan(obj, recorded, ours, layout); err != nil {
 		return nil, nil, err
 	}
-	if err := apply(obj, report.Edits); err != nil {
+	if err := apply(obj, recorded.Ext, report.Edits); err != nil {
 		return nil, nil, err
 	}
 	if err := dropRecords(obj, recorded.Ext, report.Edits); err != nil {
@@ -132,20 +133,33 @@ func checkDefined(layout *reloc.Layout, accesses []reloc.Access) error {
 	return nil
 }
 
-// apply puts the edits into the object's sections.
-func apply(obj *elfobj.Object, edits []Edit) error {
+// apply puts the edits into the object, moving what has to make room, and says
+// in each where it has come to be.
+func apply(obj *elfobj.Object, ext *btfraw.Ext, edits []Edit) error {
+	replacements := make(map[string][]code.Replacement)
+	done := make(map[place]bool)
 	for i := range edits {
 		edit := &edits[i]
-		code := obj.Section(edit.Access.Section).Data[edit.Access.Insn*reloc.InstructionSize:]
-		for _, ins := range edit.After {
-			encoded, err := encode(ins, obj.Order)
-			if err != nil {
-				return fmt.Errorf("%s: %s: %w", edit.Access.Source, edit.Access.Path, err)
+		for _, patch := range edit.patches() {
+			at := place{edit.Access.Section, patch.Insn}
+			if done[at] || slices.Equal(patch.Before, patch.After) {
+				continue
 			}
-			code = code[copy(code, encoded):]
+			done[at] = true
+			encoded, err := patch.After.encode(obj.Order)
+			if err != nil {
+				return located(edit.Access, err)
+			}
+			replacements[at.section] = append(replacements[at.section], code.Replacement{Slot: at.slot, Code: encoded})
 		}
 	}
-	return nil
+	setPositions(edits, replacements)
+	err := code.Replace(obj, ext, replacements)
+	var unreachable *code.ReachError
+	if errors.As(err, &unreachable) {
+		return fmt.Errorf("%w: %w: make the function smaller", ErrRefused, err)
+	}
+	return err
 }
 
 // dropRecords takes the records of the edits out of .BTF.ext, and the ELF

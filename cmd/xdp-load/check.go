@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -71,7 +72,7 @@ func (f *flags) check(object []byte, path string, exact bool) checkResult {
 	if err != nil {
 		result.Error = err.Error()
 		if detailed, ok := err.(interface{ Details() string }); ok {
-			result.Details = strings.Split(strings.TrimSpace(detailed.Details()), "\n")
+			result.Details = slices.Collect(strings.Lines(detailed.Details()))
 		}
 		return result
 	}
@@ -101,7 +102,7 @@ func missingPaths(report *rewrite.Report) []string {
 
 func firstChange(report *rewrite.Report) string {
 	for i := range report.Edits {
-		if edit := &report.Edits[i]; edit.Changed() {
+		if edit := &report.Edits[i]; !edit.Exact {
 			return fmt.Sprintf("%s: %s: %s: %s in the program, %s in the layout",
 				edit.Access.Source, edit.Access.Path, edit.Access.Kind, edit.Access.Local.String(), edit.Resolution.String())
 		}
@@ -122,7 +123,7 @@ func (f *flags) printChecks(w io.Writer, results []checkResult) error {
 func (r *checkResult) String() string {
 	switch {
 	case !r.Fits:
-		return "does not fit: " + strings.Join(append([]string{r.Error}, r.Details...), "\n    ")
+		return strings.TrimRight("does not fit: "+r.Error+"\n    "+strings.Join(r.Details, "    "), " \n")
 	case len(r.Missing) > 0:
 		return fmt.Sprintf("fits if guarded: not there: %s (%s)", strings.Join(r.Missing, ", "), summary(r.report))
 	case r.Exact:

@@ -123,8 +123,19 @@ func printRows(w io.Writer, rows []row) error {
 			access := &rows[i].Access
 			before, after, target := rows[i].columns()
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", place(access), access.Path, access.Kind, before, after, target)
+			for _, other := range rows[i].others() {
+				fmt.Fprintf(w, "\t\t\t%s\t%s\n", other.Before, other.After)
+			}
 		}
 	})
+}
+
+// others returns the further instructions that change for the access.
+func (r *row) others() []rewrite.Patch {
+	if r.Edit == nil {
+		return nil
+	}
+	return r.Edit.Others
 }
 
 func (r *row) columns() (before, after, target string) {

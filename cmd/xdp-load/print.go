@@ -56,6 +56,9 @@ func printEdit(w io.Writer, edit *rewrite.Edit) {
 		after = "the same"
 	}
 	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t-> %s\t%s\n", place(access), access.Path, access.Kind, edit.Before, after, edit.Note)
+	for _, other := range edit.Others {
+		fmt.Fprintf(w, "\t\t\t%s\t-> %s\n", other.Before, other.After)
+	}
 }
 
 // place returns the source line of an access, with the file relative to the

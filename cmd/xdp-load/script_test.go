@@ -67,14 +67,14 @@ func setUp(env *testscript.Env, top string) error {
 		return err
 	}
 
-	for _, pattern := range []string{"testdata/programs/*-el.o", "bpf/examples/*-el.o", "testdata/layouts/*-e[lb].o"} {
+	for _, pattern := range []string{"testdata/programs/*-el.o", "bpf/examples/*-el.o", "testdata/invalid/*-el.o", "testdata/layouts/*-e[lb].o"} {
 		files, err := filepath.Glob(filepath.Join(top, pattern))
 		if err != nil || len(files) == 0 {
 			return fmt.Errorf("no objects %s: %v", pattern, err)
 		}
 		for _, file := range files {
 			dir := ""
-			if strings.Contains(pattern, "layouts") {
+			if strings.HasPrefix(pattern, "testdata/layouts/") {
 				dir = "layouts"
 			}
 			if err := copyFile(filepath.Join(env.WorkDir, dir, filepath.Base(file)), file); err != nil {

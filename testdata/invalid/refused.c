@@ -14,125 +14,202 @@
 #include <stdbool.h>
 #include "md_desc.h"
 
+struct box {
+	__u32 width;
+	__u32 height;
+};
+
 struct md_desc___mine {
-	__be32 be_here;
-	__le32 le_here;
-	__u32 be_there;
-	__u32 le_there;
-	__u32 be_stored;
-	__be32 be_both;
-	__be32 be_narrow;
-	__le32 le_narrow;
-
-	__u32 bits_there;
-	__u32 bits_here : 12;
-	__u32 bits_moved : 5;
-	__u32 bits_resized : 3;
-	__s32 bits_sign : 4;
-	__u32 bits_whole_bytes : 6;
-
-	__u32 signed_there;
-	__s32 signed_here;
-	__s32 signed_narrow;
-	__s32 signed_wide;
-
-	__u32 wide;
-	__u32 wide_stored;
-	__u32 narrow;
-	__u32 narrow_stored;
-	bool bool_here;
-	__u32 bool_there;
-	__u32 bool_stored;
+	__u32 gone;
+	__u32 turned_struct;
 	__u32 far;
 
-	__u32 same_address;
-	__u32 wide_address;
-	__u32 narrow_address;
-	__u32 same_atomic;
-	__u32 wide_atomic;
-	__u32 array[4];
+	__u32 part_swapped_be;
+	__u32 part_swapped_le;
+	__u32 part_not_there;
+	__u32 part_there;
+
+	__u32 macro_be : 20;
+	__u32 macro_le : 20;
+	__be32 macro_narrow_be;
+	__le32 macro_narrow_le;
+	__u32 macro : 20;
+
+	struct box box_copied;
+	struct box box_same;
+	__u32 indexed[4];
+	__u32 indexed_same[4];
+
+	__u32 atomic_same;
+	__u32 atomic_wide;
+
+	__u32 passed_same;
+	__u32 passed_wide;
+	__u32 passed_be;
+	__u32 passed_le;
+	__u32 passed_bits;
+	__u32 passed_signed;
+
+	__u32 either_narrow;
+	__u32 either_wide;
+	__u32 either_same;
+	__u32 either_too;
+	__u32 or_global;
+
+	__u32 crowded;
 } __attribute__((preserve_access_index));
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} map SEC(".maps");
 
 #define TAKE(value)	asm volatile("" : : "r"(value))
 
-SEC("xdp") int byte_order(struct xdp_md *ctx)
+/* One byte of a field, counted from its address. */
+#define BYTE(field, index) (((volatile __u8 *)&(field))[index])
+
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define HIGHEST	3
+#define LOWEST	0
+#else
+#define HIGHEST	0
+#define LOWEST	3
+#endif
+
+SEC("xdp") int missing(struct xdp_md *ctx)
 {
 	struct md_desc___mine *md = (void *)md_desc(ctx);
 
 	if (!md)
 		return XDP_PASS;
-	TAKE(md->be_here);	/* refused el: the byte order differs */
-	TAKE(md->le_here);	/* refused eb: the byte order differs */
-	TAKE(md->be_there);	/* refused el: the byte order differs */
-	TAKE(md->le_there);	/* refused eb: the byte order differs */
-	TAKE(md->be_both);
-	TAKE(md->be_narrow);	/* refused el: the width of a field in foreign byte order differs */
-	TAKE(md->le_narrow);	/* refused eb: the width of a field in foreign byte order differs */
-	md->be_stored = 1;	/* refused el: the byte order differs */
+	TAKE(md->gone);			/* refused: has no field gone, it has far, */
+	TAKE(md->turned_struct);	/* refused: is struct box, which is no __u32 */
 	return XDP_PASS;
 }
 
-SEC("xdp") int bit_fields(struct xdp_md *ctx)
+SEC("xdp") int reach(struct xdp_md *ctx)
 {
 	struct md_desc___mine *md = (void *)md_desc(ctx);
 
 	if (!md)
 		return XDP_PASS;
-	TAKE(md->bits_there);	/* refused: only one of the two is a bit-field */
-	TAKE(md->bits_here);	/* refused: only one of the two is a bit-field */
-	TAKE(md->bits_moved);	/* refused: the bit-field differs in its place within the byte */
-	TAKE(md->bits_resized);	/* refused: the bit-field differs in size */
-	TAKE(md->bits_sign);	/* refused: the bit-field differs in sign */
-	TAKE(md->bits_whole_bytes);
+	TAKE(md->far);			/* refused: does not fit into the instruction */
 	return XDP_PASS;
 }
 
-SEC("xdp") int sign(struct xdp_md *ctx)
+/* Clang gives MOVs the line of a neighbour. */
+SEC("xdp") int part(struct xdp_md *ctx)
 {
 	struct md_desc___mine *md = (void *)md_desc(ctx);
 
 	if (!md)
 		return XDP_PASS;
-	TAKE(md->signed_there);	/* refused: the sign differs */
-	TAKE(md->signed_here);	/* refused: the sign differs */
-	TAKE(md->signed_narrow); /* refused: the width of a signed field differs */
-	TAKE(md->signed_wide);
+	TAKE(BYTE(md->part_swapped_be, 1));	/* refused el: moves a part of the field only */
+	TAKE(BYTE(md->part_swapped_le, 1));	/* refused eb: moves a part of the field only */
+	TAKE(BYTE(md->part_not_there, HIGHEST)); /* refused: moves a part of the field only */
+	TAKE(BYTE(md->part_there, LOWEST));
 	return XDP_PASS;
 }
 
-SEC("xdp") int width(struct xdp_md *ctx)
+SEC("xdp") int macro(struct xdp_md *ctx)
 {
 	struct md_desc___mine *md = (void *)md_desc(ctx);
-	__u32 value = ctx->rx_queue_index;
 
 	if (!md)
 		return XDP_PASS;
-	TAKE(md->wide);
-	TAKE(md->narrow);
-	TAKE(md->bool_there);
-	TAKE(md->bool_here);	/* refused: the types differ */
-	TAKE(md->far);		/* refused: does not fit into the instruction */
-	md->wide_stored = value; /* refused: would leave the upper bytes */
-	md->narrow_stored = value;
-	md->bool_stored = value; /* refused: the types differ */
+	TAKE(BPF_CORE_READ_BITFIELD(md, macro_be)); /* refused el: the byte order differs, and the bit-field macros */
+	TAKE(BPF_CORE_READ_BITFIELD(md, macro_le)); /* refused eb: the byte order differs, and the bit-field macros */
+	TAKE(BPF_CORE_READ_BITFIELD(md, macro_narrow_be)); /* refused el: the width in foreign byte order differs */
+	TAKE(BPF_CORE_READ_BITFIELD(md, macro_narrow_le)); /* refused eb: the width in foreign byte order differs */
+	TAKE(BPF_CORE_READ_BITFIELD(md, macro));
 	return XDP_PASS;
 }
 
-/* Clang gives these MOVs the line of a neighbour. */
-SEC("xdp") int address(struct xdp_md *ctx)
+SEC("xdp") int whole(struct xdp_md *ctx)
 {
 	struct md_desc___mine *md = (void *)md_desc(ctx);
+	__u32 i = ctx->rx_queue_index;
+	struct box box, same;
+
+	if (!md)
+		return XDP_PASS;
+	box = md->box_copied;		/* refused: the types differ: struct box at */
+	same = md->box_same;
+	TAKE(box.width + box.height + same.width + same.height);
+	if (i < 4) {
+		TAKE(md->indexed[i]);	/* refused: the types differ: __u32[4] at */
+		TAKE(md->indexed_same[i]);
+	}
+	return XDP_PASS;
+}
+
+SEC("xdp") int atomic(struct xdp_md *ctx)
+{
+	struct md_desc___mine *md = (void *)md_desc(ctx);
+
+	if (!md)
+		return XDP_PASS;
+	__sync_fetch_and_add(&md->atomic_same, 1);
+	__sync_fetch_and_add(&md->atomic_wide, 1); /* refused: needs a field of the same type */
+	return XDP_PASS;
+}
+
+SEC("xdp") int passed(struct xdp_md *ctx)
+{
+	struct md_desc___mine *md = (void *)md_desc(ctx);
+
+	if (!md)
+		return XDP_PASS;
+	bpf_map_update_elem(&map, &md->passed_same, &md->passed_same, BPF_ANY);
+	bpf_map_lookup_elem(&map, &md->passed_wide); /* refused: its address is passed to a function */
+	bpf_map_lookup_elem(&map, &md->passed_be); /* refused el: its address is passed to a function */
+	bpf_map_lookup_elem(&map, &md->passed_le); /* refused eb: its address is passed to a function */
+	bpf_map_lookup_elem(&map, &md->passed_bits); /* refused: its address is passed to a function */
+	bpf_map_lookup_elem(&map, &md->passed_signed); /* refused: its address is passed to a function */
+	return XDP_PASS;
+}
+
+__u32 global;
+
+/* One load, whichever it is. */
+SEC("xdp") int either(struct xdp_md *ctx)
+{
+	struct md_desc___mine *md = (void *)md_desc(ctx);
+	volatile __u32 *kept = &global;
 	__u32 i = ctx->rx_queue_index;
 
 	if (!md)
 		return XDP_PASS;
-	TAKE(&md->same_address);
-	TAKE(&md->wide_address); /* refused: its offset is kept in a register */
-	TAKE(&md->narrow_address); /* refused: its offset is kept in a register */
-	__sync_fetch_and_add(&md->same_atomic, 1);
-	__sync_fetch_and_add(&md->wide_atomic, 1); /* refused: its offset is kept in a register */
-	if (i < 4)
-		TAKE(md->array[i]); /* refused: its offset is kept in a register */
+	TAKE(i & 1 ?
+	     md->either_narrow :	/* refused: is shared by several fields */
+	     md->either_wide);		/* refused: is shared by several fields */
+	TAKE(i & 2 ? md->either_same : md->either_too);
+	if (i & 4)
+		kept = &md->or_global;	/* refused: also accesses what is no field of it */
+	TAKE(*kept);
+	return XDP_PASS;
+}
+
+/* A value in every register, and the end of the stack in use. */
+SEC("xdp") int full(struct xdp_md *ctx)
+{
+	struct md_desc___mine *md = (void *)md_desc(ctx);
+	__u64 a, b, c, d, e, f, g, h, i;
+
+	if (!md)
+		return XDP_PASS;
+	asm volatile("%0 = 1; %1 = 2; %2 = 3; %3 = 4; %4 = 5; %5 = 6; %6 = 7; %7 = 8; %8 = 9"
+		     : "=r"(a), "=r"(b), "=r"(c), "=r"(d), "=r"(e),
+		       "=r"(f), "=r"(g), "=r"(h), "=r"(i));
+	md->crowded = a;		/* refused: neither a free register for them nor room on the stack */
+	asm volatile("%0 += %1; %0 += %2; %0 += %3; %0 += %4; %0 += %5; %0 += %6; %0 += %7; %0 += %8;"
+		     "*(u64 *)(r10 - 512) = %0"
+		     : "+r"(a)
+		     : "r"(b), "r"(c), "r"(d), "r"(e), "r"(f), "r"(g), "r"(h), "r"(i)
+		     : "memory");
 	return XDP_PASS;
 }
 

@@ -2,48 +2,57 @@
 /* What refused.c does not fit. */
 
 #include <linux/types.h>
-#include <stdbool.h>
+
+struct box {
+	__u16 width;
+	__u16 height;
+};
+
+struct same_box {
+	__u32 width;
+	__u32 height;
+};
 
 struct md_desc {
-	__u32 be_here;
-	__u32 le_here;
-	__be32 be_there;
-	__le32 le_there;
-	__be32 be_stored;
-	__be32 be_both;
-	__be16 be_narrow;
-	__le16 le_narrow;
+	struct box turned_struct;
 
-	__u32 bits_there : 9;
-	__u32 : 0;
-	__u32 bits_here;
-	__u32 : 13;
-	__u32 bits_moved : 5;
-	__u32 bits_resized : 7;
-	__u32 bits_sign : 4;
-	__u32 : 0;
-	__u32 bits_whole_bytes : 6;
+	__be32 part_swapped_be;
+	__le32 part_swapped_le;
+	__u16 part_not_there;
+	__u16 part_there;
+
+	__be32 macro_be;
+	__le32 macro_le;
+	__be16 macro_narrow_be;
+	__le16 macro_narrow_le;
+	__u32 : 3;
+	__u32 macro : 24;
 	__u32 : 0;
 
-	__s32 signed_there;
-	__u32 signed_here;
-	__s16 signed_narrow;
-	__s64 signed_wide;
+	struct box box_copied;
+	struct same_box box_same;
+	__u16 indexed[4];
+	__u32 indexed_same[4];
 
-	__u64 wide;
-	__u64 wide_stored;
-	__u16 narrow;
-	__u16 narrow_stored;
-	__u32 bool_here;
-	bool bool_there;
-	bool bool_stored;
+	__u32 atomic_same;
+	__u64 atomic_wide;
 
-	__u32 same_address;
-	__u64 wide_address;
-	__u16 narrow_address;
-	__u32 same_atomic;
-	__u64 wide_atomic;
-	__u16 array[4];
+	__u32 passed_same;
+	__u64 passed_wide;
+	__be32 passed_be;
+	__le32 passed_le;
+	__u32 passed_bits : 9;
+	__u32 : 0;
+	__s32 passed_signed;
+
+	__u16 either_narrow;
+	__u64 either_wide;
+	__u32 either_same;
+	__u32 either_too;
+	__u16 or_global;
+
+	__u32 crowded : 9;
+	__u32 : 0;
 
 	__u8 filler[40000];
 	__u32 far;

@@ -1,0 +1,96 @@
+package rewrite
+
+import (
+	"path"
+	"strings"
+
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/xdp-load/xdp-load/internal/flow"
+	"github.com/xdp-load/xdp-load/reloc"
+)
+
+// contexts are the types of program that have a metadata area, by how their
+// sections are called (libbpf's section_defs).
+var contexts = []struct {
+	prefix  string
+	context flow.Context
+}{
+	{"xdp", flow.XDP},
+	{"tc", flow.TC}, // "tcx" too
+	{"classifier", flow.TC},
+	{"action", flow.TC},
+}
+
+// checkGuard refuses an access that ends beyond the bytes which the program has
+// checked, where it has the size of its own struct baked in: clang records
+// nothing of "md + 1 > data". The verifier would refuse it, too, but knows
+// nothing of the layout.
+func (p *planner) checkGuard(edit *Edit) error {
+	end := reach(edit.After)
+	guard, ok := p.bakedGuard(edit)
+	if !ok || end <= guard.Bytes {
+		return nil
+	}
+	return refuse("check for bpf_core_type_size of the struct instead, as md_desc(ctx) does",
+		"in the layout it ends at byte %d, and %s checks for %d bytes, the size of %s in the program",
+		end, p.source(edit.Access.Section, guard.Slot), guard.Bytes, edit.Access.Root)
+}
+
+// reach returns where the last byte ends that instructions access through a
+// pointer to the root type.
+func reach(insns Instructions) int64 {
+	var end int64
+	for _, ins := range insns {
+		if isMemory(ins) && ins.Dst != asm.RFP && ins.Src != asm.RFP {
+			end = max(end, int64(ins.Offset)+int64(width(ins)))
+		}
+	}
+	return end
+}
+
+// bakedGuard returns the check of the metadata area that an access depends on,
+// if all there are have their size baked in and one has that of the root type.
+func (p *planner) bakedGuard(edit *Edit) (widest flow.Guard, baked bool) {
+	guards := p.guardsOf(&edit.Access)
+	if guards == nil {
+		return widest, false
+	}
+	for _, guard := range guards.Before(edit.Access.Insn) {
+		if guard.Recorded >= 0 {
+			return widest, false
+		}
+		baked = baked || guard.Bytes == int64(edit.Access.Local.TypeSize)
+		if guard.Bytes > widest.Bytes {
+			widest = guard
+		}
+	}
+	return widest, baked
+}
+
+// guardsOf returns the guards of the function of an access, nil if there can't
+// be any.
+func (p *planner) guardsOf(access *reloc.Access) *flow.Guards {
+	at := place{access.Section, access.FunctionStart}
+	if guards, ok := p.guards[at]; ok {
+		return guards
+	}
+	p.guards[at] = nil
+	for _, c := range contexts {
+		constants, err := p.constantsOf(p.functionAt(at))
+		if err == nil && strings.HasPrefix(access.Section, c.prefix) {
+			p.guards[at] = constants.Guards(c.context)
+			break
+		}
+	}
+	return p.guards[at]
+}
+
+// source returns the source line of an instruction.
+func (p *planner) source(section string, slot int) reloc.Source {
+	line, ok := p.ext.LineAt(section, uint32(slot*reloc.InstructionSize))
+	if !ok {
+		return reloc.Source{}
+	}
+	return reloc.Source{File: path.Clean(line.File), Line: line.Line, Column: line.Column, Text: line.Text}
+}

@@ -1,0 +1,204 @@
+package rewrite
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/xdp-load/xdp-load/reloc"
+)
+
+// patchMemory edits a load or store of a field.
+func (p *planner) patchMemory(edit *Edit, ins asm.Instruction) error {
+	local, target := edit.Access.Local.Field, edit.Resolution.Field
+	if !local.IsBitField() && width(ins) > local.Size {
+		return refuse(remedyReport, "the instruction %q accesses %d bytes, the field %s has %d", spell(ins), width(ins), local, local.Size)
+	}
+	if by, ok := p.distance(local, target); ok {
+		moved, err := setSpan(ins, int64(ins.Offset)+by, width(ins))
+		edit.After = Instructions{moved}
+		return err
+	}
+	return p.convert(edit, ins)
+}
+
+// distance returns by how many bytes the target's field is further than the
+// local one, if that is all in which they differ.
+func (p *planner) distance(local, target *reloc.Field) (int64, bool) {
+	plain := !local.IsBitField() && !target.IsBitField()
+	return int64(target.Offset) - int64(local.Offset), plain && reloc.SameRepresentation(local, target, p.order)
+}
+
+// sameBits returns the offset of the bytes in which the layout keeps a bit-field
+// as the program does, if it does: a pair of load and store that replaces the
+// bits can then stay as it is.
+func (p *planner) sameBits(local image, resolution *reloc.Resolution) (int64, bool) {
+	target := resolution.Field
+	first := int64(target.BitOffset) - int64(local.shift)
+	if p.order == binary.BigEndian {
+		first = int64(target.BitOffset+target.BitSize) + int64(local.shift) - int64(local.width)*8
+	}
+	fits := first >= 0 && first%8 == 0 && first/8+int64(local.width) <= int64(resolution.TypeSize)
+	return first / 8, fits && target.IsBitField() && int(target.BitSize) == local.bits && !target.Swapped(p.order)
+}
+
+// checkConvertible refuses what no sequence of instructions converts.
+func checkConvertible(local, target *reloc.Field, ins asm.Instruction) error {
+	const differs = "%s: %s in the program, %s in the layout"
+	mode := ins.OpCode.Mode()
+	switch {
+	case !isNumber(local) || !isNumber(target):
+		return refuse(remedySameType, differs, "the types differ", local, target)
+	case local.SignUnknown || target.SignUnknown:
+		return refuse("compile with clang 16 or later", differs, "the enumerations differ, and the compiler did not record whether one of them is signed", local, target)
+	case mode != asm.MemMode && mode != asm.MemSXMode:
+		return refuse(remedySameType, "the instruction %q needs a field of the same type, and the layout has %s", spell(ins), target)
+	}
+	return nil
+}
+
+// isNumber reports whether a field is a number that loads and stores can move.
+func isNumber(f *reloc.Field) bool {
+	return (f.Class == reloc.Integer || f.Class == reloc.Bool) && (f.IsBitField() || loadable(f.Size))
+}
+
+func loadable(size uint32) bool { return size == 1 || size == 2 || size == 4 || size == 8 }
+
+// convert puts a sequence in place of the instruction that moves the target's
+// number where the program wants the local one.
+func (p *planner) convert(edit *Edit, ins asm.Instruction) (err error) {
+	q := question{&edit.Access, &edit.Resolution}
+	if done, err := p.convertIdiom(edit, ins); done || err != nil {
+		return err
+	}
+	edit.After, edit.Note, err = p.converted(q, ins, int64(ins.Offset), edit.Access.Insn)
+	return err
+}
+
+// converted returns what a load or store at an offset from the start of the root
+// type becomes.
+func (p *planner) converted(q question, ins asm.Instruction, offset int64, slot int) (Instructions, string, error) {
+	if err := checkConvertible(q.access.Local.Field, q.resolution.Field, ins); err != nil {
+		return nil, "", err
+	}
+	target, err := targetImage(q.resolution.Field, q.resolution.TypeSize, p.order)
+	if err != nil {
+		return nil, "", err
+	}
+	local := localImage(q.access.Local.Field, offset, width(ins), p.order)
+	if q.access.Local.Field.IsBitField() {
+		if local, err = p.bitImage(q.access, ins, slot); err != nil {
+			return nil, "", err
+		}
+		if offset, ok := p.sameBits(local, q.resolution); ok {
+			moved, err := setSpan(ins, offset, width(ins))
+			return Instructions{moved}, "", err
+		}
+	}
+	s := &sequence{order: p.order, instructionSet: p.instructionSet()}
+	if ins.OpCode.Class() == asm.LdXClass {
+		err = s.load(ins, local, target)
+		return s.insns, partNote(local, target), err
+	}
+	note, err := s.store(ins, local, target, p.registersAt(q.access, slot))
+	return s.insns, note, err
+}
+
+func partNote(local, target image) string {
+	if target.bits <= local.bits {
+		return ""
+	}
+	return fmt.Sprintf("reads the low-order %d of %d bits", local.bits, target.bits)
+}
+
+// convertIdiom recognizes how instruction sets before v4 load a signed number,
+// by two shifts after the load, and lets them extend the target's sign instead.
+func (p *planner) convertIdiom(edit *Edit, ins asm.Instruction) (bool, error) {
+	localField, targetField := edit.Access.Local.Field, edit.Resolution.Field
+	if ins.OpCode.Class() != asm.LdXClass || checkConvertible(localField, targetField, ins) != nil {
+		return false, nil
+	}
+	local := localImage(localField, int64(ins.Offset), width(ins), p.order)
+	target, err := targetImage(targetField, edit.Resolution.TypeSize, p.order)
+	if err != nil {
+		return false, err
+	}
+	if !local.whole() || !local.signed || !target.signed || target.bits >= local.bits || local.boolean {
+		return false, nil
+	}
+	shifts, size := p.signShifts(&edit.Access, ins, local)
+	if shifts == nil || target.shift+target.bits > size {
+		return false, nil
+	}
+
+	s := &sequence{order: p.order}
+	ins.OpCode = asm.LoadMemOp(sizes[target.width])
+	if err := s.emitMemory(ins, target); err != nil {
+		return false, err
+	}
+	if target.swapped {
+		s.swap(ins.Dst, target.width)
+	}
+	edit.After = s.insns
+	for i, by := range []int{size - target.shift - target.bits, size - target.bits} {
+		shift := shifts[i]
+		shift.Constant = int64(by)
+		edit.Others = append(edit.Others, Patch{edit.Access.Insn + 1 + i, Instructions{shifts[i]}, Instructions{shift}})
+	}
+	return true, nil
+}
+
+// signShifts returns the two instructions after a load that extend the sign of
+// what it loaded, and the size of the register they work on in bits; nil if
+// there are no such two that every path goes through.
+func (p *planner) signShifts(access *reloc.Access, ins asm.Instruction, local image) ([]asm.Instruction, int) {
+	fn := p.function(access)
+	if fn.err != nil || ins.OpCode.Mode() != asm.MemMode {
+		return nil, 0
+	}
+	code := p.object.Section(access.Section).Data
+	var shifts []asm.Instruction
+	for i, op := range []asm.ALUOp{asm.LSh, asm.ArSh} {
+		slot := access.Insn + 1 + i
+		if p.recorded[access.Section][slot] || slot >= fn.flow.End() || fn.flow.BlockAt(slot) != fn.flow.BlockAt(access.Insn) {
+			return nil, 0
+		}
+		shift, err := decode(code[slot*reloc.InstructionSize:], p.order)
+		if err != nil || !isImmediate(shift) || shift.OpCode.IsDWordLoad() || shift.OpCode.ALUOp() != op || shift.Dst != ins.Dst {
+			return nil, 0
+		}
+		shifts = append(shifts, shift)
+	}
+	size := 64
+	if shifts[0].OpCode.Class() == asm.ALUClass {
+		size = 32
+	}
+	want := int64(size - local.bits)
+	if shifts[0].OpCode.Class() != shifts[1].OpCode.Class() || shifts[0].Constant != want || shifts[1].Constant != want {
+		return nil, 0
+	}
+	return shifts, size
+}
+
+// truncated returns the number that the low-order bytes of value are.
+func truncated(value int64, bytes uint32, signed bool) int64 {
+	unused := 64 - bytes*8
+	if signed {
+		return value << unused >> unused
+	}
+	return int64(uint64(value) << unused >> unused)
+}
+
+// setSpan gives a load or store its offset and width.
+func setSpan(ins asm.Instruction, offset int64, width uint32) (asm.Instruction, error) {
+	if offset < math.MinInt16 || offset > math.MaxInt16 {
+		return ins, refuse(remedyReport, "the offset %d does not fit into the instruction %q", offset, spell(ins))
+	}
+	ins.Offset = int16(offset)
+	ins.OpCode = ins.OpCode.SetSize(sizes[width])
+	return ins, nil
+}
+
+var sizes = map[uint32]asm.Size{1: asm.Byte, 2: asm.Half, 4: asm.Word, 8: asm.DWord}

@@ -1,0 +1,440 @@
+package rewrite_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/xdp-load/xdp-load/internal/netlab"
+)
+
+// accessPair is a struct as a program sees it, the same struct as a layout has
+// it, and what two programs do with it: one loads fields, one stores them.
+type accessPair struct {
+	number        int
+	local, target *pairStruct
+	loads, stores pairProgram
+}
+
+// pairProgram is one program of a pair.
+type pairProgram struct {
+	stores   bool
+	uses     []pairUse
+	together int  // how many values are in registers at the same time
+	called   bool // whether the second half is in a function of its own
+	areas    []pairArea
+}
+
+// pairArea is what a program runs on: a metadata area, and a number for each
+// use, which is what is stored, or what a loaded value is compared with.
+type pairArea struct {
+	metadata []byte
+	inputs   []uint64
+}
+
+// pairUse is one access, or two of which the program chooses one.
+type pairUse struct {
+	slot    int // index of its variable
+	path    pairPath
+	other   pairPath // for pairEither
+	way     pairWay
+	guard   pairGuard
+	form    pairForm
+	operand uint64 // of the form, and the constant that is stored
+	width   int    // of the local type in bits, which pairSwapped needs
+
+	refused string // why Rewrite refused it
+}
+
+// pairWay is how a field is accessed.
+type pairWay string
+
+const (
+	pairPlain  pairWay = "plain"  // md->f
+	pairMacro  pairWay = "macro"  // BPF_CORE_READ_BITFIELD, BPF_CORE_WRITE_BITFIELD
+	pairEither pairWay = "either" // md->f if that exists, md->g otherwise
+	pairBehind pairWay = "behind" // *&md->f
+	pairCopied pairWay = "copied" // memcpy from &md->f
+)
+
+var pairWays = []pairWay{pairPlain, pairMacro, pairEither, pairBehind, pairCopied}
+
+// pairGuard is how the program asks whether a field exists.
+type pairGuard uint8
+
+const (
+	pairUnguarded pairGuard = iota
+	pairIf                  // if (bpf_core_field_exists(md->f))
+	pairFlag                // bool has = ...; if (has)
+	pairElse                // with an else
+)
+
+// pairForm is what a program makes of a value it loaded, or where one that it
+// stores comes from.
+type pairForm uint8
+
+const (
+	pairWhole    pairForm = iota // as it is, in 64 bits; a variable is stored
+	pairNarrowed                 // cast to a narrower type
+	pairPart                     // (__u64)v >> operand & 0xff
+	pairLess                     // (__u64)v < input
+	pairLessSign                 // (__s64)v < (__s64)input
+	pairEqual                    // (__u64)v == operand
+	pairSwapped                  // byte-swapped
+	pairConstant                 // a constant is stored
+)
+
+// pairCasts are what pairNarrowed casts to; its operand is the index.
+var pairCasts = []pairScalar{
+	{size: 1}, {size: 1, signed: true}, {size: 2}, {size: 2, signed: true}, {size: 4}, {size: 4, signed: true},
+}
+
+// pairGenerator makes pairs that a compiler can compile.
+type pairGenerator struct {
+	*rand.Rand
+	compiler pairCompiler
+	number   int // of the pair
+	names    int // given so far in this pair
+}
+
+// pair makes a pair whose target fits in a metadata area.
+func (g *pairGenerator) pair(number int) *accessPair {
+	for {
+		g.number, g.names = number, 0
+		budget := 1 + g.IntN(20)
+		fields := g.fields(&budget, 0)
+		p := &accessPair{number: number}
+		p.local = g.root(fields, g.chance(0.15), pairGaps{})
+		p.target = g.root(g.targets(fields), g.chance(0.4), g.gaps())
+
+		paths := g.choosePaths(p.local)
+		if p.target.size > netlab.MaxMetadata || unloadable(p.local) || p.local.crosses(paths) {
+			continue
+		}
+		p.loads = g.program(p, paths, false)
+		p.stores = g.program(p, paths, true)
+		return p
+	}
+}
+
+func (g *pairGenerator) chance(odds float64) bool { return g.Float64() < odds }
+
+func (g *pairGenerator) name(prefix string) string {
+	g.names++
+	return fmt.Sprintf("%s%d", prefix, g.names)
+}
+
+// global names what shares a name space with other pairs.
+func (g *pairGenerator) global(prefix string) string {
+	return g.name(fmt.Sprintf("%s%d_", prefix, g.number))
+}
+
+func (g *pairGenerator) root(fields []pairMember, packed bool, gaps pairGaps) *pairStruct {
+	root := &pairStruct{tag: fmt.Sprintf("pair%d", g.number), packed: packed, members: g.arrange(fields, 0)}
+	layOut(root, gaps)
+	return root
+}
+
+func (g *pairGenerator) gaps() pairGaps {
+	if g.chance(0.3) {
+		return pairGaps{}
+	}
+	return pairGaps{g.Rand, 0.1 + 0.3*g.Float64(), g.chance(0.7)}
+}
+
+// fields makes the named members of a struct, with the local types.
+func (g *pairGenerator) fields(budget *int, depth int) []pairMember {
+	var fields []pairMember
+	for *budget > 0 && (len(fields) == 0 || depth == 0 || g.chance(0.7)) {
+		fields = append(fields, pairMember{name: g.name("f"), typ: g.localType(budget, depth)})
+	}
+	return fields
+}
+
+func (g *pairGenerator) localType(budget *int, depth int) pairType {
+	switch choice := g.Float64(); {
+	case choice < 0.1 && depth < 3:
+		return &pairStruct{tag: g.tag(), packed: g.chance(0.1), members: g.fields(budget, depth+1)}
+	case choice < 0.2 && depth < 3:
+		*budget--
+		element := pairType(g.scalar(false))
+		if g.chance(0.3) {
+			element = &pairStruct{tag: g.tag(), members: g.fields(budget, depth+2)}
+		} else if g.chance(0.2) {
+			element = &pairArray{1 + g.IntN(3), element}
+		}
+		return &pairArray{1 + g.IntN(4), element}
+	}
+	*budget--
+	return g.scalar(true)
+}
+
+func (g *pairGenerator) tag() string {
+	if g.chance(0.5) {
+		return ""
+	}
+	return g.global("nested")
+}
+
+// scalar makes a scalar of any kind, with its names.
+func (g *pairGenerator) scalar(mayHaveBits bool) *pairScalar {
+	s := &pairScalar{kind: pairInt}
+	switch choice := g.IntN(10); {
+	case choice == 0:
+		s.kind = pairBool
+	case choice == 1:
+		s.kind, s.enum = pairEnum, g.global("enum")
+	case choice == 2:
+		s.kind = pairBig
+	case choice == 3 && g.chance(0.5):
+		s.kind = pairSmall
+	}
+	g.fillIn(s, mayHaveBits)
+	return s
+}
+
+// fillIn chooses all of a scalar but its kind.
+func (g *pairGenerator) fillIn(s *pairScalar, mayHaveBits bool) {
+	s.size, s.signed, s.bits = 1<<g.IntN(4), g.chance(0.4), 0
+	switch s.kind {
+	case pairBool:
+		s.size, s.signed = 1, false
+	case pairBig, pairSmall:
+		s.size, s.signed = 2<<g.IntN(3), false
+	case pairEnum:
+		if !g.compiler.describesEnums() {
+			s.size, s.signed = 1<<g.IntN(3), false
+		}
+	}
+	if mayHaveBits && s.kind != pairBig && s.kind != pairSmall && g.chance(0.25) {
+		s.bits = 1 + g.IntN(s.size*8)
+		if s.kind == pairBool {
+			s.bits = 1
+		}
+	}
+	s.typedefs = nil
+	for s.kind != pairEnum && g.chance(0.15) {
+		s.typedefs = append(s.typedefs, g.global("type"))
+	}
+	s.qualifiers = []string{"const", "volatile", "const volatile", "", "", "", "", "", "", "", "", ""}[g.IntN(12)]
+}
+
+// targets makes the target's version of each field, of most in another shape,
+// and leaves some out.
+func (g *pairGenerator) targets(fields []pairMember) []pairMember {
+	var targets []pairMember
+	for _, field := range fields {
+		if g.chance(0.06) {
+			continue
+		}
+		field.typ = g.targetType(field.typ, true)
+		targets = append(targets, field)
+	}
+	return targets
+}
+
+func (g *pairGenerator) targetType(typ pairType, mayHaveBits bool) pairType {
+	switch typ := typ.(type) {
+	case *pairArray:
+		length := typ.length
+		if g.chance(0.4) {
+			length = 1 + g.IntN(5)
+		}
+		return &pairArray{length, g.targetType(typ.element, false)}
+	case *pairStruct:
+		return &pairStruct{tag: typ.tag, packed: g.chance(0.2), members: g.targets(typ.members)}
+	}
+	target := typ.(*pairScalar).clone().(*pairScalar)
+	if g.chance(0.25) {
+		return target
+	}
+	switch {
+	case g.chance(0.02): // which CO-RE takes for another field
+		target.kind, target.enum = pairEnum, g.global("enum")
+		if typ.(*pairScalar).kind == pairEnum {
+			target.kind, target.enum = pairInt, ""
+		}
+	case target.kind != pairEnum && g.chance(0.6):
+		target.kind = []pairKind{pairInt, pairInt, pairInt, pairInt, pairBool, pairBig, pairSmall}[g.IntN(7)]
+	}
+	g.fillIn(target, mayHaveBits)
+	return target
+}
+
+// arrange puts members in random order, some of them into anonymous structs and
+// unions, and others that nobody asks for between them.
+func (g *pairGenerator) arrange(fields []pairMember, depth int) []pairMember {
+	members := make([]pairMember, 0, len(fields))
+	for _, i := range g.Perm(len(fields)) {
+		field := fields[i]
+		field.typ = g.arrangeType(field.typ)
+		members = append(members, field)
+		if g.chance(0.15) {
+			members = append(members, g.unused())
+		}
+	}
+	if depth < 2 && g.chance(0.3) && len(members) > 1 {
+		from := g.IntN(len(members))
+		to := from + 1 + g.IntN(len(members)-from)
+		inner := &pairStruct{packed: g.chance(0.1), members: g.arrangeAgain(members[from:to], depth)}
+		members = slices.Concat(members[:from], []pairMember{{typ: inner}}, members[to:])
+	}
+	if depth < 2 && g.chance(0.2) && len(members) > 0 {
+		// Of a union one member is used only: C may store into the others at
+		// any time in between.
+		at := g.IntN(len(members))
+		inner := &pairStruct{union: true, members: []pairMember{g.unused(), members[at]}}
+		if g.chance(0.5) {
+			slices.Reverse(inner.members)
+		}
+		members[at] = pairMember{typ: inner}
+	}
+	return members
+}
+
+func (g *pairGenerator) arrangeAgain(members []pairMember, depth int) []pairMember {
+	inner := slices.Clone(members)
+	if depth == 0 && g.chance(0.3) && len(inner) > 1 {
+		return []pairMember{inner[0], {typ: &pairStruct{members: inner[1:]}}}
+	}
+	return inner
+}
+
+func (g *pairGenerator) arrangeType(typ pairType) pairType {
+	switch typ := typ.(type) {
+	case *pairArray:
+		return &pairArray{typ.length, g.arrangeType(typ.element)}
+	case *pairStruct:
+		arranged := typ.clone().(*pairStruct)
+		arranged.members = g.arrange(arranged.members, 1)
+		if len(arranged.members) == 0 {
+			arranged.members = []pairMember{g.unused()}
+		}
+		return arranged
+	}
+	return typ.clone()
+}
+
+// unused makes a member that no program uses.
+func (g *pairGenerator) unused() pairMember {
+	typ := g.scalar(true)
+	typ.kind, typ.enum, typ.typedefs = pairInt, "", nil
+	return pairMember{name: g.name("unused"), typ: typ}
+}
+
+// choosePaths chooses which fields to use: all that clang can record but those
+// that nobody asks for, and of each array a few elements.
+func (g *pairGenerator) choosePaths(local *pairStruct) []pairPath {
+	var paths []pairPath
+	for _, path := range pairLeaves(local) {
+		leaf, _ := local.find(path)
+		isUnused := slices.ContainsFunc(path, func(s pairStep) bool { return len(s.name) > 6 && s.name[:6] == "unused" })
+		isElement := slices.ContainsFunc(path, func(s pairStep) bool { return s.name == "" })
+		if leaf.recorded() && !isUnused && (!isElement || g.chance(0.3)) {
+			paths = append(paths, path)
+		}
+	}
+	g.Shuffle(len(paths), func(i, j int) { paths[i], paths[j] = paths[j], paths[i] })
+	return paths[:min(len(paths), 20)]
+}
+
+func (g *pairGenerator) program(p *accessPair, paths []pairPath, stores bool) pairProgram {
+	program := pairProgram{stores: stores, together: 1, called: g.chance(0.15)}
+	if g.chance(0.4) {
+		program.together = 2 + g.IntN(5)
+	}
+	for i := 0; i < len(paths); i++ {
+		local, _ := p.local.find(paths[i])
+		if stores && local.isConst() {
+			continue
+		}
+		use := pairUse{slot: len(program.uses), path: paths[i], way: g.way(local, paths[i], stores), operand: g.Uint64(), width: local.size * 8}
+		if i+1 < len(paths) && g.chance(0.1) {
+			other, _ := p.local.find(paths[i+1])
+			if !stores || !other.isConst() {
+				use.way, use.other = pairEither, paths[i+1]
+				i++
+			}
+		}
+		if _, target, _ := p.resolve(use.path); stores && use.way == pairMacro && target.pairScalar != nil && target.kind == pairBool {
+			use.way = pairPlain // the macro would not convert to 0 or 1
+		}
+		use.guard = g.guard(p, &use, stores)
+		use.form = g.form(local.pairScalar, use.way, stores)
+		program.uses = append(program.uses, use)
+	}
+	program.areas = g.areas(p, len(program.uses))
+	return program
+}
+
+func (g *pairGenerator) way(local pairLeaf, path pairPath, stores bool) pairWay {
+	isElement := path[len(path)-1].name == ""
+	isInteger := local.kind == pairInt || local.kind == pairEnum
+	switch choice := g.Float64(); {
+	case local.bits > 0 && isInteger && choice < 0.6, local.bits == 0 && isInteger && !isElement && choice < 0.1:
+		return pairMacro
+	case local.bits == 0 && choice > 0.95:
+		return pairBehind
+	case local.bits == 0 && choice > 0.9 && !stores && local.qualifiers == "":
+		return pairCopied
+	}
+	return pairPlain
+}
+
+// guard guards what is missing, and other fields at random: the program does
+// not know.
+func (g *pairGenerator) guard(p *accessPair, use *pairUse, stores bool) pairGuard {
+	guards := []pairGuard{pairIf, pairFlag, pairElse}
+	if stores {
+		guards = guards[:2]
+	}
+	if !p.exists(use.last()) || g.chance(0.25) {
+		return guards[g.IntN(len(guards))]
+	}
+	return pairUnguarded
+}
+
+// last returns the path that is used if no question is asked, or if the answer
+// was no.
+func (u *pairUse) last() pairPath {
+	if u.way == pairEither {
+		return u.other
+	}
+	return u.path
+}
+
+func (g *pairGenerator) form(local *pairScalar, way pairWay, stores bool) pairForm {
+	switch {
+	case stores && g.chance(0.4):
+		return pairConstant
+	case stores, way == pairMacro, way == pairEither, g.chance(0.5):
+		return pairWhole
+	case local.order() && local.bits == 0:
+		return pairSwapped
+	}
+	return pairNarrowed + pairForm(g.IntN(int(pairSwapped-pairNarrowed)))
+}
+
+func (s *pairScalar) order() bool { return s.kind == pairBig || s.kind == pairSmall }
+
+// areas makes random areas of the target's size and larger ones.
+func (g *pairGenerator) areas(p *accessPair, uses int) []pairArea {
+	least := roundUp(p.target.size, 4)
+	areas := make([]pairArea, 4)
+	for i := range areas {
+		size := least
+		if i == 1 {
+			size = min(least+4*g.IntN(10), netlab.MaxMetadata)
+		}
+		area := pairArea{make([]byte, size), make([]uint64, uses)}
+		for j := range area.metadata {
+			area.metadata[j] = byte(g.Uint32())
+		}
+		for j := range area.inputs {
+			area.inputs[j] = g.Uint64() >> (g.IntN(4) * 16)
+		}
+		p.settle(area.metadata)
+		areas[i] = area
+	}
+	return areas
+}

@@ -1,0 +1,163 @@
+package rewrite_test
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"text/tabwriter"
+)
+
+// pairsRefusals are the reasons for which a use may be refused. What is refused
+// for another reason is a failure: delete a line once no such access is refused
+// any more.
+var pairsRefusals = []*regexp.Regexp{
+	// The instruction accesses a part of the field, which is elsewhere then.
+	regexp.MustCompile(`^the (instruction moves|store writes) a part of the field only, and the layout keeps (it|the field) in another way$`),
+	regexp.MustCompile(`^the instruction ".*" accesses \d bytes, the field .* has \d$`),
+
+	// Of an array of arrays clang records the first index only.
+	regexp.MustCompile(`^the types differ: .*\[\d+\] at \d+ in the program, .*\[\d+\] at \d+ in the layout$`),
+
+	// Nothing tells whether a compiler that says "unsigned" knows about signs.
+	regexp.MustCompile(`^the enumerations differ, and the compiler did not record whether one of them is signed: `),
+	regexp.MustCompile(`^the compiler of the layout did not record whether .* is signed$`),
+
+	// Bit-fields. Of those that are accessed directly clang records another place
+	// than its own instructions were made for.
+	regexp.MustCompile(`^where the bit-field .* is in what the instruction ".*" moves is not plain from the code around it$`),
+	regexp.MustCompile(`^the bit-field .* crosses an 8-byte boundary`),
+	regexp.MustCompile(`^the \d bytes that the bit-field macros load for .* end beyond the layout's type, which has \d+$`),
+	regexp.MustCompile(`^the bit-field .* of the layout spans more bytes than one load reads$`),
+	regexp.MustCompile(`^the (byte order|width in foreign byte order) differs, and the bit-field macros know nothing of that: `),
+
+	// Offsets in a register, addresses.
+	regexp.MustCompile(`^its offset is kept in a register \(".*"\), and what uses it is only right for .*, not for the layout's `),
+	regexp.MustCompile(`^its address is `),
+	regexp.MustCompile(`^the instruction ".*" is shared by several fields, which the layout keeps in different ways$`),
+	regexp.MustCompile(`^the instruction ".*" also accesses what is no field of it$`),
+}
+
+func pairsMayRefuse(reason string) bool {
+	return slices.ContainsFunc(pairsRefusals, func(r *regexp.Regexp) bool { return r.MatchString(reason) })
+}
+
+// pairShape is what a use has in common with others that are edited alike.
+type pairShape struct{ local, target string }
+
+// shape returns the shape of the access that a use comes to.
+func (p *accessPair) shape(use *pairUse) pairShape {
+	local, target, exists := p.resolve(p.accessed(use))
+	if !exists {
+		return pairShape{local.class(), "missing"}
+	}
+	relation := []string{"narrower", "as wide", "wider"}[1+cmp.Compare(target.width(), local.width())]
+	return pairShape{local.class(), relation + " " + target.class()}
+}
+
+// pairTally counts what was accepted and what was refused, by shape.
+type pairTally struct {
+	sync.Mutex
+	pairs    int
+	accepted map[pairShape]map[string]int // by operation: "store, macro"
+	refused  map[pairShape]map[string]int
+	reasons  map[string]int
+}
+
+func newPairTally() *pairTally {
+	return &pairTally{
+		accepted: make(map[pairShape]map[string]int),
+		refused:  make(map[pairShape]map[string]int),
+		reasons:  make(map[string]int),
+	}
+}
+
+// add counts the uses of pairs that were checked.
+func (t *pairTally) add(pairs []*accessPair) {
+	t.Lock()
+	defer t.Unlock()
+	for _, p := range pairs {
+		t.pairs++
+		for _, program := range []*pairProgram{&p.loads, &p.stores} {
+			for i := range program.uses {
+				t.count(p, program, &program.uses[i])
+			}
+		}
+	}
+}
+
+func (t *pairTally) count(p *accessPair, program *pairProgram, use *pairUse) {
+	if use.refused == pairsUnrecorded {
+		return
+	}
+	shape, counts := p.shape(use), t.accepted
+	if use.refused != "" {
+		counts = t.refused
+		t.reasons[pairsReason(use.refused)]++
+	}
+	if counts[shape] == nil {
+		counts[shape] = make(map[string]int)
+	}
+	counts[shape][program.operation(use.way)]++
+}
+
+func (p *pairProgram) operation(way pairWay) string {
+	if p.stores {
+		return "store " + string(way)
+	}
+	return "load " + string(way)
+}
+
+// pairsReason returns the pattern that allows a refusal.
+func pairsReason(reason string) string {
+	for _, r := range pairsRefusals {
+		if r.MatchString(reason) {
+			return r.String()
+		}
+	}
+	return "not allowed: " + reason
+}
+
+// String returns a table with a line for each shape: how many uses of each
+// operation were accepted / refused.
+func (t *pairTally) String() string {
+	var operations []string
+	for _, program := range []pairProgram{{}, {stores: true}} {
+		for _, way := range pairWays {
+			if !program.stores || way != pairCopied {
+				operations = append(operations, program.operation(way))
+			}
+		}
+	}
+	shapes := maps.Clone(t.accepted)
+	maps.Copy(shapes, t.refused)
+
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(w, "program\tlayout\t%s\t\n", strings.Join(operations, "\t"))
+	for _, shape := range slices.SortedFunc(maps.Keys(shapes), func(a, b pairShape) int {
+		return cmp.Or(cmp.Compare(a.local, b.local), cmp.Compare(a.target, b.target))
+	}) {
+		fmt.Fprintf(w, "%s\t%s\t", shape.local, shape.target)
+		for _, operation := range operations {
+			fmt.Fprintf(w, "%s\t", accepted(t.accepted[shape][operation], t.refused[shape][operation]))
+		}
+		fmt.Fprintln(w)
+	}
+	w.Flush()
+	fmt.Fprintln(&b, "\nRefused because of:")
+	for _, reason := range slices.Sorted(maps.Keys(t.reasons)) {
+		fmt.Fprintf(&b, "%8d %s\n", t.reasons[reason], reason)
+	}
+	return b.String()
+}
+
+func accepted(accepted, refused int) string {
+	if accepted+refused == 0 {
+		return "."
+	}
+	return fmt.Sprintf("%d/%d", accepted, refused)
+}

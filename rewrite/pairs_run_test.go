@@ -1,0 +1,455 @@
+package rewrite_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/xdp-load/xdp-load/reloc"
+	"github.com/xdp-load/xdp-load/rewrite"
+)
+
+// pairCompiler is a compiler and the instruction set it compiles for.
+type pairCompiler struct {
+	version int
+	cpu     string
+}
+
+// pairCompilers are what is installed for the tests, those that are used most
+// several times.
+var pairCompilers = []pairCompiler{
+	{19, "v1"}, {19, "v2"}, {19, "v3"}, {19, "v4"}, {19, "v3"}, {19, "v4"}, {19, "v1"}, {19, "v2"},
+	{14, "v1"}, {14, "v3"}, {16, "v2"}, {16, "v3"},
+}
+
+func (c pairCompiler) String() string { return fmt.Sprintf("clang-%d -mcpu=%s", c.version, c.cpu) }
+
+// describesEnums reports whether the compiler's BTF tells signed enumerations
+// from unsigned ones, and has those of 8 bytes.
+func (c pairCompiler) describesEnums() bool { return c.version > 14 }
+
+// debianHeaders is <asm>, which Debian keeps in a directory of the machine's
+// architecture, where clang does not look for other targets.
+var debianHeaders, _ = filepath.Glob("/usr/include/*-linux-gnu/asm")
+
+// compile returns the object of a source. dir is for its files.
+func (c pairCompiler) compile(dir, source string) ([]byte, error) {
+	path := filepath.Join(dir, "pairs.c")
+	if err := os.WriteFile(path, []byte(source), 0o600); err != nil {
+		return nil, err
+	}
+	object := filepath.Join(dir, "pairs.o")
+	args := []string{"-O2", "-g", "-target", "bpfel", "-mcpu=" + c.cpu, "-w", "-fno-crash-diagnostics", "-Itestdata/pairs"}
+	for _, asm := range debianHeaders {
+		args = append(args, "-isystem", filepath.Dir(asm))
+	}
+	clang := exec.Command(fmt.Sprintf("clang-%d", c.version), append(args, "-c", path, "-o", object)...)
+	output, err := clang.CombinedOutput()
+	if err != nil && bytes.Contains(output, []byte("Unsupported field expression")) {
+		unrecorded := &unrecordedError{}
+		if function := clangFunction.FindSubmatch(output); function != nil {
+			unrecorded.function = string(function[1])
+		}
+		return nil, unrecorded
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w\n%s", clang, err, output)
+	}
+	return os.ReadFile(object)
+}
+
+// clangFunction matches where clang says which function it was compiling.
+var clangFunction = regexp.MustCompile(`Running pass .*MemberAccess.* on function \W*(\w+)`)
+
+// unrecordedError is clang's fatal error about a bit-field that it can't record
+// the access to. pairLeaf.recorded foresees most of them.
+type unrecordedError struct{ function string } // empty if clang does not say
+
+func (e *unrecordedError) Error() string {
+	return "clang can't record an access to a bit-field in " + e.function
+}
+
+// object compiles the pairs, without the uses that the compiler can't compile,
+// and which it marks. It returns nil if no use is left.
+func (b *pairBatch) object(dir string) ([]byte, error) {
+	for {
+		if !slices.ContainsFunc(b.pairs, (*accessPair).isUsed) {
+			return nil, nil
+		}
+		object, err := b.compiler.compile(dir, pairsSource(b.pairs))
+		var unrecorded *unrecordedError
+		if !errors.As(err, &unrecorded) || !b.leaveOutBits(unrecorded.function) {
+			return object, err
+		}
+	}
+}
+
+// leaveOutBits leaves out uses of bit-fields that are more than a part of a byte
+// in the pair of a function, or in all. It reports whether there were any.
+func (b *pairBatch) leaveOutBits(function string) bool {
+	left := false
+	for _, p := range b.pairs {
+		for _, program := range []*pairProgram{&p.loads, &p.stores} {
+			if function != "" && !p.loads.isCalled(p.number, function) && !p.stores.isCalled(p.number, function) {
+				continue
+			}
+			for i := range program.uses {
+				use := &program.uses[i]
+				if use.refused == "" && (p.crossesBytes(use.path) || p.crossesBytes(use.other)) {
+					use.refused, left = pairsUnrecorded, true
+				}
+			}
+		}
+	}
+	return left
+}
+
+// pairsUnrecorded stands for a refusal by the compiler.
+const pairsUnrecorded = "not recorded by clang"
+
+// crossesBytes reports whether a bit-field reaches the end of a byte.
+func (p *accessPair) crossesBytes(path pairPath) bool {
+	local, _ := p.local.find(path)
+	return local.pairScalar != nil && local.bits > 0 && local.within/8 != (local.within+local.bits)/8
+}
+
+// isCalled reports whether a function is the program's, or the second half.
+func (p *pairProgram) isCalled(number int, function string) bool {
+	return strings.TrimSuffix(function, "_rest") == p.name(number)
+}
+
+func (p *accessPair) isUsed() bool { return p.loads.isUsed() || p.stores.isUsed() }
+
+// isUsed reports whether the program has a use that was not refused.
+func (p *pairProgram) isUsed() bool {
+	return slices.ContainsFunc(p.uses, func(u pairUse) bool { return u.refused == "" })
+}
+
+// pairBatch is pairs that are compiled together.
+type pairBatch struct {
+	compiler pairCompiler
+	pairs    []*accessPair
+}
+
+// pairFailure is what a pair came to instead of what it should have.
+type pairFailure struct {
+	pair   *accessPair
+	stores bool     // in which of the two programs, if that is known
+	use    *pairUse // nil if that is not known
+	kind   string   // stays the same while the pair is made smaller
+	detail string
+	object []byte // rewritten, nil if it was not
+	report *rewrite.Report
+}
+
+func (f *pairFailure) program() *pairProgram {
+	if f.stores {
+		return &f.pair.stores
+	}
+	return &f.pair.loads
+}
+
+// check compiles the pairs, rewrites and runs them. It marks the uses that were
+// refused.
+func (b *pairBatch) check(dir string) ([]pairFailure, error) {
+	object, report, failures, err := b.rewrite(dir)
+	if err != nil {
+		return b.apart(dir, "rewrite", err, failures)
+	}
+	if object == nil {
+		return failures, nil
+	}
+	spec, err := ebpf.LoadCollectionSpecFromReader(bytes.NewReader(object))
+	if err != nil {
+		return b.apart(dir, "read", err, failures)
+	}
+	loaded, unloadable, err := b.load(spec)
+	if err != nil {
+		return nil, err
+	}
+	defer loaded.Close()
+	failures = append(failures, unloadable...)
+	for _, p := range b.pairs {
+		found, err := p.run(loaded)
+		if err != nil {
+			return nil, err
+		}
+		failures = append(failures, found...)
+	}
+	for i := range failures {
+		failures[i].object, failures[i].report = object, report
+	}
+	return failures, nil
+}
+
+// load loads the programs that the kernel takes.
+func (b *pairBatch) load(spec *ebpf.CollectionSpec) (*ebpf.Collection, []pairFailure, error) {
+	var failures []pairFailure
+	for {
+		loaded, err := ebpf.NewCollection(spec)
+		if err == nil {
+			return loaded, failures, nil
+		}
+		failure := pairFailure{kind: "load", detail: lastLines(err)}
+		for _, p := range b.pairs {
+			for _, program := range []*pairProgram{&p.loads, &p.stores} {
+				if name := program.name(p.number); strings.HasPrefix(err.Error(), "program "+name+":") {
+					failure.pair, failure.stores = p, program.stores
+					delete(spec.Programs, name)
+				}
+			}
+		}
+		if failure.pair == nil {
+			return nil, nil, err
+		}
+		failures = append(failures, failure)
+	}
+}
+
+// apart finds the pairs that an error is about by checking each alone.
+func (b *pairBatch) apart(dir, kind string, err error, failures []pairFailure) ([]pairFailure, error) {
+	if errors.As(err, new(*exec.ExitError)) || errors.As(err, new(*exec.Error)) {
+		return nil, err // of the compiler
+	}
+	if len(b.pairs) == 1 {
+		p := b.pairs[0]
+		return append(failures, pairFailure{pair: p, stores: !p.loads.isUsed(), kind: kind, detail: err.Error()}), nil
+	}
+	for _, p := range b.pairs {
+		alone := pairBatch{b.compiler, []*accessPair{p}}
+		found, err := alone.check(dir)
+		if err != nil {
+			return nil, err
+		}
+		failures = append(failures, found...)
+	}
+	return failures, nil
+}
+
+// lastLines returns an error, with the end of the verifier's log if it is that.
+func lastLines(err error) string {
+	var refused *ebpf.VerifierError
+	if !errors.As(err, &refused) {
+		return err.Error()
+	}
+	log := refused.Log[max(0, len(refused.Log)-25):]
+	return fmt.Sprintf("%v\n%s", err, strings.Join(log, "\n"))
+}
+
+// rewrite compiles the pairs and rewrites them for their targets, without the
+// uses that are refused.
+func (b *pairBatch) rewrite(dir string) ([]byte, *rewrite.Report, []pairFailure, error) {
+	raw, err := pairsBTF(b.pairs)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	layout, err := reloc.NewLayout("pairs", raw, nil)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	var failures []pairFailure
+	for {
+		object, err := b.object(dir)
+		if err != nil || object == nil {
+			return nil, nil, failures, err
+		}
+		rewritten, report, err := rewrite.Rewrite(object, layout, rewrite.Options{Types: []string{"pair*"}})
+		var refused *rewrite.RefusedError
+		if !errors.As(err, &refused) {
+			return rewritten, report, failures, err
+		}
+		for _, refusal := range refused.Refusals {
+			failure, err := b.refuse(&refusal)
+			if err != nil {
+				return nil, nil, nil, err
+			}
+			if failure != nil {
+				failures = append(failures, *failure)
+			}
+		}
+	}
+}
+
+// refuse marks what was refused, so that it is left out from then on. It returns
+// a failure if that is not allowed.
+func (b *pairBatch) refuse(refusal *rewrite.Refusal) (*pairFailure, error) {
+	named := false
+	for _, p := range b.pairs {
+		for _, program := range []*pairProgram{&p.loads, &p.stores} {
+			if !program.isCalled(p.number, refusal.Access.Program) {
+				continue
+			}
+			for i := range program.uses {
+				use := &program.uses[i]
+				if !use.isNamed(p.local.tag, refusal.Access.Path) {
+					continue
+				}
+				named = true
+				if use.refused != "" {
+					continue // by another record of the same use
+				}
+				use.refused = refusal.Reason
+				if !pairsMayRefuse(refusal.Reason) {
+					return &pairFailure{pair: p, stores: program.stores, use: use, kind: "refused", detail: refusal.String()}, nil
+				}
+			}
+		}
+	}
+	if !named {
+		return nil, fmt.Errorf("the refusal names nothing that %q accesses: %s", refusal.Access.Program, refusal.String())
+	}
+	return nil, nil
+}
+
+// isNamed reports whether a path as reloc spells it is one of the use's, or
+// leads to an array with its element.
+func (u *pairUse) isNamed(root, spelled string) bool {
+	for _, path := range []pairPath{u.path, u.other} {
+		full := root + "->" + path.String()
+		if len(path) > 0 && (full == spelled || strings.HasPrefix(full, spelled+"[") || strings.HasPrefix(full, spelled+".")) {
+			return true
+		}
+	}
+	return false
+}
+
+// run runs the programs of a pair over each of their areas.
+func (p *accessPair) run(loaded *ebpf.Collection) ([]pairFailure, error) {
+	var failures []pairFailure
+	for _, program := range []*pairProgram{&p.loads, &p.stores} {
+		for _, area := range program.areas {
+			if loaded.Programs[program.name(p.number)] == nil {
+				break
+			}
+			found, err := p.runProgram(loaded, program, area)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", program.name(p.number), err)
+			}
+			if len(found) > 0 {
+				failures = append(failures, found...)
+				break
+			}
+		}
+	}
+	return failures, nil
+}
+
+func (p *accessPair) runProgram(loaded *ebpf.Collection, program *pairProgram, area pairArea) ([]pairFailure, error) {
+	name := program.name(p.number)
+	outputs, found := make([]uint64, program.slots()), []uint64{0}
+	for suffix, value := range map[string][]uint64{"_in": area.inputs, "_out": outputs, "_found": found} {
+		if err := setVariable(loaded, name+suffix, value); err != nil {
+			return nil, err
+		}
+	}
+	after, err := runOn(loaded.Programs[name], area.metadata)
+	if err != nil {
+		return nil, err
+	}
+	if err := getVariable(loaded, name+"_found", found); err != nil {
+		return nil, err
+	}
+	if found[0] != 1 {
+		return []pairFailure{{pair: p, stores: program.stores, kind: "guard",
+			detail: fmt.Sprintf("no descriptor in %d bytes, the layout's has %d", len(area.metadata), p.target.size)}}, nil
+	}
+	if err := getVariable(loaded, name+"_out", outputs); err != nil {
+		return nil, err
+	}
+	if program.stores {
+		return p.compareArea(program, area, after), nil
+	}
+	failures := p.compareArea(&pairProgram{}, area, after)
+	for i := range program.uses {
+		use := &program.uses[i]
+		if use.refused != "" {
+			continue
+		}
+		if got, expected := outputs[use.slot], p.expectLoad(use, area); got != expected {
+			failures = append(failures, pairFailure{pair: p, use: use, kind: "value",
+				detail: fmt.Sprintf("%s: read %#x instead of %#x, input %#x, metadata %x", use.path, got, expected, area.inputs[use.slot], area.metadata)})
+		}
+	}
+	return failures, nil
+}
+
+// setVariable writes a global variable that the compiler may have left out, for
+// want of accesses that were not refused.
+func setVariable(loaded *ebpf.Collection, name string, value []uint64) error {
+	variable := loaded.Variables[name]
+	if variable == nil {
+		return nil
+	}
+	if len(value) == 1 && variable.Size() == 8 {
+		return variable.Set(value[0])
+	}
+	return variable.Set(value)
+}
+
+func getVariable(loaded *ebpf.Collection, name string, value []uint64) error {
+	variable := loaded.Variables[name]
+	if variable == nil {
+		return nil
+	}
+	if len(value) == 1 && variable.Size() == 8 {
+		return variable.Get(&value[0])
+	}
+	return variable.Get(value)
+}
+
+// runOn runs a program on a metadata area and returns the area as it is then.
+func runOn(program *ebpf.Program, metadata []byte) ([]byte, error) {
+	out := make([]byte, kernelMaxMetadata+len(kernelPacket))
+	run := ebpf.RunOptions{
+		Data:    append(bytes.Clone(metadata), kernelPacket...),
+		DataOut: out,
+		Context: kernelXDPContext{Data: uint32(len(metadata)), DataEnd: uint32(len(metadata) + len(kernelPacket))},
+	}
+	for {
+		action, err := program.Run(&run)
+		if errors.Is(err, syscall.EINTR) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if action != kernelXDPPass {
+			return nil, fmt.Errorf("returned %d", action)
+		}
+		if packet := run.DataOut[len(metadata):]; !bytes.Equal(packet, kernelPacket) {
+			return nil, fmt.Errorf("the packet behind the metadata was changed: %x", packet)
+		}
+		return run.DataOut[:len(metadata)], nil
+	}
+}
+
+// compareArea compares the metadata area with what the program was to make of
+// it.
+func (p *accessPair) compareArea(program *pairProgram, area pairArea, after []byte) []pairFailure {
+	expected := p.expectStores(program, area)
+	if bytes.Equal(after, expected) {
+		return nil
+	}
+	failure := pairFailure{pair: p, stores: program.stores, kind: "area",
+		detail: fmt.Sprintf("metadata\n\t%x instead of\n\t%x, before\n\t%x", after, expected, area.metadata)}
+	for i := range program.uses {
+		use := &program.uses[i]
+		_, target, exists := p.resolve(p.accessed(use))
+		if use.refused == "" && exists && target.read(after) != target.read(expected) {
+			failure.use = use
+			failure.detail = fmt.Sprintf("%s holds %#x instead of %#x, input %#x: %s", use.path,
+				target.read(after), target.read(expected), area.inputs[use.slot], failure.detail)
+			break
+		}
+	}
+	return []pairFailure{failure}
+}

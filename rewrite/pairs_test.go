@@ -1,0 +1,121 @@
+package rewrite_test
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/xdp-load/xdp-load/internal/netlab"
+)
+
+var (
+	pairsSeed  = flag.Uint64("pairs.seed", 0, "seed of the first batch of random pairs, to repeat a failure (default: another one each time)")
+	pairsCount = flag.Int("pairs.count", 2000, "how many random pairs of a program and a layout to check")
+)
+
+// pairsTogether is how many pairs are compiled, rewritten and loaded together.
+const pairsTogether = 50
+
+// pairsShown is how many sorts of failures are made small and printed, one of
+// each.
+const pairsShown = 5
+
+// Random structs as programs see them, each with a random layout of the same
+// fields: what a rewritten program reads on the kernel is what the layout has
+// there, converted to the program's types; what it stores is there afterwards,
+// converted to the layout's, and nothing else has changed.
+func TestPairs(t *testing.T) {
+	netlab.NeedRoot(t)
+	seed := *pairsSeed
+	if seed == 0 {
+		seed = rand.Uint64() >> 16
+	}
+	count := *pairsCount
+	if testing.Short() {
+		count = min(count, 2*pairsTogether)
+	}
+	t.Logf("To repeat: -pairs.seed %d -pairs.count %d", seed, count)
+
+	start := time.Now()
+	run := pairsRun{tally: newPairTally(), seen: make(map[string]bool)}
+	t.Run("batches", func(t *testing.T) {
+		for i := range (count + pairsTogether - 1) / pairsTogether {
+			seed := seed + uint64(i)
+			t.Run(fmt.Sprint(seed), func(t *testing.T) {
+				t.Parallel()
+				run.batch(t, seed)
+			})
+		}
+	})
+	t.Logf("%d pairs in %v. Accepted/refused:\n%s", run.tally.pairs, time.Since(start).Round(time.Second), run.tally)
+	if run.failures > 0 {
+		t.Errorf("%d failures in all", run.failures)
+	}
+}
+
+// pairsRun is what the batches of a run share.
+type pairsRun struct {
+	sync.Mutex
+	tally    *pairTally
+	failures int
+	seen     map[string]bool // sorts of failures that were printed
+}
+
+// newPairBatch makes a batch from its seed.
+func newPairBatch(seed uint64) *pairBatch {
+	random := rand.New(rand.NewPCG(seed, 0))
+	b := &pairBatch{compiler: pairCompilers[random.IntN(len(pairCompilers))]}
+	g := pairGenerator{Rand: random, compiler: b.compiler}
+	for number := range pairsTogether {
+		b.pairs = append(b.pairs, g.pair(number))
+	}
+	return b
+}
+
+func (r *pairsRun) batch(t *testing.T, seed uint64) {
+	b, dir := newPairBatch(seed), t.TempDir()
+	failures, err := b.check(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.tally.add(b.pairs)
+	for _, failure := range failures {
+		if !r.shows(failure) {
+			t.Fail()
+			continue
+		}
+		smallest, err := b.minimise(dir, failure)
+		if err != nil {
+			t.Error(err)
+		}
+		t.Errorf("To repeat: -pairs.seed %d -pairs.count %d\n%s", seed, pairsTogether, b.describe(smallest))
+	}
+}
+
+// shows counts a failure and reports whether to print it: one of each sort.
+func (r *pairsRun) shows(failure pairFailure) bool {
+	r.Lock()
+	defer r.Unlock()
+	r.failures++
+	if sort := failure.sort(); !r.seen[sort] && len(r.seen) < pairsShown {
+		r.seen[sort] = true
+		return true
+	}
+	return false
+}
+
+// sort tells failures apart that may have different causes.
+func (f *pairFailure) sort() string {
+	sort := fmt.Sprint(f.kind, f.stores)
+	if f.use != nil {
+		sort += fmt.Sprint(f.use.way, f.pair.shape(f.use))
+	}
+	if f.kind == "refused" {
+		sort, _, _ = strings.Cut(f.use.refused, ":")
+	}
+	return sort
+}

@@ -1,0 +1,182 @@
+package rewrite
+
+import (
+	"sort"
+
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/xdp-load/xdp-load/internal/flow"
+	"github.com/xdp-load/xdp-load/reloc"
+)
+
+// function is what is known of one function of the object.
+type function struct {
+	section string
+	flow    *flow.Function
+	err     error // set if its code is not understood, flow is nil then
+
+	live      *flow.Liveness
+	constants *flow.Constants // as long as nothing is known of the layout
+}
+
+// registersAt returns what a sequence may use in place of an instruction.
+func (p *planner) registersAt(access *reloc.Access, slot int) *slotRegisters {
+	return &slotRegisters{planner: p, fn: p.function(access), slot: slot}
+}
+
+// slotRegisters are the registers at one instruction. What it finds out it only
+// finds out when asked.
+type slotRegisters struct {
+	planner *planner
+	fn      *function
+	slot    int
+	taken   []asm.Register
+	spilled int
+}
+
+// maxStack is how many bytes of stack a program has, MAX_BPF_STACK of
+// include/linux/filter.h.
+const maxStack = 512
+
+func (r *slotRegisters) spare(s *sequence, inUse ...asm.Register) (asm.Register, func(), error) {
+	live, err := r.fn.liveness()
+	if err != nil {
+		return 0, nil, err
+	}
+	busy := flow.Of(append(inUse, r.taken...)...)
+	if free := (live.Free(r.slot) &^ busy).List(); len(free) > 0 {
+		r.taken = append(r.taken, free[0])
+		return free[0], func() {}, nil
+	}
+	return r.spill(s, busy)
+}
+
+// spill frees a register that the program still needs by keeping its value on
+// the stack.
+func (r *slotRegisters) spill(s *sequence, busy flow.Registers) (asm.Register, func(), error) {
+	constants, err := r.planner.constantsOf(r.fn)
+	if err != nil {
+		return 0, nil, err
+	}
+	depth, known := constants.StackDepth()
+	depth = (depth+7)/8*8 + 8*(r.spilled+1)
+	if !known || depth > maxStack {
+		return 0, nil, refuse("keep fewer values at the same time around this access",
+			"it takes more instructions in this layout, and there is neither a free register for them nor room on the stack")
+	}
+	r.spilled++
+	reg := asm.R0
+	for busy.Has(reg) {
+		reg++
+	}
+	r.taken = append(r.taken, reg)
+	s.emit(asm.StoreMem(asm.RFP, int16(-depth), reg, asm.DWord))
+	return reg, func() { s.emit(asm.LoadMem(reg, asm.RFP, int16(-depth), asm.DWord)) }, nil
+}
+
+func (r *slotRegisters) dead(reg asm.Register) bool {
+	live, err := r.fn.liveness()
+	return err == nil && live.Dies(r.slot).Has(reg)
+}
+
+func (r *slotRegisters) constant(reg asm.Register) (int64, bool) {
+	constants, err := r.planner.constantsOf(r.fn)
+	if err != nil {
+		return 0, false
+	}
+	return constants.Value(r.slot, reg)
+}
+
+func (r *slotRegisters) extended(reg asm.Register, bits int, signed bool) bool {
+	constants, err := r.planner.constantsOf(r.fn)
+	if err != nil || bits%8 != 0 {
+		return false
+	}
+	if signed {
+		return constants.SignExtended(r.slot, reg, bits/8)
+	}
+	return constants.ZeroExtended(r.slot, reg, bits/8)
+}
+
+// function returns the function that an access is in.
+func (p *planner) function(access *reloc.Access) *function {
+	return p.functionAt(place{access.Section, access.FunctionStart})
+}
+
+// functionAt returns the function that starts at a place.
+func (p *planner) functionAt(at place) *function {
+	if fn, ok := p.functions[at]; ok {
+		return fn
+	}
+	fn := &function{section: at.section}
+	fn.flow, fn.err = flow.NewFunction(p.object.Section(at.section).Data, p.order, at.slot, p.functionEnd(at))
+	p.functions[at] = fn
+	return fn
+}
+
+// functionEnd returns where the function ends that starts at a place: where the
+// next one starts, or the section ends.
+func (p *planner) functionEnd(at place) int {
+	starts, ok := p.starts[at.section]
+	if !ok {
+		section := p.object.Section(at.section)
+		for _, symbol := range p.object.Functions(section) {
+			starts = append(starts, int(symbol.Value/reloc.InstructionSize))
+		}
+		starts = append(starts, len(section.Data)/reloc.InstructionSize)
+		p.starts[at.section] = starts
+	}
+	return starts[sort.SearchInts(starts, at.slot+1)]
+}
+
+func (fn *function) liveness() (*flow.Liveness, error) {
+	if fn.err != nil {
+		return nil, refuse(remedyReport, "it takes more instructions in this layout, and the function is not understood: %v", fn.err)
+	}
+	if fn.live == nil {
+		fn.live = fn.flow.Liveness(fn.arguments())
+	}
+	return fn.live, nil
+}
+
+// arguments returns how many arguments a function has, -1 if that is not known.
+func (fn *function) arguments() int {
+	if fn.isProgram() {
+		return 1
+	}
+	return -1
+}
+
+// isProgram reports whether the kernel calls the function, not another one:
+// functions for that are in .text.
+func (fn *function) isProgram() bool { return fn.section != ".text" }
+
+// constantsOf returns what is constant in a function whatever the layout is.
+func (p *planner) constantsOf(fn *function) (*flow.Constants, error) {
+	if fn.err != nil {
+		return nil, refuse(remedyReport, "it takes more instructions in this layout, and the function is not understood: %v", fn.err)
+	}
+	if fn.constants == nil {
+		fn.constants = fn.flow.Constants(flow.Assumptions{
+			Undecided: p.recorded[fn.section],
+			Linked:    p.linked(p.object.Section(fn.section)),
+			Program:   fn.isProgram(),
+		})
+	}
+	return fn.constants, nil
+}
+
+// instructionSet returns the version of the instruction set that the object
+// needs, as far as it makes a difference: 4 if it has instructions that came
+// with it, 3 otherwise.
+func (p *planner) instructionSet() int {
+	if p.version == 0 {
+		p.version = 3
+		for _, section := range p.object.Sections {
+			if holdsCode(section) && needsVersion4(section.Data, p.order) {
+				p.version = 4
+			}
+		}
+	}
+	return p.version
+}

@@ -1,0 +1,209 @@
+package rewrite
+
+import (
+	"slices"
+
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/xdp-load/xdp-load/internal/flow"
+	"github.com/xdp-load/xdp-load/reloc"
+)
+
+// uses are the loads and stores of a function whose address is made with
+// recorded offsets.
+type uses struct {
+	*reached
+	patches map[int]*agreed // by slot of the load or store
+}
+
+// reached is what flow.Origins says, by the slot of the offset.
+type reached struct {
+	accesses map[int][]flow.Access
+	escapes  map[int][]flow.Escape
+}
+
+func reachedFrom(origins *flow.Origins) *reached {
+	r := &reached{make(map[int][]flow.Access), make(map[int][]flow.Escape)}
+	for _, access := range origins.Accesses {
+		for i, origin := range access.Origins {
+			// An offset that comes with several distances is there more than once.
+			if i == 0 || origin.Slot != access.Origins[i-1].Slot {
+				r.accesses[origin.Slot] = append(r.accesses[origin.Slot], access)
+			}
+		}
+	}
+	for _, escape := range origins.Escapes {
+		r.escapes[escape.Origin] = append(r.escapes[escape.Origin], escape)
+	}
+	return r
+}
+
+// agreed is what becomes of a load or store: the same for each of the offsets
+// that it may be reached with.
+type agreed struct {
+	before, after Instructions
+	note          string
+	err           error
+}
+
+// question is a recorded offset and what the layout says of it.
+type question struct {
+	access     *reloc.Access
+	resolution *reloc.Resolution
+}
+
+// follows reports whether a function keeps the offset of a field in a register
+// that the layout keeps in another way than the program, so that the loads and
+// stores it is used for have to change.
+func (p *planner) follows(access *reloc.Access) bool {
+	at := place{access.Section, access.FunctionStart}
+	if follows, ok := p.following[at]; ok {
+		return follows
+	}
+	follows := false
+	for _, q := range p.offsets[at] {
+		if q.resolution.Poison || p.macros[keyOf(q.access)] {
+			continue
+		}
+		_, same := p.distance(q.access.Local.Field, q.resolution.Field)
+		follows = follows || !same
+	}
+	p.following[at] = follows
+	return follows
+}
+
+// usesOf returns the uses of the recorded offsets in the function of an access.
+func (p *planner) usesOf(access *reloc.Access) (*uses, error) {
+	at := place{access.Section, access.FunctionStart}
+	if u, ok := p.uses[at]; ok {
+		return u, nil
+	}
+	constants, ok := p.constantsAt(access)
+	if !ok {
+		return nil, refuse(remedyRegister, "its offset is kept in a register, and the function is not understood: %v", p.functionAt(at).err)
+	}
+	u := &uses{patches: make(map[int]*agreed)}
+	if constants != nil { // the function is called
+		u.reached = reachedFrom(constants.Origins(p.offsetSlots(at)))
+	}
+	p.uses[at] = u
+	return u, nil
+}
+
+const remedyRegister = "read the field into a variable of its own type, before choosing between fields"
+
+// patch adds to an edit what has to change in the loads and stores that its
+// offset is used for.
+func (u *uses) patch(p *planner, edit *Edit) error {
+	if u.reached == nil {
+		return nil
+	}
+	if err := p.checkEscapes(u, edit); err != nil {
+		return err
+	}
+	for _, use := range u.accesses[edit.Access.Insn] {
+		patch := u.agree(p, &edit.Access, use)
+		if patch.err != nil {
+			return patch.err
+		}
+		if !slices.Equal(patch.before, patch.after) {
+			edit.Others = append(edit.Others, Patch{use.Slot, patch.before, patch.after})
+		}
+		if edit.Note == "" {
+			edit.Note = patch.note
+		}
+	}
+	return nil
+}
+
+// checkEscapes refuses an address that gets out of sight, unless all that can be
+// done with it is right for the layout's field too.
+func (p *planner) checkEscapes(u *uses, edit *Edit) error {
+	local, target := edit.Access.Local.Field, edit.Resolution.Field
+	if _, same := p.distance(local, target); same {
+		return nil
+	}
+	for _, escape := range u.escapes[edit.Access.Insn] {
+		if !escape.Address {
+			continue
+		}
+		return refuse("use the field's value instead of its address, or "+remedySameType,
+			"its address is %s, where nothing tells what reads %s that the layout keeps as %s", escape.Use, local, target)
+	}
+	return nil
+}
+
+// agree works out what becomes of a load or store for each of the offsets that
+// it may be reached with. They have to agree.
+func (u *uses) agree(p *planner, access *reloc.Access, use flow.Access) *agreed {
+	if patch, ok := u.patches[use.Slot]; ok {
+		return patch
+	}
+	patch := &agreed{}
+	u.patches[use.Slot] = patch
+	before, err := decode(p.object.Section(access.Section).Data[use.Slot*reloc.InstructionSize:], p.order)
+	if err != nil {
+		patch.err = refuse(remedyRecompile, "instruction %d: %v", use.Slot, err)
+		return patch
+	}
+	patch.before = Instructions{before}
+
+	changed := false
+	for i, origin := range use.Origins {
+		q := p.offsets[place{access.Section, access.FunctionStart}][origin.Slot]
+		after, note, err := p.throughOffset(q, origin, before, use.Slot)
+		switch {
+		case err != nil:
+			patch.err = err
+		case i > 0 && patch.after != nil && !slices.Equal(after, patch.after):
+			patch.err = refuse(remedyRegister, "the instruction %q is shared by several fields, which the layout keeps in different ways", spell(before))
+		}
+		if patch.err != nil {
+			return patch
+		}
+		if after != nil {
+			patch.after, patch.note = after, note
+			changed = changed || !slices.Equal(patch.before, patch.after)
+		}
+	}
+	if changed && (use.Mixed || use.Indexed) {
+		patch.err = refuse(remedyRegister, "the instruction %q also accesses what is no field of it", spell(before))
+	}
+	if patch.after == nil {
+		patch.after = patch.before
+	}
+	return patch
+}
+
+// throughOffset returns what a load or store through an offset becomes; nil if
+// that does not matter, as it is never reached that way.
+func (p *planner) throughOffset(q question, origin flow.Origin, ins asm.Instruction, slot int) (Instructions, string, error) {
+	if q.resolution.Poison {
+		return nil, "", nil
+	}
+	local, target := q.access.Local.Field, q.resolution.Field
+	if _, same := p.distance(local, target); same || p.macros[keyOf(q.access)] {
+		return Instructions{ins}, "", nil
+	}
+
+	// The offset within the root type that the instruction accesses, before and
+	// after the offset in the register changes.
+	before := p.present[place{q.access.Section, q.access.Insn}] + origin.Delta
+	after := int64(p.offsetFor(q.access, q.resolution)) + origin.Delta
+	converted, note, err := p.converted(q, ins, before, slot)
+	if err != nil {
+		return nil, "", err
+	}
+	return relocated(converted, int64(ins.Offset)-after), note, nil
+}
+
+// relocated moves the loads and stores of a sequence, which address the root
+// type from its start, to where a register points instead.
+func relocated(insns Instructions, by int64) Instructions {
+	for i, ins := range insns {
+		if isMemory(ins) && ins.Dst != asm.RFP && ins.Src != asm.RFP {
+			insns[i].Offset = int16(int64(ins.Offset) + by)
+		}
+	}
+	return insns
+}
