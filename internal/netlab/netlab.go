@@ -20,7 +20,8 @@ import (
 const bpffs = "/sys/fs/bpf"
 
 // Namespace is a network namespace, and a mount namespace with a bpffs of its
-// own on /sys/fs/bpf. Everything else of the file system is the machine's.
+// own on /sys/fs/bpf and a /run of its own, where xdp-loader keeps its lock.
+// Everything else of the file system is the machine's.
 type Namespace struct {
 	net, mnt *os.File
 }
@@ -47,6 +48,9 @@ func (ns *Namespace) unshare() (err error) {
 	}
 	if err := unix.Mount("bpf", bpffs, "bpf", 0, "mode=0700"); err != nil {
 		return fmt.Errorf("mount bpffs: %w", err)
+	}
+	if err := unix.Mount("tmpfs", "/run", "tmpfs", 0, "mode=0755"); err != nil {
+		return fmt.Errorf("mount /run: %w", err)
 	}
 	if err := silenceIPv6(); err != nil {
 		return err

@@ -1,0 +1,445 @@
+package rewrite_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/xdp-load/xdp-load/reloc"
+	"github.com/xdp-load/xdp-load/rewrite"
+)
+
+// libbpf runs the program in testdata/oracle/relocate.c.
+type libbpf struct{ program, directory string }
+
+func buildLibbpf(t *testing.T) *libbpf {
+	t.Helper()
+	needTools(t, "gcc")
+	l := &libbpf{directory: t.TempDir()}
+	l.program = filepath.Join(l.directory, "relocate")
+	out, err := exec.Command("gcc", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror", "-O1",
+		dependency(t, "testdata/oracle/relocate.c"), "-o", l.program, "-lbpf").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s: gcc and libbpf-dev are needed", err, out)
+	}
+	return l
+}
+
+// relocated is what libbpf makes of an object: the instructions of each program,
+// nil if it refuses the object, and what it says.
+type relocated struct {
+	programs map[string][]uint64
+	warnings []string
+}
+
+func (l *libbpf) relocate(t *testing.T, object, types []byte) relocated {
+	t.Helper()
+	objectFile, typesFile := filepath.Join(l.directory, "object.o"), filepath.Join(l.directory, "types.btf")
+	if err := errors.Join(os.WriteFile(objectFile, object, 0o600), os.WriteFile(typesFile, types, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(l.program, objectFile, typesFile).Output()
+	var exit *exec.ExitError
+	refused := errors.As(err, &exit) && exit.ExitCode() == 1
+	if err != nil && !refused {
+		t.Fatal(err)
+	}
+	r := parseRelocated(t, string(out))
+	if refused {
+		r.programs = nil
+	}
+	return r
+}
+
+// parseRelocated reads the lines that relocate.c prints.
+func parseRelocated(t *testing.T, out string) relocated {
+	t.Helper()
+	r := relocated{programs: make(map[string][]uint64)}
+	for line := range strings.Lines(out) {
+		words := strings.Fields(line)
+		switch words[0] {
+		case "warning":
+			r.warnings = append(r.warnings, strings.Join(words[1:], " "))
+		case "program":
+			r.programs[words[1]] = parseHex(t, words[2:])
+		default:
+			t.Fatalf("unexpected %q", line)
+		}
+	}
+	return r
+}
+
+func parseHex(t *testing.T, words []string) []uint64 {
+	t.Helper()
+	numbers := make([]uint64, len(words))
+	for i, word := range words {
+		var err error
+		if numbers[i], err = strconv.ParseUint(word, 16, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return numbers
+}
+
+// verdicts returns what libbpf does with each access by its record. A record
+// that makes it refuse the object is taken out, so that it goes on to the others.
+func (l *libbpf) verdicts(t *testing.T, s subject) map[int]verdict {
+	t.Helper()
+	accesses, err := reloc.Read(s.object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	verdicts := make(map[int]verdict)
+	object := bytes.Clone(s.object)
+	for range len(accesses) + 1 {
+		r := l.relocate(t, object, s.layoutObject)
+		if r.programs != nil {
+			addInstructions(t, verdicts, s, accesses, r)
+			return verdicts
+		}
+		record, reason := refusedRecord(t, accesses, r.warnings)
+		verdicts[record] = verdict{refusal: reason}
+		takeOut(t, object, record)
+	}
+	t.Fatal("libbpf refuses the object without its records")
+	return nil
+}
+
+// libbpf numbers the records of each section from 0.
+var refusedWarning = regexp.MustCompile(`^libbpf: prog '(.*)': relo #(\d+): (.*)$`)
+
+// refusedRecord finds the record in libbpf's warnings that it refuses.
+func refusedRecord(t *testing.T, accesses []reloc.Access, warnings []string) (record int, reason string) {
+	t.Helper()
+	for i, warning := range warnings {
+		match := refusedWarning.FindStringSubmatch(warning)
+		if match == nil || !strings.HasPrefix(match[3], "failed to ") || i == 0 {
+			continue
+		}
+		number, err := strconv.Atoi(match[2])
+		if err != nil {
+			t.Fatal(err)
+		}
+		why := refusedWarning.ReplaceAllString(warnings[i-1], "$3")
+		return recordNumber(t, accesses, match[1], number), why
+	}
+	t.Fatalf("libbpf refuses no record: %q", warnings)
+	return 0, ""
+}
+
+// recordNumber returns the record with a number within the section of a program.
+func recordNumber(t *testing.T, accesses []reloc.Access, program string, number int) int {
+	t.Helper()
+	in := func(section string) (records []int) {
+		for _, access := range accesses {
+			if access.Section == section {
+				records = append(records, access.Record)
+			}
+		}
+		return records
+	}
+	for _, access := range accesses {
+		if access.Program == program {
+			return in(access.Section)[number]
+		}
+	}
+	t.Fatalf("no program %s", program)
+	return 0
+}
+
+// takeOut turns a record into one that libbpf answers without looking at the
+// layout: the ID of a type in the object. Its access string is "0", which may
+// have to be made, of the end of a source file's name.
+func takeOut(t *testing.T, object []byte, record int) {
+	t.Helper()
+	const accessString, kind = 8, 12
+	file, records, names := parseELF(t, object), parseExt(t, object).cores, btfStrings(t, object)
+	zero := strings.Index(names, "0\x00")
+	if zero < 0 {
+		zero = strings.Index(names, ".c\x00") + 1
+		types := sectionData(t, object, ".BTF")
+		object[file.Section(".BTF").Offset+uint64(len(types)-len(names)+zero)] = '0'
+	}
+	taken := object[file.Section(".BTF.ext").Offset+records[record].at:]
+	file.ByteOrder.PutUint32(taken[accessString:], uint32(zero))
+	file.ByteOrder.PutUint32(taken[kind:], uint32(reloc.LocalTypeID))
+}
+
+// addInstructions looks up the instruction of each record that is not refused.
+func addInstructions(t *testing.T, verdicts map[int]verdict, s subject, accesses []reloc.Access, r relocated) {
+	t.Helper()
+	functions := functionsIn(t, s.object)
+	for name, program := range r.programs {
+		starts := functions.place(name, program)
+		for _, access := range accesses {
+			start, ok := starts[access.Program]
+			_, refused := verdicts[access.Record]
+			if !ok || refused {
+				continue
+			}
+			in := access.Insn - access.FunctionStart
+			size := functions[access.Program].widths[in]
+			verdicts[access.Record] = verdict{insns: decodeWords(t, program[start+in:start+in+size])}
+		}
+	}
+}
+
+// linkedFunction is a function of an object before it is linked.
+type linkedFunction struct {
+	widths map[int]int    // of the instruction at a slot, in slots
+	calls  map[int]string // the function called at a slot
+}
+
+type linkedFunctions map[string]*linkedFunction
+
+func functionsIn(t *testing.T, object []byte) linkedFunctions {
+	t.Helper()
+	spec, err := ebpf.LoadCollectionSpecFromReader(bytes.NewReader(object))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := make(linkedFunctions)
+	for _, program := range spec.Programs {
+		for name, insns := range splitFunctions(program.Instructions) {
+			f := &linkedFunction{make(map[int]int), make(map[int]string)}
+			slot := 0
+			for _, ins := range insns {
+				f.widths[slot] = int(ins.Width())
+				if ins.IsFunctionCall() {
+					f.calls[slot] = ins.Reference()
+				}
+				slot += int(ins.Width())
+			}
+			all[name] = f
+		}
+	}
+	return all
+}
+
+// splitFunctions undoes cilium/ebpf's linking.
+func splitFunctions(program asm.Instructions) map[string]asm.Instructions {
+	all := make(map[string]asm.Instructions)
+	name := ""
+	for _, ins := range program {
+		if symbol := ins.Symbol(); symbol != "" {
+			name = symbol
+		}
+		all[name] = append(all[name], ins)
+	}
+	return all
+}
+
+// place finds out where libbpf put each function of a program: it appends those
+// that are called to the program.
+func (all linkedFunctions) place(name string, program []uint64) map[string]int {
+	starts := map[string]int{name: 0}
+	for pending := []string{name}; len(pending) > 0; pending = pending[1:] {
+		caller := pending[0]
+		for slot, callee := range all[caller].calls {
+			if _, placed := starts[callee]; placed {
+				continue
+			}
+			at := starts[caller] + slot
+			starts[callee] = at + 1 + immediate(program[at])
+			pending = append(pending, callee)
+		}
+	}
+	return starts
+}
+
+func immediate(word uint64) int { return int(int32(word >> 32)) }
+
+func decodeWords(t *testing.T, words []uint64) rewrite.Instructions {
+	t.Helper()
+	var code []byte
+	for _, word := range words {
+		code = binary.LittleEndian.AppendUint64(code, word)
+	}
+	return rewrite.Instructions(decodeAll(t, code, binary.LittleEndian, -1))
+}
+
+// libbpfDiffers are the accesses of which libbpf and we make different things.
+// docs/oracles.md says why.
+var libbpfDiffers = []difference{
+	{"no such type in the layout", allOf(is.noDescriptor, not(answersZero)), does.poison, does.refuse},
+	{"no such type in the layout: a question", allOf(is.noDescriptor, answersZero), does.answer, does.refuse},
+	{"not there, and the program can reach it", is.reached, does.poison, does.refuse},
+	{"equal copies of a type: its ID", allOf(recordOf(reloc.TargetTypeID), is.copied), does.refuse, does.answer},
+	{"types of which one lacks the field", is.partial, does.choose, does.refuse},
+	{"shift of an array's element", allOf(recordOf(reloc.LeftShift), is.element), does.refuse, does.answer},
+	{"beyond what the program checks", is.beyondGuard, does.move, does.refuse},
+
+	{"byte order differs: load", allOf(is.load, is.numbers, is.orderDiffers, is.sameWidth), does.move, does.convert},
+	{"byte order differs: store", allOf(is.store, is.numbers, is.orderDiffers, is.sameWidth), does.move, does.convert},
+	{"foreign byte order, width differs: load", allOf(is.load, is.numbers, is.foreign, is.unsigned, not(is.sameWidth)), does.resize, does.convert},
+	{"foreign byte order, width differs: store", allOf(is.store, is.numbers, is.foreign, is.unsigned, not(is.sameWidth)), does.resize, does.convert},
+	{"foreign byte order, width differs, signed: load", allOf(is.load, is.numbers, is.foreign, not(is.unsigned), not(is.sameWidth)), does.poison, does.convert},
+	{"foreign byte order, width differs, signed: store", allOf(is.store, is.numbers, is.foreign, not(is.unsigned), not(is.sameWidth)), does.poison, does.convert},
+
+	{"narrower, signed: load", allOf(is.load, is.numbers, not(is.foreign), not(is.unsigned), is.narrower), does.poison, does.convert},
+	{"wider, signed: load", allOf(is.load, is.numbers, not(is.foreign), not(is.unsigned), is.wider), does.poison, does.readLowOrder},
+	{"narrower, signed: store", allOf(is.store, is.numbers, not(is.foreign), not(is.unsigned), is.narrower), does.poison, does.truncate},
+	{"wider, signed: store", allOf(is.store, is.numbers, not(is.foreign), not(is.unsigned), is.wider, not(is.signUnknown)), does.poison, does.convert},
+	{"narrower enum: load", allOf(is.load, is.enums, is.unsigned, is.narrower), does.poison, does.resize},
+	{"wider enum: load", allOf(is.load, is.enums, is.unsigned, is.wider, not(is.signUnknown)), does.poison, does.readLowOrder},
+	{"narrower enum: store", allOf(is.store, is.enums, is.unsigned, is.narrower), does.poison, does.truncate},
+	{"enum of unknown sign, width differs", allOf(is.accessed, is.enums, is.signUnknown, not(is.sameWidth)), does.poison, does.refuse},
+	{"wider, unsigned: load", allOf(is.load, is.integers, not(is.enums), not(is.foreign), is.unsigned, is.wider), does.resize, does.readLowOrder},
+	{"wider, unsigned: store", allOf(is.store, is.integers, not(is.enums), not(is.foreign), is.unsigned, is.wider, is.unequal), does.resize, does.convert},
+	{"sign differs: store of a constant", allOf(is.storeConstant, is.integers, not(is.foreign), is.signDiffers, is.sameWidth, is.unequal), does.move, does.convert},
+	{"bool in the program: load", allOf(is.load, is.boolean, is.unsigned, not(is.foreign), is.wider), does.resize, does.convert},
+	{"bool in the layout: store", allOf(is.store, is.boolean, is.unsigned, not(is.foreign), is.narrower), does.resize, does.truncate},
+
+	{"bit-field in the layout only: load", allOf(is.load, is.onlyThere), does.poison, does.convert},
+	{"bit-field in the layout only: store", allOf(is.store, is.onlyThere), does.poison, does.convert},
+	{"bit-field in the program only: load", allOf(is.load, is.onlyHere), does.poison, does.convert},
+	{"bit-field in the program only: store", allOf(is.store, is.onlyHere), does.poison, does.convert},
+	{"bit-field elsewhere in its bytes: load", allOf(is.load, is.bitFields, not(is.sameBits)), does.move, does.convert},
+	{"bit-field outside the bytes recorded: load", allOf(is.load, is.bitFields, is.outside), does.move, does.convert},
+	{"bit-field elsewhere in its bytes: store", allOf(is.store, is.bitFields, not(is.sameBits)), does.move, does.convert},
+
+	{"offset in a register", allOf(is.inRegister, is.followed), does.answer, does.follow},
+	{"offset in a register: address passed on", allOf(is.inRegister, refusedFor("its address is")), does.answer, does.refuse},
+	{"offset in a register: shared by what differs", allOf(is.inRegister, refusedFor("is shared by several fields")), does.answer, does.refuse},
+	{"offset in a register: shared by no field", allOf(is.inRegister, refusedFor("also accesses what is no field")), does.answer, does.refuse},
+	{"offset in a register: part of a number", allOf(is.inRegister, refusedFor("moves a part of the field only")), does.answer, does.refuse},
+	{"offset in a register: atomic operation", allOf(is.inRegister, refusedFor("needs a field of the same type")), does.answer, does.refuse},
+	{"offset in a register: array or struct that differs", allOf(is.inRegister, refusedFor("the types differ")), does.answer, does.refuse},
+	{"macro: foreign byte order", allOf(is.inRegister, refusedFor("the bit-field macros know nothing of that")), does.answer, does.refuse},
+	{"no register and no stack to spare", allOf(is.store, refusedFor("neither a free register")), does.poison, does.refuse},
+	{"part of a number that is narrower: load", allOf(is.load, is.integers, is.unsigned, is.narrower, is.partOf), does.refuse, does.convert},
+	{"array of another size: load", allOf(is.load, is.aggregate, not(is.sameWidth)), does.poison, does.refuse},
+}
+
+func TestOracleLibbpf(t *testing.T) {
+	l := buildLibbpf(t)
+	checkDifferences(t, libbpfDiffers, subjects(t, "el"), l.verdicts)
+}
+
+// TestOracleLibbpfPrograms compares all of each program, not only what is
+// recorded: libbpf gets the kernel the same from the object and the layout as
+// from the rewritten object, but for the edits that libbpfDiffers has.
+func TestOracleLibbpfPrograms(t *testing.T) {
+	l := buildLibbpf(t)
+	programs := 0
+	for _, s := range subjects(t, "el") {
+		_, report, out := ourVerdicts(t, s)
+		if out == nil {
+			continue
+		}
+		before, after := l.relocate(t, s.object, s.layoutObject), l.relocate(t, out, s.layoutObject)
+		if before.programs == nil && slices.ContainsFunc(before.warnings, isAmbiguous) {
+			continue // equal copies
+		}
+		functions := functionsIn(t, s.object)
+		for name, program := range before.programs {
+			want := withEdits(t, program, functions.place(name, program), report.Edits)
+			if !slices.Equal(after.programs[name], want) {
+				t.Errorf("%s: program %s:\n got  %x\n want %x", s.name, name, after.programs[name], want)
+			}
+			programs++
+		}
+		if len(after.programs) != len(before.programs) {
+			t.Errorf("%s: %q", s.name, after.warnings)
+		}
+	}
+	t.Logf("%d programs", programs)
+}
+
+func isAmbiguous(warning string) bool { return strings.Contains(warning, "ambiguity") }
+
+// withEdits puts our edits in the place of libbpf's, and moves what jumps over
+// them.
+func withEdits(t *testing.T, program []uint64, starts map[string]int, edits []rewrite.Edit) []uint64 {
+	t.Helper()
+	edited := make(map[int]rewrite.Patch) // by slot
+	for _, edit := range edits {
+		start, linked := starts[edit.Access.Program]
+		if !linked {
+			continue
+		}
+		own := rewrite.Patch{Insn: edit.Access.Insn, Before: edit.Before, After: edit.After}
+		for _, patch := range append(edit.Others, own) {
+			edited[start+patch.Insn-edit.Access.FunctionStart] = patch
+		}
+	}
+
+	var out []uint64
+	moved := make([]int, len(program)+1) // from slot to slot
+	for slot := 0; slot < len(program); {
+		moved[slot] = len(out)
+		before, after := program[slot:slot+1], program[slot:slot+1]
+		if edit, ok := edited[slot]; ok {
+			before, after = encodeWords(t, edit.Before), encodeWords(t, edit.After)
+		}
+		out = append(out, after...)
+		slot += len(before)
+	}
+	moved[len(program)] = len(out)
+	for slot, word := range program {
+		if _, ok := edited[slot]; !ok {
+			retarget(out, word, slot, moved)
+		}
+	}
+	return out
+}
+
+// retarget gives a jump or call its distance after the move.
+func retarget(out []uint64, word uint64, slot int, moved []int) {
+	const call, exit, long, pseudoCall = 0x85, 0x95, 0x06, 0x10
+	distance := func(by int) int { return moved[slot+1+by] - moved[slot] - 1 }
+	opcode, registers := byte(word), byte(word>>8)
+	switch {
+	case opcode == exit || (opcode&7 != 5 && opcode&7 != 6):
+	case opcode == call && registers&0xf0 != pseudoCall: // a helper
+	case opcode == call || opcode == long:
+		out[moved[slot]] = word&0xffffffff | uint64(uint32(distance(immediate(word))))<<32
+	default:
+		by := int(int16(word >> 16))
+		out[moved[slot]] = word&^0xffff0000 | uint64(uint16(distance(by)))<<16
+	}
+}
+
+func encodeWords(t *testing.T, insns rewrite.Instructions) []uint64 {
+	t.Helper()
+	var code bytes.Buffer
+	for _, ins := range insns {
+		if _, err := ins.Marshal(&code, binary.LittleEndian); err != nil {
+			t.Fatal(err)
+		}
+	}
+	words := make([]uint64, code.Len()/reloc.InstructionSize)
+	for i := range words {
+		words[i] = binary.LittleEndian.Uint64(code.Bytes()[i*reloc.InstructionSize:])
+	}
+	return words
+}
+
+// libbpf refuses objects of the other byte order, and takes layouts of it.
+func TestOracleLibbpfByteOrder(t *testing.T) {
+	l := buildLibbpf(t)
+	object := func(name string) []byte { return readFile(t, testdata+"/"+name+".o") }
+
+	r := l.relocate(t, object("programs/fields-eb"), object("layouts/reordered-eb"))
+	if r.programs != nil || !strings.Contains(strings.Join(r.warnings, "\n"), "endianness mismatch") {
+		t.Errorf("a big-endian object: %q", r.warnings)
+	}
+
+	foreign := l.relocate(t, object("programs/fields-el"), object("layouts/reordered-eb"))
+	native := l.relocate(t, object("programs/fields-el"), object("layouts/reordered-el"))
+	if foreign.programs == nil || !slices.Equal(foreign.programs["fields"], native.programs["fields"]) {
+		t.Errorf("a big-endian layout: %q", foreign.warnings)
+	}
+	// TestOtherByteOrder has what we do: refuse both.
+}
