@@ -6,6 +6,7 @@ import (
 
 	"github.com/cilium/ebpf/asm"
 
+	"github.com/xdp-load/xdp-load/internal/flow"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -20,14 +21,28 @@ func (p *planner) patchOffset(edit *Edit, ins asm.Instruction) error {
 	if err := p.patchValue(edit, ins, p.offsetFor(access, &edit.Resolution)); err != nil {
 		return err
 	}
-	if !p.follows(access) {
-		return nil
+	if err := p.checkReached(access); err != nil {
+		return err
 	}
 	uses, err := p.usesOf(access)
+	if err != nil && !p.follows(access) {
+		return nil // whatever uses it does so with the layout's field as well
+	}
 	if err != nil {
 		return err
 	}
 	return uses.patch(p, edit)
+}
+
+// checkReached refuses an offset in code that no path of its function leads to,
+// whatever the layout answers: it belongs to another function then, of which the
+// symbol is gone.
+func (p *planner) checkReached(access *reloc.Access) error {
+	constants, err := p.constantsOf(p.function(access))
+	if err == nil && constants.Reachable(access.Insn) == flow.Unreachable {
+		return refuse("keep the symbols, strip with llvm-strip -g only", "no path leads to it in function %s", access.Program)
+	}
+	return nil
 }
 
 // offsetFor returns what a recorded instruction that keeps an offset has to
@@ -49,6 +64,8 @@ func (p *planner) patchMacro(edit *Edit, ins asm.Instruction) error {
 	switch {
 	case !isNumber(local) || !isNumber(target):
 		return refuse(remedySameType, differs, "the types differ", local, target)
+	case local.Class == reloc.Bool && target.Class != reloc.Bool:
+		return refuse("read it without the macro", differs, "a truth value differs from a number, and the bit-field macros know nothing of that", local, target)
 	case target.SignUnknown:
 		return refuse("compile it with clang 16 or later", "the compiler of the layout did not record whether %s is signed", target)
 	case target.IsBitField() && target.Size > 0 && target.Offset+target.Size > edit.Resolution.TypeSize:
@@ -61,7 +78,7 @@ func (p *planner) patchMacro(edit *Edit, ins asm.Instruction) error {
 	case local.Swapped(p.order) && local.Size != target.Size:
 		return refuse("read it without the macro", differs, "the width in foreign byte order differs, and the bit-field macros know nothing of that", local, target)
 	}
-	if err := p.checkMacro(&edit.Access); err != nil {
+	if err := p.checkMacro(&edit.Access, target.Class == reloc.Bool && local.Class != reloc.Bool); err != nil {
 		return err
 	}
 	return p.patchValue(edit, ins, edit.Resolution.Value)
@@ -71,7 +88,9 @@ func (p *planner) patchMacro(edit *Edit, ins asm.Instruction) error {
 // has a load, and for writing a store too, of each width at the field's address,
 // of which it picks one by the size that is recorded. Any other access would not
 // know how the layout keeps the field.
-func (p *planner) checkMacro(access *reloc.Access) error {
+//
+// A number that is written to a bool would have to be made 0 or 1.
+func (p *planner) checkMacro(access *reloc.Access, readOnly bool) error {
 	reached, err := p.reachedAnyway(access)
 	if err != nil {
 		return err
@@ -91,6 +110,9 @@ func (p *planner) checkMacro(access *reloc.Access) error {
 	}
 	if !eachWidth(loads) || !eachWidth(stores) {
 		return errMacroShared
+	}
+	if readOnly && stores[1] > 0 {
+		return refuse("write it without the macro", "a truth value differs from a number, and the bit-field macros know nothing of that")
 	}
 	return nil
 }

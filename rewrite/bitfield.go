@@ -230,6 +230,8 @@ func (t *bitTracker) step(ins asm.Instruction, slot int) bool {
 	switch op := ins.OpCode.ALUOp(); {
 	case op == asm.Mov && ins.OpCode.Source() == asm.RegSource && ins.Src == t.reg:
 		t.cut(0, size)
+	case signExtensions[op] > 0 && ins.Src == t.reg:
+		t.cut(0, signExtensions[op])
 	case !known:
 		return true
 	case op == asm.LSh:
@@ -334,6 +336,9 @@ func (t *bitTracker) useOf(ins asm.Instruction, reg asm.Register) registerUse {
 	}
 	return throwsAway
 }
+
+// signExtensions are the moves of a number of so many bits.
+var signExtensions = map[asm.ALUOp]int{asm.MovSX8: 8, asm.MovSX16: 16, asm.MovSX32: 32}
 
 func ones(n int) uint64 {
 	if n >= 64 {

@@ -18,6 +18,7 @@ type image struct {
 	signed  bool
 	swapped bool // the bytes are in the other order than the machine's
 	boolean bool // the number is 0 or 1, and everything else counts as 1
+	alone   bool // beside the number are copies of its sign, or zeros
 }
 
 // localImage is what an instruction of the program moves: the bytes of a field,
@@ -129,6 +130,33 @@ func (s *sequence) shiftRight(reg asm.Register, by int) { s.shift(asm.RSh, reg, 
 func (s *sequence) shift(op asm.ALUOp, reg asm.Register, by int) {
 	if by > 0 {
 		s.emit(op.Imm(reg, int32(by)))
+	}
+}
+
+// shiftIn is shift in a register of 4 or 8 bytes, of which the first clears what
+// is above.
+func (s *sequence) shiftIn(op asm.ALUOp, reg asm.Register, by int, size uint32) {
+	switch {
+	case by <= 0:
+	case size == 4:
+		s.emit(op.Imm32(reg, int32(by)))
+	default:
+		s.emit(op.Imm(reg, int32(by)))
+	}
+}
+
+// extend copies the highest of the low-order bits of a register to those above
+// it, up to its size of 4 or 8 bytes; above 4 it clears.
+func (s *sequence) extend(reg asm.Register, bits int, size uint32) {
+	op, ok := map[int]asm.ALUOp{8: asm.MovSX8, 16: asm.MovSX16, 32: asm.MovSX32}[bits]
+	switch {
+	case !ok || s.instructionSet < 4 || bits >= int(size)*8:
+		s.shiftIn(asm.LSh, reg, int(size)*8-bits, size)
+		s.shiftIn(asm.ArSh, reg, int(size)*8-bits, size)
+	case size == 4:
+		s.emit(op.Reg32(reg, reg))
+	default:
+		s.emit(op.Reg(reg, reg))
 	}
 }
 

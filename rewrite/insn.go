@@ -37,13 +37,13 @@ func encode(ins asm.Instruction, order binary.ByteOrder) ([]byte, error) {
 	if isPoison(ins) {
 		return encodePoison(order), nil
 	}
-	var code bytes.Buffer
-	_, err := ins.Marshal(&code, order)
+	code := bytes.NewBuffer(make([]byte, 0, 2*reloc.InstructionSize))
+	_, err := ins.Marshal(code, order)
 	return code.Bytes(), err
 }
 
 func (insns Instructions) encode(order binary.ByteOrder) ([]byte, error) {
-	var out []byte
+	out := make([]byte, 0, insns.Slots()*reloc.InstructionSize)
 	for _, ins := range insns {
 		encoded, err := encode(ins, order)
 		if err != nil {
@@ -87,8 +87,12 @@ func encodePoison(order binary.ByteOrder) []byte {
 	return code
 }
 
-// String spells the instructions as llvm-objdump and bpftool do.
+// String spells the instructions as llvm-objdump and bpftool do; "removed" if
+// none are left.
 func (insns Instructions) String() string {
+	if len(insns) == 0 {
+		return "removed"
+	}
 	spelled := make([]string, len(insns))
 	for i, ins := range insns {
 		spelled[i] = spell(ins)
@@ -96,8 +100,13 @@ func (insns Instructions) String() string {
 	return strings.Join(spelled, "; ")
 }
 
-// MarshalText returns the same as String.
-func (insns Instructions) MarshalText() ([]byte, error) { return []byte(insns.String()), nil }
+// MarshalText returns the same as String, and nothing for no instructions.
+func (insns Instructions) MarshalText() ([]byte, error) {
+	if len(insns) == 0 {
+		return nil, nil
+	}
+	return []byte(insns.String()), nil
+}
 
 // spell covers the instructions that records can sit on, and those that edits
 // are made of. Others are spelled as package asm does.
@@ -149,6 +158,8 @@ func spellALU(ins asm.Instruction) string {
 	switch {
 	case ins.OpCode.ALUOp() == asm.Swap && ins.OpCode.Class() == asm.ALUClass:
 		return fmt.Sprintf("%s = %s%d %[1]s", ins.Dst, byteOrders[ins.OpCode.Endianness()], ins.Constant)
+	case signExtensions[ins.OpCode.ALUOp()] > 0:
+		return fmt.Sprintf("%s = (s%d)%s", name(ins.Dst), signExtensions[ins.OpCode.ALUOp()], name(ins.Src))
 	case !ok:
 		return fmt.Sprint(ins)
 	case ins.OpCode.Source() == asm.ImmSource:

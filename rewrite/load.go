@@ -7,7 +7,6 @@ import "github.com/cilium/ebpf/asm"
 // Bits that belong to the neighbours of a local bit-field are of no interest to
 // the program and left as they come.
 func (s *sequence) load(ins asm.Instruction, local, target image) error {
-	reg := ins.Dst
 	extends := ins.OpCode.Mode() == asm.MemSXMode
 	local, target, err := visible(local, target)
 	if err != nil {
@@ -16,51 +15,86 @@ func (s *sequence) load(ins asm.Instruction, local, target image) error {
 	if target.whole() && !local.boolean && local.shift == 0 && local.bits < target.bits && loadable(uint32(local.bits/8)) && local.bits%8 == 0 {
 		target = target.narrowed(uint32(local.bits/8), s.order)
 	}
-
-	from := target
-	if by, ok := foreignShift(target, local); ok && !target.signed && !extends && by >= 0 {
-		ins.OpCode = asm.LoadMemOp(sizes[target.width])
-		err := s.emitMemory(ins, target)
-		s.shiftLeft(reg, by)
-		return err
-	}
-	switch {
-	case target.whole() && !target.swapped && target.signed && local.whole() && !local.swapped &&
-		target.bits < local.bits && (extends || (s.instructionSet >= 4 && local.bits == 64)):
-		// The instruction set has the whole conversion.
-		ins.OpCode = asm.LoadMemSXOp(sizes[target.width])
-		return s.emitMemory(ins, target)
-	case extends && target.whole() && local.whole() && !target.swapped && !local.swapped && target.bits == local.bits:
-		return s.emitMemory(ins, target)
-	}
+	by, isShift := foreignShift(target, local)
+	signed := s.extendsLoad(local, target, extends)
 	ins.OpCode = asm.LoadMemOp(sizes[target.width])
+	if signed {
+		ins.OpCode = asm.LoadMemSXOp(sizes[target.width])
+	}
 	if err := s.emitMemory(ins, target); err != nil {
 		return err
 	}
-	if target.swapped {
-		s.swap(reg, target.width)
-	}
-	if local.boolean && !target.boolean {
-		s.truth(reg, &from)
-	}
 	switch {
-	case local.swapped && from.bits >= local.bits:
-		s.shiftRight(reg, from.shift)
-	case local.swapped && local.width < 4:
-		number := local // the swap clears what is above
-		number.width = 4
-		s.place(reg, from, number, false)
+	case signed:
+		s.cutExtended(ins.Dst, local, extends)
+	case isShift && !target.signed && !extends && by >= 0:
+		s.shiftLeft(ins.Dst, by)
 	default:
-		s.place(reg, from, local, extends && !local.swapped)
-	}
-	if local.swapped {
-		s.swap(reg, local.width)
-		if extends {
-			s.shiftLeft(reg, 64-local.bits)
-			s.shift(asm.ArSh, reg, 64-local.bits)
-		}
+		s.convert(ins.Dst, local, target, extends)
 	}
 	return nil
+}
+
+// convert turns a register that holds the target image into the local one.
+func (s *sequence) convert(reg asm.Register, local, from image, extends bool) {
+	switch {
+	case from.swapped && local.alone && local.signed && local.width == 8 && from.bits == local.bits:
+		s.swap(reg, 8) // to where its sign is the register's
+		from.width, from.shift = 8, 64-from.bits
+	case from.swapped && !local.boolean:
+		s.swap(reg, from.width)
+	}
+	if local.boolean && !from.boolean {
+		s.truth(reg, &from)
+	}
+	if !local.swapped {
+		s.place(reg, from, local, extends)
+		return
+	}
+	s.foreign(reg, local, from)
+	if extends {
+		s.extend(reg, local.bits, 8)
+	}
+}
+
+// foreign is place for a number that is to be in foreign byte order: the swap
+// clears what is above it.
+func (s *sequence) foreign(reg asm.Register, local, from image) {
+	number := local
+	number.width = max(number.width, 4)
+	if from.bits >= local.bits {
+		s.shiftRight(reg, from.shift)
+	} else {
+		s.place(reg, from, number, false)
+	}
+	s.swap(reg, local.width)
+}
+
+// extendsLoad reports whether to load the target with its sign extended, if the
+// instruction set has such loads.
+func (s *sequence) extendsLoad(local, target image, extends bool) bool {
+	switch {
+	case s.instructionSet < 4 && !extends, !target.whole(), target.width == 8, target.swapped, target.boolean, local.boolean, local.shift != 0:
+		return false
+	case local.swapped:
+		return target.signed && target.bits < local.bits && !extends
+	case target.bits == local.bits:
+		return extends || (local.alone && local.signed)
+	}
+	return target.signed && target.bits < local.bits && (local.whole() || local.alone)
+}
+
+// cutExtended takes from a register that holds the number, extended to all of
+// it, what the local image has.
+func (s *sequence) cutExtended(reg asm.Register, local image, extends bool) {
+	switch {
+	case local.swapped:
+		s.swap(reg, local.width)
+	case local.alone && !local.signed:
+		s.keepLow(reg, local.bits)
+	case !extends:
+		s.keepLow(reg, int(local.width)*8)
+	}
 }
 
 // whole reports whether the bytes are the number and nothing else.
@@ -99,14 +133,14 @@ func (s *sequence) emitMemory(ins asm.Instruction, img image) error {
 // the register is zero.
 func (s *sequence) place(reg asm.Register, from, to image, extends bool) {
 	kept := min(from.bits, to.bits)
-	if (from.signed && from.bits < to.bits) || (extends && from.bits >= to.bits) {
+	if (from.signed && from.bits < to.bits) || ((extends || to.alone && to.signed) && from.bits >= to.bits) {
 		s.placeSigned(reg, from, to, kept, extends)
 		return
 	}
 
 	right := from.shift - to.shift
 	clean := from.shift+kept >= int(from.width)*8 // nothing is above the number
-	neighboursFit := kept == to.bits && to.shift+to.bits < int(to.width)*8 && int(from.width)*8-right <= int(to.width)*8
+	neighboursFit := !to.alone && kept == to.bits && to.shift+to.bits < int(to.width)*8 && int(from.width)*8-right <= int(to.width)*8
 	switch {
 	case clean || neighboursFit:
 		s.shiftRight(reg, right)
@@ -125,13 +159,26 @@ func (s *sequence) place(reg asm.Register, from, to image, extends bool) {
 // placeSigned is place for a number whose sign fills the bits above it: those of
 // the bytes of to, or of the whole register if extends is set.
 func (s *sequence) placeSigned(reg asm.Register, from, to image, kept int, extends bool) {
-	if !extends && to.width == 4 && from.width <= 4 {
-		s.emit(asm.LSh.Imm32(reg, int32(32-from.shift-kept)), asm.ArSh.Imm32(reg, int32(32-to.shift-kept)))
+	if to.alone && !to.signed && to.bits > 32 {
+		s.shiftLeft(reg, 64-from.shift-kept)
+		s.shift(asm.ArSh, reg, to.bits-kept)
+		s.shiftRight(reg, 64-to.bits)
 		return
 	}
-	s.shiftLeft(reg, 64-from.shift-kept)
-	s.shift(asm.ArSh, reg, 64-to.shift-kept)
-	if !extends && to.width < 8 {
+	size := uint32(8)
+	if !extends && to.width == 4 && from.width <= 4 {
+		size = 4
+	}
+	if from.shift == 0 && to.shift == 0 {
+		s.extend(reg, kept, size)
+	} else {
+		s.shiftIn(asm.LSh, reg, int(size)*8-from.shift-kept, size)
+		s.shiftIn(asm.ArSh, reg, int(size)*8-to.shift-kept, size)
+	}
+	switch {
+	case to.alone && !to.signed:
+		s.keepLow(reg, to.bits)
+	case !extends && size > to.width:
 		s.keepLow(reg, int(to.width)*8)
 	}
 }

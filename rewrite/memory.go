@@ -70,11 +70,14 @@ func loadable(size uint32) bool { return size == 1 || size == 2 || size == 4 || 
 // number where the program wants the local one.
 func (p *planner) convert(edit *Edit, ins asm.Instruction) (err error) {
 	q := question{&edit.Access, &edit.Resolution}
-	if done, err := p.convertIdiom(edit, ins); done || err != nil {
+	edit.After, edit.Note, err = p.converted(q, ins, int64(ins.Offset), edit.Access.Insn)
+	if err != nil || ins.OpCode.Class() != asm.LdXClass || len(edit.After) == 1 && edit.After[0].OpCode == ins.OpCode {
 		return err
 	}
-	edit.After, edit.Note, err = p.converted(q, ins, int64(ins.Offset), edit.Access.Insn)
-	return err
+	if whole, removed := p.convertedWhole(q, ins); len(removed) > 0 && whole.Slots() < edit.After.Slots()+len(removed) {
+		edit.After, edit.Others = whole, append(edit.Others, removed...)
+	}
+	return nil
 }
 
 // converted returns what a load or store at an offset from the start of the root
@@ -113,73 +116,36 @@ func partNote(local, target image) string {
 	return fmt.Sprintf("reads the low-order %d of %d bits", local.bits, target.bits)
 }
 
-// convertIdiom recognizes how instruction sets before v4 load a signed number,
-// by two shifts after the load, and lets them extend the target's sign instead.
-func (p *planner) convertIdiom(edit *Edit, ins asm.Instruction) (bool, error) {
-	localField, targetField := edit.Access.Local.Field, edit.Resolution.Field
-	if ins.OpCode.Class() != asm.LdXClass || checkConvertible(localField, targetField, ins) != nil {
-		return false, nil
+// convertedWhole converts a load together with the instructions after it that
+// pick the number out of the bytes and extend it, and takes these out: to do it
+// for the layout's bytes is often less work than to make them look like the
+// program's. It returns nothing if there are no such instructions.
+func (p *planner) convertedWhole(q question, ins asm.Instruction) (Instructions, []Patch) {
+	field := q.access.Local.Field
+	local := localImage(field, int64(ins.Offset), width(ins), p.order)
+	if field.IsBitField() {
+		var err error
+		if local, err = p.bitImage(q.access, ins, q.access.Insn); err != nil {
+			return nil, nil
+		}
 	}
-	local := localImage(localField, int64(ins.Offset), width(ins), p.order)
-	target, err := targetImage(targetField, edit.Resolution.TypeSize, p.order)
+	if local.whole() && !local.signed {
+		return nil, nil // a load is all there is
+	}
+	picked := p.pickedOut(q.access, ins, local)
+	if picked == nil {
+		return nil, nil
+	}
+	target, err := targetImage(q.resolution.Field, q.resolution.TypeSize, p.order)
 	if err != nil {
-		return false, err
+		return nil, nil
 	}
-	if !local.whole() || !local.signed || !target.signed || target.bits >= local.bits || local.boolean {
-		return false, nil
+	s := &sequence{order: p.order, instructionSet: p.instructionSet()}
+	number := image{width: picked.width, bits: local.bits, signed: local.signed, alone: true}
+	if err := s.load(ins, number, target); err != nil {
+		return nil, nil
 	}
-	shifts, size := p.signShifts(&edit.Access, ins, local)
-	if shifts == nil || target.shift+target.bits > size {
-		return false, nil
-	}
-
-	s := &sequence{order: p.order}
-	ins.OpCode = asm.LoadMemOp(sizes[target.width])
-	if err := s.emitMemory(ins, target); err != nil {
-		return false, err
-	}
-	if target.swapped {
-		s.swap(ins.Dst, target.width)
-	}
-	edit.After = s.insns
-	for i, by := range []int{size - target.shift - target.bits, size - target.bits} {
-		shift := shifts[i]
-		shift.Constant = int64(by)
-		edit.Others = append(edit.Others, Patch{edit.Access.Insn + 1 + i, Instructions{shifts[i]}, Instructions{shift}})
-	}
-	return true, nil
-}
-
-// signShifts returns the two instructions after a load that extend the sign of
-// what it loaded, and the size of the register they work on in bits; nil if
-// there are no such two that every path goes through.
-func (p *planner) signShifts(access *reloc.Access, ins asm.Instruction, local image) ([]asm.Instruction, int) {
-	fn := p.function(access)
-	if fn.err != nil || ins.OpCode.Mode() != asm.MemMode {
-		return nil, 0
-	}
-	code := p.object.Section(access.Section).Data
-	var shifts []asm.Instruction
-	for i, op := range []asm.ALUOp{asm.LSh, asm.ArSh} {
-		slot := access.Insn + 1 + i
-		if p.recorded[access.Section][slot] || slot >= fn.flow.End() || fn.flow.BlockAt(slot) != fn.flow.BlockAt(access.Insn) {
-			return nil, 0
-		}
-		shift, err := decode(code[slot*reloc.InstructionSize:], p.order)
-		if err != nil || !isImmediate(shift) || shift.OpCode.IsDWordLoad() || shift.OpCode.ALUOp() != op || shift.Dst != ins.Dst {
-			return nil, 0
-		}
-		shifts = append(shifts, shift)
-	}
-	size := 64
-	if shifts[0].OpCode.Class() == asm.ALUClass {
-		size = 32
-	}
-	want := int64(size - local.bits)
-	if shifts[0].OpCode.Class() != shifts[1].OpCode.Class() || shifts[0].Constant != want || shifts[1].Constant != want {
-		return nil, 0
-	}
-	return shifts, size
+	return s.insns, picked.removed
 }
 
 // truncated returns the number that the low-order bytes of value are.

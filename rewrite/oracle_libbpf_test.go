@@ -311,6 +311,7 @@ var libbpfDiffers = []difference{
 
 	{"offset in a register", allOf(is.inRegister, is.followed), does.answer, does.follow},
 	{"offset in a register: address passed on", allOf(is.inRegister, refusedFor("its address is")), does.answer, does.refuse},
+	{"offset in a register: beyond the field", allOf(is.inRegister, refusedFor("of the field __u32")), does.answer, does.refuse},
 	{"offset in a register: shared by what differs", allOf(is.inRegister, refusedFor("is shared by several fields")), does.answer, does.refuse},
 	{"offset in a register: shared by no field", allOf(is.inRegister, refusedFor("also accesses what is no field")), does.answer, does.refuse},
 	{"offset in a register: part of a number", allOf(is.inRegister, refusedFor("moves a part of the field only")), does.answer, does.refuse},

@@ -111,7 +111,8 @@ type planner struct {
 	functions   map[place]*function              // by where they start
 	starts      map[string][]int                 // of functions, by section, and the section's end
 	known       map[string]map[int]int64         // answers of the layout, by section and slot
-	program     *program                         // nil as long as nobody asked
+	entries     map[place]bool                   // where programs start, nil as long as nobody asked
+	program     *program                         // the same
 	offsets     map[place]map[int]question       // kept in registers, by the start of the function and slot
 	present     map[place]int64                  // what these instructions hold
 	uses        map[place]*uses                  // by the start of the function

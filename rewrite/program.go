@@ -14,6 +14,10 @@ import (
 type program struct {
 	units     map[place]*flow.Unit // by where they start
 	constants map[*flow.Unit]*flow.Constants
+
+	// understood says that all functions are: otherwise nothing is known of who
+	// calls a function and with what.
+	understood bool
 }
 
 // analyze finds out what is constant and what can be reached in the object.
@@ -21,7 +25,7 @@ func (p *planner) analyze() *program {
 	if p.program != nil {
 		return p.program
 	}
-	p.program = &program{units: make(map[place]*flow.Unit)}
+	p.program = &program{units: make(map[place]*flow.Unit), understood: true}
 	var units []*flow.Unit
 	for _, section := range p.object.Sections {
 		if !holdsCode(section) {
@@ -30,7 +34,12 @@ func (p *planner) analyze() *program {
 		undecided := p.undecided(section.Name)
 		for _, symbol := range p.object.Functions(section) {
 			at := place{section.Name, int(symbol.Value / reloc.InstructionSize)}
-			if unit := p.unit(at, section, symbol, undecided); unit != nil && p.program.units[at] == nil {
+			unit := p.unit(at, section, symbol, undecided)
+			if unit == nil {
+				p.program.understood = false
+				continue
+			}
+			if p.program.units[at] == nil {
 				p.program.units[at] = unit
 				units = append(units, unit)
 			}
@@ -43,7 +52,14 @@ func (p *planner) analyze() *program {
 		}
 		p.findCalls(at.section, unit, symbols[at.section])
 	}
-	p.program.constants = flow.Analyze(units)
+	if p.program.understood {
+		p.program.constants = flow.Analyze(units)
+		return p.program
+	}
+	p.program.constants = make(map[*flow.Unit]*flow.Constants, len(units))
+	for _, unit := range units {
+		p.program.constants[unit] = unit.Function.Constants(unit.Assumptions)
+	}
 	return p.program
 }
 
@@ -54,7 +70,7 @@ func (p *planner) unit(at place, section *elfobj.Section, symbol elf.Symbol, und
 		return nil
 	}
 	// Global functions in .text are verified on their own, whoever calls them.
-	entered := fn.isProgram() || elf.ST_BIND(symbol.Info) != elf.STB_LOCAL
+	entered := fn.isProgram || elf.ST_BIND(symbol.Info) != elf.STB_LOCAL
 	return &flow.Unit{
 		Function: fn.flow,
 		Assumptions: flow.Assumptions{

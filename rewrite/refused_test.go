@@ -242,6 +242,18 @@ func TestNoDescriptor(t *testing.T) {
 	}
 }
 
+// clang 14 does not record that an enum is signed, so how to widen it is not
+// known.
+func TestEnumOfUnknownSign(t *testing.T) {
+	for object, want := range map[string]bool{"enum-el": false, "enum-clang14-el": true} {
+		_, _, err := rewrite.Rewrite(readFile(t, testdata+"/invalid/"+object+".o"), readLayout(t, "shapes-el"), rewrite.Options{})
+		refused := errors.Is(err, rewrite.ErrRefused) && strings.Contains(err.Error(), "did not record whether one of them is signed")
+		if refused != want || !refused && err != nil {
+			t.Errorf("%s: %v", object, err)
+		}
+	}
+}
+
 // A jump that no longer reaches over what has grown.
 func TestJumpOutOfReach(t *testing.T) {
 	const source = `
@@ -270,5 +282,32 @@ func TestJumpOutOfReach(t *testing.T) {
 	}
 	if want := "make the function smaller"; !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "32768") {
 		t.Errorf("got %v, want %q", err, want)
+	}
+}
+
+// A function that other functions call has arguments that may be needed after an
+// access, whatever its section is called.
+func TestArgumentsAreKept(t *testing.T) {
+	for _, endian := range []string{"el", "eb"} {
+		object := readFile(t, testdata+"/invalid/sections-"+endian+".o")
+		_, report, err := rewrite.Rewrite(object, readLayout(t, "swapped-"+endian), rewrite.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		stores := 0
+		for _, edit := range report.Edits {
+			if edit.Access.Program != "keep" || edit.Before[0].OpCode.Class() != asm.StXClass {
+				continue
+			}
+			stores++
+			for _, ins := range edit.After {
+				if ins.OpCode.Class().IsALU() && ins.Dst == edit.Before[0].Src {
+					t.Errorf("%s: %s -> %s changes an argument", endian, edit.Before, edit.After)
+				}
+			}
+		}
+		if stores != 1 {
+			t.Errorf("%s: %d stores", endian, stores)
+		}
 	}
 }

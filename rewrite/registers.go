@@ -1,7 +1,9 @@
 package rewrite
 
 import (
+	"debug/elf"
 	"sort"
+	"strings"
 
 	"github.com/cilium/ebpf/asm"
 
@@ -11,9 +13,10 @@ import (
 
 // function is what is known of one function of the object.
 type function struct {
-	section string
-	flow    *flow.Function
-	err     error // set if its code is not understood, flow is nil then
+	section   string
+	isProgram bool // the kernel calls it, not another function
+	flow      *flow.Function
+	err       error // set if its code is not understood, flow is nil then
 
 	live      *flow.Liveness
 	constants *flow.Constants // as long as nothing is known of the layout
@@ -108,7 +111,7 @@ func (p *planner) functionAt(at place) *function {
 	if fn, ok := p.functions[at]; ok {
 		return fn
 	}
-	fn := &function{section: at.section}
+	fn := &function{section: at.section, isProgram: p.programs()[at]}
 	fn.flow, fn.err = flow.NewFunction(p.object.Section(at.section).Data, p.order, at.slot, p.functionEnd(at))
 	p.functions[at] = fn
 	return fn
@@ -141,15 +144,32 @@ func (fn *function) liveness() (*flow.Liveness, error) {
 
 // arguments returns how many arguments a function has, -1 if that is not known.
 func (fn *function) arguments() int {
-	if fn.isProgram() {
+	if fn.isProgram {
 		return 1
 	}
 	return -1
 }
 
-// isProgram reports whether the kernel calls the function, not another one:
-// functions for that are in .text.
-func (fn *function) isProgram() bool { return fn.section != ".text" }
+// programs returns where the object's programs start: global functions outside
+// of .text and, with -ffunction-sections, of .text.NAME. All others are called
+// by these (bpf_object__add_programs of libbpf).
+func (p *planner) programs() map[place]bool {
+	if p.entries != nil {
+		return p.entries
+	}
+	p.entries = make(map[place]bool)
+	for _, section := range p.object.Sections {
+		if !holdsCode(section) || section.Name == ".text" || strings.HasPrefix(section.Name, ".text.") {
+			continue
+		}
+		for _, symbol := range p.object.Functions(section) {
+			if elf.ST_BIND(symbol.Info) != elf.STB_LOCAL {
+				p.entries[place{section.Name, int(symbol.Value / reloc.InstructionSize)}] = true
+			}
+		}
+	}
+	return p.entries
+}
 
 // constantsOf returns what is constant in a function whatever the layout is.
 func (p *planner) constantsOf(fn *function) (*flow.Constants, error) {
@@ -160,7 +180,7 @@ func (p *planner) constantsOf(fn *function) (*flow.Constants, error) {
 		fn.constants = fn.flow.Constants(flow.Assumptions{
 			Undecided: p.recorded[fn.section],
 			Linked:    p.linked(p.object.Section(fn.section)),
-			Program:   fn.isProgram(),
+			Program:   fn.isProgram,
 		})
 	}
 	return fn.constants, nil

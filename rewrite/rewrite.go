@@ -89,7 +89,7 @@ func (o *Options) choose(accesses []reloc.Access) ([]reloc.Access, error) {
 			return nil, fmt.Errorf("glob %q of root types: %w", glob, err)
 		}
 	}
-	var ours []reloc.Access
+	ours := make([]reloc.Access, 0, len(accesses))
 	for _, access := range accesses {
 		if access.Kind != reloc.LocalTypeID && matchesAny(globs, access.RootName()) {
 			ours = append(ours, access)

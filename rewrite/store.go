@@ -116,6 +116,10 @@ func (s *sequence) number(value asm.Register, local, target image, extended bool
 		s.shiftRight(value, local.shift)
 	case extended && local.shift == 0:
 	case target.width == 4 && local.signed && local.shift+local.bits <= 32:
+		if local.shift == 0 {
+			s.extend(value, local.bits, 4)
+			break
+		}
 		s.emit(asm.LSh.Imm32(value, int32(32-local.shift-local.bits)), asm.ArSh.Imm32(value, int32(32-local.bits)))
 	default:
 		s.place(value, from, to, false)

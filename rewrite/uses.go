@@ -1,6 +1,7 @@
 package rewrite
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/cilium/ebpf/asm"
@@ -80,7 +81,7 @@ func (p *planner) usesOf(access *reloc.Access) (*uses, error) {
 	}
 	constants, ok := p.constantsAt(access)
 	if !ok {
-		return nil, refuse(remedyRegister, "its offset is kept in a register, and the function is not understood: %v", p.functionAt(at).err)
+		return nil, refuse(remedyRegister, "its offset is kept in a register, and the function is not understood: %v", p.whyNot(at))
 	}
 	u := &uses{patches: make(map[int]*agreed)}
 	if constants != nil { // the function is called
@@ -88,6 +89,14 @@ func (p *planner) usesOf(access *reloc.Access) (*uses, error) {
 	}
 	p.uses[at] = u
 	return u, nil
+}
+
+// whyNot says why a function is not understood.
+func (p *planner) whyNot(at place) error {
+	if err := p.functionAt(at).err; err != nil {
+		return err
+	}
+	return errors.New("no symbol says where it starts")
 }
 
 const remedyRegister = "read the field into a variable of its own type, before choosing between fields"
@@ -182,7 +191,14 @@ func (p *planner) throughOffset(q question, origin flow.Origin, ins asm.Instruct
 		return nil, "", nil
 	}
 	local, target := q.access.Local.Field, q.resolution.Field
-	if _, same := p.distance(local, target); same || p.macros[keyOf(q.access)] {
+	if p.macros[keyOf(q.access)] {
+		return Instructions{ins}, "", nil
+	}
+	if origin.Delta < 0 || origin.Delta+int64(width(ins)) > int64(local.Size) && !local.IsBitField() {
+		return nil, "", refuse(remedyReport, "the instruction %q accesses bytes %d to %d of the field %s, which has %d",
+			spell(ins), origin.Delta, origin.Delta+int64(width(ins))-1, local, local.Size)
+	}
+	if _, same := p.distance(local, target); same {
 		return Instructions{ins}, "", nil
 	}
 

@@ -108,6 +108,10 @@ others() {
 		done
 	done
 
+	compile 14 v3 el testdata/invalid/enum.c \
+		testdata/invalid/enum-clang14-el.o -Ibpf
+	strip_dwarf testdata/invalid/enum-clang14-el.o
+
 	# With DWARF, which has to go when code moves; gotol came with v4.
 	for source in internal/code/testdata/*.c; do
 		cpu=v3

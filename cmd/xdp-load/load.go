@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -69,7 +70,13 @@ func loadArguments(cmd *cobra.Command, args []string) error {
 			return usagef("no command %q, did you mean %q?", args[0], similar[0])
 		}
 	}
-	return oneObject(cmd, args)
+	if err := oneObject(cmd, args); err != nil {
+		return err
+	}
+	if _, err := os.Stat(args[0]); err != nil && cmd.Flags().NFlag() == 0 {
+		return usagef("%s: no such command or file", args[0])
+	}
+	return nil
 }
 
 // loaded is what load prints as JSON.

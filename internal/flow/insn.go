@@ -260,6 +260,8 @@ func (ins *instruction) findJump(dst, src Registers) error {
 	switch code := ins.code(); {
 	case code > opJCOND, ins.class() == classJMP32 && (code == opCALL || code == opEXIT || code == opJCOND):
 		return fmt.Errorf("opcode %#x: %w", ins.op, errUndefined)
+	case code == opJA && ins.fromReg():
+		return errors.New("a jump to an address in a register leads to nobody knows where")
 	case code == opCALL:
 		ins.uses, ins.defs = ins.callArguments(), clobbered
 	case code == opEXIT:

@@ -28,6 +28,7 @@ struct md_desc___mine {
 	__u32 part_swapped_le;
 	__u32 part_not_there;
 	__u32 part_there;
+	__u32 part_beyond;
 
 	__u32 macro_be : 20;
 	__u32 macro_le : 20;
@@ -111,6 +112,7 @@ SEC("xdp") int part(struct xdp_md *ctx)
 	TAKE(BYTE(md->part_swapped_le, 1));	/* refused eb: moves a part of the field only */
 	TAKE(BYTE(md->part_not_there, HIGHEST)); /* refused: moves a part of the field only */
 	TAKE(BYTE(md->part_there, LOWEST));
+	TAKE(BYTE(md->part_beyond, 4)); /* refused: accesses bytes 4 to 4 of the field */
 	return XDP_PASS;
 }
 

@@ -20,6 +20,7 @@ struct md_desc {
 	__le32 part_swapped_le;
 	__u16 part_not_there;
 	__u16 part_there;
+	__u32 part_beyond;
 
 	__be32 macro_be;
 	__le32 macro_le;

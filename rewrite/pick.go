@@ -1,0 +1,163 @@
+package rewrite
+
+import (
+	"slices"
+
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/xdp-load/xdp-load/reloc"
+)
+
+// pick are the instructions after a load that leave nothing but a number in the
+// register.
+type pick struct {
+	removed []Patch // that take them out
+	width   uint32  // of the register that the number is extended in, in bytes
+}
+
+// pickedOut returns the instructions after a load that pick the number out of
+// the bytes and extend it; nil if there are none, or others come between.
+func (p *planner) pickedOut(access *reloc.Access, ins asm.Instruction, local image) *pick {
+	fn := p.function(access)
+	constants, err := p.constantsOf(fn)
+	if err != nil || ins.OpCode.Mode() != asm.MemMode || local.swapped || local.boolean || local.shift < 0 {
+		return nil
+	}
+	section := p.object.Section(access.Section)
+	block := fn.flow.BlockAt(access.Insn)
+	bits := loadedBits(int(local.width) * 8)
+	var found *pick
+	var passed []Patch
+	for slot := access.Insn + 1; slot < fn.flow.End() && fn.flow.BlockAt(slot) == block; {
+		next, err := decode(section.Data[slot*reloc.InstructionSize:], p.order)
+		if err != nil {
+			return nil
+		}
+		if mentions(next, ins.Dst) {
+			operand, known := next.Constant, true
+			if next.OpCode.Source() == asm.RegSource && next.Src != next.Dst {
+				operand, known = constants.Value(slot, next.Src)
+			}
+			if !known || p.recorded[access.Section][slot] || !bits.step(next, operand) {
+				break
+			}
+			passed = append(passed, Patch{slot, Instructions{next}, nil})
+			if width := bits.holdAlone(local); width > 0 && p.removable(access.Section, passed) {
+				found = &pick{slices.Clone(passed), width}
+			}
+		}
+		slot += int(next.Width())
+	}
+	return found
+}
+
+// removable reports whether instructions can be taken out: each line record goes
+// to what comes next, and no instruction can have two.
+func (p *planner) removable(section string, patches []Patch) bool {
+	lines := 0
+	for i, patch := range patches {
+		if i > 0 && patches[i-1].Insn+1 != patch.Insn {
+			lines = 0
+		}
+		lines += p.lineRecords(section, patch.Insn)
+		if lines+p.lineRecords(section, patch.Insn+1) > 1 && (i+1 == len(patches) || patches[i+1].Insn != patch.Insn+1) {
+			return false
+		}
+	}
+	return true
+}
+
+// lineRecords returns how many line records an instruction has, one or none.
+func (p *planner) lineRecords(section string, slot int) int {
+	offset := uint32(slot) * reloc.InstructionSize
+	if line, ok := p.ext.LineAt(section, offset); ok && line.InsnOffset == offset {
+		return 1
+	}
+	return 0
+}
+
+// registerBits says for each bit of a register which of the bits that were
+// loaded it is; none means that it is zero.
+type registerBits [64]int
+
+const none = -1
+
+func loadedBits(size int) *registerBits {
+	var bits registerBits
+	for i := range bits {
+		bits[i] = i
+		if i >= size {
+			bits[i] = none
+		}
+	}
+	return &bits
+}
+
+// step follows one instruction on the register. It returns false if that does
+// more than move, clear and copy bits.
+//
+// Its operand is a constant, unless it is the register itself.
+func (b *registerBits) step(ins asm.Instruction, constant int64) bool {
+	size, operand := 64, int(constant)
+	if ins.OpCode.Class() == asm.ALUClass {
+		size = 32
+	}
+	isSelf := ins.OpCode.Source() == asm.RegSource && ins.Src == ins.Dst
+	switch op := ins.OpCode.ALUOp(); {
+	case !ins.OpCode.Class().IsALU():
+		return false
+	case op == asm.Mov && isSelf:
+	case signExtensions[op] > 0 && isSelf:
+		from := signExtensions[op]
+		b.fill(from, size, b[from-1])
+	case isSelf:
+		return false
+	case op == asm.LSh && operand >= 0 && operand < size:
+		copy(b[operand:size], b[:size-operand])
+		b.fill(0, operand, none)
+	case (op == asm.RSh || op == asm.ArSh) && operand >= 0 && operand < size:
+		sign := none
+		if op == asm.ArSh {
+			sign = b[size-1]
+		}
+		copy(b[:size-operand], b[operand:size])
+		b.fill(size-operand, size, sign)
+	case op == asm.And:
+		for i := range size {
+			if operand>>i&1 == 0 {
+				b[i] = none
+			}
+		}
+	default:
+		return false
+	}
+	b.fill(size, 64, none)
+	return true
+}
+
+func (b *registerBits) fill(from, to, with int) {
+	for i := from; i < to; i++ {
+		b[i] = with
+	}
+}
+
+// holdAlone returns how many bytes of the register are the number of an image,
+// extended, with zeros above; 0 if that is not what it holds.
+func (b *registerBits) holdAlone(img image) uint32 {
+	sign := none
+	if img.signed {
+		sign = img.shift + img.bits - 1
+	}
+	for _, size := range []int{64, 32} {
+		expected := registerBits{}
+		expected.fill(size, 64, none)
+		expected.fill(min(img.bits, size), size, sign)
+		for i := range min(img.bits, size) {
+			expected[i] = img.shift + i
+		}
+		if img.bits <= size && *b == expected {
+			return uint32(size / 8)
+		}
+	}
+	return 0
+}
