@@ -11,10 +11,10 @@ import (
 
 // layout opens the one layout that the command line gives.
 func (f *flags) layout() (*reloc.Layout, error) {
-	switch len(f.layouts) {
-	case 0:
+	switch {
+	case len(f.layouts) == 0 || f.layouts[0] == "":
 		return nil, usagef("no layout given: --layout FILE says where this NIC keeps each field")
-	case 1:
+	case len(f.layouts) == 1:
 		return nic.OpenLayout(f.layouts[0], f.base)
 	}
 	return nil, usagef("more than one --layout: only check takes several")

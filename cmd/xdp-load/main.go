@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -67,12 +68,21 @@ func newRoot() *cobra.Command {
 	root := newLoad(f)
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SuggestionsMinimumDistance = 2
+	root.Version = version()
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.PersistentFlags().BoolVar(&f.json, "json", false, "print JSON instead of text")
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return f.checkTypes() }
 	root.AddCommand(newRewrite(f), newCheck(f), newExplain(f), newStatus(f), newUnload(f))
 	return root
+}
+
+// version returns the module's version, as the go command recorded it.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "unknown"
 }
 
 func (f *flags) addLayout(cmd *cobra.Command) {
