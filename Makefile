@@ -35,7 +35,7 @@ deps:
 # messages in the scripts anew.
 generate: deps
 	testdata/generate.sh
-	go test ./rewrite -run Golden -update
+	go test ./rewrite -run 'Golden|AccessShapes' -update
 	go test ./cmd/xdp-load -run Script -update
 
 # Fuzzes each target for a while. Left to itself, Go spends a minute on each

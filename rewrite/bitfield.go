@@ -41,8 +41,8 @@ func (p *planner) bitImage(access *reloc.Access, ins asm.Instruction, slot int) 
 // bitsOf returns which of the bits that an instruction moves are the field.
 func (p *planner) bitsOf(access *reloc.Access, ins asm.Instruction, slot int, img image) (bitUse, bool) {
 	whole := int(img.width) * 8
-	if img.bits == whole {
-		return bitUse{high: whole}, true
+	if img.bits == whole { // unless each of two loads has a part of it
+		return bitUse{high: whole}, possibleShifts(access.Local.Field, img, p.order).first == 0
 	}
 	unit := unitOf(access, ins)
 	if ins.OpCode.Class() != asm.LdXClass {
