@@ -58,6 +58,11 @@ struct md_desc___mine {
 	__u32 or_global;
 
 	__u32 crowded;
+
+	__u64 aligned;
+	__u16 before;
+	__u64 beside : 25;
+	__s32 split : 16;
 } __attribute__((preserve_access_index));
 
 struct {
@@ -192,6 +197,17 @@ SEC("xdp") int either(struct xdp_md *ctx)
 	if (i & 4)
 		kept = &md->or_global;	/* refused: also accesses what is no field of it */
 	TAKE(*kept);
+	return XDP_PASS;
+}
+
+/* Two loads, each as wide as the field, that have a part of it each. */
+SEC("xdp") int halves(struct xdp_md *ctx)
+{
+	struct md_desc___mine *md = (void *)md_desc(ctx);
+
+	if (!md)
+		return XDP_PASS;
+	TAKE((__u64)md->split);		/* refused: where the bit-field __s32:16 */
 	return XDP_PASS;
 }
 

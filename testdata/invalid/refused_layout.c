@@ -55,6 +55,8 @@ struct md_desc {
 	__u32 crowded : 9;
 	__u32 : 0;
 
+	__be64 split;
+
 	__u8 filler[40000];
 	__u32 far;
 };
