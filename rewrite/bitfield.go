@@ -325,6 +325,8 @@ func (t *bitTracker) useOf(ins asm.Instruction, reg asm.Register) registerUse {
 		return overwrites
 	case class == asm.StXClass && ins.OpCode.Mode() == asm.MemMode && ins.Src == reg && ins.Dst != reg && ins.Dst != asm.RFP:
 		return keepsIf(top <= int(width(ins))*8)
+	case class.IsJump() && ins.OpCode.JumpOp() == asm.JSet:
+		return throwsAway
 	case class == asm.Jump32Class:
 		return keepsIf(top <= 32)
 	case class == asm.JumpClass && ins.OpCode.JumpOp() == asm.Call && reg == asm.R0:

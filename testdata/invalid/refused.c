@@ -63,6 +63,12 @@ struct md_desc___mine {
 	__u16 before;
 	__u64 beside : 25;
 	__s32 split : 16;
+
+	__u32 beside_tested : 4;
+	__u32 tested : 20;
+	__u32 : 0;
+	__u32 beside_compared : 4;
+	__u32 compared : 20;
 } __attribute__((preserve_access_index));
 
 struct {
@@ -209,6 +215,22 @@ SEC("xdp") int halves(struct xdp_md *ctx)
 		return XDP_PASS;
 	TAKE((__u64)md->split);		/* refused: where the bit-field __s32:16 */
 	return XDP_PASS;
+}
+
+/* Which 20 bits of 32 are meant, if a jump looks at some of them only? */
+SEC("xdp") int jumps(struct xdp_md *ctx)
+{
+	struct md_desc___mine *md = (void *)md_desc(ctx);
+
+	if (!md)
+		return XDP_PASS;
+	asm volatile goto("if %0 & 8 goto %l[drop]" : :
+			  "r"((__u64)md->tested)	/* refused: where the bit-field __u32:20 */
+			  : : drop);
+	asm volatile goto("if %0 == 8 goto %l[drop]" : : "r"((__u64)md->compared) : : drop);
+	return XDP_PASS;
+drop:
+	return XDP_DROP;
 }
 
 /* A value in every register, and the end of the stack in use. */

@@ -56,6 +56,8 @@ struct md_desc {
 	__u32 : 0;
 
 	__be64 split;
+	__u64 tested;
+	__u64 compared;
 
 	__u8 filler[40000];
 	__u32 far;
