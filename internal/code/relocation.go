@@ -107,23 +107,34 @@ func (m *mover) moveRelocations() error {
 }
 
 func (m *mover) moveTable(table, target *elfobj.Section) error {
-	var left []byte
 	s := m.byIndex[target.Index]
+	if s == nil {
+		return m.relocations(table, func(rel relocation) error { return m.movePointer(rel, target) })
+	}
+	var left []byte
 	err := m.relocations(table, func(rel relocation) error {
-		if s != nil {
-			slot := int(rel.offset / slotSize)
-			kept := s.kept(slot)
-			if kept < 0 {
-				return nil
+		for _, slot := range s.relocatedNow(int(rel.offset / slotSize)) {
+			at := rel
+			at.offset = uint64(slot) * slotSize
+			left = append(left, rel.raw...)
+			m.obj.Order.PutUint64(left[len(left)-elfobj.RelSize:], at.offset)
+			if err := m.movePointer(at, target); err != nil {
+				return err
 			}
-			rel.offset = uint64(int(s.starts[slot])+kept) * slotSize
-			m.obj.Order.PutUint64(rel.raw, rel.offset)
 		}
-		left = append(left, rel.raw...)
-		return m.movePointer(rel, target)
+		return nil
 	})
 	table.Data = left
 	return err
+}
+
+// relocatedNow returns the new slots that the relocation of an old one patches.
+func (s *section) relocatedNow(slot int) []int {
+	var slots []int
+	if kept := s.kept(slot); kept >= 0 {
+		slots = append(slots, int(s.starts[slot])+kept)
+	}
+	return append(slots, s.copies[slot]...)
 }
 
 // movePointer corrects what stands in the relocated place.

@@ -58,12 +58,25 @@ type Replacement struct {
 	// of the same kind, with the same immediate. If negative, the relocation is
 	// dropped, and the record goes with the first of Code.
 	Kept int
+
+	// Copies are the instructions of Code that are copies of others of the
+	// section, by ascending At (optional). They get the same relocations, CO-RE
+	// records and source lines, and jump to the same places unless Jumps says
+	// otherwise.
+	Copies []Copy
 }
 
 // Jump is a jump, a call of a function or an LDDW of its address.
 type Jump struct {
 	At     int // slot in Code
 	Target int // slot in the section as it was
+	Into   int // slot of what Target is replaced by to go to (optional)
+}
+
+// Copy is an instruction that is there once more.
+type Copy struct {
+	At   int // slot in Code
+	From int // slot in the section as it was
 }
 
 // Replace replaces instructions, given by the name of their section. ext is
@@ -294,6 +307,9 @@ func (m *mover) moveExt() error {
 	}
 	if m.ext, err = m.oldExt.Moved(types, m.whereRecord()); err != nil {
 		return fmt.Errorf(".BTF.ext: %w", err)
+	}
+	if copies := m.copies(); len(copies) > 0 {
+		return m.copyRecords(section, types, copies)
 	}
 	section.Data = m.ext.Bytes()
 	return nil

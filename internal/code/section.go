@@ -18,9 +18,10 @@ type section struct {
 	relocated []bool // by old slot: a relocation patches it
 
 	replacements []Replacement
-	replaced     []int32 // by old slot: 1 + index of its replacement, or 0
-	starts       []int32 // new slot by old slot, and that of the end
-	moves        bool    // whether anything but replaced bytes changes
+	replaced     []int32       // by old slot: 1 + index of its replacement, or 0
+	copies       map[int][]int // by old slot: the new slots of its copies
+	starts       []int32       // new slot by old slot, and that of the end
+	moves        bool          // whether anything but replaced bytes changes
 }
 
 // maxSlots keeps every distance in a section within 32 bits. The kernel takes
@@ -120,6 +121,7 @@ func (s *section) layOut() error {
 		slot += size
 	}
 	s.starts[s.slots()] = int32(next)
+	s.placeCopies()
 	return nil
 }
 
@@ -183,7 +185,7 @@ func (s *section) rebuild() error {
 			return err
 		}
 	}
-	return nil
+	return s.setCopiedJumps()
 }
 
 // moveJump corrects the distance of an instruction that was not replaced.
@@ -197,23 +199,23 @@ func (s *section) moveJump(slot int) error {
 		return nil
 	}
 	target := slot + 1 + field.get(raw, s.order)
-	return s.setJump(slot, int(s.starts[slot]), target)
+	return s.setJump(slot, int(s.starts[slot]), target, 0)
 }
 
 // setJumps sets the distances of a replacement's jumps to the outside.
 func (s *section) setJumps(r *Replacement) error {
 	for _, jump := range r.Jumps {
-		if err := s.setJump(r.Slot, int(s.starts[r.Slot])+jump.At, jump.Target); err != nil {
+		if err := s.setJump(r.Slot, int(s.starts[r.Slot])+jump.At, jump.Target, jump.Into); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// setJump makes the jump at a new slot go to an old one. slot is the old one
-// that it comes from.
-func (s *section) setJump(slot, at, target int) error {
-	if err := s.check(target); err != nil {
+// setJump makes the jump at a new slot go to an old one, or into what replaces
+// it. slot is the old one that it comes from.
+func (s *section) setJump(slot, at, target, into int) error {
+	if err := s.checkTarget(target, into); err != nil {
 		return s.errorAt(slot, fmt.Errorf("jump to instruction %d: %w", target, err))
 	}
 	raw := s.elf.Data[at*slotSize:]
@@ -221,9 +223,23 @@ func (s *section) setJump(slot, at, target int) error {
 	if err != nil {
 		return s.errorAt(slot, err)
 	}
-	distance := int(s.starts[target]) - (at + 1)
+	distance := int(s.starts[target]) + into - (at + 1)
 	if !field.put(raw, s.order, distance) {
 		return s.errorAt(slot, &ReachError{Target: target, Distance: distance, Bits: int(field)})
+	}
+	return nil
+}
+
+func (s *section) checkTarget(target, into int) error {
+	if err := s.check(target); err != nil || into == 0 {
+		return err
+	}
+	r := s.replacement(target)
+	if r == nil || into < 0 || into >= len(r.Code)/slotSize {
+		return errNoInstruction
+	}
+	if second, _ := findLDDW(r.Code); second[into] {
+		return errNoInstruction
 	}
 	return nil
 }
@@ -251,6 +267,10 @@ func (s *section) checkReplacement(r *Replacement) error {
 		}
 		outside[jump.At] = true
 	}
+	isCopy, err := s.checkCopies(r, second, outside)
+	if err != nil {
+		return err
+	}
 	if kept := s.kept(r.Slot); s.relocated[r.Slot] && kept >= 0 && s.moves && !takesRelocation(r.Code, second, kept) {
 		return fmt.Errorf("slot %d is kept for a relocation, but is no call and no LDDW", kept)
 	}
@@ -258,7 +278,7 @@ func (s *section) checkReplacement(r *Replacement) error {
 		if second[slot] {
 			continue
 		}
-		relocated := s.relocated[r.Slot] && slot == s.kept(r.Slot)
+		relocated := s.relocated[r.Slot] && slot == s.kept(r.Slot) || isCopy[slot]
 		if err := checkJump(r.Code, second, slot, outside[slot], relocated, s.order); err != nil {
 			return fmt.Errorf("slot %d: %w", slot, err)
 		}

@@ -1,0 +1,224 @@
+package code
+
+import (
+	"encoding/binary"
+	"maps"
+	"slices"
+
+	"github.com/xdp-load/xdp-load/internal/btfraw"
+	"github.com/xdp-load/xdp-load/internal/elfobj"
+)
+
+// Detours are copies of stretches of a function's code, and the ways that lead
+// to them. They come to lie behind the function's last instruction.
+type Detours struct {
+	Section string
+	Last    int            // slot of the function's last instruction
+	Copies  []Stretch      // of its code
+	Exits   map[int][]Exit // by the slot of an instruction that stays: where it leads now
+}
+
+// Stretch is code that is only entered at its start and only left at its end.
+type Stretch struct {
+	From, To int // slots, the end exclusive
+	Exits    []Exit
+}
+
+// Exit is where an instruction leads: one that runs on has that first, a jump
+// has its target last.
+type Exit struct {
+	Slot int // in the section as it was; if negative, the start of a copy
+	Copy int // its index
+}
+
+// Split makes detours, of one function each. ext is that of the object's
+// .BTF.ext, and brought up to date as by Replace, of which the errors are.
+//
+// It returns, by section and slot of the new code, which slot of the old code it
+// is, or is a copy of.
+func Split(obj *elfobj.Object, ext *btfraw.Ext, detours []Detours) (map[string][]int, error) {
+	splitters := make(map[string]*splitter)
+	for _, d := range detours {
+		if splitters[d.Section] == nil {
+			splitters[d.Section] = newSplitter(obj, obj.Section(d.Section))
+		}
+		splitters[d.Section].add(&d)
+	}
+	replacements, origins := make(map[string][]Replacement), make(map[string][]int)
+	for name, s := range splitters {
+		replacements[name], origins[name] = s.replacements(), s.origins()
+	}
+	if err := Replace(obj, ext, replacements); err != nil {
+		return nil, err
+	}
+	return origins, nil
+}
+
+// splitter collects the replacements of a section.
+type splitter struct {
+	code      []byte
+	order     binary.ByteOrder
+	relocated map[int]bool // slots
+	bySlot    map[int]*replaced
+}
+
+// replaced is a replacement that starts with what was there.
+type replaced struct {
+	Replacement
+	origins []int // by slot of Code: the old one
+}
+
+func newSplitter(obj *elfobj.Object, section *elfobj.Section) *splitter {
+	s := &splitter{section.Data, obj.Order, make(map[int]bool), make(map[int]*replaced)}
+	if table := obj.Relocations(section); table != nil {
+		for data := table.Data; len(data) >= elfobj.RelSize; data = data[elfobj.RelSize:] {
+			s.relocated[int(obj.Order.Uint64(data)/slotSize)] = true
+		}
+	}
+	return s
+}
+
+func (s *splitter) raw(slot int) []byte { return s.code[slot*slotSize:][:slotSize] }
+
+// end describes the last instruction of a stretch.
+type end struct{ jumps, runsOn bool }
+
+func (s *splitter) end(slot int) end {
+	opcode := s.raw(slot)[0]
+	class := opcode & classMask
+	jumps := (class == classJMP || class == classJMP32) && opcode != opCall && opcode != opCallx && opcode != opExit
+	return end{jumps, opcode != opExit && opcode != opGoto && opcode != opGotol}
+}
+
+// at returns the replacement of an instruction, which at first is the
+// instruction itself.
+func (s *splitter) at(slot int) *replaced {
+	if s.bySlot[slot] != nil {
+		return s.bySlot[slot]
+	}
+	r := &replaced{Replacement{Slot: slot}, nil}
+	s.bySlot[slot] = r
+	r.append(s.raw(slot), slot)
+	if s.raw(slot)[0] == opLDDW {
+		r.append(s.raw(slot+1), slot+1)
+	}
+	if field, err := distanceField(s.raw(slot), s.order); err == nil && field != noDistance && !s.relocated[slot] {
+		r.Jumps = []Jump{{At: 0, Target: slot + 1 + field.get(s.raw(slot), s.order)}}
+	}
+	return r
+}
+
+func (r *replaced) append(raw []byte, origin int) {
+	r.Code = append(r.Code, raw...)
+	r.origins = append(r.origins, origin)
+}
+
+// add makes the detours of a function.
+func (s *splitter) add(d *Detours) {
+	last := s.at(d.Last)
+	starts := s.starts(d, len(last.origins))
+	jump := func(at int, to Exit) Jump {
+		if to.Slot >= 0 {
+			return Jump{At: at, Target: to.Slot}
+		}
+		return Jump{At: at, Target: d.Last, Into: starts[to.Copy]}
+	}
+	for i := range d.Copies {
+		s.copy(last, d, i, jump)
+	}
+	for _, slot := range slices.Sorted(maps.Keys(d.Exits)) {
+		exits, end, r := d.Exits[slot], s.end(slot), s.at(slot)
+		if end.jumps {
+			r.Jumps[0] = jump(0, exits[len(exits)-1])
+		}
+		if end.runsOn && exits[0].Slot < 0 {
+			r.Jumps = append(r.Jumps, jump(len(r.origins), exits[0]))
+			r.append(gotoAnywhere, slot)
+		}
+	}
+}
+
+// gotoAnywhere is a jump whose distance is set later.
+var gotoAnywhere = []byte{opGoto, 0, 0, 0, 0, 0, 0, 0}
+
+// starts returns where each copy starts, given where the first does.
+func (s *splitter) starts(d *Detours, at int) []int {
+	starts := make([]int, len(d.Copies))
+	for i := range d.Copies {
+		starts[i] = at
+		at += s.bodyEnd(d, i) - d.Copies[i].From
+		if s.leavesByGoto(d, i) {
+			at++
+		}
+	}
+	return starts
+}
+
+// leavesByGoto reports whether a copy runs on to something else than the next.
+func (s *splitter) leavesByGoto(d *Detours, i int) bool {
+	return s.end(s.lastOf(&d.Copies[i])).runsOn && !leadsToNext(d, i)
+}
+
+func leadsToNext(d *Detours, i int) bool {
+	exits := d.Copies[i].Exits
+	return len(exits) > 0 && exits[0] == Exit{Slot: -1, Copy: i + 1}
+}
+
+// bodyEnd returns where what is copied ends: a goto to the next copy is not.
+func (s *splitter) bodyEnd(d *Detours, i int) int {
+	stretch := &d.Copies[i]
+	last := s.lastOf(stretch)
+	if end := s.end(last); end.jumps && !end.runsOn && leadsToNext(d, i) {
+		return last
+	}
+	return stretch.To
+}
+
+// lastOf returns the slot of the last instruction of a stretch.
+func (s *splitter) lastOf(stretch *Stretch) int {
+	if s.raw(stretch.To - 1)[0] == 0 { // the second half of LDDW
+		return stretch.To - 2
+	}
+	return stretch.To - 1
+}
+
+// copy appends a copy to the replacement of the function's last instruction.
+func (s *splitter) copy(last *replaced, d *Detours, i int, jump func(int, Exit) Jump) {
+	stretch := &d.Copies[i]
+	end := s.lastOf(stretch)
+	for slot := stretch.From; slot < s.bodyEnd(d, i); slot++ {
+		if s.raw(slot)[0] != 0 {
+			last.Copies = append(last.Copies, Copy{len(last.origins), slot})
+		}
+		if slot == end && s.end(end).jumps {
+			last.Jumps = append(last.Jumps, jump(len(last.origins), stretch.Exits[len(stretch.Exits)-1]))
+		}
+		last.append(s.raw(slot), slot)
+	}
+	if s.leavesByGoto(d, i) {
+		last.Jumps = append(last.Jumps, jump(len(last.origins), stretch.Exits[0]))
+		last.append(gotoAnywhere, end)
+	}
+}
+
+// replacements returns what was collected, by slot.
+func (s *splitter) replacements() []Replacement {
+	var list []Replacement
+	for _, slot := range slices.Sorted(maps.Keys(s.bySlot)) {
+		list = append(list, s.bySlot[slot].Replacement)
+	}
+	return list
+}
+
+// origins returns the old slot by the new one.
+func (s *splitter) origins() []int {
+	origins := make([]int, 0, len(s.code)/slotSize)
+	for slot := range len(s.code) / slotSize {
+		if r := s.bySlot[slot]; r != nil {
+			origins = append(origins, r.origins...)
+		} else {
+			origins = append(origins, slot)
+		}
+	}
+	return origins
+}

@@ -1,0 +1,249 @@
+package code_test
+
+import (
+	"debug/elf"
+	"fmt"
+	"math/rand"
+	"slices"
+	"testing"
+
+	"github.com/xdp-load/xdp-load/internal/btfraw"
+	"github.com/xdp-load/xdp-load/internal/code"
+	"github.com/xdp-load/xdp-load/internal/elfobj"
+	"github.com/xdp-load/xdp-load/internal/flow"
+)
+
+// detours makes up to two copies of blocks of each function, and lets every way
+// lead to any of them.
+func detours(obj *elfobj.Object, random *rand.Rand) []code.Detours {
+	var all []code.Detours
+	for _, section := range codeSections(obj) {
+		functions := obj.Functions(section)
+		for i, symbol := range functions {
+			start, end := int(symbol.Value/8), len(section.Data)/8
+			if i+1 < len(functions) {
+				end = int(functions[i+1].Value / 8)
+			}
+			fn, err := flow.NewFunction(section.Data, obj.Order, start, end)
+			if err != nil || random.Intn(3) == 0 {
+				continue
+			}
+			all = append(all, detoursOf(fn, section.Name, random))
+		}
+	}
+	return all
+}
+
+func detoursOf(fn *flow.Function, section string, random *rand.Rand) code.Detours {
+	blocks := fn.Blocks()
+	copies := make([]int, len(blocks)) // how many
+	first := make([]int, len(blocks))
+	total := 0
+	for b := range blocks {
+		copies[b], first[b] = random.Intn(3), total
+		total += copies[b]
+	}
+	exits := func(b int) []code.Exit {
+		var exits []code.Exit
+		for _, succ := range blocks[b].Succs {
+			if n := random.Intn(1 + copies[succ]); n > 0 {
+				exits = append(exits, code.Exit{Slot: -1, Copy: first[succ] + n - 1})
+			} else {
+				exits = append(exits, code.Exit{Slot: blocks[succ].Start})
+			}
+		}
+		return exits
+	}
+	d := code.Detours{Section: section, Last: fn.End() - 1, Exits: make(map[int][]code.Exit)}
+	for b := range blocks {
+		if len(blocks[b].Succs) > 0 && random.Intn(2) == 0 {
+			d.Exits[fn.LastOf(b)] = exits(b)
+		}
+		for range copies[b] {
+			d.Copies = append(d.Copies, code.Stretch{From: blocks[b].Start, To: blocks[b].End, Exits: exits(b)})
+		}
+	}
+	return d
+}
+
+// Whatever is copied, and whichever copy a way leads to, along every path are the
+// instructions that were there, with their relocations, records and lines.
+func TestSplit(t *testing.T) {
+	grown := 0
+	for _, path := range fixtures(t) {
+		raw := withoutDWARF(t, read(t, path).Object).Bytes() // symbols keep their numbers
+		for seed := range 4 {
+			before, p := parse(t, raw), parse(t, raw)
+			made := detours(p.Object, rand.New(rand.NewSource(int64(seed))))
+			origins, err := code.Split(p.Object, p.ext, made)
+			if err != nil {
+				t.Fatalf("%s, seed %d: %v", path, seed, err)
+			}
+			checkExt(t, path, p)
+			p = parse(t, p.Bytes())
+			grown += len(p.Bytes()) - len(before.Bytes())
+			for i, symbol := range before.Symbols {
+				if elf.ST_TYPE(symbol.Info) != elf.STT_FUNC {
+					continue
+				}
+				section := before.Sections[symbol.Section].Name
+				w := &walk{
+					old: view(before, section), now: view(p, section), origins: origins, section: section,
+					seen: make(map[[2]int]bool),
+				}
+				if err := w.from(int(symbol.Value/8), int(p.Symbols[i].Value/8)); err != nil {
+					t.Errorf("%s, seed %d, %s: %v", path, seed, symbol.Name, err)
+				}
+			}
+		}
+	}
+	if grown < 1e6 {
+		t.Errorf("only %d bytes of copies", grown)
+	}
+}
+
+// sectionView is a section of code with what is said of its instructions.
+type sectionView struct {
+	parsed
+	name        string
+	insns       []ins
+	relocations map[int]elf.Rel64
+	records     map[int][]btfraw.CORERelo
+}
+
+func view(p parsed, name string) *sectionView {
+	section := p.Section(name)
+	v := &sectionView{p, name, decode(p.Order, section.Data), make(map[int]elf.Rel64), make(map[int][]btfraw.CORERelo)}
+	if table := p.Relocations(section); table != nil {
+		for data := table.Data; len(data) > 0; data = data[elfobj.RelSize:] {
+			rel := elf.Rel64{Off: p.Order.Uint64(data), Info: p.Order.Uint64(data[8:])}
+			v.relocations[int(rel.Off/8)] = rel
+		}
+	}
+	if p.ext == nil {
+		return v
+	}
+	for _, record := range p.ext.CORERelos {
+		if record.Section == name {
+			slot := int(record.InsnOffset / 8)
+			v.records[slot] = append(v.records[slot], record)
+		}
+	}
+	return v
+}
+
+// tells returns what is said of an instruction, apart from where it is.
+func (v *sectionView) tells(slot int) string {
+	line := btfraw.Line{}
+	if v.ext != nil {
+		line, _ = v.ext.LineAt(v.name, uint32(slot*8))
+	}
+	text := fmt.Sprintf("line %d:%d", line.Line, line.Column)
+	if rel, ok := v.relocations[slot]; ok {
+		text += fmt.Sprintf(", relocation %x", rel.Info)
+	}
+	for _, record := range v.records[slot] {
+		text += fmt.Sprintf(", record %d %s %d", record.TypeID, record.AccessString, record.Kind)
+	}
+	return text
+}
+
+// afterGoto returns where gotos lead from a slot.
+func (v *sectionView) afterGoto(slot int) int {
+	for range v.insns {
+		i := v.insns[slot]
+		if i.opcode != opGoto && i.opcode != opGotol {
+			break
+		}
+		distance, _ := distanceOf(i)
+		slot += 1 + distance
+	}
+	return slot
+}
+
+// walk follows two versions of a function side by side along all paths.
+type walk struct {
+	old, now *sectionView
+	origins  map[string][]int
+	section  string
+	seen     map[[2]int]bool
+	work     [][2]int
+}
+
+func (w *walk) from(old, now int) error {
+	w.push(old, now)
+	for len(w.work) > 0 {
+		at := w.work[len(w.work)-1]
+		w.work = w.work[:len(w.work)-1]
+		if err := w.step(at[0], at[1]); err != nil {
+			return fmt.Errorf("instruction %d, now %d: %w", at[0], at[1], err)
+		}
+	}
+	return nil
+}
+
+func (w *walk) push(old, now int) {
+	at := [2]int{w.old.afterGoto(old), w.now.afterGoto(now)}
+	if !w.seen[at] {
+		w.seen[at] = true
+		w.work = append(w.work, at)
+	}
+}
+
+func (w *walk) step(old, now int) error {
+	if origins := w.origins[w.section]; origins != nil && origins[now] != old {
+		return fmt.Errorf("is said to be %d", origins[now])
+	}
+	if before, after := w.old.tells(old), w.now.tells(now); before != after {
+		return fmt.Errorf("%s, was %s", after, before)
+	}
+	before, after := w.old.insns[old], w.now.insns[now]
+	if before.opcode != after.opcode || before.dst != after.dst || before.src != after.src {
+		return fmt.Errorf("%+v, was %+v", after, before)
+	}
+	if _, relocated := w.old.relocations[old]; relocated {
+		from, to := w.old.target(old), w.now.target(now)
+		if origins := w.origins[from.section]; origins != nil {
+			to.slot = origins[to.slot]
+		}
+		if from != to {
+			return fmt.Errorf("points at %+v, at %+v before", to, from)
+		}
+	} else if distance, jumps := distanceOf(before); jumps {
+		nowDistance, _ := distanceOf(after)
+		w.push(old+1+distance, now+1+nowDistance)
+	} else if before != after {
+		return fmt.Errorf("%+v, was %+v", after, before)
+	}
+	size := 1
+	if before.opcode == lddw {
+		size = 2
+	}
+	if !leaves(before) {
+		w.push(old+size, now+size)
+	}
+	return nil
+}
+
+// pointedAt is what a relocation refers to.
+type pointedAt struct {
+	section string // of code, empty for anything else
+	slot    int
+	symbol  uint64
+	addend  int32
+}
+
+func (v *sectionView) target(slot int) pointedAt {
+	rel, i := v.relocations[slot], v.insns[slot]
+	symbol := v.Symbols[rel.Info>>32-1]
+	sections := codeSections(v.Object)
+	n := slices.IndexFunc(sections, func(s *elfobj.Section) bool { return s.Index == int(symbol.Section) })
+	if n < 0 {
+		return pointedAt{symbol: rel.Info >> 32, addend: i.imm}
+	}
+	at := int(symbol.Value)/8 + int(i.imm) + 1
+	if i.opcode == lddw {
+		at = (int(symbol.Value) + int(i.imm)) / 8
+	}
+	return pointedAt{section: sections[n].Name, slot: at}
+}
