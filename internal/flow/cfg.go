@@ -79,6 +79,9 @@ func (f *Function) End() int   { return f.end }
 // where the function is entered.
 func (f *Function) Blocks() []Block { return f.blocks }
 
+// LastOf returns the slot of a block's last instruction, given the block's index.
+func (f *Function) LastOf(b int) int { return f.start + f.lastIndex(b) }
+
 // BlockAt returns the index of the block that a slot lies in, or -1 if the slot
 // is not in the function.
 func (f *Function) BlockAt(slot int) int {
@@ -86,16 +89,6 @@ func (f *Function) BlockAt(slot int) int {
 		return -1
 	}
 	return int(f.blockOf[slot-f.start])
-}
-
-// Declare says how many arguments the function takes that is called at a slot.
-// Without it a kfunc or a function of the program is taken to read r1 to r5, as
-// far as they hold a value.
-func (f *Function) Declare(slot, count int) {
-	i := f.index(slot)
-	if i >= 0 && f.insns[i].isCall() && count >= 0 && count <= 5 {
-		f.insns[i].uses &^= arguments &^ (1<<(count+1) - 1)
-	}
 }
 
 func (f *Function) decode(code []byte) error {
@@ -183,8 +176,7 @@ func (f *Function) connect() {
 	}
 }
 
-// lastIndex returns where a block's last instruction is. Only LDDW takes two
-// slots, and only jumps are asked for theirs.
+// lastIndex returns where a block's last instruction is.
 func (f *Function) lastIndex(b int) int {
 	i := f.blocks[b].End - f.start - 1
 	if f.insns[i].isSecondHalf() {

@@ -123,9 +123,7 @@ func FuzzFunction(f *testing.F) {
 				recorded = append(recorded, slot)
 			}
 			o := c.Origins(recorded)
-			for _, access := range o.Accesses {
-				o.Incoming(access)
-			}
+			o.Paths(o.Accesses)
 			c.Guards(XDP).Before(len(code)/slotSize - 1)
 		}
 	})
@@ -148,31 +146,15 @@ func TestLiveness(t *testing.T) {
 		{r1, r6, r1}, {r6, r6, 0}, {r6, r0 | r6, 0}, {r0 | r6, r6, r0},
 		{r6, r0, r6}, {r0, 0, r0}, {0, r0, 0}, {r0, 0, r0},
 	} {
-		if in, out, dies := l.LiveIn(slot), l.LiveOut(slot), l.Dies(slot); in != want.in || out != want.out || dies != want.dies {
+		if in, out, dies := l.in[slot], l.out[slot], l.Dies(slot); in != want.in || out != want.out || dies != want.dies {
 			t.Errorf("slot %d: %v, %v, %v, want %+v", slot, in.List(), out.List(), dies.List(), want)
 		}
 	}
 	if got := l.Free(4); got != accessible&^(r0|r6) {
 		t.Errorf("free at 4: %v", got.List())
 	}
-	if got := l.Free(8) | l.LiveIn(-1); got != 0 {
+	if got := l.Free(8) | l.Free(-1); got != 0 {
 		t.Errorf("free outside: %v", got.List())
-	}
-}
-
-func TestDeclare(t *testing.T) {
-	insns := []asm.Instruction{
-		asm.Mov.Imm(asm.R3, 1),
-		{OpCode: asm.Call.Op(asm.ImmSource), Src: asm.PseudoCall, Constant: -1},
-		asm.Return(),
-	}
-	f := function(t, binary.LittleEndian, insns...)
-	if !f.Liveness(5).LiveIn(1).Has(asm.R3) {
-		t.Error("r3 is not live before a call that may read it")
-	}
-	f.Declare(1, 2)
-	if f.Liveness(5).LiveIn(1).Has(asm.R3) {
-		t.Error("r3 is live before a call of two arguments")
 	}
 }
 

@@ -182,17 +182,22 @@ func (s *solver[V]) flow(from *state[V], to int) {
 		s.work.push(to)
 		return
 	}
-	merge := s.domain.join
-	if s.visits[to]++; s.visits[to] > loopVisits {
-		merge = func(a, b V) V {
-			if joined := s.domain.join(a, b); joined != a {
-				return s.domain.coarse(joined)
-			}
-			return a
-		}
-	}
-	if s.before[to].mergeIn(from, merge) {
+	s.visits[to]++
+	if s.before[to].mergeIn(from, mergeAfter(s.visits[to], s.domain)) {
 		s.work.push(to)
+	}
+}
+
+// mergeAfter returns how to merge values that were merged so often before.
+func mergeAfter[V comparable](visits int, d domain[V]) func(a, b V) V {
+	if visits <= loopVisits {
+		return d.join
+	}
+	return func(a, b V) V {
+		if joined := d.join(a, b); joined != a {
+			return d.coarse(joined)
+		}
+		return a
 	}
 }
 

@@ -26,14 +26,6 @@ func (f *Function) Liveness(arguments int) *Liveness {
 	return l
 }
 
-// LiveIn returns the registers, r10 not among them, whose value before the
-// instruction at a slot may be read by it or later.
-func (l *Liveness) LiveIn(slot int) Registers { return l.get(l.in, slot) }
-
-// LiveOut returns the registers, r10 not among them, whose value after the
-// instruction at a slot may be read later.
-func (l *Liveness) LiveOut(slot int) Registers { return l.get(l.out, slot) }
-
 // Free returns the registers of r0 to r9 that a sequence in place of the
 // instruction at a slot may use for itself: those that the instruction neither
 // reads nor writes and that nobody reads after it before writing them.
@@ -58,13 +50,6 @@ func (l *Liveness) Dies(slot int) Registers {
 	}
 	ins := &l.function.insns[i]
 	return ins.uses & accessible &^ (l.out[i] | ins.defs)
-}
-
-func (l *Liveness) get(sets []Registers, slot int) Registers {
-	if i := l.function.index(slot); i >= 0 {
-		return sets[i]
-	}
-	return 0
 }
 
 // readLater fills in what the code behind each instruction reads before it

@@ -91,40 +91,6 @@ func (c *Constants) Origins(recorded []int) *Origins {
 	return o
 }
 
-// Incoming is what an access comes to if its block is entered from one other.
-type Incoming struct {
-	Pred int // the index of the block
-	Access
-}
-
-// Incoming returns for each block that can come before that of an access what
-// the access is then. A caller that copies the block's start up to the access,
-// one for each predecessor, can give each copy its own offset.
-func (o *Origins) Incoming(access Access) []Incoming {
-	f := o.domain.constants.function
-	b := f.BlockAt(access.Slot)
-	from, _ := f.span(b)
-	var incoming []Incoming
-	for _, pred := range f.blocks[b].Preds {
-		if o.solver.before[pred] == nil {
-			continue
-		}
-		st, leads := o.solver.through(pred)
-		reaches := false
-		for n, succ := range f.blocks[pred].Succs {
-			reaches = reaches || succ == b && leads.has(n)
-		}
-		if !reaches {
-			continue
-		}
-		i := access.Slot - f.start
-		o.solver.steps(st, from, i)
-		ins := &f.insns[i]
-		incoming = append(incoming, Incoming{pred, o.domain.access(i, ins, st.regs[ins.address()])})
-	}
-	return incoming
-}
-
 // offset is what is known of a register that may hold a recorded offset, or an
 // address made with one. The zero value is another one.
 type offset struct {

@@ -1,0 +1,208 @@
+package flow
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Node is a block as it is come to by some of the paths through a function.
+type Node struct {
+	Block int // its index
+
+	// Succs are the indices of the nodes that can come next, as those of the
+	// block's Succs are of blocks; -1 where that never happens.
+	Succs []int
+}
+
+// maxNodes bounds how often Paths looks at each block, on average.
+const maxNodes = 32
+
+// Paths keeps paths apart that bring different origins to accesses: in each node
+// that leads to one of them, what registers and the stack have of these origins
+// is one thing. The first node is where the function is entered. It returns
+// false if there is no end to them, or nothing to keep apart.
+//
+// A function with a block for each node does the same, and every access in it is
+// closer to one origin.
+func (o *Origins) Paths(accesses []Access) ([]Node, bool) {
+	p := newPartition(o, accesses)
+	if !p.run() {
+		return nil, false
+	}
+	nodes := p.reached()
+	blocks := make(map[int]bool)
+	for _, node := range nodes {
+		blocks[node.Block] = true
+	}
+	return nodes, len(blocks) < len(nodes)
+}
+
+// partition solves for what holds in front of every block like a solver, but
+// apart for each combination of the origins.
+type partition struct {
+	function *Function
+	solver   *solver[offset]
+	domain   *originDomain
+	origins  map[int]bool // slots
+	leads    []bool       // by block: to one of the accesses, or has it
+	live     *Liveness
+
+	nodes []partitionNode
+	index map[nodeKey]int
+	work  []int
+}
+
+type partitionNode struct {
+	Node
+	before *state[offset]
+	visits int
+	queued bool
+}
+
+type nodeKey struct {
+	block   int
+	brought string
+}
+
+func newPartition(o *Origins, accesses []Access) *partition {
+	f := o.domain.constants.function
+	p := &partition{
+		function: f,
+		solver:   o.solver,
+		domain:   o.domain,
+		origins:  make(map[int]bool),
+		leads:    make([]bool, len(f.blocks)),
+		live:     f.Liveness(-1),
+		index:    make(map[nodeKey]int),
+	}
+	for _, access := range accesses {
+		p.markLeading(f.BlockAt(access.Slot))
+		for _, origin := range access.Origins {
+			p.origins[origin.Slot] = true
+		}
+	}
+	return p
+}
+
+// markLeading marks a block and those that can come before it.
+func (p *partition) markLeading(b int) {
+	for work := []int{b}; len(work) > 0; {
+		b := work[len(work)-1]
+		work = work[:len(work)-1]
+		if !p.leads[b] {
+			p.leads[b] = true
+			work = append(work, p.function.blocks[b].Preds...)
+		}
+	}
+}
+
+// run returns false if there are too many nodes.
+func (p *partition) run() bool {
+	p.flow(new(state[offset]), 0)
+	for len(p.work) > 0 {
+		n := p.work[len(p.work)-1]
+		p.work = p.work[:len(p.work)-1]
+		p.nodes[n].queued = false
+		after, leads := p.through(n)
+		for i, succ := range p.function.blocks[p.nodes[n].Block].Succs {
+			if leads.has(i) {
+				p.nodes[n].Succs[i] = p.flow(after, succ)
+			}
+		}
+		if len(p.nodes) > maxNodes*len(p.function.blocks) {
+			return false
+		}
+	}
+	return true
+}
+
+// through returns what holds after a node, and where it can lead.
+func (p *partition) through(n int) (*state[offset], edges) {
+	after := p.nodes[n].before.clone()
+	from, to := p.function.span(p.nodes[n].Block)
+	p.solver.steps(after, from, to)
+	return after, p.domain.leave(after, p.nodes[n].Block)
+}
+
+// flow lets a state hold in front of a block, and returns the node for it.
+func (p *partition) flow(from *state[offset], b int) int {
+	key := nodeKey{b, p.brought(from, b)}
+	n, ok := p.index[key]
+	if !ok {
+		n = len(p.nodes)
+		p.index[key] = n
+		node := Node{b, make([]int, len(p.function.blocks[b].Succs))}
+		for i := range node.Succs {
+			node.Succs[i] = -1
+		}
+		p.nodes = append(p.nodes, partitionNode{Node: node, before: from.clone()})
+		p.push(n)
+		return n
+	}
+	node := &p.nodes[n]
+	node.visits++
+	if node.before.mergeIn(from, mergeAfter[offset](node.visits, p.domain)) {
+		p.push(n)
+	}
+	return n
+}
+
+func (p *partition) push(n int) {
+	if !p.nodes[n].queued {
+		p.nodes[n].queued = true
+		p.work = append(p.work, n)
+	}
+}
+
+// brought tells apart what a block is come to with: what the registers that it
+// may read, and the stack, have of the origins.
+func (p *partition) brought(from *state[offset], b int) string {
+	if !p.leads[b] {
+		return ""
+	}
+	var key []byte
+	first, _ := p.function.span(b)
+	for _, r := range p.live.in[first].List() {
+		if v := from.regs[r]; p.concerns(v) {
+			key = fmt.Appendf(key, "r%d %+v ", r, v)
+		}
+	}
+	for _, c := range from.stack {
+		if p.concerns(c.value) {
+			key = fmt.Appendf(key, "%+v ", c)
+		}
+	}
+	return string(key)
+}
+
+func (p *partition) concerns(v offset) bool {
+	return slices.ContainsFunc(p.domain.sets[v.set], func(o Origin) bool { return p.origins[o.Slot] })
+}
+
+// reached returns the nodes that are come to in the end, numbered anew.
+func (p *partition) reached() []Node {
+	number := make([]int, len(p.nodes))
+	for n := range number {
+		number[n] = -1
+	}
+	number[0] = 0
+	order := []int{0}
+	for i := 0; i < len(order); i++ {
+		for _, succ := range p.nodes[order[i]].Succs {
+			if succ >= 0 && number[succ] < 0 {
+				number[succ] = len(order)
+				order = append(order, succ)
+			}
+		}
+	}
+	nodes := make([]Node, len(order))
+	for i, n := range order {
+		nodes[i] = p.nodes[n].Node
+		for s, succ := range nodes[i].Succs {
+			if succ >= 0 {
+				nodes[i].Succs[s] = number[succ]
+			}
+		}
+	}
+	return nodes
+}
