@@ -139,14 +139,14 @@ func (e *RefusalError) nearestEdit(report *rewrite.Report) *rewrite.Edit {
 	for i := range report.Edits {
 		edit := &report.Edits[i]
 		access := &edit.Access
-		if access.Program != e.Function || edit.Position > e.Insn {
+		if access.Program != e.Function {
 			continue
 		}
-		if e.Insn < edit.Position+edit.After.Slots() {
+		if edit.At(e.Insn) {
 			return edit
 		}
 		sameLine := access.Source.File == e.Source.File && access.Source.Line == e.Source.Line
-		if sameLine && (nearest == nil || edit.Position > nearest.Position) {
+		if sameLine && edit.Position <= e.Insn && (nearest == nil || edit.Position > nearest.Position) {
 			nearest = edit
 		}
 	}

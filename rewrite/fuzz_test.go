@@ -14,7 +14,7 @@ import (
 func FuzzRewrite(f *testing.F) {
 	for _, p := range []pair{
 		{"unguarded-el", "narrow-el"}, {"unguarded-eb", "wide-eb"},
-		{"merged-el", "reordered-el"}, {"mixed-eb", "sparse-eb"},
+		{"merged-el", "reordered-el"}, {"paths-el", "paths-el"}, {"mixed-eb", "sparse-eb"},
 		{"tc-el", "bitfield-el"}, {"store-eb", "twins-eb"},
 	} {
 		f.Add(readProgram(f, p.program), sectionData(f, readFile(f, testdata+"/layouts/"+p.layout+".o"), ".BTF"))

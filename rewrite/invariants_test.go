@@ -63,7 +63,7 @@ func TestIdempotent(t *testing.T) {
 // "The records that were resolved are gone from .BTF.ext, the others are
 // untouched", except that they follow their instructions.
 func TestOnlyResolvedRecordsAreGone(t *testing.T) {
-	eachRewritten(t, func(t *testing.T, r rewritten) {
+	eachMoved(t, func(t *testing.T, r rewritten) {
 		resolved := make(map[int]bool)
 		for _, edit := range r.report.Edits {
 			resolved[edit.Access.Record] = true
@@ -119,7 +119,7 @@ func checkExtRelocations(t *testing.T, object []byte) {
 // "Only the instructions in the report change": the others stay, as many as
 // before and in their order, and jumps and calls lead where they led.
 func TestOnlyReportedInstructionsChange(t *testing.T) {
-	eachRewritten(t, func(t *testing.T, r rewritten) {
+	eachMoved(t, func(t *testing.T, r rewritten) {
 		moved := movementOf(t, r)
 		before, after := newCodeWalk(t, r.in), newCodeWalk(t, r.out)
 		for name, section := range before.sections {
@@ -150,7 +150,7 @@ func TestOnlyReportedInstructionsChange(t *testing.T) {
 
 // The report says where in its function each edit has come to be.
 func TestPositions(t *testing.T) {
-	eachRewritten(t, func(t *testing.T, r rewritten) {
+	eachMoved(t, func(t *testing.T, r rewritten) {
 		moved := movementOf(t, r)
 		for _, edit := range r.report.Edits {
 			m := moved[edit.Access.Section]
@@ -163,7 +163,7 @@ func TestPositions(t *testing.T) {
 
 // What is neither code nor points at it stays byte for byte.
 func TestOtherSectionsStay(t *testing.T) {
-	eachRewritten(t, func(t *testing.T, r rewritten) {
+	eachMoved(t, func(t *testing.T, r rewritten) {
 		in, out := parseELF(t, r.in), parseELF(t, r.out)
 		for _, section := range in.Sections {
 			after := out.Section(section.Name)
@@ -184,7 +184,7 @@ func TestOtherSectionsStay(t *testing.T) {
 // Sections and symbols are those of before, moved. DWARF, which nobody moves,
 // goes if anything has.
 func TestHeadersAndSymbolsStay(t *testing.T) {
-	eachRewritten(t, func(t *testing.T, r rewritten) {
+	eachMoved(t, func(t *testing.T, r rewritten) {
 		in, out := parseELF(t, r.in), parseELF(t, r.out)
 		if diff := gocmp.Diff(in.FileHeader, out.FileHeader); diff != "" {
 			t.Errorf("header (-in +out):\n%s", diff)
@@ -293,7 +293,7 @@ func relocationsOf(t *testing.T, file *elf.File, moved movement) (relocations []
 // "A rewritten object is an ordinary BPF object": others read it, and see the
 // records that are left.
 func TestOthersReadTheOutput(t *testing.T) {
-	eachRewritten(t, func(t *testing.T, r rewritten) {
+	eachMoved(t, func(t *testing.T, r rewritten) {
 		if _, _, err := btf.LoadSpecAndExtInfosFromReader(bytes.NewReader(r.out)); err != nil {
 			t.Error(err)
 		}

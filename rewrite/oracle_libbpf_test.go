@@ -347,9 +347,9 @@ func TestOracleLibbpfPrograms(t *testing.T) {
 		}
 		functions := functionsIn(t, s.object)
 		for name, program := range before.programs {
-			want := withEdits(t, program, functions.place(name, program), report.Edits)
-			if !slices.Equal(after.programs[name], want) {
-				t.Errorf("%s: program %s:\n got  %x\n want %x", s.name, name, after.programs[name], want)
+			c := newSideBySide(t, after.programs[name], program, functions.place(name, program), report.Edits)
+			if err := c.run(); err != nil {
+				t.Errorf("%s: program %s: %v:\n got     %x\n libbpf's %x", s.name, name, err, c.ours, c.theirs)
 			}
 			programs++
 		}
@@ -361,73 +361,6 @@ func TestOracleLibbpfPrograms(t *testing.T) {
 }
 
 func isAmbiguous(warning string) bool { return strings.Contains(warning, "ambiguity") }
-
-// withEdits puts our edits in the place of libbpf's, and moves what jumps over
-// them.
-func withEdits(t *testing.T, program []uint64, starts map[string]int, edits []rewrite.Edit) []uint64 {
-	t.Helper()
-	edited := make(map[int]rewrite.Patch) // by slot
-	for _, edit := range edits {
-		start, linked := starts[edit.Access.Program]
-		if !linked {
-			continue
-		}
-		own := rewrite.Patch{Insn: edit.Access.Insn, Before: edit.Before, After: edit.After}
-		for _, patch := range append(edit.Others, own) {
-			edited[start+patch.Insn-edit.Access.FunctionStart] = patch
-		}
-	}
-
-	var out []uint64
-	moved := make([]int, len(program)+1) // from slot to slot
-	for slot := 0; slot < len(program); {
-		moved[slot] = len(out)
-		before, after := program[slot:slot+1], program[slot:slot+1]
-		if edit, ok := edited[slot]; ok {
-			before, after = encodeWords(t, edit.Before), encodeWords(t, edit.After)
-		}
-		out = append(out, after...)
-		slot += len(before)
-	}
-	moved[len(program)] = len(out)
-	for slot, word := range program {
-		if _, ok := edited[slot]; !ok {
-			retarget(out, word, slot, moved)
-		}
-	}
-	return out
-}
-
-// retarget gives a jump or call its distance after the move.
-func retarget(out []uint64, word uint64, slot int, moved []int) {
-	const call, exit, long, pseudoCall = 0x85, 0x95, 0x06, 0x10
-	distance := func(by int) int { return moved[slot+1+by] - moved[slot] - 1 }
-	opcode, registers := byte(word), byte(word>>8)
-	switch {
-	case opcode == exit || (opcode&7 != 5 && opcode&7 != 6):
-	case opcode == call && registers&0xf0 != pseudoCall: // a helper
-	case opcode == call || opcode == long:
-		out[moved[slot]] = word&0xffffffff | uint64(uint32(distance(immediate(word))))<<32
-	default:
-		by := int(int16(word >> 16))
-		out[moved[slot]] = word&^0xffff0000 | uint64(uint16(distance(by)))<<16
-	}
-}
-
-func encodeWords(t *testing.T, insns rewrite.Instructions) []uint64 {
-	t.Helper()
-	var code bytes.Buffer
-	for _, ins := range insns {
-		if _, err := ins.Marshal(&code, binary.LittleEndian); err != nil {
-			t.Fatal(err)
-		}
-	}
-	words := make([]uint64, code.Len()/reloc.InstructionSize)
-	for i := range words {
-		words[i] = binary.LittleEndian.Uint64(code.Bytes()[i*reloc.InstructionSize:])
-	}
-	return words
-}
 
 // libbpf refuses objects of the other byte order, and takes layouts of it.
 func TestOracleLibbpfByteOrder(t *testing.T) {

@@ -16,8 +16,7 @@ import (
 )
 
 // plan decides the edit of every access, without changing the object.
-func plan(obj *elfobj.Object, recorded *reloc.Recorded, ours []reloc.Access, layout *reloc.Layout) ([]Edit, error) {
-	p := newPlanner(obj, recorded)
+func (p *planner) plan(ours []reloc.Access, layout *reloc.Layout) ([]Edit, error) {
 	resolutions := make([]reloc.Resolution, len(ours))
 	unresolved := make([]error, len(ours))
 	for i := range ours {

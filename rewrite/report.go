@@ -27,6 +27,10 @@ type Edit struct {
 	// function in the rewritten object.
 	Position int `json:"position"`
 
+	// Copies are where After is once more, counted as Position: code is copied
+	// to keep paths apart that need different instructions further on.
+	Copies []int `json:"copies,omitempty"`
+
 	// Poisoned is set if the layout has no such field: the access is replaced by
 	// instructions that the verifier refuses where they can be reached.
 	Poisoned bool `json:"poisoned,omitempty"`
@@ -38,6 +42,14 @@ type Edit struct {
 	// Note says what the edit means where that is not plain from the
 	// instructions, such as that a store truncates.
 	Note string `json:"note,omitempty"`
+}
+
+// At reports whether a slot of the rewritten object, counted as Position, is one
+// of After.
+func (e *Edit) At(slot int) bool {
+	return slices.ContainsFunc(append([]int{e.Position}, e.Copies...), func(start int) bool {
+		return start <= slot && slot < start+e.After.Slots()
+	})
 }
 
 // Patch is a change to one instruction.

@@ -46,36 +46,67 @@ type Options struct {
 // reloc.Read for an object that can't be read. It never returns both an object
 // and an error.
 func Rewrite(object []byte, layout *reloc.Layout, opts Options) ([]byte, *Report, error) {
-	obj, err := elfobj.Parse(object)
-	if err != nil {
-		return nil, nil, err
-	}
-	recorded, err := reloc.ReadObject(obj)
-	if err != nil {
-		return nil, nil, err
-	}
-	ours, err := opts.choose(recorded.Accesses)
+	r, err := newRewriting(object, layout, &opts)
 	if err != nil {
 		return nil, nil, err
 	}
 	report := &Report{Layout: layout.Name(), Edits: []Edit{}}
-	if len(ours) == 0 {
+	if len(r.accesses) == 0 {
 		return bytes.Clone(object), report, nil
 	}
+	if err := r.run(); err != nil {
+		return nil, nil, err
+	}
+	report.Edits = r.edits
+	return r.object.Bytes(), report, nil
+}
 
-	if err := checkDefined(layout, ours); err != nil {
-		return nil, nil, err
+// rewriting is an object on its way to fit a layout.
+type rewriting struct {
+	object  *elfobj.Object
+	layout  *reloc.Layout
+	options *Options
+
+	recorded *reloc.Recorded
+	accesses []reloc.Access // those to rewrite
+	edits    []Edit
+
+	// If code was copied, the accesses as they were before, and the slots of then
+	// by section and slot of now.
+	before  map[recordKey]*reloc.Access
+	origins map[string][]int
+}
+
+func newRewriting(object []byte, layout *reloc.Layout, opts *Options) (*rewriting, error) {
+	obj, err := elfobj.Parse(object)
+	if err != nil {
+		return nil, err
 	}
-	if report.Edits, err = plan(obj, recorded, ours, layout); err != nil {
-		return nil, nil, err
+	r := &rewriting{object: obj, layout: layout, options: opts}
+	return r, r.read()
+}
+
+// read reads the records.
+func (r *rewriting) read() (err error) {
+	if r.recorded, err = reloc.ReadObject(r.object); err != nil {
+		return err
 	}
-	if err := apply(obj, recorded.Ext, report.Edits); err != nil {
-		return nil, nil, err
+	r.accesses, err = r.options.choose(r.recorded.Accesses)
+	return err
+}
+
+func (r *rewriting) run() (err error) {
+	defer func() { r.tellBefore(err) }()
+	if err := checkDefined(r.layout, r.accesses); err != nil {
+		return err
 	}
-	if err := dropRecords(obj, recorded.Ext, report.Edits); err != nil {
-		return nil, nil, err
+	if err := r.plan(); err != nil {
+		return err
 	}
-	return obj.Bytes(), report, nil
+	if err := apply(r.object, r.recorded.Ext, r.edits); err != nil {
+		return err
+	}
+	return dropRecords(r.object, r.recorded.Ext, r.edits)
 }
 
 // choose returns the accesses whose root type matches one of the globs.

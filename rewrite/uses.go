@@ -14,7 +14,11 @@ import (
 // recorded offsets.
 type uses struct {
 	*reached
+	origins *flow.Origins
 	patches map[int]*agreed // by slot of the load or store
+
+	// disputed are those that can't become one thing for all the offsets.
+	disputed []flow.Access
 }
 
 // reached is what flow.Origins says, by the slot of the offset.
@@ -85,7 +89,8 @@ func (p *planner) usesOf(access *reloc.Access) (*uses, error) {
 	}
 	u := &uses{patches: make(map[int]*agreed)}
 	if constants != nil { // the function is called
-		u.reached = reachedFrom(constants.Origins(p.offsetSlots(at)))
+		u.origins = constants.Origins(p.offsetSlots(at))
+		u.reached = reachedFrom(u.origins)
 	}
 	p.uses[at] = u
 	return u, nil
@@ -143,7 +148,8 @@ func (p *planner) checkEscapes(u *uses, edit *Edit) error {
 }
 
 // agree works out what becomes of a load or store for each of the offsets that
-// it may be reached with. They have to agree.
+// it may be reached with. They have to agree, as long as the code is not copied
+// to keep them apart.
 func (u *uses) agree(p *planner, access *reloc.Access, use flow.Access) *agreed {
 	if patch, ok := u.patches[use.Slot]; ok {
 		return patch
@@ -165,6 +171,7 @@ func (u *uses) agree(p *planner, access *reloc.Access, use flow.Access) *agreed 
 		case err != nil:
 			patch.err = err
 		case i > 0 && patch.after != nil && !slices.Equal(after, patch.after):
+			u.disputed = append(u.disputed, use)
 			patch.err = refuse(remedyRegister, "the instruction %q is shared by several fields, which the layout keeps in different ways", spell(before))
 		}
 		if patch.err != nil {
@@ -176,6 +183,7 @@ func (u *uses) agree(p *planner, access *reloc.Access, use flow.Access) *agreed 
 		}
 	}
 	if changed && (use.Mixed || use.Indexed) {
+		u.disputed = append(u.disputed, use)
 		patch.err = refuse(remedyRegister, "the instruction %q also accesses what is no field of it", spell(before))
 	}
 	if patch.after == nil {

@@ -76,7 +76,7 @@ variants() {
 
 # v4 came with clang 18.
 matrix() {
-	for program in fields flavour kinds shapes store; do
+	for program in fields flavour kinds paths shapes store; do
 		variants testdata/programs/$program.c \
 			14-v1 14-v2 14-v3 16-v1 16-v2 16-v3 \
 			19-v1 19-v2 19-v3 19-v4

@@ -103,7 +103,12 @@ func explainRows(accesses []reloc.Access, report *rewrite.Report, refused *rewri
 		rows[i].Access = access
 	}
 	for i := range report.Edits {
-		rows[report.Edits[i].Access.Record].Edit = &report.Edits[i]
+		edit := &report.Edits[i]
+		if record := edit.Access.Record; rows[record].Edit == nil {
+			rows[record].Edit = edit
+		} else { // another one of a copy
+			rows = append(rows, row{Access: edit.Access, Edit: edit})
+		}
 	}
 	if refused != nil {
 		for i := range refused.Refusals {

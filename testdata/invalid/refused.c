@@ -57,6 +57,10 @@ struct md_desc___mine {
 	__u32 either_too;
 	__u32 or_global;
 
+	__u32 walk_narrow;
+	__u32 walk_wide;
+	__u32 walk_indexed;
+
 	__u32 crowded;
 
 	__u64 aligned;
@@ -187,7 +191,7 @@ SEC("xdp") int passed(struct xdp_md *ctx)
 
 __u32 global;
 
-/* One load, whichever it is. */
+/* One load, whichever it is: each path gets one of its own. */
 SEC("xdp") int either(struct xdp_md *ctx)
 {
 	struct md_desc___mine *md = (void *)md_desc(ctx);
@@ -196,13 +200,32 @@ SEC("xdp") int either(struct xdp_md *ctx)
 
 	if (!md)
 		return XDP_PASS;
-	TAKE(i & 1 ?
-	     md->either_narrow :	/* refused: is shared by several fields */
-	     md->either_wide);		/* refused: is shared by several fields */
+	TAKE(i & 1 ? md->either_narrow : md->either_wide);
 	TAKE(i & 2 ? md->either_same : md->either_too);
 	if (i & 4)
-		kept = &md->or_global;	/* refused: also accesses what is no field of it */
+		kept = &md->or_global;
 	TAKE(*kept);
+	return XDP_PASS;
+}
+
+/* There is no end to the paths, each of which has another offset. */
+SEC("xdp") int walk(struct xdp_md *ctx)
+{
+	struct md_desc___mine *md = (void *)md_desc(ctx);
+	__u32 n = ctx->rx_queue_index;
+	volatile __u32 *at;
+
+	if (!md)
+		return XDP_PASS;
+	at = n & 1 ?
+	     &md->walk_narrow :		/* refused: is shared by several fields */
+	     &md->walk_wide;		/* refused: is shared by several fields */
+	do {
+		TAKE(*at);
+		at++;
+	} while (--n);
+	at = &md->walk_indexed;		/* refused: also accesses what is no field of it */
+	TAKE(at[ctx->rx_queue_index & 1]);
 	return XDP_PASS;
 }
 

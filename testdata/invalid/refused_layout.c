@@ -52,6 +52,10 @@ struct md_desc {
 	__u32 either_too;
 	__u16 or_global;
 
+	__u16 walk_narrow;
+	__u64 walk_wide;
+	__u16 walk_indexed;
+
 	__u32 crowded : 9;
 	__u32 : 0;
 

@@ -1,0 +1,277 @@
+package rewrite
+
+import (
+	"cmp"
+	"errors"
+	"slices"
+
+	"github.com/xdp-load/xdp-load/internal/code"
+	"github.com/xdp-load/xdp-load/internal/flow"
+	"github.com/xdp-load/xdp-load/reloc"
+)
+
+// A load or store that paths bring the offsets of different fields to can't
+// become one thing if the layout keeps these fields in different ways. The code
+// from where the paths come together is copied then, so that each path has a
+// load of its own, and the object is planned for anew: what a copy comes to
+// follows from it as from any other code.
+
+// Copying ends, and the access is refused, when it does not come to an end: in a
+// loop, say, that swaps two offsets.
+const (
+	maxSplits = 16
+	maxCopied = 10_000 // instructions
+)
+
+// recordKey tells the records of a slot apart, which are few.
+type recordKey struct {
+	at   place
+	kind reloc.Kind
+	path string
+}
+
+// plan decides the edit of every access, copying code where it has to.
+func (r *rewriting) plan() error {
+	copied := 0
+	for split := 0; ; split++ {
+		p := newPlanner(r.object, r.recorded)
+		edits, err := p.plan(r.accesses, r.layout)
+		detours, size := p.detours()
+		if copied += size; size > 0 && split < maxSplits && copied <= maxCopied && r.split(detours) == nil {
+			continue
+		}
+		r.edits = edits
+		return err
+	}
+}
+
+// split copies code. After an error the object is as it was.
+func (r *rewriting) split(detours []code.Detours) error {
+	slots, err := code.Split(r.object, r.recorded.Ext, detours)
+	if err != nil {
+		return err
+	}
+	if r.before == nil {
+		r.remember()
+	}
+	for section, origins := range slots {
+		if first, ok := r.origins[section]; ok {
+			for i, slot := range origins {
+				origins[i] = first[slot]
+			}
+		}
+		r.origins[section] = origins
+	}
+	return r.read()
+}
+
+// remember keeps the accesses as they are.
+func (r *rewriting) remember() {
+	r.before, r.origins = make(map[recordKey]*reloc.Access, len(r.accesses)), make(map[string][]int)
+	for i := range r.accesses {
+		access := &r.accesses[i]
+		r.before[recordKey{place{access.Section, access.Insn}, access.Kind, access.Path}] = access
+	}
+}
+
+// detours returns the copies of code that keep the paths apart which bring
+// different offsets to a load or store, and their length in slots.
+func (p *planner) detours() ([]code.Detours, int) {
+	var detours []code.Detours
+	size := 0
+	for at, u := range p.uses {
+		if len(u.disputed) == 0 {
+			continue
+		}
+		nodes, ok := u.origins.Paths(u.disputed)
+		if !ok {
+			continue
+		}
+		s := newPathSplit(p.functionAt(at).flow, nodes, u.disputed)
+		detours = append(detours, code.Detours{Section: at.section, Last: s.fn.End() - 1, Copies: s.copies(), Exits: s.exits()})
+		size += s.size
+	}
+	return detours, size
+}
+
+// pathSplit lays out the nodes of a function: one of each block stays where it
+// is, the others become copies.
+type pathSplit struct {
+	fn     *flow.Function
+	nodes  []flow.Node
+	upTo   map[int]int // by block: the end of the last instruction that is why it is copied
+	stays  []int       // by block: the node that does, -1 if it is never come to
+	number []int       // by node: of the copy
+	placed []int       // nodes by number
+	size   int         // of all copies in slots
+}
+
+func newPathSplit(fn *flow.Function, nodes []flow.Node, disputed []flow.Access) *pathSplit {
+	s := &pathSplit{fn: fn, nodes: nodes, upTo: make(map[int]int), number: make([]int, len(nodes))}
+	for _, access := range disputed {
+		block := fn.BlockAt(access.Slot)
+		s.upTo[block] = max(s.upTo[block], access.Slot+1)
+	}
+	s.choose()
+	for n := range nodes {
+		s.place(n)
+	}
+	return s
+}
+
+// choose finds the nodes that stay: those that are run into from one that does,
+// and of other blocks the first.
+func (s *pathSplit) choose() {
+	s.stays = make([]int, len(s.fn.Blocks()))
+	for b := range s.stays {
+		s.stays[b] = slices.IndexFunc(s.nodes, func(n flow.Node) bool { return n.Block == b })
+		if b == 0 || s.stays[b-1] < 0 {
+			continue
+		}
+		before := s.nodes[s.stays[b-1]]
+		if len(before.Succs) > 0 && before.Succs[0] >= 0 && s.nodes[before.Succs[0]].Block == b {
+			s.stays[b] = before.Succs[0]
+		}
+	}
+}
+
+// place numbers a node that is to become a copy, and behind it the copies that
+// it runs on to.
+func (s *pathSplit) place(n int) {
+	for n >= 0 && s.number[n] == 0 && s.stays[s.nodes[n].Block] != n {
+		s.placed = append(s.placed, n)
+		s.number[n] = len(s.placed)
+		if len(s.nodes[n].Succs) == 0 {
+			return
+		}
+		n = s.nodes[n].Succs[0]
+	}
+}
+
+func (s *pathSplit) copies() []code.Stretch {
+	copies := make([]code.Stretch, len(s.placed))
+	for i, n := range s.placed {
+		block := s.fn.Blocks()[s.nodes[n].Block]
+		copies[i] = code.Stretch{From: block.Start, To: block.End, Exits: s.exitsOf(n)}
+		if end := s.upTo[s.nodes[n].Block]; end > 0 && end < block.End && s.meetsAgain(n) {
+			copies[i] = code.Stretch{From: block.Start, To: end, Exits: []code.Exit{{Slot: end}}}
+		}
+		s.size += copies[i].To - copies[i].From
+	}
+	return copies
+}
+
+// meetsAgain reports whether a copy leads to where the node leads that stays.
+func (s *pathSplit) meetsAgain(n int) bool {
+	return slices.Equal(s.nodes[n].Succs, s.nodes[s.stays[s.nodes[n].Block]].Succs)
+}
+
+// exits returns what changes in the nodes that stay.
+func (s *pathSplit) exits() map[int][]code.Exit {
+	changed := make(map[int][]code.Exit)
+	for b, n := range s.stays {
+		if n < 0 {
+			continue
+		}
+		exits := s.exitsOf(n)
+		if slices.ContainsFunc(exits, func(e code.Exit) bool { return e.Slot < 0 }) {
+			changed[s.fn.LastOf(b)] = exits
+		}
+	}
+	return changed
+}
+
+// exitsOf returns where a node leads.
+func (s *pathSplit) exitsOf(n int) []code.Exit {
+	exits := make([]code.Exit, len(s.nodes[n].Succs))
+	for i, succ := range s.fn.Blocks()[s.nodes[n].Block].Succs {
+		exits[i] = code.Exit{Slot: s.fn.Blocks()[succ].Start}
+		if to := s.nodes[n].Succs[i]; to >= 0 && s.stays[succ] != to {
+			exits[i] = code.Exit{Slot: -1, Copy: s.number[to] - 1}
+		}
+	}
+	return exits
+}
+
+// tellBefore makes edits and refusals tell of the object as it was before code
+// was copied.
+func (r *rewriting) tellBefore(err error) {
+	if r.before == nil {
+		return
+	}
+	r.edits = r.editsBefore(r.edits)
+	var refused *RefusedError
+	if !errors.As(err, &refused) {
+		return
+	}
+	refused.Edits = r.editsBefore(refused.Edits)
+	told := make(map[int]bool)
+	refused.Refusals = slices.DeleteFunc(refused.Refusals, func(refusal Refusal) bool {
+		record := r.accessBefore(&refusal.Access).Record
+		again := told[record]
+		told[record] = true
+		return again
+	})
+	for i := range refused.Refusals {
+		refused.Refusals[i].Access = *r.accessBefore(&refused.Refusals[i].Access)
+	}
+}
+
+// editsBefore returns edits of the accesses as they were. Copies of an access
+// have one together, unless they have become different things.
+func (r *rewriting) editsBefore(edits []Edit) []Edit {
+	slices.SortStableFunc(edits, func(a, b Edit) int {
+		return cmp.Compare(r.accessBefore(&a.Access).Record, r.accessBefore(&b.Access).Record)
+	})
+	var merged []Edit
+	for _, edit := range edits {
+		if origins := r.origins[edit.Access.Section]; origins != nil {
+			for n := range edit.Others {
+				edit.Others[n].Insn = origins[edit.Others[n].Insn]
+			}
+		}
+		edit.Access = *r.accessBefore(&edit.Access)
+		if original := originalOf(&edit, merged); original != nil {
+			original.Copies = append(original.Copies, edit.Position)
+			original.Others = append(original.Others, edit.Others...)
+		} else {
+			merged = append(merged, edit)
+		}
+	}
+	for i := range merged {
+		merged[i].Others = withoutCopies(merged[i].Others)
+	}
+	return merged
+}
+
+// originalOf returns the edit, of those that end with the ones of the same
+// access, that one is a copy of, or nil.
+func originalOf(edit *Edit, edits []Edit) *Edit {
+	for i := len(edits) - 1; i >= 0 && edits[i].Access.Record == edit.Access.Record; i-- {
+		if slices.Equal(edits[i].After, edit.After) && edits[i].Note == edit.Note {
+			return &edits[i]
+		}
+	}
+	return nil
+}
+
+// withoutCopies leaves out patches that are there already.
+func withoutCopies(patches []Patch) []Patch {
+	var kept []Patch
+	for _, patch := range patches {
+		same := func(p Patch) bool { return p.Insn == patch.Insn && slices.Equal(p.After, patch.After) }
+		if !slices.ContainsFunc(kept, same) {
+			kept = append(kept, patch)
+		}
+	}
+	return kept
+}
+
+// accessBefore returns the access that one is, or is a copy of.
+func (r *rewriting) accessBefore(access *reloc.Access) *reloc.Access {
+	slot := access.Insn
+	if origins := r.origins[access.Section]; origins != nil {
+		slot = origins[slot]
+	}
+	return r.before[recordKey{place{access.Section, slot}, access.Kind, access.Path}]
+}
