@@ -175,7 +175,7 @@ func (p *planner) edit(access reloc.Access, resolution reloc.Resolution) (Edit, 
 		return edit, err
 	}
 	edit.Exact = p.isExact(&edit)
-	for _, patch := range edit.patches() {
+	for patch := range edit.patches() {
 		at := place{access.Section, patch.Insn}
 		if other, ok := p.planned[at]; ok && !slices.Equal(other, patch.After) {
 			return edit, refuse(remedyRecompile, "the instruction %q would have to become %q for it and %q for another access", patch.Before, patch.After, other)

@@ -1,6 +1,7 @@
 package rewrite
 
 import (
+	"iter"
 	"slices"
 
 	"github.com/xdp-load/xdp-load/reloc"
@@ -59,14 +60,30 @@ type Patch struct {
 	After  Instructions `json:"after"`
 }
 
+func (p *Patch) changes() bool { return !slices.Equal(p.Before, p.After) }
+
 // Changed reports whether the edit changes the object.
 func (e *Edit) Changed() bool {
-	return slices.ContainsFunc(e.patches(), func(p Patch) bool { return !slices.Equal(p.Before, p.After) })
+	for patch := range e.patches() {
+		if patch.changes() {
+			return true
+		}
+	}
+	return false
 }
 
 // patches returns the changes to the access's own instruction and to others.
-func (e *Edit) patches() []Patch {
-	return append([]Patch{{e.Access.Insn, e.Before, e.After}}, e.Others...)
+func (e *Edit) patches() iter.Seq[Patch] {
+	return func(yield func(Patch) bool) {
+		if !yield(Patch{e.Access.Insn, e.Before, e.After}) {
+			return
+		}
+		for _, patch := range e.Others {
+			if !yield(patch) {
+				return
+			}
+		}
+	}
 }
 
 // Poisoned returns the edits that poison an access.

@@ -7,6 +7,7 @@ package rewrite
 
 import (
 	"bytes"
+	"cmp"
 	"debug/elf"
 	"errors"
 	"fmt"
@@ -120,10 +121,17 @@ func (o *Options) choose(accesses []reloc.Access) ([]reloc.Access, error) {
 			return nil, fmt.Errorf("glob %q of root types: %w", glob, err)
 		}
 	}
-	ours := make([]reloc.Access, 0, len(accesses))
-	for _, access := range accesses {
-		if access.Kind != reloc.LocalTypeID && matchesAny(globs, access.RootName()) {
-			ours = append(ours, access)
+	isOther := func(access *reloc.Access) bool {
+		return access.Kind == reloc.LocalTypeID || !matchesAny(globs, access.RootName())
+	}
+	first := 0
+	for first < len(accesses) && !isOther(&accesses[first]) {
+		first++
+	}
+	ours := accesses[:first:first]
+	for i := first; i < len(accesses); i++ {
+		if !isOther(&accesses[i]) {
+			ours = append(ours, accesses[i])
 		}
 	}
 	return ours, nil
@@ -167,30 +175,48 @@ func checkDefined(layout *reloc.Layout, accesses []reloc.Access) error {
 // apply puts the edits into the object, moving what has to make room, and says
 // in each where it has come to be.
 func apply(obj *elfobj.Object, ext *btfraw.Ext, edits []Edit) error {
-	replacements := make(map[string][]code.Replacement)
-	done := make(map[place]bool)
-	for i := range edits {
-		edit := &edits[i]
-		for _, patch := range edit.patches() {
-			at := place{edit.Access.Section, patch.Insn}
-			if done[at] || slices.Equal(patch.Before, patch.After) {
-				continue
-			}
-			done[at] = true
-			encoded, err := patch.After.encode(obj.Order)
-			if err != nil {
-				return located(edit.Access, err)
-			}
-			replacements[at.section] = append(replacements[at.section], code.Replacement{Slot: at.slot, Code: encoded})
-		}
+	replacements, err := collect(obj, edits)
+	if err != nil {
+		return err
 	}
-	setPositions(edits, replacements)
-	err := code.Replace(obj, ext, replacements)
+	setPositions(obj, edits, replacements)
+	err = code.Replace(obj, ext, replacements)
 	var unreachable *code.ReachError
 	if errors.As(err, &unreachable) {
 		return fmt.Errorf("%w: %w: make the function smaller", ErrRefused, err)
 	}
 	return err
+}
+
+// collect returns what the edits put into the object, by section and slot.
+func collect(obj *elfobj.Object, edits []Edit) (map[string][]code.Replacement, error) {
+	counts := make(map[string]int)
+	for i := range edits {
+		counts[edits[i].Access.Section] += 1 + len(edits[i].Others)
+	}
+	replacements := make(map[string][]code.Replacement, len(counts))
+	for section, count := range counts {
+		replacements[section] = make([]code.Replacement, 0, count)
+	}
+	for i := range edits {
+		section := edits[i].Access.Section
+		for patch := range edits[i].patches() {
+			if !patch.changes() {
+				continue
+			}
+			encoded, err := patch.After.encode(obj.Order)
+			if err != nil {
+				return nil, located(edits[i].Access, err)
+			}
+			replacements[section] = append(replacements[section], code.Replacement{Slot: patch.Insn, Code: encoded})
+		}
+	}
+	for section, list := range replacements {
+		slices.SortStableFunc(list, func(a, b code.Replacement) int { return cmp.Compare(a.Slot, b.Slot) })
+		// Where several accesses change an instruction they change it in the same way.
+		replacements[section] = slices.CompactFunc(list, func(a, b code.Replacement) bool { return a.Slot == b.Slot })
+	}
+	return replacements, nil
 }
 
 // dropRecords takes the records of the edits out of .BTF.ext, and the ELF

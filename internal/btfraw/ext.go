@@ -205,6 +205,11 @@ func (ext *Ext) readLines(lines region, types *BTF) error {
 }
 
 func (ext *Ext) readCORERelos(types *BTF) error {
+	count := 0
+	for _, section := range ext.cores.sections {
+		count += len(section.records)
+	}
+	ext.CORERelos = make([]CORERelo, 0, count)
 	for _, section := range ext.cores.sections {
 		for _, record := range section.records {
 			raw := ext.data[record.start:record.end]

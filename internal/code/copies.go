@@ -25,6 +25,9 @@ func (s *section) placeCopies() {
 // checkCopies returns which slots of a replacement are copies whose target, or
 // relocation, is that of the original.
 func (s *section) checkCopies(r *Replacement, second []bool, outside map[int]bool) (map[int]bool, error) {
+	if len(r.Copies) == 0 {
+		return nil, nil
+	}
 	copies := make(map[int]bool, len(r.Copies))
 	last := -1
 	for _, c := range r.Copies {
