@@ -56,16 +56,12 @@ programs() {
 }
 
 # variants SOURCE VERSION-CPU... - a source by other compilers and for other
-# instruction sets, in big endian by clang 19 only
+# instruction sets
 variants() {
 	variant_source=$1
 	shift
 	for target; do
 		for endian in el eb; do
-			case $target-$endian in
-			19-*-eb | *-el) ;;
-			*) continue ;;
-			esac
 			object=${variant_source%.c}-clang$target-$endian.o
 			compile "${target%-*}" "${target#*-}" $endian \
 				"$variant_source" "$object" -Ibpf
@@ -79,10 +75,11 @@ matrix() {
 	for program in fields flavour kinds paths shapes store; do
 		variants testdata/programs/$program.c \
 			14-v1 14-v2 14-v3 16-v1 16-v2 16-v3 \
-			19-v1 19-v2 19-v3 19-v4
+			19-v1 19-v2 19-v3 19-v4 22-v1 22-v2 22-v3 22-v4
 	done
 	for source in internal/flow/testdata/*.c; do
-		variants "$source" 14-v1 14-v3 19-v1 19-v2 19-v4
+		variants "$source" 14-v1 14-v3 16-v3 19-v1 19-v2 19-v4 \
+			22-v1 22-v2 22-v3 22-v4
 	done
 }
 
