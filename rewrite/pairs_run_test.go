@@ -29,6 +29,7 @@ type pairCompiler struct {
 var pairCompilers = []pairCompiler{
 	{19, "v1"}, {19, "v2"}, {19, "v3"}, {19, "v4"}, {19, "v3"}, {19, "v4"}, {19, "v1"}, {19, "v2"},
 	{14, "v1"}, {14, "v3"}, {16, "v2"}, {16, "v3"},
+	{22, "v1"}, {22, "v2"}, {22, "v3"}, {22, "v4"}, {22, "v3"}, {22, "v4"},
 }
 
 func (c pairCompiler) String() string { return fmt.Sprintf("clang-%d -mcpu=%s", c.version, c.cpu) }
