@@ -19,11 +19,17 @@ import (
 	"github.com/xdp-load/xdp-load/internal/elfobj"
 )
 
-// Errors for an object that records nothing, which a caller may want to tell
-// from a damaged one.
+// Errors for an object that does not record its accesses, which a caller may
+// want to tell from a damaged one.
+//
+// GCC writes no func_info before version 14. Of the accesses to a
+// preserve_access_index type version 12 leaves many unrecorded, and records
+// others on the instruction in front: testdata/invalid/gcc.c has some of each.
+// Nothing in the object tells where the unrecorded ones are.
 var (
-	ErrNoBTF    = errors.New("no BTF: compile with clang -O2 -g -target bpf")
-	ErrNoBTFExt = errors.New("no .BTF.ext, so no recorded accesses: compile with clang -O2 -g -target bpf, and strip with llvm-strip -g only")
+	ErrNoBTF      = errors.New("no BTF: compile with clang -O2 -g -target bpf")
+	ErrNoFuncInfo = errors.New("no func_info in .BTF.ext, as GCC before version 14 leaves it, which does not record every access: compile with clang -O2 -g -target bpf")
+	ErrNoBTFExt   = errors.New("no .BTF.ext, so no recorded accesses: compile with clang -O2 -g -target bpf, and strip with llvm-strip -g only")
 )
 
 // InstructionSize is that of a BPF instruction slot in bytes. LDDW takes two.
@@ -85,8 +91,9 @@ func (s Source) String() string {
 // its .BTF.ext section. Without any it returns nil.
 //
 // It wraps ErrNoBTF or ErrNoBTFExt if the compiler recorded nothing because it
-// was not told to, and refuses an object in which a record points outside its
-// section or its type.
+// was not told to, ErrNoFuncInfo if it is one that does not record every access,
+// and refuses an object in which a record points outside its section or its
+// type.
 func Read(object []byte) ([]Access, error) {
 	obj, err := elfobj.Parse(object)
 	if err != nil {
@@ -126,6 +133,10 @@ func ReadObject(obj *elfobj.Object) (*Recorded, error) {
 	ext, err := btfraw.ParseExt(extSection.Data, raw)
 	if err != nil {
 		return nil, err
+	}
+
+	if !ext.HasFuncInfo {
+		return nil, ErrNoFuncInfo
 	}
 
 	r := &reader{obj: obj, types: types, ext: ext, sections: make(map[string]*codeSection)}

@@ -106,10 +106,12 @@ func (r record) object(tb testing.TB) []byte {
 			}
 		}
 	}
-	const tableSize = 4 + 8 + 16
-	write(uint16(0xeb9f), uint8(1), uint8(0), uint32(32)) // magic, version, flags, header length
-	write([]uint32{0, 0, 0, 0, 0, tableSize})             // func_info, line_info, core_relo: offset and length
-	write([]uint32{16, strings[0], 1})                    // record size, section, number of records
+	const functions, relocations = 4 + 8 + 8, 4 + 8 + 16
+	write(uint16(0xeb9f), uint8(1), uint8(0), uint32(32))               // magic, version, flags, header length
+	write([]uint32{0, functions, functions, 0, functions, relocations}) // func_info, line_info, core_relo: offset and length
+	write([]uint32{8, strings[0], 1})                                   // record size, section, number of records
+	write([]uint32{0, 0})
+	write([]uint32{16, strings[0], 1})
 	write([]uint32{r.offset, r.typeID, strings[1], uint32(r.kind)})
 
 	return writeELF(tb, r.order, map[string][]byte{"xdp": make([]byte, reloc.InstructionSize), ".BTF": types, ".BTF.ext": ext.Bytes()})

@@ -48,11 +48,12 @@ type Line struct {
 	Line, Column uint32
 }
 
-// Ext is the contents of a .BTF.ext section. The function information in it
-// is not looked at.
+// Ext is the contents of a .BTF.ext section. Of the function information in it
+// only HasFuncInfo is looked at.
 type Ext struct {
-	CORERelos []CORERelo        // in the order of the section
-	Lines     map[string][]Line // by section name, sorted by InsnOffset
+	CORERelos   []CORERelo        // in the order of the section
+	Lines       map[string][]Line // by section name, sorted by InsnOffset
+	HasFuncInfo bool
 
 	data  []byte
 	order binary.ByteOrder
@@ -93,6 +94,7 @@ func ParseExt(data []byte, types *BTF) (*Ext, error) {
 	if err != nil {
 		return nil, fmt.Errorf("damaged .BTF.ext: func_info: %w", err)
 	}
+	ext.HasFuncInfo = funcs.end > funcs.start
 	lines, err := ext.region(lineInfoField, lineInfoSize, types)
 	if err != nil {
 		return nil, fmt.Errorf("damaged .BTF.ext: line_info: %w", err)
