@@ -123,14 +123,16 @@ others() {
 		testdata/invalid/enum-clang14-el.o -Ibpf
 	strip_dwarf testdata/invalid/enum-clang14-el.o
 
-	# With DWARF, which has to go when code moves; gotol came with v4.
+	# With DWARF, which has to go when code moves; gotol came with v4, gotox
+	# with clang 22.
 	for source in internal/code/testdata/*.c; do
-		cpu=v3
+		version=19 cpu=v3
 		case $source in
 		*/gotol.c) cpu=v4 ;;
+		*/gotox.c) version=22 cpu=v4 ;;
 		esac
 		for endian in el eb; do
-			compile 19 $cpu $endian "$source" "${source%.c}-$endian.o"
+			compile $version $cpu $endian "$source" "${source%.c}-$endian.o"
 		done
 	done
 

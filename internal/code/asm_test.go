@@ -32,6 +32,7 @@ const (
 	opExit  = 0x95
 	opMay   = 0xe5
 	opGotox = 0x0d
+	mulImm  = 0x27
 
 	pseudoCall = 1
 	pseudoFunc = 4
