@@ -52,9 +52,9 @@ func newBenchObject(b testing.TB, accesses int) benchObject {
 		fmt.Fprintf(&program, ")\n")
 	}
 	layout := func(source string) *reloc.Layout {
-		return parseLayout(b, "layout-el", costCompile(b, source, "el", "v3"))
+		return parseLayout(b, "layout-el", costCompile(b, "clang-19", source, "el", "v3"))
 	}
-	return benchObject{costCompile(b, program.String(), "el", "v3"), layout(moved.String()), layout(converted.String())}
+	return benchObject{costCompile(b, "clang-19", program.String(), "el", "v3"), layout(moved.String()), layout(converted.String())}
 }
 
 // BenchmarkRewrite rewrites objects of two sizes. The time of an access must not

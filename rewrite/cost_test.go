@@ -207,7 +207,7 @@ func costShapes() []costShape {
 }
 
 // costCompile compiles a source, without anything of the machine in the object.
-func costCompile(t testing.TB, source, endian, cpu string) []byte {
+func costCompile(t testing.TB, compiler, source, endian, cpu string) []byte {
 	t.Helper()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "cost.c")
@@ -219,7 +219,7 @@ func costCompile(t testing.TB, source, endian, cpu string) []byte {
 		t.Fatal(err)
 	}
 	object := filepath.Join(dir, "cost.o")
-	out, err := exec.Command("clang-19", "-O2", "-g", "-target", "bpf"+endian, "-mcpu="+cpu, "-w",
+	out, err := exec.Command(compiler, "-O2", "-g", "-target", "bpf"+endian, "-mcpu="+cpu, "-w",
 		"-isystem", "/usr/include/"+strings.TrimSpace(string(triple)), "-Itestdata/cost", "-c", path, "-o", object).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -251,11 +251,11 @@ type costObject struct {
 	edits                 map[string][]rewrite.Edit // by program
 }
 
-func newCostObject(t *testing.T, endian, cpu string) *costObject {
+func newCostObject(t *testing.T, compiler, endian, cpu string) *costObject {
 	t.Helper()
 	o := &costObject{endian: endian, shapes: costShapes(), edits: make(map[string][]rewrite.Edit)}
-	recorded := costCompile(t, costRecorded(o.shapes, endian), endian, cpu)
-	fixed := costCompile(t, costFixed(o.shapes, endian), endian, cpu)
+	recorded := costCompile(t, compiler, costRecorded(o.shapes, endian), endian, cpu)
+	fixed := costCompile(t, compiler, costFixed(o.shapes, endian), endian, cpu)
 	out, report, err := rewrite.Rewrite(recorded, parseLayout(t, "cost-"+endian, fixed), rewrite.Options{Types: []string{"md_*"}})
 	if err != nil {
 		t.Fatal(err)
@@ -335,10 +335,12 @@ type costTally struct {
 // to see how many have fewer, and what the exceptions are.
 func TestCost(t *testing.T) {
 	needTools(t, "gcc", "clang-19")
-	for _, machine := range []struct{ endian, cpu string }{{"el", "v3"}, {"el", "v4"}, {"eb", "v3"}} {
-		t.Run(machine.endian+"-"+machine.cpu, func(t *testing.T) {
+	for _, machine := range []struct{ compiler, endian, cpu string }{
+		{"clang-19", "el", "v3"}, {"clang-19", "el", "v4"}, {"clang-19", "eb", "v3"},
+	} {
+		t.Run(machine.compiler+"-"+machine.endian+"-"+machine.cpu, func(t *testing.T) {
 			t.Parallel()
-			newCostObject(t, machine.endian, machine.cpu).check(t)
+			newCostObject(t, machine.compiler, machine.endian, machine.cpu).check(t)
 		})
 	}
 }
@@ -424,7 +426,7 @@ var shapeTable = regexp.MustCompile(`(?s)<!-- table: ([a-z ]+) -->\n.*?<!-- end 
 // -update makes them anew.
 func TestAccessShapes(t *testing.T) {
 	needTools(t, "gcc", "clang-19")
-	object := newCostObject(t, "el", "v3")
+	object := newCostObject(t, "clang-19", "el", "v3")
 	doc := string(readFile(t, accessShapes))
 	seen := 0
 	made := shapeTable.ReplaceAllStringFunc(doc, func(table string) string {

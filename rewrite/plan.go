@@ -107,6 +107,7 @@ type planner struct {
 	recorded    map[string]map[int]bool // slots that have a record, ours or not, by section
 	planned     map[place]Instructions
 	relocations map[*elfobj.Section]map[int]bool // slots that the loader patches
+	tables      map[*elfobj.Section][]int        // slots that gotox may lead to
 	functions   map[place]*function              // by where they start
 	starts      map[string][]int                 // of functions, by section, and the section's end
 	known       map[string]map[int]int64         // answers of the layout, by section and slot
@@ -133,6 +134,7 @@ func newPlanner(obj *elfobj.Object, recorded *reloc.Recorded) *planner {
 		recorded:    make(map[string]map[int]bool),
 		planned:     make(map[place]Instructions, len(accesses)),
 		relocations: make(map[*elfobj.Section]map[int]bool),
+		tables:      make(map[*elfobj.Section][]int),
 		functions:   make(map[place]*function),
 		starts:      make(map[string][]int),
 		known:       make(map[string]map[int]int64),

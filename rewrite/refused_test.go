@@ -272,7 +272,7 @@ func TestJumpOutOfReach(t *testing.T) {
 			asm volatile(".rept 32767; r0 = %0; .endr" : : "r"(hash) : "r0");
 			return 0;
 		}`
-	object := costCompile(t, source, "el", "v3")
+	object := costCompile(t, "clang-19", source, "el", "v3")
 	if _, _, err := rewrite.Rewrite(object, readLayout(t, "exact-el"), rewrite.Options{}); err != nil {
 		t.Error(err)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/cilium/ebpf/asm"
 
+	"github.com/xdp-load/xdp-load/internal/elfobj"
 	"github.com/xdp-load/xdp-load/internal/flow"
 	"github.com/xdp-load/xdp-load/reloc"
 )
@@ -112,9 +113,35 @@ func (p *planner) functionAt(at place) *function {
 		return fn
 	}
 	fn := &function{section: at.section, isProgram: p.programs()[at]}
-	fn.flow, fn.err = flow.NewFunction(p.object.Section(at.section).Data, p.order, at.slot, p.functionEnd(at))
+	section := p.object.Section(at.section)
+	fn.flow, fn.err = flow.NewFunction(section.Data, p.order, at.slot, p.functionEnd(at), p.jumpTable(section)...)
 	p.functions[at] = fn
 	return fn
+}
+
+// jumpTable returns the slots of a section that its tables of jumps lead to: 8
+// bytes in .jumptables for each, in bytes from the section's start (create_jt_map
+// of libbpf).
+func (p *planner) jumpTable(section *elfobj.Section) []int {
+	if slots, ok := p.tables[section]; ok {
+		return slots
+	}
+	var slots []int
+	seen := make(map[elf.Symbol]bool)
+	for _, symbol := range p.relocationSymbols(section) {
+		if seen[symbol] || p.sectionName(symbol) != ".jumptables" {
+			continue
+		}
+		seen[symbol] = true
+		table := p.object.Sections[symbol.Section].Data
+		start := min(symbol.Value, uint64(len(table)))
+		size := min(symbol.Size, uint64(len(table))-start)
+		for entry := table[start:][:size]; len(entry) >= 8; entry = entry[8:] {
+			slots = append(slots, int(p.order.Uint64(entry)/reloc.InstructionSize))
+		}
+	}
+	p.tables[section] = slots
+	return slots
 }
 
 // functionEnd returns where the function ends that starts at a place: where the

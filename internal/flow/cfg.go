@@ -23,6 +23,7 @@ const slotSize = 8
 type Function struct {
 	start, end int
 	order      binary.ByteOrder
+	table      []int // where gotox may lead, indices in insns, ascending
 
 	// insns has an element per slot; the second slot of LDDW is zero.
 	insns   []instruction
@@ -41,7 +42,8 @@ type Block struct {
 
 	// Succs are the indices of the blocks that can come next. If the block ends
 	// in a conditional jump the first is where it falls through, the second is
-	// the jump's target, even if they are the same.
+	// the jump's target, even if they are the same. If it ends in gotox they are
+	// all different.
 	Succs []int
 
 	// Preds are the indices of the blocks that have this one among their Succs,
@@ -52,9 +54,14 @@ type Block struct {
 // NewFunction decodes the instructions in the slots [start, end) of a section
 // and finds basic blocks.
 //
+// Gotox, a jump to an address in a register, takes it from a table. It may lead
+// to any slot in the table that is in the function, and the table has to have
+// such a slot. The kernel takes all tables of a program together, too
+// (visit_gotox_insn).
+//
 // Code whose jumps leave these slots, that falls off their end, or that no
 // instruction set defines is an error.
-func NewFunction(code []byte, order binary.ByteOrder, start, end int) (*Function, error) {
+func NewFunction(code []byte, order binary.ByteOrder, start, end int, table ...int) (*Function, error) {
 	if start < 0 || end <= start || end > len(code)/slotSize {
 		return nil, fmt.Errorf("slots %d to %d are no function in a section of %d bytes", start, end, len(code))
 	}
@@ -62,6 +69,13 @@ func NewFunction(code []byte, order binary.ByteOrder, start, end int) (*Function
 	if err := f.decode(code[start*slotSize : end*slotSize]); err != nil {
 		return nil, err
 	}
+	for _, slot := range table {
+		if slot >= start && slot < end {
+			f.table = append(f.table, slot-start)
+		}
+	}
+	slices.Sort(f.table)
+	f.table = slices.Compact(f.table)
 	if err := f.findBlocks(); err != nil {
 		return nil, err
 	}
@@ -117,22 +131,31 @@ func (f *Function) leaders() ([]bool, error) {
 		if !ins.jumps() {
 			continue
 		}
-		target := f.target(i)
-		if target < 0 || target >= len(f.insns) || f.insns[target].isSecondHalf() {
-			return nil, fmt.Errorf("instruction %d jumps to %d, where the function has no instruction", f.start+i, f.start+target)
+		targets := f.targets(i)
+		if len(targets) == 0 {
+			return nil, fmt.Errorf("instruction %d: a jump to an address in a register leads to nobody knows where", f.start+i)
 		}
-		leader[target] = true
+		for _, target := range targets {
+			if target < 0 || target >= len(f.insns) || f.insns[target].isSecondHalf() {
+				return nil, fmt.Errorf("instruction %d jumps to %d, where the function has no instruction", f.start+i, f.start+target)
+			}
+			leader[target] = true
+		}
 	}
 	return leader, nil
 }
 
-// target returns where the jump at index i leads.
-func (f *Function) target(i int) int {
+// targets returns where the jump at index i may lead, other than to the next
+// instruction.
+func (f *Function) targets(i int) []int {
 	ins := &f.insns[i]
-	if ins.isLongJump() {
-		return i + 1 + int(ins.imm)
+	switch {
+	case ins.isGotox():
+		return f.table
+	case ins.isLongJump():
+		return []int{i + 1 + int(ins.imm)}
 	}
-	return i + 1 + int(ins.off)
+	return []int{i + 1 + int(ins.off)}
 }
 
 func (f *Function) findBlocks() error {
@@ -166,7 +189,9 @@ func (f *Function) connect() {
 			block.Succs = append(block.Succs, b+1)
 		}
 		if last.jumps() {
-			block.Succs = append(block.Succs, int(f.blockOf[f.target(f.lastIndex(b))]))
+			for _, target := range f.targets(f.lastIndex(b)) {
+				block.Succs = append(block.Succs, int(f.blockOf[target]))
+			}
 		}
 		for n, succ := range block.Succs {
 			if n == 0 || succ != block.Succs[0] {

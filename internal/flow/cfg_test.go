@@ -73,6 +73,72 @@ func TestBlocks(t *testing.T) {
 	}
 }
 
+// gotox jumps to the address in a register.
+func gotox(r asm.Register) asm.Instruction {
+	return asm.Instruction{OpCode: asm.OpCode(asm.JumpClass).SetJumpOp(asm.Ja).SetSource(asm.RegSource), Dst: r}
+}
+
+// Gotox leads to the slots of the table that are in the function, each once.
+func TestGotox(t *testing.T) {
+	for _, order := range orders {
+		code := assemble(t, order,
+			asm.Return(),                // 0, of another function
+			asm.Mov.Imm(asm.R0, 1),      // 1
+			gotox(asm.R6),               // 2
+			asm.Mov.Imm(asm.R0, 2),      // 3
+			asm.Return(),                // 4
+			asm.Mov.Reg(asm.R0, asm.R7), // 5
+			asm.Return(),                // 6
+			asm.Mov.Reg(asm.R0, asm.R8), // 7
+			asm.Return(),                // 8
+			asm.Return(),                // 9
+		)
+		f, err := NewFunction(code, order, 1, 10, 9, 5, 7, 5, 0, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := []Block{
+			{1, 3, []int{2, 3, 4}, nil},
+			{3, 5, nil, nil},
+			{5, 7, nil, []int{0}},
+			{7, 9, nil, []int{0}},
+			{9, 10, nil, []int{0}},
+		}
+		if diff := cmp.Diff(want, f.Blocks()); diff != "" {
+			t.Errorf("%s: (-want +got)\n%s", order, diff)
+		}
+		c := f.Constants(Assumptions{Program: true})
+		for slot, want := range map[int]Verdict{3: Unreachable, 5: Reachable, 7: Reachable, 9: Reachable} {
+			if got := c.Reachable(slot); got != want {
+				t.Errorf("%s: slot %d is %s, want %s", order, slot, got, want)
+			}
+		}
+	}
+}
+
+// Where the layout decides which way gotox goes, nobody can say which one that is.
+func TestGotoxThatTheLayoutDecides(t *testing.T) {
+	code := assemble(t, binary.LittleEndian,
+		asm.Mov.Imm(asm.R1, 8),                    // 0
+		asm.LoadImm(asm.R2, 0, asm.DWord),         // 1
+		asm.Add.Reg(asm.R2, asm.R1),               // 3
+		asm.LoadMem(asm.R1, asm.R2, 0, asm.DWord), // 4
+		gotox(asm.R1),                             // 5
+		asm.Return(),                              // 6
+		asm.Return(),                              // 7
+	)
+	f, err := NewFunction(code, binary.LittleEndian, 0, 8, 6, 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := f.Constants(Assumptions{Program: true, Known: map[int]int64{0: 16}, Linked: map[int]bool{1: true}})
+	for _, slot := range []int{6, 7} {
+		if got := c.Reachable(slot); got != Doubtful {
+			t.Errorf("slot %d is %s, want %s", slot, got, Doubtful)
+		}
+	}
+}
+
 func TestMalformed(t *testing.T) {
 	exit := asm.Return()
 	for name, test := range map[string]struct {
@@ -86,6 +152,7 @@ func TestMalformed(t *testing.T) {
 		"runs on":            {[]asm.Instruction{exit, asm.Mov.Imm(asm.R0, 0)}, 0, "runs on"},
 		"half an LDDW":       {[]asm.Instruction{asm.LoadImm(asm.R0, 1, asm.DWord), exit}, 2, "second half"},
 		"writes r10":         {[]asm.Instruction{asm.Mov.Imm(asm.RFP, 0), exit}, 0, "writes to r10"},
+		"gotox":              {[]asm.Instruction{gotox(asm.R1), exit}, 0, "instruction 0: a jump to an address in a register leads to nobody knows where"},
 		"nothing":            {[]asm.Instruction{exit}, 1, "no function"},
 		"conditional at end": {[]asm.Instruction{exit, jump(asm.JEq.Imm(asm.R0, 0, ""), -2)}, 0, "runs on"},
 	} {

@@ -85,7 +85,8 @@ func (s *state[V]) change(at int32, by func(V) V) {
 	}
 }
 
-// edges says which of a block's Succs can come next.
+// edges says which of a block's Succs can come next; bothEdges, that all of them
+// can, be they more than two.
 type edges uint8
 
 const (
@@ -94,7 +95,7 @@ const (
 	bothEdges = fallthroughEdge | jumpEdge
 )
 
-func (e edges) has(n int) bool { return e&(1<<n) != 0 }
+func (e edges) has(n int) bool { return e == bothEdges || e&(1<<n) != 0 }
 
 // domain is what an analysis tracks. Its zero value is that of an unknown
 // value that says nothing.

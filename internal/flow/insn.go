@@ -100,6 +100,9 @@ func (ins *instruction) is32() bool   { return ins.class() == classALU || ins.cl
 func (ins *instruction) isCall() bool     { return ins.class() == classJMP && ins.code() == opCALL }
 func (ins *instruction) exits() bool      { return ins.class() == classJMP && ins.code() == opEXIT }
 func (ins *instruction) isLongJump() bool { return ins.class() == classJMP32 && ins.code() == opJA }
+func (ins *instruction) isGotox() bool {
+	return ins.class() == classJMP && ins.code() == opJA && ins.fromReg()
+}
 
 // jumps reports whether the instruction may lead somewhere in the function
 // other than to the next one.
@@ -260,8 +263,10 @@ func (ins *instruction) findJump(dst, src Registers) error {
 	switch code := ins.code(); {
 	case code > opJCOND, ins.class() == classJMP32 && (code == opCALL || code == opEXIT || code == opJCOND):
 		return fmt.Errorf("opcode %#x: %w", ins.op, errUndefined)
+	case ins.isGotox():
+		ins.uses = dst
 	case code == opJA && ins.fromReg():
-		return errors.New("a jump to an address in a register leads to nobody knows where")
+		return fmt.Errorf("opcode %#x: %w", ins.op, errUndefined)
 	case code == opCALL:
 		ins.uses, ins.defs = ins.callArguments(), clobbered
 	case code == opEXIT:

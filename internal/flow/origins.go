@@ -195,6 +195,8 @@ func (d *originDomain) step(s *state[offset], i int) {
 		if ins.fromReg() {
 			d.escape(i, Compared, s.regs[ins.src])
 		}
+	case ins.isGotox():
+		d.escape(i, Computed, s.regs[ins.dst])
 	case ins.exits():
 		d.escape(i, Returned, s.regs[0])
 	case ins.class() == classLD:

@@ -15,7 +15,7 @@ func TestRandomOrigins(t *testing.T) {
 	for n := range *programs {
 		g := &generator{Rand: rand.New(rand.NewPCG(*seed+n, 3)), order: binary.LittleEndian, pointers: true}
 		g.program()
-		f, err := NewFunction(g.code, g.order, 0, g.slot())
+		f, err := NewFunction(g.code, g.order, 0, g.slot(), g.table...)
 		if err != nil {
 			t.Fatal(err)
 		}

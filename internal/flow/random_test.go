@@ -37,6 +37,7 @@ type generator struct {
 	code   []byte
 	assume Assumptions
 
+	table    []int // slots that gotox may lead to
 	offsets  []int // slots of recorded offsets
 	pointers bool  // mostly compute addresses
 }
@@ -86,9 +87,12 @@ func (g *generator) fixJumps(end int) {
 		if g.IntN(12) == 0 {
 			target = starts[5+g.IntN(len(starts)-5)]
 		}
-		if ins.isLongJump() {
+		switch {
+		case ins.isGotox():
+			g.table = append(g.table, target, ahead[0], ahead[g.IntN(len(ahead))])
+		case ins.isLongJump():
 			g.order.PutUint32(g.code[i*slotSize+4:], uint32(target-i-1))
-		} else {
+		default:
 			g.order.PutUint16(g.code[i*slotSize+2:], uint16(target-i-1))
 		}
 	}
@@ -157,7 +161,11 @@ func (g *generator) jump() {
 	code := some[uint8](g, opJEQ, opJGT, opJGE, opJSET, opJNE, opJSGT, opJSGE, opJLT, opJLE, opJSLT, opJSLE)
 	switch g.IntN(12) {
 	case 0:
-		g.emit(class|opJA, 0, 0, 0, 0)
+		if g.IntN(2) == 0 {
+			g.emit(classJMP|opJA|8, g.reg(), 0, 0, 0)
+		} else {
+			g.emit(class|opJA, 0, 0, 0, 0)
+		}
 	case 1:
 		g.emit(classJMP|opJCOND, 0, 0, 0, 0)
 	case 2, 3, 4, 5:
@@ -301,7 +309,7 @@ func (g *generator) listing() string {
 
 // checkProgram runs a program a few times and compares with what is claimed.
 func checkProgram(g *generator) error {
-	f, err := NewFunction(g.code, g.order, 0, g.slot())
+	f, err := NewFunction(g.code, g.order, 0, g.slot(), g.table...)
 	if err != nil {
 		return err
 	}
@@ -442,7 +450,8 @@ func (m *machine) step(i int, ins *instruction) (next int, ok bool) {
 		m.call(ins)
 	case ins.jumps():
 		if m.takes(ins) {
-			next = m.f.target(i)
+			targets := m.f.targets(i)
+			next = targets[m.regs[ins.dst]%uint64(len(targets))]
 		}
 	default:
 		return next, m.access(i, ins)

@@ -47,7 +47,8 @@ func (c *Constants) Reachable(slot int) Verdict {
 	return Reachable
 }
 
-// branch is a conditional jump that depends on what the layout decides.
+// branch is a conditional jump, or gotox, that depends on what the layout
+// decides.
 type branch struct {
 	leads  edges
 	guided bool
@@ -55,12 +56,17 @@ type branch struct {
 
 func (d *constantDomain) leave(s *state[value], b int) edges {
 	ins := d.f.last(b)
-	if !ins.compares() {
+	leads, guided := bothEdges, false
+	switch {
+	case ins.isGotox():
+		guided = s.regs[ins.dst].guided
+	case ins.compares():
+		x, y := s.regs[ins.dst], d.operand(d.f.lastIndex(b), ins, s)
+		leads = ins.decide(x, y)
+		guided = (x.guided || y.guided) && !(x.kind == packet && y.kind == packet)
+	default:
 		return bothEdges
 	}
-	x, y := s.regs[ins.dst], d.operand(d.f.lastIndex(b), ins, s)
-	leads := ins.decide(x, y)
-	guided := (x.guided || y.guided) && !(x.kind == packet && y.kind == packet)
 	known := d.branches[b]
 	if guided && !known.guided {
 		d.mix(b)
@@ -169,7 +175,7 @@ func (c *Constants) doubt(d *constantDomain) []bool {
 	budget := 100 * len(f.blocks)
 	for b, branch := range d.branches {
 		succs := f.blocks[b].Succs
-		if !branch.guided || succs[0] == succs[1] {
+		if !branch.guided || len(succs) == 1 || succs[0] == succs[1] {
 			continue
 		}
 		region := &never
