@@ -42,38 +42,13 @@ func (p *planner) pickedOut(access *reloc.Access, ins asm.Instruction, local ima
 				break
 			}
 			passed = append(passed, Patch{slot, Instructions{next}, nil})
-			if width := bits.holdAlone(local); width > 0 && p.removable(access.Section, passed) {
+			if width := bits.holdAlone(local); width > 0 {
 				found = &pick{slices.Clone(passed), width}
 			}
 		}
 		slot += int(next.Width())
 	}
 	return found
-}
-
-// removable reports whether instructions can be taken out: each line record goes
-// to what comes next, and no instruction can have two.
-func (p *planner) removable(section string, patches []Patch) bool {
-	lines := 0
-	for i, patch := range patches {
-		if i > 0 && patches[i-1].Insn+1 != patch.Insn {
-			lines = 0
-		}
-		lines += p.lineRecords(section, patch.Insn)
-		if lines+p.lineRecords(section, patch.Insn+1) > 1 && (i+1 == len(patches) || patches[i+1].Insn != patch.Insn+1) {
-			return false
-		}
-	}
-	return true
-}
-
-// lineRecords returns how many line records an instruction has, one or none.
-func (p *planner) lineRecords(section string, slot int) int {
-	offset := uint32(slot) * reloc.InstructionSize
-	if line, ok := p.ext.LineAt(section, offset); ok && line.InsnOffset == offset {
-		return 1
-	}
-	return 0
 }
 
 // registerBits says for each bit of a register which of the bits that were

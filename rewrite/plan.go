@@ -203,7 +203,7 @@ func (p *planner) linked(section *elfobj.Section) map[int]bool {
 	}
 	slots := make(map[int]bool)
 	if table := p.object.Relocations(section); table != nil {
-		for data := table.Data; len(data) >= relSize; data = data[relSize:] {
+		for data := table.Data; len(data) >= elfobj.RelSize; data = data[elfobj.RelSize:] {
 			slots[int(p.order.Uint64(data)/reloc.InstructionSize)] = true
 		}
 	}

@@ -149,7 +149,7 @@ func (p *planner) relocationSymbols(section *elfobj.Section) map[int]elf.Symbol 
 	if table == nil {
 		return symbols
 	}
-	for data := table.Data; len(data) >= relSize; data = data[relSize:] {
+	for data := table.Data; len(data) >= elfobj.RelSize; data = data[elfobj.RelSize:] {
 		// Symbol 0 is not among the symbols of package elf.
 		index := int(elf.R_SYM64(p.order.Uint64(data[8:]))) - 1
 		if index >= 0 && index < len(p.object.Symbols) {

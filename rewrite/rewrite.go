@@ -229,32 +229,7 @@ func dropRecords(obj *elfobj.Object, ext *btfraw.Ext, edits []Edit) error {
 	section := obj.Section(".BTF.ext")
 	data, moved := ext.Without(func(record int) bool { return resolved[record] })
 	section.Data = data
-
-	relocations := obj.Relocations(section)
-	if relocations == nil {
-		return nil
-	}
-	var err error
-	relocations.Data, err = moveRelocations(relocations.Data, obj, moved)
-	return err
-}
-
-// relSize is the size of an Elf64_Rel, which starts with its r_offset.
-const relSize = 16
-
-func moveRelocations(data []byte, obj *elfobj.Object, moved func(int) (int, bool)) ([]byte, error) {
-	if len(data)%relSize != 0 {
-		return nil, errors.New("damaged object: .rel.BTF.ext is no table of relocations")
-	}
-	var out []byte
-	for ; len(data) > 0; data = data[relSize:] {
-		if offset, kept := moved(int(obj.Order.Uint64(data))); kept {
-			at := len(out)
-			out = append(out, data[:relSize]...)
-			obj.Order.PutUint64(out[at:], uint64(offset))
-		}
-	}
-	return out, nil
+	return obj.MoveRelocations(section, moved)
 }
 
 // holdsCode reports whether a section consists of instructions.

@@ -57,6 +57,7 @@ type Ext struct {
 
 	data  []byte
 	order binary.ByteOrder
+	lines region
 	cores region
 }
 
@@ -95,7 +96,7 @@ func ParseExt(data []byte, types *BTF) (*Ext, error) {
 		return nil, fmt.Errorf("damaged .BTF.ext: func_info: %w", err)
 	}
 	ext.HasFuncInfo = funcs.end > funcs.start
-	lines, err := ext.region(lineInfoField, lineInfoSize, types)
+	ext.lines, err = ext.region(lineInfoField, lineInfoSize, types)
 	if err != nil {
 		return nil, fmt.Errorf("damaged .BTF.ext: line_info: %w", err)
 	}
@@ -105,11 +106,11 @@ func ParseExt(data []byte, types *BTF) (*Ext, error) {
 			return nil, fmt.Errorf("damaged .BTF.ext: core_relo: %w", err)
 		}
 	}
-	if overlap(funcs, ext.cores.span) || overlap(lines.span, ext.cores.span) {
+	if overlap(funcs, ext.cores.span) || overlap(ext.lines.span, ext.cores.span) {
 		return nil, errors.New("damaged .BTF.ext: core_relo lies on top of another table")
 	}
 
-	if err := ext.readLines(lines, types); err != nil {
+	if err := ext.readLines(types); err != nil {
 		return nil, fmt.Errorf("damaged .BTF.ext: line_info: %w", err)
 	}
 	if err := ext.readCORERelos(types); err != nil {
@@ -177,9 +178,9 @@ func (ext *Ext) region(field int, minSize int, types *BTF) (region, error) {
 	return result, nil
 }
 
-func (ext *Ext) readLines(lines region, types *BTF) error {
+func (ext *Ext) readLines(types *BTF) error {
 	ext.Lines = make(map[string][]Line)
-	for _, section := range lines.sections {
+	for _, section := range ext.lines.sections {
 		for _, record := range section.records {
 			raw := ext.data[record.start:record.end]
 			file, err := types.String(ext.order.Uint32(raw[4:]))
@@ -247,8 +248,31 @@ func (ext *Ext) LineAt(section string, insnOffset uint32) (Line, bool) {
 // names by their index in CORERelos, and a function that says where a byte of
 // the old section is in the new one, false if it is gone.
 func (ext *Ext) Without(drop func(int) bool) ([]byte, func(int) (int, bool)) {
+	return ext.without(coreReloField, ext.cores, drop)
+}
+
+// WithoutDoubleLines is Without for line_info records: of those of one
+// instruction only the last is left, as the kernel wants one (check_btf_line).
+func (ext *Ext) WithoutDoubleLines() ([]byte, func(int) (int, bool)) {
+	double := make(map[int]bool)
+	index := 0
+	for _, section := range ext.lines.sections {
+		for i, record := range section.records {
+			last := i+1 == len(section.records)
+			double[index] = !last && ext.insnOffset(record) == ext.insnOffset(section.records[i+1])
+			index++
+		}
+	}
+	return ext.without(lineInfoField, ext.lines, func(record int) bool { return double[record] })
+}
+
+// insnOffset is what the records of all tables start with.
+func (ext *Ext) insnOffset(record span) uint32 { return ext.order.Uint32(ext.data[record.start:]) }
+
+// without drops records of the table that is at a field of the header.
+func (ext *Ext) without(field int, table region, drop func(int) bool) ([]byte, func(int) (int, bool)) {
 	data := bytes.Clone(ext.data)
-	gone := ext.dropRecords(data, drop)
+	gone := ext.dropRecords(data, table, drop)
 
 	out := make([]byte, 0, len(data))
 	gaps := make([]gap, 0, len(gone))
@@ -260,7 +284,7 @@ func (ext *Ext) Without(drop func(int) bool) ([]byte, func(int) (int, bool)) {
 		at = s.end
 	}
 	out = append(out, data[at:]...)
-	ext.shiftTables(out, removed)
+	ext.shiftTables(out, field, table.span, removed)
 
 	return out, func(old int) (int, bool) { return moved(gaps, old) }
 }
@@ -288,10 +312,10 @@ func moved(gaps []gap, old int) (int, bool) {
 // dropRecords updates the record counts in data and returns what has to go, in
 // ascending order: records, the headers of sections that have none left, and
 // the whole table if nothing is left in it.
-func (ext *Ext) dropRecords(data []byte, drop func(int) bool) []span {
+func (ext *Ext) dropRecords(data []byte, table region, drop func(int) bool) []span {
 	var gone []span
 	index, kept := 0, 0
-	for _, section := range ext.cores.sections {
+	for _, section := range table.sections {
 		var records []span
 		for _, record := range section.records {
 			if drop(index) {
@@ -308,25 +332,25 @@ func (ext *Ext) dropRecords(data []byte, drop func(int) bool) []span {
 		kept += left
 	}
 	if kept == 0 && len(gone) > 0 {
-		return []span{ext.cores.span}
+		return []span{table.span}
 	}
 	return gone
 }
 
-// shiftTables corrects, in the header of a section that lost bytes from its
-// core_relo table, that table's length and the offset of what is behind it.
-func (ext *Ext) shiftTables(out []byte, removed int) {
+// shiftTables corrects, in the header of a section that lost bytes from the
+// table at a field, that table's length and the offset of what is behind it.
+func (ext *Ext) shiftTables(out []byte, field int, shrunk span, removed int) {
 	if removed == 0 {
 		return
 	}
 	subtract := func(field int) {
 		ext.order.PutUint32(out[field:], ext.order.Uint32(out[field:])-uint32(removed))
 	}
-	subtract(coreReloField + 4)
-	for _, field := range []int{funcInfoField, lineInfoField} {
-		table, err := ext.table(field)
-		if err == nil && table.start >= ext.cores.end {
-			subtract(field)
+	subtract(field + 4)
+	for _, other := range []int{funcInfoField, lineInfoField, coreReloField} {
+		table, err := ext.table(other)
+		if err == nil && other != field && table.start >= shrunk.end {
+			subtract(other)
 		}
 	}
 }

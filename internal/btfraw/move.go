@@ -38,8 +38,8 @@ func (ext *Ext) Bytes() []byte { return ext.data }
 // records stay in their places, so that relocations against them and indices
 // of CORERelos still hold.
 //
-// Records of two instructions must not end up at one: the kernel wants func_info
-// and line_info to ascend (check_btf_line).
+// Records of two instructions must not end up at one, except for lines, of which
+// WithoutDoubleLines takes out the first.
 func (ext *Ext) Moved(types *BTF, where func(table Table, section string, insnOffset uint32) (uint32, error)) (*Ext, error) {
 	data := bytes.Clone(ext.data)
 	var used []span
@@ -77,7 +77,8 @@ func (ext *Ext) moveRecords(data []byte, table Table, records region, where func
 			if err != nil {
 				return fmt.Errorf("section %s: %w", section.name, err)
 			}
-			if i > 0 && old > before && moved <= movedBefore {
+			apart := moved > movedBefore || table == LineInfo && moved == movedBefore
+			if i > 0 && old > before && !apart {
 				return fmt.Errorf("section %s, offset %#x: %w", section.name, old, errTwoRecords)
 			}
 			ext.order.PutUint32(data[record.start:], moved)

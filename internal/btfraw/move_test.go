@@ -5,6 +5,8 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/xdp-load/xdp-load/internal/btfraw"
 )
 
@@ -65,7 +67,10 @@ func TestMovedRefuses(t *testing.T) {
 			"to one":    func(uint32) (uint32, error) { return 8, nil },
 			"backwards": func(offset uint32) (uint32, error) { return 1<<20 - offset, nil },
 		} {
-			if name != "nowhere" && table == int(btfraw.FuncInfo) { // it has one record
+			switch {
+			case name != "nowhere" && table == int(btfraw.FuncInfo): // it has one record
+				continue
+			case name == "to one" && table == int(btfraw.LineInfo): // see TestWithoutDoubleLines
 				continue
 			}
 			moved, err := ext.Moved(types, func(of btfraw.Table, _ string, offset uint32) (uint32, error) {
@@ -78,6 +83,48 @@ func TestMovedRefuses(t *testing.T) {
 				t.Errorf("table %d, %s: %v", table, name, err)
 			}
 		}
+	}
+}
+
+// Of the lines that end up at one instruction the last is left.
+func TestWithoutDoubleLines(t *testing.T) {
+	for _, object := range objects(t) {
+		types, ext := parse(t, object)
+		if unchanged, _ := ext.WithoutDoubleLines(); !bytes.Equal(unchanged, ext.Bytes()) {
+			t.Errorf("%s: lost lines that are there once", object)
+		}
+		const together = 64 // bytes
+		moved, err := ext.Moved(types, func(table btfraw.Table, _ string, offset uint32) (uint32, error) {
+			if table == btfraw.LineInfo {
+				offset = offset / together * together
+			}
+			return offset, nil
+		})
+		if err != nil {
+			t.Errorf("%s: %v", object, err)
+			continue
+		}
+		data, where := moved.WithoutDoubleLines()
+		left, err := btfraw.ParseExt(data, types)
+		if err != nil {
+			t.Errorf("%s: %v", object, err)
+			continue
+		}
+		want := make(map[string][]btfraw.Line)
+		for name, lines := range moved.Lines {
+			for i, line := range lines {
+				if i+1 == len(lines) || lines[i+1].InsnOffset != line.InsnOffset {
+					want[name] = append(want[name], line)
+				}
+			}
+		}
+		if diff := cmp.Diff(want, left.Lines); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", object, diff)
+		}
+		if len(left.CORERelos) != len(ext.CORERelos) || left.HasFuncInfo != ext.HasFuncInfo {
+			t.Errorf("%s: other tables changed", object)
+		}
+		checkMoved(t, object, moved.Bytes(), data, where)
 	}
 }
 

@@ -305,18 +305,27 @@ func (m *mover) moveExt() error {
 	if err != nil {
 		return err
 	}
-	if m.ext, err = m.oldExt.Moved(types, m.whereRecord()); err != nil {
+	moved, err := m.oldExt.Moved(types, m.whereRecord())
+	if err != nil {
 		return fmt.Errorf(".BTF.ext: %w", err)
+	}
+	data, where := moved.WithoutDoubleLines()
+	if m.ext, err = btfraw.ParseExt(data, types); err != nil {
+		return fmt.Errorf(".BTF.ext: %w", err)
+	}
+	section.Data = data
+	if err := m.obj.MoveRelocations(section, where); err != nil {
+		return err
 	}
 	if copies := m.copies(); len(copies) > 0 {
 		return m.copyRecords(section, types, copies)
 	}
-	section.Data = m.ext.Bytes()
 	return nil
 }
 
 // whereRecord returns where a record of .BTF.ext goes: that of a function or
-// line to the first instruction, a CO-RE record to the one that is kept.
+// line to the first instruction, a CO-RE record to the one that is kept. The
+// line of an instruction that is taken out goes unless what comes next has none.
 func (m *mover) whereRecord() func(btfraw.Table, string, uint32) (uint32, error) {
 	byName := make(map[string]*section)
 	for _, s := range m.sections {

@@ -175,6 +175,29 @@ func (obj *Object) Relocations(target *Section) *Section {
 	return nil
 }
 
+// MoveRelocations changes the entries that patch target to where the bytes are
+// now that they patch, which moved says for each; those whose bytes are gone are
+// taken out.
+func (obj *Object) MoveRelocations(target *Section, moved func(int) (int, bool)) error {
+	table := obj.Relocations(target)
+	if table == nil {
+		return nil
+	}
+	if len(table.Data)%RelSize != 0 {
+		return fmt.Errorf("damaged object: %s is no table of relocations", table)
+	}
+	var left []byte
+	for data := table.Data; len(data) > 0; data = data[RelSize:] {
+		if offset, kept := moved(int(obj.Order.Uint64(data))); kept {
+			at := len(left)
+			left = append(left, data[:RelSize]...)
+			obj.Order.PutUint64(left[at:], uint64(offset))
+		}
+	}
+	table.Data = left
+	return nil
+}
+
 // Functions returns the function symbols that lie in the section, by address.
 func (obj *Object) Functions(section *Section) []elf.Symbol {
 	var functions []elf.Symbol
