@@ -82,6 +82,7 @@ func TestOpenLayoutRefuses(t *testing.T) {
 		"gzip":            {contents: []byte("\x1f\x8b\x08\x00"), want: "decompress it with gzip -dk "},
 		"zstd":            {contents: []byte("\x28\xb5\x2f\xfd"), want: "decompress it with zstd -dk "},
 		"no BTF":          {contents: object(little, nil), want: "compile with -g"},
+		"GCC's BTF":       {contents: object(little, map[string][]byte{".BTF": whole(little), ".comment": []byte("\x00GCC: (12.2.0-14+deb12u1+) 12.2.0\x00")}), want: "compiled by GCC"},
 		"short BTF":       {contents: whole(little)[:20], want: "damaged BTF"},
 		"short section":   {contents: object(little, map[string][]byte{".BTF": whole(little)[:20]}), want: "too short"},
 		"no base":         {contents: split(little), err: nic.ErrNeedsBase, want: "give the vmlinux of the same kernel build as its base"},

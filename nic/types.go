@@ -93,6 +93,10 @@ func readRaw(file *os.File) (*types, error) {
 // readELF reads the BTF of an ELF file. It reads nothing but the section
 // headers and the sections it wants: a vmlinux with debug information can be
 // larger than memory.
+//
+// It refuses what GCC compiled for BPF: of struct { __u32 : 11, f : 7; } version
+// 12 says that f is at bit 0. Kernel modules get their BTF from pahole, whoever
+// compiles them.
 func readELF(file *os.File) (_ *types, err error) {
 	// debug/elf is not made for hostile input, says its documentation.
 	defer func() {
@@ -111,6 +115,9 @@ func readELF(file *os.File) (_ *types, err error) {
 	}
 
 	sections := map[string][]byte{".BTF": nil, ".BTF.base": nil, ".modinfo": nil}
+	if object.Machine == elf.EM_BPF {
+		sections[".comment"] = nil
+	}
 	for _, section := range object.Sections {
 		if _, wanted := sections[section.Name]; !wanted {
 			continue
@@ -126,6 +133,8 @@ func readELF(file *os.File) (_ *types, err error) {
 		kernel: vermagicRelease(sections[".modinfo"]),
 	}
 	switch {
+	case bytes.Contains(sections[".comment"], []byte("\x00GCC: (")):
+		return nil, errors.New("compiled by GCC, whose BTF says nothing certain of where bit-fields are: compile it with clang")
 	case found.btf == nil:
 		return nil, errors.New("no BTF in this ELF file: compile with -g, or for a kernel with CONFIG_DEBUG_INFO_BTF")
 	case len(found.btf) < btfHeaderSize || found.base != nil && len(found.base) < btfHeaderSize:
