@@ -139,7 +139,7 @@ struct md_desc {
  * packet (bpf_xdp_adjust_head, bpf_skb_change_*, ...); the verifier refuses
  * its use. Call md_desc() again.
  *
- * What it costs, as clang 14, 16 and 19 compile it for -mcpu=v1 to v4:
+ * What it costs, as clang 14, 16, 19 and 22 compile it for -mcpu=v1 to v4:
  *
  *	r3 = 32				CO-RE <type_size> struct md_desc
  *	r2 = *(u32 *)(r1 + 8)		ctx->data_meta
