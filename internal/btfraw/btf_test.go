@@ -203,18 +203,18 @@ func recordedSections(t *testing.T, object string, ext []byte) (count int) {
 
 // checkMoved wants each byte that is left to be where moved says, but for the
 // header and the counts of records, and to be there once.
-func checkMoved(t *testing.T, object string, before, after []byte, moved func(int) (int, bool)) {
+func checkMoved(t *testing.T, object string, before, after []byte, moved func(int) []int) {
 	t.Helper()
 	next, differing := 0, 0
 	for old, b := range before {
-		at, kept := moved(old)
-		if !kept {
+		at := moved(old)
+		if len(at) == 0 {
 			continue
 		}
-		if at != next {
+		if at[0] != next {
 			t.Fatalf("%s: byte %d is at %d, want %d", object, old, at, next)
 		}
-		if after[at] != b {
+		if after[next] != b {
 			differing++
 		}
 		next++

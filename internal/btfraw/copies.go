@@ -3,7 +3,6 @@ package btfraw
 import (
 	"bytes"
 	"cmp"
-	"fmt"
 	"slices"
 	"sort"
 )
@@ -20,13 +19,9 @@ type Copy struct{ From, To uint32 }
 // The function that it returns says where a byte of the old section is in the
 // new one, first, and if a record starts with it, where its copies are.
 func (ext *Ext) WithCopies(types *BTF, copies map[string][]Copy) (*Ext, func(int) []int, error) {
-	lines, err := ext.region(lineInfoField, lineInfoSize, types)
-	if err != nil {
-		return nil, nil, fmt.Errorf("damaged .BTF.ext: line_info: %w", err)
-	}
 	g := &growth{ext: ext, data: bytes.Clone(ext.data)}
-	for _, section := range lines.sections {
-		g.grow(section, lineInfoField, lines.span, ext.copiedLines(section, copies[section.name]))
+	for _, section := range ext.lines.sections {
+		g.grow(section, lineInfoField, ext.lines.span, ext.copiedLines(section, copies[section.name]))
 	}
 	for _, section := range ext.cores.sections {
 		g.grow(section, coreReloField, ext.cores.span, ext.copiedCORERelos(section, copies[section.name]))
@@ -48,7 +43,7 @@ type insertion struct {
 // copiedLines returns the line records for copies: one wherever the line is
 // another than that of the instruction before. Those of a section ascend.
 func (ext *Ext) copiedLines(section infoSection, copies []Copy) []insertion {
-	offset := func(i int) uint32 { return ext.order.Uint32(ext.data[section.records[i].start:]) }
+	offset := func(i int) uint32 { return ext.insnOffset(section.records[i]) }
 	after := func(of uint32) int {
 		return sort.Search(len(section.records), func(i int) bool { return offset(i) > of })
 	}
@@ -73,8 +68,7 @@ func (ext *Ext) copiedLines(section infoSection, copies []Copy) []insertion {
 func (ext *Ext) copiedCORERelos(section infoSection, copies []Copy) []insertion {
 	byOffset := make(map[uint32][]span, len(section.records))
 	for _, record := range section.records {
-		offset := ext.order.Uint32(ext.data[record.start:])
-		byOffset[offset] = append(byOffset[offset], record)
+		byOffset[ext.insnOffset(record)] = append(byOffset[ext.insnOffset(record)], record)
 	}
 	end := section.header.end
 	if n := len(section.records); n > 0 {

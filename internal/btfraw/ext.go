@@ -246,14 +246,14 @@ func (ext *Ext) LineAt(section string, insnOffset uint32) (Line, bool) {
 
 // Without returns the section without those CO-RE relocation records that drop
 // names by their index in CORERelos, and a function that says where a byte of
-// the old section is in the new one, false if it is gone.
-func (ext *Ext) Without(drop func(int) bool) ([]byte, func(int) (int, bool)) {
+// the old section is in the new one: nowhere if it is gone.
+func (ext *Ext) Without(drop func(int) bool) ([]byte, func(int) []int) {
 	return ext.without(coreReloField, ext.cores, drop)
 }
 
 // WithoutDoubleLines is Without for line_info records: of those of one
 // instruction only the last is left, as the kernel wants one (check_btf_line).
-func (ext *Ext) WithoutDoubleLines() ([]byte, func(int) (int, bool)) {
+func (ext *Ext) WithoutDoubleLines() ([]byte, func(int) []int) {
 	double := make(map[int]bool)
 	index := 0
 	for _, section := range ext.lines.sections {
@@ -270,7 +270,7 @@ func (ext *Ext) WithoutDoubleLines() ([]byte, func(int) (int, bool)) {
 func (ext *Ext) insnOffset(record span) uint32 { return ext.order.Uint32(ext.data[record.start:]) }
 
 // without drops records of the table that is at a field of the header.
-func (ext *Ext) without(field int, table region, drop func(int) bool) ([]byte, func(int) (int, bool)) {
+func (ext *Ext) without(field int, table region, drop func(int) bool) ([]byte, func(int) []int) {
 	data := bytes.Clone(ext.data)
 	gone := ext.dropRecords(data, table, drop)
 
@@ -286,7 +286,12 @@ func (ext *Ext) without(field int, table region, drop func(int) bool) ([]byte, f
 	out = append(out, data[at:]...)
 	ext.shiftTables(out, field, table.span, removed)
 
-	return out, func(old int) (int, bool) { return moved(gaps, old) }
+	return out, func(old int) []int {
+		if at, kept := moved(gaps, old); kept {
+			return []int{at}
+		}
+		return nil
+	}
 }
 
 // gap is a span that is gone, and how many bytes before it are.

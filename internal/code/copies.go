@@ -2,7 +2,6 @@ package code
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -99,22 +98,5 @@ func (m *mover) copyRecords(section *elfobj.Section, types *btfraw.BTF, copies m
 	}
 	m.ext = grown
 	section.Data = grown.Bytes()
-	table := m.obj.Relocations(section)
-	if table == nil {
-		return nil
-	}
-	if len(table.Data)%elfobj.RelSize != 0 {
-		return errors.New("damaged object: .rel.BTF.ext is no table of relocations")
-	}
-	order := m.obj.Order
-	var left []byte
-	for data := table.Data; len(data) > 0; data = data[elfobj.RelSize:] {
-		for _, offset := range moved(int(order.Uint64(data))) {
-			at := len(left)
-			left = append(left, data[:elfobj.RelSize]...)
-			order.PutUint64(left[at:], uint64(offset))
-		}
-	}
-	table.Data = left
-	return nil
+	return m.obj.MoveRelocations(section, moved)
 }

@@ -176,9 +176,9 @@ func (obj *Object) Relocations(target *Section) *Section {
 }
 
 // MoveRelocations changes the entries that patch target to where the bytes are
-// now that they patch, which moved says for each; those whose bytes are gone are
-// taken out.
-func (obj *Object) MoveRelocations(target *Section, moved func(int) (int, bool)) error {
+// now that they patch, which moved says for each: in one place, in none if they
+// are gone, or in several if there are copies.
+func (obj *Object) MoveRelocations(target *Section, moved func(int) []int) error {
 	table := obj.Relocations(target)
 	if table == nil {
 		return nil
@@ -188,7 +188,7 @@ func (obj *Object) MoveRelocations(target *Section, moved func(int) (int, bool))
 	}
 	var left []byte
 	for data := table.Data; len(data) > 0; data = data[RelSize:] {
-		if offset, kept := moved(int(obj.Order.Uint64(data))); kept {
+		for _, offset := range moved(int(obj.Order.Uint64(data))) {
 			at := len(left)
 			left = append(left, data[:RelSize]...)
 			obj.Order.PutUint64(left[at:], uint64(offset))
