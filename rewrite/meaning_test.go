@@ -117,12 +117,13 @@ func isNumber(field *reloc.Field) bool {
 }
 
 // memoryUse is a load or store of a field, and what it has become. Both may
-// include the instructions after it that an edit changes as well.
+// include the instructions before and after it that an edit changes as well.
 type memoryUse struct {
 	order         binary.ByteOrder
 	local, target *reloc.Field
 	size          int // of the layout's type
 	before, after rewrite.Instructions
+	at            int // of the load or store in before
 
 	// What the base register is beyond the start of the root type.
 	baseBefore, baseAfter int64
@@ -145,15 +146,21 @@ func usesOf(t *testing.T, order binary.ByteOrder, edit *rewrite.Edit, code []asm
 	if edit.Before[0].OpCode.Class().IsALU() {
 		return use.throughRegister(t, edit, code)
 	}
+	var setUp, instead rewrite.Instructions // what comes in between has nothing to do with it
 	use.before, use.after = slices.Clone(use.before), slices.Clone(use.after)
 	for _, other := range edit.Others {
+		if other.Insn < edit.Access.Insn {
+			setUp, instead = append(setUp, other.Before...), append(instead, other.After...)
+			continue
+		}
 		for at++; at < other.Insn; at++ {
 			use.before, use.after = append(use.before, code[at]), append(use.after, code[at])
 		}
 		use.before, use.after = append(use.before, other.Before...), append(use.after, other.After...)
 	}
 	use.needed, use.source = neededAfter(code, at), knownSource(code, edit.Access.Insn)
-	use.before[0].Offset = use.window()
+	use.before, use.after, use.at = append(setUp, use.before...), append(instead, use.after...), len(setUp)
+	use.before[use.at].Offset = use.window()
 	return []*memoryUse{&use}
 }
 
@@ -181,7 +188,7 @@ func (u memoryUse) throughRegister(t *testing.T, edit *rewrite.Edit, code []asm.
 // for. Of a bit-field clang may record the bytes of the declared type, but mean
 // the narrower ones with the field in them.
 func (u *memoryUse) window() int16 {
-	ins := u.before[0]
+	ins := u.own()
 	width := int64(ins.OpCode.Size().Sizeof())
 	first := int64(u.local.BitOffset)
 	if !u.local.IsBitField() || (first >= int64(ins.Offset)*8 && first < (int64(ins.Offset)+width)*8) {
@@ -190,7 +197,10 @@ func (u *memoryUse) window() int16 {
 	return int16(first / 8 / width * width)
 }
 
-func (u *memoryUse) isLoad() bool { return u.before[0].OpCode.Class() == asm.LdXClass }
+// own returns the load or store itself.
+func (u *memoryUse) own() asm.Instruction { return u.before[u.at] }
+
+func (u *memoryUse) isLoad() bool { return u.own().OpCode.Class() == asm.LdXClass }
 
 // shapes names what is special about a use.
 func (u *memoryUse) shapes() (shapes []string) {
@@ -208,7 +218,7 @@ func (u *memoryUse) shapes() (shapes []string) {
 	note(u.local.Signed != u.target.Signed, "sign")
 	note(u.local.Class != u.target.Class, "bool")
 	note(u.local.IsBitField() || u.target.IsBitField(), kind(u.local)+from+kind(u.target))
-	note(u.before[0].OpCode.Class() == asm.StClass, "constant")
+	note(u.own().OpCode.Class() == asm.StClass, "constant")
 	note(u.offset, "by offset")
 	note(slices.ContainsFunc(u.after, func(ins asm.Instruction) bool { return ins.Dst == asm.RFP || ins.Src == asm.RFP }), "spill")
 	return shapes
@@ -217,13 +227,13 @@ func (u *memoryUse) shapes() (shapes []string) {
 // check runs both sequences on a random descriptor.
 func (u *memoryUse) check(random *rand.Rand) error {
 	local, target := u.machine(random, 1024), u.machine(random, u.size)
-	if u.before[0].OpCode.Class() == asm.StXClass {
-		local.regs[u.before[0].Src] = u.stored(local.regs[u.before[0].Src])
+	if u.own().OpCode.Class() == asm.StXClass {
+		local.regs[u.own().Src] = u.stored(local.regs[u.own().Src])
 	}
 	target.regs, target.stack = local.regs, bytes.Clone(local.stack)
-	base := u.before[0].Dst
+	base := u.own().Dst
 	if u.isLoad() {
-		base = u.before[0].Src
+		base = u.own().Src
 	}
 	local.regs[base], target.regs[base] = uint64(areaStart+u.baseBefore), uint64(areaStart+u.baseAfter)
 
@@ -242,7 +252,7 @@ func (u *memoryUse) check(random *rand.Rand) error {
 		return fmt.Errorf("changes the program's stack")
 	}
 	for reg := range asm.RFP {
-		if u.isLoad() && reg == u.before[0].Dst {
+		if u.isLoad() && reg == u.own().Dst {
 			continue
 		}
 		if target.regs[reg] != initial[reg] && (u.isLoad() || u.needed[reg]) {
@@ -274,7 +284,7 @@ func (u *memoryUse) stored(random uint64) uint64 {
 }
 
 func (u *memoryUse) checkLoad(local, target *machine, area []byte, number uint64) error {
-	reg, mask := u.before[0].Dst, u.ownBits()
+	reg, mask := u.own().Dst, u.ownBits()
 	got, want := target.regs[reg]&mask, local.regs[reg]&mask
 	switch {
 	case !bytes.Equal(target.area, area):
@@ -292,13 +302,13 @@ func (u *memoryUse) ownBits() uint64 {
 		return ^uint64(0)
 	}
 	m := machine{order: u.order, area: make([]byte, 1024)}
-	m.regs[u.before[0].Src] = uint64(areaStart + u.baseBefore)
+	m.regs[u.own().Src] = uint64(areaStart + u.baseBefore)
 	setField(u.local, u.order, m.area, ^uint64(0))
 	if err := m.run(u.before); err != nil {
 		panic(err)
 	}
-	width := u.before[0].OpCode.Size().Sizeof() * 8
-	return m.regs[u.before[0].Dst] | ^extended(^uint64(0), width, false)
+	width := u.own().OpCode.Size().Sizeof() * 8
+	return m.regs[u.own().Dst] | ^extended(^uint64(0), width, false)
 }
 
 // machine returns one with random contents.

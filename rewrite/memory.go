@@ -71,8 +71,15 @@ func loadable(size uint32) bool { return size == 1 || size == 2 || size == 4 || 
 func (p *planner) convert(edit *Edit, ins asm.Instruction) (err error) {
 	q := question{&edit.Access, &edit.Resolution}
 	edit.After, edit.Note, err = p.converted(q, ins, int64(ins.Offset), edit.Access.Insn)
-	if err != nil || ins.OpCode.Class() != asm.LdXClass || len(edit.After) == 1 && edit.After[0].OpCode == ins.OpCode {
+	if err != nil {
 		return err
+	}
+	if ins.OpCode.Class() == asm.StXClass {
+		p.storeConstantAlone(edit, ins)
+		return nil
+	}
+	if ins.OpCode.Class() != asm.LdXClass || len(edit.After) == 1 && edit.After[0].OpCode == ins.OpCode {
+		return nil
 	}
 	if whole, removed := p.convertedWhole(q, ins); len(removed) > 0 && whole.Slots() < edit.After.Slots()+len(removed) {
 		edit.After, edit.Others = whole, append(edit.Others, removed...)
@@ -86,15 +93,11 @@ func (p *planner) converted(q question, ins asm.Instruction, offset int64, slot 
 	if err := checkConvertible(q.access.Local.Field, q.resolution.Field, ins); err != nil {
 		return nil, "", err
 	}
-	target, err := targetImage(q.resolution.Field, q.resolution.TypeSize, p.order)
+	local, target, err := p.images(q, ins, offset, slot)
 	if err != nil {
 		return nil, "", err
 	}
-	local := localImage(q.access.Local.Field, offset, width(ins), p.order)
 	if q.access.Local.Field.IsBitField() {
-		if local, err = p.bitImage(q.access, ins, slot); err != nil {
-			return nil, "", err
-		}
 		if offset, ok := p.sameBits(local, q.resolution); ok {
 			moved, err := setSpan(ins, offset, width(ins))
 			return Instructions{moved}, "", err
@@ -109,6 +112,20 @@ func (p *planner) converted(q question, ins asm.Instruction, offset int64, slot 
 	return s.insns, note, err
 }
 
+// images returns what a load or store at an offset from the start of the root
+// type moves, and what has to be moved in the layout.
+func (p *planner) images(q question, ins asm.Instruction, offset int64, slot int) (local, target image, err error) {
+	field := q.access.Local.Field
+	if target, err = targetImage(q.resolution.Field, q.resolution.TypeSize, p.order); err != nil {
+		return local, target, err
+	}
+	if field.IsBitField() {
+		local, err = p.bitImage(q.access, ins, slot)
+		return local, target, err
+	}
+	return localImage(field, offset, width(ins), p.order), target, nil
+}
+
 func partNote(local, target image) string {
 	if target.bits <= local.bits {
 		return ""
@@ -121,23 +138,15 @@ func partNote(local, target image) string {
 // for the layout's bytes is often less work than to make them look like the
 // program's. It returns nothing if there are no such instructions.
 func (p *planner) convertedWhole(q question, ins asm.Instruction) (Instructions, []Patch) {
-	field := q.access.Local.Field
-	local := localImage(field, int64(ins.Offset), width(ins), p.order)
-	if field.IsBitField() {
-		var err error
-		if local, err = p.bitImage(q.access, ins, q.access.Insn); err != nil {
-			return nil, nil
-		}
+	local, target, err := p.images(q, ins, int64(ins.Offset), q.access.Insn)
+	if err != nil {
+		return nil, nil
 	}
 	if local.whole() && !local.signed {
 		return nil, nil // a load is all there is
 	}
 	picked := p.pickedOut(q.access, ins, local)
 	if picked == nil {
-		return nil, nil
-	}
-	target, err := targetImage(q.resolution.Field, q.resolution.TypeSize, p.order)
-	if err != nil {
 		return nil, nil
 	}
 	s := &sequence{order: p.order, instructionSet: p.instructionSet()}

@@ -48,9 +48,11 @@ func (r *slotRegisters) spare(s *sequence, inUse ...asm.Register) (asm.Register,
 		return 0, nil, err
 	}
 	busy := flow.Of(append(inUse, r.taken...)...)
-	if free := (live.Free(r.slot) &^ busy).List(); len(free) > 0 {
-		r.taken = append(r.taken, free[0])
-		return free[0], func() {}, nil
+	for _, free := range []flow.Registers{live.Free(r.slot), live.Dies(r.slot)} {
+		if free := (free &^ busy).List(); len(free) > 0 {
+			r.taken = append(r.taken, free[0])
+			return free[0], func() {}, nil
+		}
 	}
 	return r.spill(s, busy)
 }

@@ -1,0 +1,65 @@
+package rewrite
+
+import (
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/xdp-load/xdp-load/reloc"
+)
+
+// storeConstantAlone makes an edit store a constant without the register that the
+// program puts it into, if that takes fewer instructions.
+func (p *planner) storeConstantAlone(edit *Edit, ins asm.Instruction) {
+	value, removed, ok := p.putFor(&edit.Access, edit.Access.Insn, ins.Src)
+	if !ok || ins.Dst == ins.Src {
+		return
+	}
+	local, target, err := p.images(question{&edit.Access, &edit.Resolution}, ins, int64(ins.Offset), edit.Access.Insn)
+	if err != nil {
+		return
+	}
+	s := &sequence{order: p.order, instructionSet: p.instructionSet()}
+	constant := asm.Instruction{OpCode: asm.StoreImmOp(ins.OpCode.Size()), Dst: ins.Dst, Offset: ins.Offset, Constant: value}
+	note, err := s.storeConstant(constant, local, target, p.registersAt(&edit.Access, edit.Access.Insn))
+	if err == nil && s.insns.Slots() < edit.After.Slots()+removed.Before.Slots() {
+		edit.After, edit.Note, edit.Others = s.insns, note, append(edit.Others, removed)
+	}
+}
+
+// putFor returns the constant that an instruction finds in a register, and the
+// patch that takes out what has put it there, if nothing else needs it.
+func (p *planner) putFor(access *reloc.Access, slot int, reg asm.Register) (value int64, removed Patch, ok bool) {
+	at, put, ok := p.lastBefore(access, slot, reg)
+	isPut := put.OpCode.IsDWordLoad() || put.OpCode.Class().IsALU() && put.OpCode.ALUOp() == asm.Mov
+	if !ok || !isPut || !isImmediate(put) || p.recorded[access.Section][at] || p.linked(p.object.Section(access.Section))[at] {
+		return 0, removed, false
+	}
+	live, err := p.function(access).liveness()
+	if err != nil || !live.Dies(slot).Has(reg) {
+		return 0, removed, false
+	}
+	value, known := p.registersAt(access, slot).constant(reg)
+	removed = Patch{at, Instructions{put}, nil}
+	return value, removed, known && p.removable(access.Section, []Patch{removed})
+}
+
+// lastBefore returns the last instruction before one, in the same block, that
+// reads or writes a register.
+func (p *planner) lastBefore(access *reloc.Access, slot int, reg asm.Register) (at int, last asm.Instruction, ok bool) {
+	fn := p.function(access)
+	if fn.err != nil {
+		return 0, last, false
+	}
+	code := p.object.Section(access.Section).Data
+	start := fn.flow.Blocks()[fn.flow.BlockAt(slot)].Start
+	for at := slot - 1; at >= start; at-- {
+		raw := code[at*reloc.InstructionSize:]
+		if raw[0] == 0 {
+			continue // the second half of LDDW
+		}
+		ins, err := decode(raw, p.order)
+		if err != nil || mentions(ins, reg) {
+			return at, ins, err == nil
+		}
+	}
+	return 0, last, false
+}
