@@ -10,7 +10,7 @@ import (
 // program puts it into, if that takes fewer instructions.
 func (p *planner) storeConstantAlone(edit *Edit, ins asm.Instruction) {
 	value, removed, ok := p.putFor(&edit.Access, edit.Access.Insn, ins.Src)
-	if !ok || ins.Dst == ins.Src {
+	if !ok || ins.Dst == ins.Src || !p.removable(edit.Access.Section, []Patch{removed}) {
 		return
 	}
 	local, target, err := p.images(question{&edit.Access, &edit.Resolution}, ins, int64(ins.Offset), edit.Access.Insn)
@@ -38,8 +38,7 @@ func (p *planner) putFor(access *reloc.Access, slot int, reg asm.Register) (valu
 		return 0, removed, false
 	}
 	value, known := p.registersAt(access, slot).constant(reg)
-	removed = Patch{at, Instructions{put}, nil}
-	return value, removed, known && p.removable(access.Section, []Patch{removed})
+	return value, Patch{at, Instructions{put}, nil}, known
 }
 
 // lastBefore returns the last instruction before one, in the same block, that

@@ -81,7 +81,7 @@ func (p *planner) convert(edit *Edit, ins asm.Instruction) (err error) {
 	if ins.OpCode.Class() != asm.LdXClass || len(edit.After) == 1 && edit.After[0].OpCode == ins.OpCode {
 		return nil
 	}
-	if whole, removed := p.convertedWhole(q, ins); len(removed) > 0 && whole.Slots() < edit.After.Slots()+len(removed) {
+	if whole, removed := p.convertedWhole(q, ins); len(removed) > 0 && whole.Slots() < edit.After.Slots()+slotsOf(removed) {
 		edit.After, edit.Others = whole, append(edit.Others, removed...)
 	}
 	return nil

@@ -1,6 +1,7 @@
 package rewrite
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/cilium/ebpf/asm"
@@ -42,6 +43,7 @@ func (p *planner) pickedOut(access *reloc.Access, ins asm.Instruction, local ima
 				break
 			}
 			passed = append(passed, Patch{slot, Instructions{next}, nil})
+			passed = p.withOperand(passed, access, slot, next)
 			if width := bits.holdAlone(local); width > 0 {
 				found = &pick{slices.Clone(passed), width}
 			}
@@ -49,6 +51,23 @@ func (p *planner) pickedOut(access *reloc.Access, ins asm.Instruction, local ima
 		slot += int(next.Width())
 	}
 	return found
+}
+
+// withOperand adds to what is removed the instruction that puts the operand of
+// the last one into a register, if nothing else needs it.
+func (p *planner) withOperand(removed []Patch, access *reloc.Access, slot int, ins asm.Instruction) []Patch {
+	if ins.OpCode.Source() != asm.RegSource || ins.Src == ins.Dst {
+		return removed
+	}
+	_, put, ok := p.putFor(access, slot, ins.Src)
+	if !ok {
+		return removed
+	}
+	both := slices.SortedFunc(slices.Values(append(slices.Clone(removed), put)), func(a, b Patch) int { return cmp.Compare(a.Insn, b.Insn) })
+	if !p.removable(access.Section, both) {
+		return removed
+	}
+	return both
 }
 
 // registerBits says for each bit of a register which of the bits that were

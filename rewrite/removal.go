@@ -44,3 +44,12 @@ func (p *planner) keepsLine(section string, slot int, gone map[int]bool) bool {
 	}
 	return false
 }
+
+// slotsOf returns how many slots the instructions take that patches change.
+func slotsOf(patches []Patch) int {
+	slots := 0
+	for _, patch := range patches {
+		slots += patch.Before.Slots()
+	}
+	return slots
+}
