@@ -17,7 +17,7 @@ func (p *planner) storeConstantAlone(edit *Edit, ins asm.Instruction) {
 	if err != nil {
 		return
 	}
-	s := &sequence{order: p.order, instructionSet: p.instructionSet()}
+	s := p.sequence(&edit.Access, &edit.Resolution)
 	constant := asm.Instruction{OpCode: asm.StoreImmOp(ins.OpCode.Size()), Dst: ins.Dst, Offset: ins.Offset, Constant: value}
 	note, err := s.storeConstant(constant, local, target, p.registersAt(&edit.Access, edit.Access.Insn))
 	if err == nil && s.insns.Slots() < edit.After.Slots()+removed.Before.Slots() {

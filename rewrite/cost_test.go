@@ -311,19 +311,9 @@ type costException struct {
 var costExceptions = []costException{
 	{"a bit-field of the program is stored: that clang reads the bytes around it, and what it does to them, stays", 13,
 		func(use costUse, s costShape) bool { return use != costLoad && s.local.bits > 0 }},
-	{"a bit-field of more than 31 bits is read: the instruction that puts its mask into a register stays, though nothing uses it", 2,
-		func(use costUse, s costShape) bool { return use == costLoad && s.local.bits > 31 }},
-	{"a bool of the layout is read as a number, or one of the program stored as bits: clang relies on it to be 0 or 1", 2,
-		func(use costUse, s costShape) bool {
-			return (use == costLoad && s.target.typ == "bool") || (use == costStore && s.local.typ == "bool" && s.target.bits > 0)
-		}},
 	{"a bool of the program is stored in foreign byte order: clang 22 chooses between two constants that are swapped already", 1,
 		func(use costUse, s costShape) bool {
 			return use == costStore && s.local.typ == "bool" && s.target.order != ""
-		}},
-	{"the sign is the highest bit of more bytes than the number has: clang loads all these, and shifts once", 1,
-		func(use costUse, s costShape) bool {
-			return use == costLoad && (s.target.signed && s.target.bit > 0 || s.local.signed && s.target.size > s.local.size)
 		}},
 }
 

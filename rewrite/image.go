@@ -106,6 +106,13 @@ type sequence struct {
 	instructionSet int // 4, or less
 	insns          Instructions
 	order          binary.ByteOrder
+	readable       int64 // how many bytes of the root type can be read without further ado
+}
+
+func (p *planner) sequence(access *reloc.Access, resolution *reloc.Resolution) *sequence {
+	// The program may have checked for no more than its own type's size.
+	readable := int64(min(access.Local.TypeSize, resolution.TypeSize))
+	return &sequence{order: p.order, instructionSet: p.instructionSet(), readable: readable}
 }
 
 func (s *sequence) emit(ins ...asm.Instruction) { s.insns = append(s.insns, ins...) }

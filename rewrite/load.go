@@ -1,6 +1,12 @@
 package rewrite
 
-import "github.com/cilium/ebpf/asm"
+import (
+	"encoding/binary"
+
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/xdp-load/xdp-load/reloc"
+)
 
 // load emits what leaves in the destination register of ins, a load of the local
 // image, the number that C gets when it converts the target's to the local type.
@@ -15,6 +21,43 @@ func (s *sequence) load(ins asm.Instruction, local, target image) error {
 	if target.whole() && !local.boolean && local.shift == 0 && local.bits < target.bits && loadable(uint32(local.bits/8)) && local.bits%8 == 0 {
 		target = target.narrowed(uint32(local.bits/8), s.order)
 	}
+	before, shortest := s.insns, Instructions(nil)
+	for _, from := range s.around(target) {
+		s.insns = nil
+		if err := s.loadFrom(ins, local, from, extends); err != nil {
+			return err
+		}
+		if shortest == nil || len(s.insns) < len(shortest) {
+			shortest = s.insns
+		}
+	}
+	s.insns = append(before, shortest...)
+	return nil
+}
+
+// around returns the image, and those of more bytes in which its highest bit is
+// theirs: a sign need not be brought there then.
+func (s *sequence) around(img image) []image {
+	images := []image{img}
+	isForeign := img.swapped && img.width > 1
+	if isForeign || img.shift+img.bits < int(img.width)*8 {
+		return images
+	}
+	for width := max(img.width*2, 4); width <= 8; width *= 2 {
+		wide := img
+		wide.width, wide.shift, wide.swapped = width, int(width)*8-img.bits, false
+		if s.order == binary.LittleEndian {
+			wide.offset -= int64(width - img.width)
+		}
+		if wide.offset%int64(width) == 0 && wide.offset >= 0 && wide.offset+int64(width) <= max(img.offset+int64(img.width), s.readable) {
+			images = append(images, wide)
+		}
+	}
+	return images
+}
+
+// loadFrom is load of bytes that are chosen.
+func (s *sequence) loadFrom(ins asm.Instruction, local, target image, extends bool) error {
 	by, isShift := foreignShift(target, local)
 	signed := s.extendsLoad(local, target, extends)
 	ins.OpCode = asm.LoadMemOp(sizes[target.width])
@@ -44,8 +87,11 @@ func (s *sequence) convert(reg asm.Register, local, from image, extends bool) {
 	case from.swapped && !local.boolean:
 		s.swap(reg, from.width)
 	}
-	if local.boolean && !from.boolean {
+	switch {
+	case local.boolean && !from.boolean:
 		s.truth(reg, &from)
+	case from.boolean && from.whole() && !local.boolean:
+		from = truthValue
 	}
 	if !local.swapped {
 		s.place(reg, from, local, extends)
@@ -139,7 +185,7 @@ func (s *sequence) place(reg asm.Register, from, to image, extends bool) {
 	}
 
 	right := from.shift - to.shift
-	clean := from.shift+kept >= int(from.width)*8 // nothing is above the number
+	clean := from.alone || from.shift+kept >= int(from.width)*8 // nothing is above the number
 	neighboursFit := !to.alone && kept == to.bits && to.shift+to.bits < int(to.width)*8 && int(from.width)*8-right <= int(to.width)*8
 	switch {
 	case clean || neighboursFit:
@@ -181,6 +227,16 @@ func (s *sequence) placeSigned(reg asm.Register, from, to image, kept int, exten
 	case !extends && size > to.width:
 		s.keepLow(reg, int(to.width)*8)
 	}
+}
+
+// truthValue is what C guarantees of a bool.
+var truthValue = image{width: 1, bits: 1, alone: true}
+
+// trustsBool reports whether the program has a bool of the layout as fewer bits
+// than it has. A number that is neither 0 nor 1, which breaks C's rules, is then
+// more than what the program can read otherwise.
+func trustsBool(local, target *reloc.Field) bool {
+	return local != nil && target != nil && local.IsBitField() && target.Class == reloc.Bool && !target.IsBitField()
 }
 
 // truth makes 1 of every number but 0, as C does for bool.

@@ -78,7 +78,7 @@ func (p *planner) convert(edit *Edit, ins asm.Instruction) (err error) {
 		p.storeConstantAlone(edit, ins)
 		return nil
 	}
-	if ins.OpCode.Class() != asm.LdXClass || len(edit.After) == 1 && edit.After[0].OpCode == ins.OpCode {
+	if ins.OpCode.Class() != asm.LdXClass {
 		return nil
 	}
 	if whole, removed := p.convertedWhole(q, ins); len(removed) > 0 && whole.Slots() < edit.After.Slots()+slotsOf(removed) {
@@ -103,7 +103,7 @@ func (p *planner) converted(q question, ins asm.Instruction, offset int64, slot 
 			return Instructions{moved}, "", err
 		}
 	}
-	s := &sequence{order: p.order, instructionSet: p.instructionSet()}
+	s := p.sequence(q.access, q.resolution)
 	if ins.OpCode.Class() == asm.LdXClass {
 		err = s.load(ins, local, target)
 		return s.insns, partNote(local, target), err
@@ -149,7 +149,7 @@ func (p *planner) convertedWhole(q question, ins asm.Instruction) (Instructions,
 	if picked == nil {
 		return nil, nil
 	}
-	s := &sequence{order: p.order, instructionSet: p.instructionSet()}
+	s := p.sequence(q.access, q.resolution)
 	number := image{width: picked.width, bits: local.bits, signed: local.signed, alone: true}
 	if err := s.load(ins, number, target); err != nil {
 		return nil, nil

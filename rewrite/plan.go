@@ -63,6 +63,9 @@ func (p *planner) plan(ours []reloc.Access, layout *reloc.Layout) ([]Edit, error
 func (p *planner) learn(access *reloc.Access, resolution *reloc.Resolution) {
 	if access.Kind == reloc.ByteOffset {
 		p.learnOffset(access, resolution)
+		if trustsBool(access.Local.Field, resolution.Field) {
+			p.trustsBool[place{access.Section, access.FunctionStart}] = true
+		}
 		return
 	}
 	if resolution.Poison {
@@ -121,6 +124,7 @@ type planner struct {
 	stored      map[unit]bool                    // bytes with a bit-field that the program stores
 	replaced    map[unit]bitUse                  // bits in such bytes that the program replaces
 	guards      map[place]*flow.Guards           // by the start of the function
+	trustsBool  map[place]bool                   // by the start of the function, see trustsBool
 	version     int                              // of the instruction set, 0 if not looked at
 }
 
@@ -146,6 +150,7 @@ func newPlanner(obj *elfobj.Object, recorded *reloc.Recorded) *planner {
 		stored:      make(map[unit]bool),
 		replaced:    make(map[unit]bitUse),
 		guards:      make(map[place]*flow.Guards),
+		trustsBool:  make(map[place]bool),
 	}
 	for i := range accesses {
 		section := accesses[i].Section

@@ -95,13 +95,13 @@ func (r *slotRegisters) constant(reg asm.Register) (int64, bool) {
 
 func (r *slotRegisters) extended(reg asm.Register, bits int, signed bool) bool {
 	constants, err := r.planner.constantsOf(r.fn)
-	if err != nil || bits%8 != 0 {
+	if err != nil || bits%8 != 0 && r.planner.trustsBool[place{r.fn.section, r.fn.flow.Start()}] {
 		return false
 	}
 	if signed {
-		return constants.SignExtended(r.slot, reg, bits/8)
+		return constants.SignExtended(r.slot, reg, bits)
 	}
-	return constants.ZeroExtended(r.slot, reg, bits/8)
+	return constants.ZeroExtended(r.slot, reg, bits)
 }
 
 // function returns the function that an access is in.

@@ -137,7 +137,11 @@ func (s *sequence) storeBits(ins asm.Instruction, local, target image, regs regi
 	if err != nil {
 		return err
 	}
-	s.position(value, local, target, regs.extended(ins.Src, local.bits, local.signed))
+	if fits(ins.Src, local, target, regs) {
+		s.shiftLeft(value, target.shift)
+	} else {
+		s.position(value, local, target, regs.extended(ins.Src, local.bits, local.signed))
+	}
 	if err := s.loadAround(ins, around, target); err != nil {
 		return err
 	}
@@ -150,6 +154,15 @@ func (s *sequence) storeBits(ins asm.Instruction, local, target image, regs regi
 	restoreAround()
 	restoreValue()
 	return err
+}
+
+// fits reports whether a register is known to hold the number as the target's
+// bits, and nothing else.
+func fits(reg asm.Register, local, target image, regs registers) bool {
+	bits := min(local.bits, target.bits)
+	isPlain := local.shift == 0 && !local.swapped && (local.boolean || !target.boolean)
+	isPositive := !local.signed || bits < local.bits
+	return isPlain && isPositive && regs.extended(reg, bits, false)
 }
 
 // position turns a register that holds the local image into the bits of the

@@ -270,10 +270,10 @@ func TestExtension(t *testing.T) {
 		f := function(t, binary.LittleEndian, append(test.insns, asm.Return())...)
 		c := f.Constants(Assumptions{})
 		for _, bytes := range []int{1, 2, 4} {
-			if got := c.ZeroExtended(f.End()-1, asm.R0, bytes); got != (bytes >= test.zero) {
+			if got := c.ZeroExtended(f.End()-1, asm.R0, bytes*8); got != (bytes >= test.zero) {
 				t.Errorf("%s: zero-extended from %d bytes: %v", name, bytes, got)
 			}
-			if got := c.SignExtended(f.End()-1, asm.R0, bytes); got != (bytes >= test.signed) {
+			if got := c.SignExtended(f.End()-1, asm.R0, bytes*8); got != (bytes >= test.signed) {
 				t.Errorf("%s: sign-extended from %d bytes: %v", name, bytes, got)
 			}
 		}
@@ -323,7 +323,7 @@ func TestLinear(t *testing.T) {
 	for slot := range f.End() {
 		live.Free(slot)
 		c.Reachable(slot)
-		c.ZeroExtended(slot, asm.R3, 4)
+		c.ZeroExtended(slot, asm.R3, 32)
 	}
 	asked := time.Since(start)
 	o := c.Origins(offsets)

@@ -113,18 +113,18 @@ func (c *Constants) Value(slot int, register asm.Register) (int64, bool) {
 }
 
 // ZeroExtended reports whether a register provably holds an unsigned number of
-// that many bytes before the instruction at a slot: all bits above are zero.
-func (c *Constants) ZeroExtended(slot int, register asm.Register, bytes int) bool {
+// that many bits before the instruction at a slot: all above are zero.
+func (c *Constants) ZeroExtended(slot int, register asm.Register, bits int) bool {
 	v, ok := c.register(slot, register)
-	return ok && v.kind == other && v.number().max() <= lowBits(bytes*8)
+	return ok && v.kind == other && v.number().max() <= lowBits(bits)
 }
 
 // SignExtended reports whether a register provably holds a signed number of
-// that many bytes before the instruction at a slot: all bits above are the same
+// that many bits before the instruction at a slot: all above are the same
 // as its sign.
-func (c *Constants) SignExtended(slot int, register asm.Register, bytes int) bool {
+func (c *Constants) SignExtended(slot int, register asm.Register, bits int) bool {
 	v, ok := c.register(slot, register)
-	return ok && v.kind == other && int(v.spare) >= 64-bytes*8
+	return ok && v.kind == other && int(v.spare) >= 64-bits
 }
 
 func (c *Constants) register(slot int, register asm.Register) (value, bool) {

@@ -699,13 +699,13 @@ func (m *machine) agrees(c *Constants, i int) error {
 		if n, ok := c.Value(i, r); ok && uint64(n) != v {
 			return fmt.Errorf("%s is %#x, not %#x", r, v, n)
 		}
-		for _, bytes := range []int{1, 2, 4} {
-			unused := 64 - bytes*8
-			if c.ZeroExtended(i, r, bytes) && v>>(bytes*8) != 0 {
-				return fmt.Errorf("%s is %#x, more than %d bytes", r, v, bytes)
+		for bits := 1; bits < 64; bits++ {
+			unused := 64 - bits
+			if c.ZeroExtended(i, r, bits) && v>>bits != 0 {
+				return fmt.Errorf("%s is %#x, more than %d bits", r, v, bits)
 			}
-			if c.SignExtended(i, r, bytes) && int64(v<<unused)>>unused != int64(v) {
-				return fmt.Errorf("%s is %#x, more than %d signed bytes", r, v, bytes)
+			if c.SignExtended(i, r, bits) && int64(v<<unused)>>unused != int64(v) {
+				return fmt.Errorf("%s is %#x, more than %d signed bits", r, v, bits)
 			}
 		}
 		known, _ := c.register(i, r)
