@@ -7,10 +7,12 @@ import (
 )
 
 // storeConstantAlone makes an edit store a constant without the register that the
-// program puts it into, if that takes fewer instructions.
+// program puts it into, if that takes fewer instructions. Where the program can
+// store the register, it does, as clang would make it.
 func (p *planner) storeConstantAlone(edit *Edit, ins asm.Instruction) {
 	value, removed, ok := p.putFor(&edit.Access, edit.Access.Insn, ins.Src)
-	if !ok || ins.Dst == ins.Src || !p.removable(edit.Access.Section, []Patch{removed}) {
+	asShort := len(edit.After) == 1 && edit.After[0].OpCode.Class() == asm.StXClass && removed.Before.Slots() == 1
+	if !ok || asShort || ins.Dst == ins.Src || !p.removable(edit.Access.Section, []Patch{removed}) {
 		return
 	}
 	local, target, err := p.images(question{&edit.Access, &edit.Resolution}, ins, int64(ins.Offset), edit.Access.Insn)
@@ -30,7 +32,7 @@ func (p *planner) storeConstantAlone(edit *Edit, ins asm.Instruction) {
 func (p *planner) putFor(access *reloc.Access, slot int, reg asm.Register) (value int64, removed Patch, ok bool) {
 	at, put, ok := p.lastBefore(access, slot, reg)
 	isPut := put.OpCode.IsDWordLoad() || put.OpCode.Class().IsALU() && put.OpCode.ALUOp() == asm.Mov
-	if !ok || !isPut || !isImmediate(put) || p.recorded[access.Section][at] || p.linked(p.object.Section(access.Section))[at] {
+	if !ok || !isPut || !isImmediate(put) || !p.untouched(access, at) {
 		return 0, removed, false
 	}
 	live, err := p.function(access).liveness()

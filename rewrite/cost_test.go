@@ -305,15 +305,16 @@ type costException struct {
 	applies func(use costUse, s costShape) bool
 }
 
-// costExceptions are all of them. In each, clang knows more than the object
-// says, or the program has instructions of its own that clang would not have
-// made for the layout.
+// costExceptions are all of them. In each, the program has instructions of its own
+// that clang would not have made for the layout.
 var costExceptions = []costException{
-	{"a bit-field of the program is stored: that clang reads the bytes around it, and what it does to them, stays", 13,
-		func(use costUse, s costShape) bool { return use != costLoad && s.local.bits > 0 }},
 	{"a bool of the program is stored in foreign byte order: clang 22 chooses between two constants that are swapped already", 1,
 		func(use costUse, s costShape) bool {
 			return use == costStore && s.local.typ == "bool" && s.target.order != ""
+		}},
+	{"a bit-field of the program that fills bytes is stored: clang adds its offset to the address, and that stays", 3,
+		func(use costUse, s costShape) bool {
+			return use != costLoad && s.local.bits > 0 && s.local.bits%8 == 0 && s.local.bit%8 == 0
 		}},
 }
 

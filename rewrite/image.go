@@ -106,13 +106,14 @@ type sequence struct {
 	instructionSet int // 4, or less
 	insns          Instructions
 	order          binary.ByteOrder
-	readable       int64 // how many bytes of the root type can be read without further ado
+	from, to       int64 // bytes of the root type that are the field's, and can be read
 }
 
 func (p *planner) sequence(access *reloc.Access, resolution *reloc.Resolution) *sequence {
+	from, to := resolution.Field.Offset, resolution.Field.Offset+resolution.Field.Size
 	// The program may have checked for no more than its own type's size.
-	readable := int64(min(access.Local.TypeSize, resolution.TypeSize))
-	return &sequence{order: p.order, instructionSet: p.instructionSet(), readable: readable}
+	to = min(to, access.Local.TypeSize, resolution.TypeSize)
+	return &sequence{order: p.order, instructionSet: p.instructionSet(), from: int64(from), to: int64(to)}
 }
 
 func (s *sequence) emit(ins ...asm.Instruction) { s.insns = append(s.insns, ins...) }

@@ -35,8 +35,8 @@ func (s *sequence) load(ins asm.Instruction, local, target image) error {
 	return nil
 }
 
-// around returns the image, and those of more bytes in which its highest bit is
-// theirs: a sign need not be brought there then.
+// around returns the image, and those of more bytes of the field in which its
+// highest bit is theirs: a sign need not be brought there then.
 func (s *sequence) around(img image) []image {
 	images := []image{img}
 	isForeign := img.swapped && img.width > 1
@@ -49,7 +49,7 @@ func (s *sequence) around(img image) []image {
 		if s.order == binary.LittleEndian {
 			wide.offset -= int64(width - img.width)
 		}
-		if wide.offset%int64(width) == 0 && wide.offset >= 0 && wide.offset+int64(width) <= max(img.offset+int64(img.width), s.readable) {
+		if wide.offset%int64(width) == 0 && wide.offset >= s.from && wide.offset+int64(width) <= max(img.offset+int64(img.width), s.to) {
 			images = append(images, wide)
 		}
 	}

@@ -70,6 +70,9 @@ func loadable(size uint32) bool { return size == 1 || size == 2 || size == 4 || 
 // number where the program wants the local one.
 func (p *planner) convert(edit *Edit, ins asm.Instruction) (err error) {
 	q := question{&edit.Access, &edit.Resolution}
+	if p.assignBits(edit, ins) {
+		return nil
+	}
 	edit.After, edit.Note, err = p.converted(q, ins, int64(ins.Offset), edit.Access.Insn)
 	if err != nil {
 		return err

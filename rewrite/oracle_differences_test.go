@@ -323,6 +323,9 @@ func (c *comparison) readLowOrder(v verdict) bool {
 // convert accesses the layout's field, all of it if it is a bit-field, and
 // nothing else but neighbours of a bit-field in the same bytes.
 func (c *comparison) convert(v verdict) bool {
+	if v.insns != nil && len(v.insns) == 0 {
+		return c.load() && c.local().IsBitField() // of an assignment, which needs none
+	}
 	final := false // the last access to memory is of the kind of the program's
 	for _, ins := range v.insns {
 		if !isMemory(ins) || ins.Dst == asm.RFP || ins.Src == asm.RFP {

@@ -39,7 +39,7 @@ func (p *planner) pickedOut(access *reloc.Access, ins asm.Instruction, local ima
 			if next.OpCode.Source() == asm.RegSource && next.Src != next.Dst {
 				operand, known = constants.Value(slot, next.Src)
 			}
-			if !known || p.recorded[access.Section][slot] || !bits.step(next, operand) {
+			if !known || !p.untouched(access, slot) || !bits.step(next, operand) {
 				break
 			}
 			passed = append(passed, Patch{slot, Instructions{next}, nil})

@@ -84,6 +84,7 @@ func (p *planner) learnOffset(access *reloc.Access, resolution *reloc.Resolution
 	}
 	if isMemory(ins) && ins.OpCode.Class() != asm.LdXClass {
 		p.stored[unitOf(access, ins)] = true
+		p.stores[place{access.Section, access.Insn}] = question{access, resolution}
 	}
 	if !isImmediate(ins) {
 		return
@@ -121,6 +122,8 @@ type planner struct {
 	uses        map[place]*uses                  // by the start of the function
 	following   map[place]bool                   // whether any of them have to change
 	unanswered  map[place]*reached               // by the start of the function, whatever the layout answers
+	stores      map[place]question               // recorded
+	assigned    map[place]stored                 // what becomes of stores to bit-fields, see assignBits
 	stored      map[unit]bool                    // bytes with a bit-field that the program stores
 	replaced    map[unit]bitUse                  // bits in such bytes that the program replaces
 	guards      map[place]*flow.Guards           // by the start of the function
@@ -147,6 +150,8 @@ func newPlanner(obj *elfobj.Object, recorded *reloc.Recorded) *planner {
 		uses:        make(map[place]*uses),
 		following:   make(map[place]bool),
 		unanswered:  make(map[place]*reached),
+		stores:      make(map[place]question),
+		assigned:    make(map[place]stored),
 		stored:      make(map[unit]bool),
 		replaced:    make(map[unit]bitUse),
 		guards:      make(map[place]*flow.Guards),

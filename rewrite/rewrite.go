@@ -104,10 +104,11 @@ func (r *rewriting) run() (err error) {
 	if err := r.plan(); err != nil {
 		return err
 	}
-	if err := apply(r.object, r.recorded.Ext, r.edits); err != nil {
+	ext, err := dropRecords(r.object, r.recorded.Ext, r.edits)
+	if err != nil {
 		return err
 	}
-	return dropRecords(r.object, r.recorded.Ext, r.edits)
+	return apply(r.object, ext, r.edits)
 }
 
 // choose returns the accesses whose root type matches one of the globs.
@@ -220,8 +221,10 @@ func collect(obj *elfobj.Object, edits []Edit) (map[string][]code.Replacement, e
 }
 
 // dropRecords takes the records of the edits out of .BTF.ext, and the ELF
-// relocations that patch these records out of its relocation section.
-func dropRecords(obj *elfobj.Object, ext *btfraw.Ext, edits []Edit) error {
+// relocations that patch these records out of its relocation section. It comes
+// before anything moves, as an instruction that is taken out leaves no place for
+// its record. It returns what .BTF.ext is then.
+func dropRecords(obj *elfobj.Object, ext *btfraw.Ext, edits []Edit) (*btfraw.Ext, error) {
 	resolved := make(map[int]bool, len(edits))
 	for i := range edits {
 		resolved[edits[i].Access.Record] = true
@@ -229,7 +232,14 @@ func dropRecords(obj *elfobj.Object, ext *btfraw.Ext, edits []Edit) error {
 	section := obj.Section(".BTF.ext")
 	data, moved := ext.Without(func(record int) bool { return resolved[record] })
 	section.Data = data
-	return obj.MoveRelocations(section, moved)
+	if err := obj.MoveRelocations(section, moved); err != nil {
+		return nil, err
+	}
+	types, err := btfraw.Parse(obj.Section(".BTF").Data, nil)
+	if err != nil {
+		return nil, err
+	}
+	return btfraw.ParseExt(data, types)
 }
 
 // holdsCode reports whether a section consists of instructions.

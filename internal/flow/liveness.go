@@ -26,6 +26,15 @@ func (f *Function) Liveness(arguments int) *Liveness {
 	return l
 }
 
+// LiveOut returns the registers, r10 not among them, whose value after the
+// instruction at a slot may be read later.
+func (l *Liveness) LiveOut(slot int) Registers {
+	if i := l.function.index(slot); i >= 0 {
+		return l.out[i]
+	}
+	return 0
+}
+
 // Free returns the registers of r0 to r9 that a sequence in place of the
 // instruction at a slot may use for itself: those that the instruction neither
 // reads nor writes and that nobody reads after it before writing them.
