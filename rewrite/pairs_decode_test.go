@@ -160,7 +160,7 @@ func (p *accessPair) expectStores(program *pairProgram, area pairArea) []byte {
 		if use.refused != "" || !exists {
 			continue
 		}
-		value := use.stored(area.inputs[use.slot])
+		value := use.stored(area.inputs)
 		if use.way != pairMacro { // which does without the local type
 			value = local.mean(value)
 		}
@@ -170,12 +170,21 @@ func (p *accessPair) expectStores(program *pairProgram, area pairArea) []byte {
 }
 
 // stored returns the value that a program stores, before it is converted.
-func (u *pairUse) stored(input uint64) uint64 {
-	if u.form == pairConstant {
+func (u *pairUse) stored(inputs []uint64) uint64 {
+	switch u.form {
+	case pairConstant:
 		return u.constant()
+	case pairMasked:
+		return inputs[u.slot] >> u.shift() & u.mask()
+	case pairShared:
+		return inputs[0]
 	}
-	return input
+	return inputs[u.slot]
 }
+
+// mask returns which bits pairMasked leaves: as many as a bit-field may have, or
+// fewer.
+func (u *pairUse) mask() uint64 { return 1<<(u.operand>>8%34) - 1 }
 
 // constant returns a constant to store: small ones, negative ones, large ones.
 func (u *pairUse) constant() uint64 {

@@ -1,6 +1,7 @@
 package rewrite_test
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -82,6 +83,8 @@ const (
 	pairEqual                    // (__u64)v == operand
 	pairSwapped                  // byte-swapped
 	pairConstant                 // a constant is stored
+	pairMasked                   // some bits of a variable are stored
+	pairShared                   // a value is stored that other uses store as well
 )
 
 // pairCasts are what pairNarrowed casts to; its operand is the index.
@@ -112,7 +115,7 @@ func (g *pairGenerator) pair(number int) *accessPair {
 			continue
 		}
 		p.loads = g.program(p, paths, false)
-		p.stores = g.program(p, paths, true)
+		p.stores = g.program(p, g.inOrder(p.local, paths), true)
 		return p
 	}
 }
@@ -338,6 +341,18 @@ func (g *pairGenerator) choosePaths(local *pairStruct) []pairPath {
 	return paths[:min(len(paths), 20)]
 }
 
+// inOrder sorts paths half of the time, so that bit-fields which share bytes are
+// used one after the other.
+func (g *pairGenerator) inOrder(local *pairStruct, paths []pairPath) []pairPath {
+	if g.chance(0.5) {
+		return paths
+	}
+	place := func(path pairPath) int {
+		return slices.IndexFunc(pairLeaves(local), func(leaf pairPath) bool { return leaf.String() == path.String() })
+	}
+	return slices.SortedFunc(slices.Values(paths), func(a, b pairPath) int { return cmp.Compare(place(a), place(b)) })
+}
+
 func (g *pairGenerator) program(p *accessPair, paths []pairPath, stores bool) pairProgram {
 	program := pairProgram{stores: stores, together: 1, called: g.chance(0.15)}
 	if g.chance(0.4) {
@@ -407,6 +422,8 @@ func (g *pairGenerator) form(local *pairScalar, way pairWay, stores bool) pairFo
 	switch {
 	case stores && g.chance(0.4):
 		return pairConstant
+	case stores && g.chance(0.4):
+		return pairMasked + pairForm(g.IntN(2))
 	case stores, way == pairMacro, way == pairEither, g.chance(0.5):
 		return pairWhole
 	case local.order() && local.bits == 0:

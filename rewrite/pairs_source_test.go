@@ -217,6 +217,9 @@ func (c *cWriter) uses(p *accessPair, program *pairProgram, uses []pairUse) {
 		uses = uses[len(group):]
 		c.line("{")
 		c.indent = "\t\t"
+		if program.stores {
+			c.linef("__u64 shared = %s_in[0];", name)
+		}
 		for i := range group {
 			if use := &group[i]; use.refused == "" {
 				if program.stores {
@@ -303,8 +306,13 @@ func (u *pairUse) formedC(value, input string) string {
 
 func (c *cWriter) store(use *pairUse, input string) {
 	value := input
-	if use.form == pairConstant {
+	switch use.form {
+	case pairConstant:
 		value = fmt.Sprintf("%#xULL", use.constant())
+	case pairMasked:
+		value = fmt.Sprintf("(%s >> %d & %#xULL)", input, use.shift(), use.mask())
+	case pairShared:
+		value = "shared"
 	}
 	c.guarded(use, func(path pairPath) string {
 		switch use.way {
