@@ -25,7 +25,6 @@ import (
 // bitStore is the assignment to a bit-field.
 type bitStore struct {
 	load    asm.Instruction
-	slot    int          // of it
 	around  asm.Register // with what the load and later the store moves
 	image   image        // of the field in these bytes
 	removed []Patch      // besides the load
@@ -104,10 +103,9 @@ func (p *planner) assign(b *bitStore) (*stored, []Patch) {
 // has it, before the moves that are taken out as well.
 func (p *planner) assignment(b *bitStore, img image, slot int, moves []Patch) (*stored, []Patch) {
 	removed := slices.Concat(b.removed, moves)
-	load := Patch{b.slot, Instructions{b.load}, nil}
 	access, resolution := b.store.access, b.store.resolution
 	target, err := targetImage(resolution.Field, resolution.TypeSize, p.order)
-	if err != nil || !p.removable(access.Section, append(removed, load)) {
+	if err != nil {
 		return nil, nil
 	}
 	s, note := p.sequence(access, resolution), ""
@@ -202,7 +200,7 @@ func (p *planner) findBitStore(access *reloc.Access, load asm.Instruction) *bitS
 	if !isLoad || !field.IsBitField() || field.Swapped(p.order) || fn.err != nil {
 		return nil
 	}
-	b := &bitStore{load: load, slot: access.Insn, around: load.Dst, image: fieldImage(field, p.order)}
+	b := &bitStore{load: load, around: load.Dst, image: fieldImage(field, p.order)}
 	b.image.width = width(load)
 
 	code := p.object.Section(access.Section).Data

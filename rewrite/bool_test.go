@@ -15,11 +15,11 @@ import (
 // beside the field that it stores.
 func TestBoolStaysInItsField(t *testing.T) {
 	needTools(t, "gcc", "clang-19")
-	program := costCompile(t, `#include "cost.h"
+	program := costCompile(t, "clang-19", `#include "cost.h"
 struct md_0 { __u8 flag : 1; bool other; } __attribute__((preserve_access_index));
 SEC("xdp") int copy(struct md_0 *md) { md->other = md->flag; return 0; }
 `, "el", "v3")
-	layout := costCompile(t, `#include "cost.h"
+	layout := costCompile(t, "clang-19", `#include "cost.h"
 struct md_0 { bool flag; __u8 before : 3, other : 1, after : 4; } layout;
 `, "el", "v3")
 	out, _, err := rewrite.Rewrite(program, parseLayout(t, "bool", layout), rewrite.Options{Types: []string{"md_*"}})

@@ -12,7 +12,7 @@ import (
 func (p *planner) storeConstantAlone(edit *Edit, ins asm.Instruction) {
 	value, removed, ok := p.putFor(&edit.Access, edit.Access.Insn, ins.Src)
 	asShort := len(edit.After) == 1 && edit.After[0].OpCode.Class() == asm.StXClass && removed.Before.Slots() == 1
-	if !ok || asShort || ins.Dst == ins.Src || !p.removable(edit.Access.Section, []Patch{removed}) {
+	if !ok || asShort || ins.Dst == ins.Src {
 		return
 	}
 	local, target, err := p.images(question{&edit.Access, &edit.Resolution}, ins, int64(ins.Offset), edit.Access.Insn)

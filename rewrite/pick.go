@@ -63,11 +63,7 @@ func (p *planner) withOperand(removed []Patch, access *reloc.Access, slot int, i
 	if !ok {
 		return removed
 	}
-	both := slices.SortedFunc(slices.Values(append(slices.Clone(removed), put)), func(a, b Patch) int { return cmp.Compare(a.Insn, b.Insn) })
-	if !p.removable(access.Section, both) {
-		return removed
-	}
-	return both
+	return slices.SortedFunc(slices.Values(append(slices.Clone(removed), put)), func(a, b Patch) int { return cmp.Compare(a.Insn, b.Insn) })
 }
 
 // registerBits says for each bit of a register which of the bits that were

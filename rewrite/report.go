@@ -102,3 +102,12 @@ func (r *Report) Poisoned() []Edit {
 func (r *Report) Exact() bool {
 	return !slices.ContainsFunc(r.Edits, func(e Edit) bool { return !e.Exact })
 }
+
+// slotsOf returns how many slots the instructions take that patches change.
+func slotsOf(patches []Patch) int {
+	slots := 0
+	for _, patch := range patches {
+		slots += patch.Before.Slots()
+	}
+	return slots
+}
