@@ -112,11 +112,15 @@ func pairs(tb testing.TB) []pair {
 
 // paired reports whether a program and a layout are made for each other.
 func paired(program, shape string) bool {
-	if strings.HasPrefix(program, "shapes-") || shape == "shapes" {
-		return strings.HasPrefix(program, "shapes-") && shape == "shapes"
+	if source := kernelSource(program); isSpecial(source) || isSpecial(shape) {
+		return source == shape
 	}
 	return !compilerMatrix.MatchString(program) || slices.Contains(matrixLayouts, shape)
 }
+
+// isSpecial reports whether the program of a name and the layout of that name
+// are made for each other and for no others.
+func isSpecial(name string) bool { return slices.Contains([]string{"parts", "shapes"}, name) }
 
 // everyType covers the md_csum_status and md_absent of the program kinds too.
 var everyType = rewrite.Options{Types: []string{"md_*"}}

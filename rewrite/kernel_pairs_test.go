@@ -74,7 +74,7 @@ func kernelLayouts(t *testing.T) []string {
 // then be loaded.
 func kernelAccepting(t *testing.T, program string) []string {
 	return slices.DeleteFunc(kernelLayouts(t), func(layout string) bool {
-		return (layout == "shapes") != (program == "shapes") ||
+		return (isSpecial(layout) || isSpecial(program)) && layout != program ||
 			slices.Contains(kernelRefused[program], layout) || slices.Contains(kernelUnloadable[program], layout)
 	})
 }
@@ -99,8 +99,8 @@ func kernelTryRewrite(t *testing.T, name, layout string) (kernelObject, error) {
 func TestKernelRefusals(t *testing.T) {
 	for _, name := range kernelPrograms(t) {
 		for _, layout := range kernelLayouts(t) {
-			if (layout == "shapes") != (kernelSource(name) == "shapes") {
-				continue // see TestKernelShapes
+			if isSpecial(layout) || isSpecial(kernelSource(name)) {
+				continue // see TestKernelShapes, TestKernelParts
 			}
 			_, err := kernelTryRewrite(t, name, layout)
 			expected := slices.Contains(kernelRefused[kernelSource(name)], layout)

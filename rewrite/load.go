@@ -8,12 +8,8 @@ import "github.com/cilium/ebpf/asm"
 // the program and left as they come.
 func (s *sequence) load(ins asm.Instruction, local, target image) error {
 	extends := ins.OpCode.Mode() == asm.MemSXMode
-	local, target, err := visible(local, target)
-	if err != nil {
-		return err
-	}
 	if target.whole() && !local.boolean && local.shift == 0 && local.bits < target.bits && loadable(uint32(local.bits/8)) && local.bits%8 == 0 {
-		target = target.narrowed(uint32(local.bits/8), s.order)
+		target = target.slice(0, local.bits, s.order)
 	}
 	by, isShift := foreignShift(target, local)
 	signed := s.extendsLoad(local, target, extends)
@@ -99,27 +95,6 @@ func (s *sequence) cutExtended(reg asm.Register, local image, extends bool) {
 
 // whole reports whether the bytes are the number and nothing else.
 func (img image) whole() bool { return img.shift == 0 && img.bits == int(img.width)*8 }
-
-var errPart = refuse(remedySameType, "the instruction moves a part of the field only, and the layout keeps the field in another way")
-
-// visible cuts both images to the part of the number that the local bytes hold.
-func visible(local, target image) (image, image, error) {
-	if local.shift < 0 {
-		hidden := -local.shift
-		if local.swapped || target.swapped || hidden >= target.bits || hidden >= local.bits {
-			return local, target, errPart
-		}
-		local.shift, local.bits = 0, local.bits-hidden
-		target.shift, target.bits = target.shift+hidden, target.bits-hidden
-	}
-	if beyond := local.shift + local.bits - int(local.width)*8; beyond > 0 {
-		if local.swapped || beyond >= local.bits {
-			return local, target, errPart
-		}
-		local.bits -= beyond
-	}
-	return local, target, nil
-}
 
 // emitMemory emits a load or store of an image's bytes.
 func (s *sequence) emitMemory(ins asm.Instruction, img image) error {

@@ -46,9 +46,9 @@ func TestLoadsAndStoresMeanTheField(t *testing.T) {
 		}
 	})
 	for _, shape := range []string{
-		"load swap", "load widen", "load narrow", "load sign", "load bool", "load by offset",
+		"load swap", "load widen", "load narrow", "load sign", "load bool", "load by offset", "load part",
 		"load bit-field from plain", "load plain from bit-field", "load bit-field from bit-field",
-		"store swap", "store widen", "store narrow", "store sign", "store bool", "store by offset", "store spill",
+		"store swap", "store widen", "store narrow", "store sign", "store bool", "store by offset", "store part", "store spill",
 		"store bit-field to plain", "store plain to bit-field", "store bit-field to bit-field", "store constant",
 	} {
 		if shapes[shape] == 0 {
@@ -209,6 +209,7 @@ func (u *memoryUse) shapes() (shapes []string) {
 	note(u.local.Class != u.target.Class, "bool")
 	note(u.local.IsBitField() || u.target.IsBitField(), kind(u.local)+from+kind(u.target))
 	note(u.before[0].OpCode.Class() == asm.StClass, "constant")
+	note(u.before[0].OpCode.Size().Sizeof() < int(u.local.Size) && !u.local.IsBitField(), "part")
 	note(u.offset, "by offset")
 	note(slices.ContainsFunc(u.after, func(ins asm.Instruction) bool { return ins.Dst == asm.RFP || ins.Src == asm.RFP }), "spill")
 	return shapes

@@ -91,6 +91,9 @@ func (p *planner) converted(q question, ins asm.Instruction, offset int64, slot 
 		return nil, "", err
 	}
 	local := localImage(q.access.Local.Field, offset, width(ins), p.order)
+	if movesPart(ins, q.access.Local.Field) {
+		return p.convertedPart(q, ins, local, target, slot)
+	}
 	if q.access.Local.Field.IsBitField() {
 		if local, err = p.bitImage(q.access, ins, slot); err != nil {
 			return nil, "", err
@@ -122,6 +125,9 @@ func partNote(local, target image) string {
 // program's. It returns nothing if there are no such instructions.
 func (p *planner) convertedWhole(q question, ins asm.Instruction) (Instructions, []Patch) {
 	field := q.access.Local.Field
+	if movesPart(ins, field) {
+		return nil, nil
+	}
 	local := localImage(field, int64(ins.Offset), width(ins), p.order)
 	if field.IsBitField() {
 		var err error

@@ -55,9 +55,10 @@ const (
 	pairEither pairWay = "either" // md->f if that exists, md->g otherwise
 	pairBehind pairWay = "behind" // *&md->f
 	pairCopied pairWay = "copied" // memcpy from &md->f
+	pairSplit  pairWay = "split"  // byte by byte
 )
 
-var pairWays = []pairWay{pairPlain, pairMacro, pairEither, pairBehind, pairCopied}
+var pairWays = []pairWay{pairPlain, pairMacro, pairEither, pairBehind, pairCopied, pairSplit}
 
 // pairGuard is how the program asks whether a field exists.
 type pairGuard uint8
@@ -377,6 +378,8 @@ func (g *pairGenerator) way(local pairLeaf, path pairPath, stores bool) pairWay 
 		return pairBehind
 	case local.bits == 0 && choice > 0.9 && !stores && local.qualifiers == "":
 		return pairCopied
+	case local.bits == 0 && choice > 0.8 && local.qualifiers == "":
+		return pairSplit
 	}
 	return pairPlain
 }

@@ -277,6 +277,8 @@ func (u *pairUse) loadC(path pairPath) string {
 		return fmt.Sprintf("*ADDRESS(md->%s)", path)
 	case pairCopied:
 		return fmt.Sprintf("COPIED(md->%s)", path)
+	case pairSplit:
+		return fmt.Sprintf("SPLIT(md->%s)", path)
 	}
 	return fmt.Sprintf("md->%s", path)
 }
@@ -312,6 +314,8 @@ func (c *cWriter) store(use *pairUse, input string) {
 			return fmt.Sprintf("BPF_CORE_WRITE_BITFIELD(md, %s, %s);", path, value)
 		case pairBehind:
 			return fmt.Sprintf("*ADDRESS(md->%s) = %s;", path, value)
+		case pairSplit:
+			return fmt.Sprintf("STORE_SPLIT(md->%s, %s);", path, value)
 		}
 		return fmt.Sprintf("md->%s = %s;", path, value)
 	}, "")

@@ -28,6 +28,8 @@ struct md_desc___mine {
 	__u32 part_swapped_le;
 	__u32 part_not_there;
 	__u32 part_there;
+	__u32 part_somewhere;
+	__u32 part_of_bool;
 	__u32 part_beyond;
 
 	__u32 macro_be : 20;
@@ -119,10 +121,12 @@ SEC("xdp") int part(struct xdp_md *ctx)
 
 	if (!md)
 		return XDP_PASS;
-	TAKE(BYTE(md->part_swapped_be, 1));	/* refused el: moves a part of the field only */
-	TAKE(BYTE(md->part_swapped_le, 1));	/* refused eb: moves a part of the field only */
-	TAKE(BYTE(md->part_not_there, HIGHEST)); /* refused: moves a part of the field only */
+	TAKE(BYTE(md->part_swapped_be, 1));
+	TAKE(BYTE(md->part_swapped_le, 1));
+	TAKE(BYTE(md->part_not_there, HIGHEST));
 	TAKE(BYTE(md->part_there, LOWEST));
+	TAKE(BYTE(md->part_somewhere, ctx->rx_queue_index & 3)); /* refused: at an index that is not constant */
+	BYTE(md->part_of_bool, 1) = 1;	/* refused: holds whether it is 0 as a whole */
 	TAKE(BYTE(md->part_beyond, 4)); /* refused: accesses bytes 4 to 4 of the field */
 	return XDP_PASS;
 }

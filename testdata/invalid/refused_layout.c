@@ -2,6 +2,7 @@
 /* What refused.c does not fit. */
 
 #include <linux/types.h>
+#include <stdbool.h>
 
 struct box {
 	__u16 width;
@@ -20,6 +21,8 @@ struct md_desc {
 	__le32 part_swapped_le;
 	__u16 part_not_there;
 	__u16 part_there;
+	__u16 part_somewhere;
+	bool part_of_bool;
 	__u32 part_beyond;
 
 	__be32 macro_be;

@@ -39,6 +39,28 @@ char _license[] SEC("license") = "Dual BSD/GPL";
 		copy;							\
 	})
 
+#define BYTE(variable, i) (((volatile __u8 *)&(variable))[i])
+
+/* A field loaded or stored byte by byte. */
+#define SPLIT(field)							\
+	({								\
+		__typeof__(field) value;				\
+									\
+		_Pragma("unroll")					\
+		for (int i = 0; i < (int)sizeof(value); i++)		\
+			BYTE(value, i) = BYTE(field, i);		\
+		value;							\
+	})
+
+#define STORE_SPLIT(field, stored)					\
+	({								\
+		__typeof__(field) value = stored;			\
+									\
+		_Pragma("unroll")					\
+		for (int i = 0; i < (int)sizeof(value); i++)		\
+			BYTE(field, i) = BYTE(value, i);		\
+	})
+
 /* As libbpf 1.4 and later define it. */
 #ifndef BPF_CORE_WRITE_BITFIELD
 #define BPF_CORE_WRITE_BITFIELD(s, field, new_val)			\

@@ -1,0 +1,203 @@
+package rewrite
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/xdp-load/xdp-load/reloc"
+)
+
+// part is what an instruction moves that moves fewer bytes than the program's
+// field has: a stretch of the bits of its number. The layout's field may have
+// the same bits elsewhere, only some of them, or none.
+type part struct {
+	low, bits int  // of the number, counted from its lowest bit
+	swapped   bool // the bytes are in the other order than the machine's
+}
+
+// partOf returns the part of a field that the bytes of its image hold.
+func partOf(img image) part {
+	first := max(0, -img.shift) // in the field's own bytes, as the machine reads them
+	p := part{low: first, bits: min(int(img.width)*8-max(0, img.shift), img.bits-first)}
+	if img.swapped {
+		p.low, p.swapped = img.bits-first-p.bits, p.bits > 8
+	}
+	return p
+}
+
+// movesPart reports whether an instruction moves fewer bytes than a field has.
+func movesPart(ins asm.Instruction, field *reloc.Field) bool {
+	return !field.IsBitField() && width(ins) < field.Size
+}
+
+// convertedPart returns what a load or store of a part of a plain field becomes.
+func (p *planner) convertedPart(q question, ins asm.Instruction, local, target image, slot int) (Instructions, string, error) {
+	s := &sequence{order: p.order, instructionSet: p.instructionSet()}
+	if ins.OpCode.Class() == asm.LdXClass {
+		err := s.loadPart(ins, partOf(local), target)
+		return s.insns, "", err
+	}
+	if target.boolean {
+		return nil, "", refuse("store the field as a whole", "the instruction %q stores a part of %s, and the layout's %s holds whether it is 0 as a whole",
+			spell(ins), q.access.Local.Field, q.resolution.Field)
+	}
+	err := s.storePart(ins, partOf(local), local, target, p.registersAt(q.access, slot))
+	return s.insns, truncationNote(local, target), err
+}
+
+// loadPart emits what leaves a part of the number in the destination register of
+// ins, a load of as many bytes.
+func (s *sequence) loadPart(ins asm.Instruction, p part, target image) error {
+	to := image{width: width(ins), bits: p.bits, swapped: p.swapped}
+	switch {
+	case p.low < target.bits:
+		return s.load(ins, to, target.slice(p.low, min(p.bits, target.bits-p.low), s.order))
+	case target.signed:
+		return s.load(ins, to, target.sign(s.order))
+	}
+	s.emit(asm.Mov.Imm(ins.Dst, 0))
+	return nil
+}
+
+// storePart emits what puts a part into the program's number and converts that
+// to the target's. What the program's number has beyond the part is what the
+// target holds.
+func (s *sequence) storePart(ins asm.Instruction, p part, local, target image, regs registers) error {
+	if p.low >= target.bits {
+		s.emit(asm.Instruction{OpCode: asm.Ja.Op(asm.ImmSource)}) // which the verifier takes out
+		return nil
+	}
+	there := target.slice(p.low, min(p.bits, target.bits-p.low), s.order)
+	extends := target.bits > local.bits
+	if there.swapped && !there.whole() || extends && (local.signed || !target.whole()) {
+		return s.replacePart(ins, p, local, target, regs)
+	}
+	if _, err := s.store(ins, image{width: width(ins), bits: p.bits, swapped: p.swapped}, there, regs); err != nil {
+		return err
+	}
+	return s.clearAbove(ins.Dst, local.bits, target)
+}
+
+// clearAbove clears the bytes of a plain number above its low-order bits.
+func (s *sequence) clearAbove(base asm.Register, bits int, target image) error {
+	for bits < target.bits {
+		size := bits & -bits // aligned, if the number is
+		above := target.slice(bits, size, s.order)
+		if err := s.emitMemory(asm.Instruction{OpCode: asm.StoreImmOp(sizes[above.width]), Dst: base}, above); err != nil {
+			return err
+		}
+		bits += size
+	}
+	return nil
+}
+
+// replacePart loads the target's number as the program's, puts the part into it
+// and stores it.
+func (s *sequence) replacePart(ins asm.Instruction, p part, local, target image, regs registers) error {
+	inUse := []asm.Register{ins.Dst}
+	if ins.OpCode.Class() == asm.StXClass {
+		inUse = append(inUse, ins.Src)
+	}
+	number, restoreNumber, err := regs.spare(s, inUse...)
+	if err != nil {
+		return err
+	}
+	inUse = append(inUse, number)
+	changed, restoreChanged, err := regs.spare(s, inUse...)
+	if err != nil {
+		return err
+	}
+
+	whole := image{width: 8, bits: local.bits, alone: true}
+	if err := s.load(asm.LoadMem(number, ins.Dst, 0, asm.DWord), whole, target); err != nil {
+		return err
+	}
+	if ins.OpCode.Class() == asm.StXClass {
+		s.emit(asm.Mov.Reg(changed, ins.Src))
+	} else {
+		s.emit(asm.Mov.Imm(changed, int32(ins.Constant)))
+	}
+	s.exchange(number, changed, p)
+	whole.signed = local.signed
+	ins = asm.StoreMem(ins.Dst, 0, number, asm.DWord)
+	_, err = s.store(ins, whole, target, &ownRegister{regs, number, local.signed})
+	restoreChanged()
+	restoreNumber()
+	return err
+}
+
+// exchange puts a part, which is at the low-order end of a register, into the
+// number in another: what differs between the two is flipped there.
+func (s *sequence) exchange(number, changed asm.Register, p part) {
+	if p.swapped {
+		s.swap(changed, uint32(p.bits/8))
+	}
+	s.shiftLeft(changed, p.low)
+	s.emit(asm.Xor.Reg(changed, number))
+	s.shiftRight(changed, p.low)
+	s.keepLow(changed, p.bits)
+	s.shiftLeft(changed, p.low)
+	s.emit(asm.Xor.Reg(number, changed))
+}
+
+// ownRegister are the registers that a sequence may use, of which it has put
+// a number into one itself.
+type ownRegister struct {
+	registers
+	own    asm.Register
+	signed bool // the number has a sign, of which the register holds no copies
+}
+
+func (r *ownRegister) dead(reg asm.Register) bool {
+	return reg == r.own || r.registers.dead(reg)
+}
+
+func (r *ownRegister) constant(reg asm.Register) (int64, bool) {
+	if reg == r.own {
+		return 0, false
+	}
+	return r.registers.constant(reg)
+}
+
+func (r *ownRegister) extended(reg asm.Register, bits int, signed bool) bool {
+	if reg == r.own {
+		return !signed && !r.signed
+	}
+	return r.registers.extended(reg, bits, signed)
+}
+
+// slice returns the image of some of the number's bits: of their own bytes, where
+// they have any.
+func (img image) slice(low, bits int, order binary.ByteOrder) image {
+	own := img.whole() && low%8 == 0 && bits%8 == 0 && loadable(uint32(bits/8))
+	img.signed = img.signed && low+bits == img.bits
+	if !own {
+		img.shift, img.bits = img.shift+low, bits
+		return img
+	}
+	before := low / 8
+	if (order == binary.BigEndian) != img.swapped {
+		before = (img.bits - low - bits) / 8
+	}
+	img.offset += int64(before)
+	img.width, img.bits = uint32(bits/8), bits
+	img.swapped = img.swapped && bits > 8
+	return img
+}
+
+// sign returns the image of the number's highest bit.
+func (img image) sign(order binary.ByteOrder) image {
+	if img.whole() {
+		img = img.slice(img.bits-8, 8, order)
+	}
+	return img.slice(img.bits-1, 1, order)
+}
+
+func truncationNote(local, target image) string {
+	if target.bits >= local.bits {
+		return ""
+	}
+	return fmt.Sprintf("stores the low-order %d of %d bits: larger values are truncated", target.bits, local.bits)
+}
