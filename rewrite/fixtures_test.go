@@ -120,7 +120,7 @@ func paired(program, shape string) bool {
 
 // isSpecial reports whether the program of a name and the layout of that name
 // are made for each other and for no others.
-func isSpecial(name string) bool { return slices.Contains([]string{"parts", "shapes"}, name) }
+func isSpecial(name string) bool { return slices.Contains([]string{"copies", "parts", "shapes"}, name) }
 
 // everyType covers the md_csum_status and md_absent of the program kinds too.
 var everyType = rewrite.Options{Types: []string{"md_*"}}

@@ -100,7 +100,7 @@ func TestKernelRefusals(t *testing.T) {
 	for _, name := range kernelPrograms(t) {
 		for _, layout := range kernelLayouts(t) {
 			if isSpecial(layout) || isSpecial(kernelSource(name)) {
-				continue // see TestKernelShapes, TestKernelParts
+				continue // see TestKernelShapes, TestKernelParts, TestKernelCopies
 			}
 			_, err := kernelTryRewrite(t, name, layout)
 			expected := slices.Contains(kernelRefused[kernelSource(name)], layout)

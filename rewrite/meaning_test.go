@@ -410,7 +410,11 @@ func decodeSections(t *testing.T, object []byte) map[string][]asm.Instruction {
 // knownSource tells, from the instruction of the same block that writes it, what
 // the register may hold that the instruction at a slot stores.
 func knownSource(code []asm.Instruction, slot int) func(uint64) uint64 {
-	reg, targets := code[slot].Src, jumpTargets(code)
+	return knownRegister(code, slot, code[slot].Src)
+}
+
+func knownRegister(code []asm.Instruction, slot int, reg asm.Register) func(uint64) uint64 {
+	targets := jumpTargets(code)
 	for ; slot > 0 && !targets[slot]; slot-- {
 		ins := code[slot-1]
 		class, op := ins.OpCode.Class(), ins.OpCode
@@ -431,6 +435,9 @@ func knownSource(code []asm.Instruction, slot int) func(uint64) uint64 {
 			return func(random uint64) uint64 { return extended(random, width, signed) }
 		case class == asm.ALUClass:
 			return func(random uint64) uint64 { return extended(random, 32, false) }
+		case op == asm.RSh.Op(asm.ImmSource):
+			before := knownRegister(code, slot-1, reg)
+			return func(random uint64) uint64 { return before(random) >> ins.Constant }
 		default:
 			slot = 1
 		}

@@ -83,6 +83,9 @@ func (p *planner) convert(edit *Edit, ins asm.Instruction) (err error) {
 // converted returns what a load or store at an offset from the start of the root
 // type becomes.
 func (p *planner) converted(q question, ins asm.Instruction, offset int64, slot int) (Instructions, string, error) {
+	if isCopy(q) {
+		return p.convertedCopy(q, ins, offset, slot)
+	}
 	if err := checkConvertible(q.access.Local.Field, q.resolution.Field, ins); err != nil {
 		return nil, "", err
 	}
@@ -125,7 +128,7 @@ func partNote(local, target image) string {
 // program's. It returns nothing if there are no such instructions.
 func (p *planner) convertedWhole(q question, ins asm.Instruction) (Instructions, []Patch) {
 	field := q.access.Local.Field
-	if movesPart(ins, field) {
+	if isCopy(q) || movesPart(ins, field) {
 		return nil, nil
 	}
 	local := localImage(field, int64(ins.Offset), width(ins), p.order)

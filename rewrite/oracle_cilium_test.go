@@ -156,7 +156,11 @@ var ciliumDiffers = []difference{
 	{"offset in a register: part of a bool, store", allOf(is.inRegister, refusedFor("holds whether it is 0 as a whole")), does.answer, does.refuse},
 	{"offset in a register: index that is not constant", allOf(is.inRegister, refusedFor("at an index that is not constant")), does.answer, does.refuse},
 	{"offset in a register: atomic operation", allOf(is.inRegister, refusedFor("needs a field of the same type")), does.answer, does.refuse},
-	{"offset in a register: array or struct that differs", allOf(is.inRegister, refusedFor("the types differ")), does.answer, does.refuse},
+	{"offset in a register: array or struct that lacks something", allOf(is.inRegister, refusedFor("a copy of it can't be converted")), does.answer, does.refuse},
+	{"array or struct that differs: load", allOf(is.load, is.aggregate, is.unequal), does.move, does.convertPart},
+	{"array or struct that differs: store", allOf(is.store, is.aggregate, is.unequal), does.move, does.convertPart},
+	{"array or struct that lacks something", allOf(is.inMemory, is.aggregate, refusedFor("a copy of it can't be converted")), does.move, does.refuse},
+	{"array or struct with a bit-field in foreign byte order", allOf(is.inMemory, is.aggregate, refusedFor("is a bit-field in foreign byte order")), does.move, does.refuse},
 	{"macro: foreign byte order", allOf(is.inRegister, refusedFor("the bit-field macros know nothing of that")), does.answer, does.refuse},
 	{"no register and no stack to spare", allOf(is.store, refusedFor("neither a free register")), does.move, does.refuse},
 	{"part of a number: load", allOf(is.load, is.partOf), does.move, does.convertPart},
@@ -167,7 +171,6 @@ var ciliumDiffers = []difference{
 	{"macro: unaligned field in the layout", allOf(recordOf(reloc.ByteOffset, reloc.LeftShift), not(is.inMemory), is.onlyHere, is.unaligned), does.answerOtherwise, does.answer},
 	{"macro: bit-field across units: size", allOf(recordOf(reloc.ByteSize), is.acrossUnits), does.answerOtherwise, does.answer},
 	{"macro: bit-field across units: shift, big endian", allOf(recordOf(reloc.LeftShift), is.bigEndian, is.acrossUnits), does.answerOtherwise, does.answer},
-	{"array of another size: load", allOf(is.load, is.aggregate, not(is.sameWidth)), does.move, does.refuse},
 }
 
 func TestOracleCilium(t *testing.T) {

@@ -21,8 +21,9 @@ var pairsRefusals = []*regexp.Regexp{
 	// The instruction accesses more than the field.
 	regexp.MustCompile(`^the instruction ".*" accesses \d bytes, the field .* has \d$`),
 
-	// Of an array of arrays clang records the first index only.
-	regexp.MustCompile(`^the types differ: .*\[\d+\] at \d+ in the program, .*\[\d+\] at \d+ in the layout$`),
+	// Of an array of arrays clang records the first index only, and that element
+	// is an array, too.
+	regexp.MustCompile(`^a copy of it can't be converted: .*\[\d+\] at \d+ in the program, .*\[\d+\] at \d+ in the layout: .*has no element \d+$`),
 
 	// Nothing tells whether a compiler that says "unsigned" knows about signs.
 	regexp.MustCompile(`^the enumerations differ, and the compiler did not record whether one of them is signed: `),

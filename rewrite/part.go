@@ -17,6 +17,14 @@ type part struct {
 	swapped   bool // the bytes are in the other order than the machine's
 }
 
+// image returns what a register holds of a part at its low-order end.
+func (p part) image() image {
+	if bytes := uint32(p.bits / 8); p.bits%8 == 0 && loadable(bytes) {
+		return image{width: bytes, bits: p.bits, swapped: p.swapped}
+	}
+	return image{width: 8, bits: p.bits, alone: true}
+}
+
 // partOf returns the part of a field that the bytes of its image hold.
 func partOf(img image) part {
 	first := max(0, -img.shift) // in the field's own bytes, as the machine reads them
@@ -44,18 +52,26 @@ func (p *planner) convertedPart(q question, ins asm.Instruction, local, target i
 			spell(ins), q.access.Local.Field, q.resolution.Field)
 	}
 	err := s.storePart(ins, partOf(local), local, target, p.registersAt(q.access, slot))
-	return s.insns, truncationNote(local, target), err
+	return s.orNothing(), truncationNote(local, target), err
+}
+
+// orNothing returns the sequence, or if there is none an instruction that does
+// nothing and that the verifier takes out.
+func (s *sequence) orNothing() Instructions {
+	if len(s.insns) == 0 {
+		s.emit(asm.Instruction{OpCode: asm.Ja.Op(asm.ImmSource)})
+	}
+	return s.insns
 }
 
 // loadPart emits what leaves a part of the number in the destination register of
 // ins, a load of as many bytes.
 func (s *sequence) loadPart(ins asm.Instruction, p part, target image) error {
-	to := image{width: width(ins), bits: p.bits, swapped: p.swapped}
 	switch {
 	case p.low < target.bits:
-		return s.load(ins, to, target.slice(p.low, min(p.bits, target.bits-p.low), s.order))
+		return s.load(ins, p.image(), target.slice(p.low, min(p.bits, target.bits-p.low), s.order))
 	case target.signed:
-		return s.load(ins, to, target.sign(s.order))
+		return s.load(ins, p.image(), target.sign(s.order))
 	}
 	s.emit(asm.Mov.Imm(ins.Dst, 0))
 	return nil
@@ -66,15 +82,14 @@ func (s *sequence) loadPart(ins asm.Instruction, p part, target image) error {
 // target holds.
 func (s *sequence) storePart(ins asm.Instruction, p part, local, target image, regs registers) error {
 	if p.low >= target.bits {
-		s.emit(asm.Instruction{OpCode: asm.Ja.Op(asm.ImmSource)}) // which the verifier takes out
 		return nil
 	}
 	there := target.slice(p.low, min(p.bits, target.bits-p.low), s.order)
 	extends := target.bits > local.bits
-	if there.swapped && !there.whole() || extends && (local.signed || !target.whole()) {
+	if there.swapped && !there.whole() || extends && (local.signed || !target.whole() || local.bits%8 != 0) {
 		return s.replacePart(ins, p, local, target, regs)
 	}
-	if _, err := s.store(ins, image{width: width(ins), bits: p.bits, swapped: p.swapped}, there, regs); err != nil {
+	if _, err := s.store(ins, p.image(), there, regs); err != nil {
 		return err
 	}
 	return s.clearAbove(ins.Dst, local.bits, target)
@@ -114,15 +129,18 @@ func (s *sequence) replacePart(ins asm.Instruction, p part, local, target image,
 	if err := s.load(asm.LoadMem(number, ins.Dst, 0, asm.DWord), whole, target); err != nil {
 		return err
 	}
-	if ins.OpCode.Class() == asm.StXClass {
+	switch {
+	case ins.OpCode.Class() == asm.StXClass:
 		s.emit(asm.Mov.Reg(changed, ins.Src))
-	} else {
+	case fitsImmediate(ins.Constant):
 		s.emit(asm.Mov.Imm(changed, int32(ins.Constant)))
+	default:
+		s.emit(asm.LoadImm(changed, ins.Constant, asm.DWord))
 	}
 	s.exchange(number, changed, p)
 	whole.signed = local.signed
 	ins = asm.StoreMem(ins.Dst, 0, number, asm.DWord)
-	_, err = s.store(ins, whole, target, &ownRegister{regs, number, local.signed})
+	_, err = s.store(ins, whole, target, &ownRegister{regs, number, !local.signed})
 	restoreChanged()
 	restoreNumber()
 	return err
@@ -146,8 +164,8 @@ func (s *sequence) exchange(number, changed asm.Register, p part) {
 // a number into one itself.
 type ownRegister struct {
 	registers
-	own    asm.Register
-	signed bool // the number has a sign, of which the register holds no copies
+	own   asm.Register
+	clean bool // above the number are zeros
 }
 
 func (r *ownRegister) dead(reg asm.Register) bool {
@@ -163,7 +181,7 @@ func (r *ownRegister) constant(reg asm.Register) (int64, bool) {
 
 func (r *ownRegister) extended(reg asm.Register, bits int, signed bool) bool {
 	if reg == r.own {
-		return !signed && !r.signed
+		return !signed && r.clean
 	}
 	return r.registers.extended(reg, bits, signed)
 }

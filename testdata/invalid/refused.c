@@ -19,6 +19,22 @@ struct box {
 	__u32 height;
 };
 
+struct either_box {
+	union {
+		__u32 wide;
+		__u16 narrow;
+	};
+};
+
+struct flags {
+	__be32 foreign : 5;
+	__u32 : 27;
+};
+
+struct held {
+	__u32 number;
+};
+
 struct md_desc___mine {
 	__u32 gone;
 	__u32 turned_struct;
@@ -40,6 +56,12 @@ struct md_desc___mine {
 
 	struct box box_copied;
 	struct box box_same;
+	struct box box_lacking;
+	struct box box_other;
+	struct either_box either_box;
+	__u32 too_many[4];
+	struct flags flags;
+	struct held part_of_copy;
 	__u32 indexed[4];
 	__u32 indexed_same[4];
 
@@ -81,6 +103,13 @@ struct {
 } map SEC(".maps");
 
 #define TAKE(value)	asm volatile("" : : "r"(value))
+
+/* All of a field, seen by the compiler as read. */
+#define COPY(to, field)						\
+	({							\
+		__builtin_memcpy(&to, &(field), sizeof(to));	\
+		asm volatile("" : : "r"(&to) : "memory");	\
+	})
 
 /* One byte of a field, counted from its address. */
 #define BYTE(field, index) (((volatile __u8 *)&(field))[index])
@@ -150,14 +179,26 @@ SEC("xdp") int whole(struct xdp_md *ctx)
 	struct md_desc___mine *md = (void *)md_desc(ctx);
 	__u32 i = ctx->rx_queue_index;
 	struct box box, same;
+	struct either_box either;
+	struct flags flags;
+	__u32 more[4];
 
 	if (!md)
 		return XDP_PASS;
-	box = md->box_copied;		/* refused: the types differ: struct box at */
+	box = md->box_copied;
 	same = md->box_same;
 	TAKE(box.width + box.height + same.width + same.height);
+	box = md->box_lacking;		/* refused: {...} has no field height */
+	TAKE(box.width + box.height);
+	box = md->box_other;		/* refused: height of struct {...} is __u32[1], which is no __u32 */
+	TAKE(box.width + box.height);
+	either = md->either_box;	/* refused: nothing tells which member of union {...} is meant */
+	TAKE(either.narrow + either.wide);
+	COPY(more, md->too_many);	/* refused: __u32[3] has no element 3 */
+	COPY(flags, md->flags);		/* refused el: is a bit-field in foreign byte order */
+	BYTE(md->part_of_copy, 1) = 1;	/* refused: holds whether it is 0 as a whole */
 	if (i < 4) {
-		TAKE(md->indexed[i]);	/* refused: the types differ: __u32[4] at */
+		TAKE(md->indexed[i]);	/* refused: at an index that is not constant */
 		TAKE(md->indexed_same[i]);
 	}
 	return XDP_PASS;

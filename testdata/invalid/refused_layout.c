@@ -35,6 +35,25 @@ struct md_desc {
 
 	struct box box_copied;
 	struct same_box box_same;
+	struct {
+		__u16 width;
+	} box_lacking;
+	struct {
+		__u32 width;
+		__u32 height[1];
+	} box_other;
+	struct {
+		__u16 narrow;
+		__u32 wide;
+	} either_box;
+	__u32 too_many[3];
+	struct {
+		__u32 foreign : 6;
+		__u32 : 26;
+	} flags;
+	struct {
+		bool number;
+	} part_of_copy;
 	__u16 indexed[4];
 	__u32 indexed_same[4];
 
