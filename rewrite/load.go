@@ -150,13 +150,24 @@ func (s *sequence) placeSigned(reg asm.Register, from, to image, kept int, exten
 		s.shiftIn(asm.LSh, reg, int(size)*8-from.shift-kept, size)
 		s.shiftIn(asm.ArSh, reg, int(size)*8-to.shift-kept, size)
 	}
+	bits := 64
 	switch {
 	case to.alone && !to.signed:
-		s.keepLow(reg, to.bits)
+		bits = to.bits
 	case !extends && size > to.width:
-		s.keepLow(reg, int(to.width)*8)
+		bits = int(to.width) * 8
 	}
+	if kept == 1 && size == 8 && to.shift == 0 {
+		s.keepSign(reg, bits)
+		return
+	}
+	s.keepLow(reg, bits)
 }
+
+// keepSign clears all but the low-order bits of a register that is 0 or -1. Of a
+// logical and with that the verifier makes two states, 2 to the power of n of n
+// (maybe_fork_scalars of kernel/bpf/verifier.c).
+func (s *sequence) keepSign(reg asm.Register, bits int) { s.shiftRight(reg, 64-bits) }
 
 // truth makes 1 of every number but 0, as C does for bool.
 func (s *sequence) truth(reg asm.Register, img *image) {
