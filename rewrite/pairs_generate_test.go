@@ -56,9 +56,10 @@ const (
 	pairBehind pairWay = "behind" // *&md->f
 	pairCopied pairWay = "copied" // memcpy from &md->f
 	pairSplit  pairWay = "split"  // byte by byte
+	pairWith   pairWay = "with"   // memcpy of the struct or array that it is in
 )
 
-var pairWays = []pairWay{pairPlain, pairMacro, pairEither, pairBehind, pairCopied, pairSplit}
+var pairWays = []pairWay{pairPlain, pairMacro, pairEither, pairBehind, pairCopied, pairSplit, pairWith}
 
 // pairGuard is how the program asks whether a field exists.
 type pairGuard uint8
@@ -360,6 +361,9 @@ func (g *pairGenerator) program(p *accessPair, paths []pairPath, stores bool) pa
 		if _, target, _ := p.resolve(use.path); stores && use.way == pairMacro && target.pairScalar != nil && target.kind == pairBool {
 			use.way = pairPlain // the macro would not convert to 0 or 1
 		}
+		if use.way == pairWith && !p.existsWhole(use.path.whole()) && g.chance(0.95) {
+			use.way = pairPlain // which is not refused
+		}
 		use.guard = g.guard(p, &use, stores)
 		use.form = g.form(local.pairScalar, use.way, stores)
 		program.uses = append(program.uses, use)
@@ -372,6 +376,8 @@ func (g *pairGenerator) way(local pairLeaf, path pairPath, stores bool) pairWay 
 	isElement := path[len(path)-1].name == ""
 	isInteger := local.kind == pairInt || local.kind == pairEnum
 	switch choice := g.Float64(); {
+	case len(path) > 1 && local.bits == 0 && local.qualifiers == "" && g.chance(0.3):
+		return pairWith
 	case local.bits > 0 && isInteger && choice < 0.6, local.bits == 0 && isInteger && !isElement && choice < 0.1:
 		return pairMacro
 	case local.bits == 0 && choice > 0.95:

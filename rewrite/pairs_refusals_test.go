@@ -21,9 +21,10 @@ var pairsRefusals = []*regexp.Regexp{
 	// The instruction accesses more than the field.
 	regexp.MustCompile(`^the instruction ".*" accesses \d bytes, the field .* has \d$`),
 
-	// Of an array of arrays clang records the first index only, and that element
-	// is an array, too.
-	regexp.MustCompile(`^a copy of it can't be converted: .*\[\d+\] at \d+ in the program, .*\[\d+\] at \d+ in the layout: .*has no element \d+$`),
+	// The layout lacks a member or an element of what is copied as a whole.
+	regexp.MustCompile(`^a copy of it can't be converted: .* has no (element|field) \w+$`),
+	regexp.MustCompile(`^a copy of it can't be converted: .*, which is no .*$`),
+	regexp.MustCompile(`^a copy of it can't be converted: .*nothing tells which member of union \S+ is meant, and the layout keeps them in different ways$`),
 
 	// Nothing tells whether a compiler that says "unsigned" knows about signs.
 	regexp.MustCompile(`^the enumerations differ, and the compiler did not record whether one of them is signed: `),
