@@ -191,7 +191,7 @@ func (u *uses) agree(p *planner, access *reloc.Access, use flow.Access) *agreed 
 // constant, unless all that it can reach is the same in the layout.
 func (p *planner) checkIndexed(q question, ins asm.Instruction) error {
 	local, target := q.access.Local.Field, q.resolution.Field
-	if _, same := p.distance(local, target); same {
+	if _, same := p.distance(local, target); same || reloc.SameElements(local, target, p.order) {
 		return nil
 	}
 	return refuse("use a constant index", "the instruction %q accesses %s at an index that is not constant, and the layout has %s", spell(ins), local, target)

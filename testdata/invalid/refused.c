@@ -64,6 +64,8 @@ struct md_desc___mine {
 	struct held part_of_copy;
 	__u32 indexed[4];
 	__u32 indexed_same[4];
+	__u32 indexed_longer[4];
+	__u32 indexed_shorter[4];
 
 	__u32 atomic_same;
 	__u32 atomic_wide;
@@ -200,6 +202,8 @@ SEC("xdp") int whole(struct xdp_md *ctx)
 	if (i < 4) {
 		TAKE(md->indexed[i]);	/* refused: at an index that is not constant */
 		TAKE(md->indexed_same[i]);
+		TAKE(md->indexed_longer[i]);
+		TAKE(md->indexed_shorter[i]);	/* refused: at an index that is not constant */
 	}
 	return XDP_PASS;
 }

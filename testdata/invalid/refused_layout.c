@@ -56,6 +56,8 @@ struct md_desc {
 	} part_of_copy;
 	__u16 indexed[4];
 	__u32 indexed_same[4];
+	__u32 indexed_longer[5];
+	__u32 indexed_shorter[3];
 
 	__u32 atomic_same;
 	__u64 atomic_wide;

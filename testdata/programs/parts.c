@@ -84,6 +84,10 @@ SPLIT(VARIABLES)
 
 PAIRS(PAIR_VARIABLES)
 
+#define SIGNED_VARIABLES(type, name)	__u64 signed_##name;
+
+READABLE(SIGNED_VARIABLES)
+
 __u64 low_u32_be32, middle_s64_be32, high_s32_s8;
 
 #define PART(type, of, index)	(((volatile type *)&(of))[index])
@@ -95,6 +99,7 @@ __u64 low_u32_be32, middle_s64_be32, high_s32_s8;
 
 #define LOAD_BYTES(type, name)	COPY(__u8, type, got_##name, md->name)
 #define LOAD_PAIRS(type, name)	COPY(__u16, type, pairs_##name, md->name)
+#define LOAD_SIGNED(type, name)	signed_##name = (__s64)PART(__s8, md->name, 1);
 #define STORE_BYTES(type, name)	COPY(__u8, type, md->name, in_##name)
 #define STORE_PAIRS(type, name)	COPY(__u16, type, md->name, in_##name)
 
@@ -123,6 +128,7 @@ __u64 low_u32_be32, middle_s64_be32, high_s32_s8;
 
 PROGRAM(load_bytes, parts, READABLE(LOAD_BYTES))
 PROGRAM(load_pairs, parts, PAIRS(LOAD_PAIRS))
+PROGRAM(load_signed, parts, READABLE(LOAD_SIGNED))
 PROGRAM(load_split, split, SPLIT(LOAD))
 
 /* What clang makes loads of one byte of. */
