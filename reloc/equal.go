@@ -17,6 +17,19 @@ func SameRepresentation(a, b *Field, order binary.ByteOrder) bool {
 	return c.equal(a.typ, b.typ)
 }
 
+// SameElements reports whether two fields are arrays of elements that have the
+// same representation on a machine of the given byte order, and b has as many as
+// a or more: whatever is at an index of a is at the same one of b.
+func SameElements(a, b *Field, order binary.ByteOrder) bool {
+	here, isArray := btf.UnderlyingType(a.typ).(*btf.Array)
+	there, isArrayToo := btf.UnderlyingType(b.typ).(*btf.Array)
+	if !isArray || !isArrayToo || here.Nelems > there.Nelems {
+		return false
+	}
+	c := comparison{native: nativeOrder(order), seen: make(map[typePair]bool)}
+	return c.equal(here.Type, there.Type)
+}
+
 // equalCopies reports whether two named types are copies of one: equal in all
 // but their own names and what they point to.
 func equalCopies(a, b btf.Type) bool {

@@ -110,17 +110,18 @@ func pairs(tb testing.TB) []pair {
 	return all
 }
 
-// ownLayouts are programs that fit only the layout of the same name, and it only
-// them.
-var ownLayouts = []string{"paths", "shapes"}
-
 // paired reports whether a program and a layout are made for each other.
 func paired(program, shape string) bool {
-	source, _, _ := strings.Cut(program, "-")
-	if slices.Contains(ownLayouts, source) || slices.Contains(ownLayouts, shape) {
+	if source := kernelSource(program); isSpecial(source) || isSpecial(shape) {
 		return source == shape
 	}
 	return !compilerMatrix.MatchString(program) || slices.Contains(matrixLayouts, shape)
+}
+
+// isSpecial reports whether the program of a name and the layout of that name
+// are made for each other and for no others.
+func isSpecial(name string) bool {
+	return slices.Contains([]string{"copies", "parts", "paths", "shapes"}, name)
 }
 
 // everyType covers the md_csum_status and md_absent of the program kinds too.

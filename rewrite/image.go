@@ -88,19 +88,6 @@ func targetImage(field *reloc.Field, size uint32, order binary.ByteOrder) (image
 	return img, refuse(remedySameType, "the bit-field %s of the layout spans more bytes than one load reads", field)
 }
 
-// narrowed returns the image of the low-order bytes of a plain number.
-func (img image) narrowed(width uint32, order binary.ByteOrder) image {
-	atEnd := order == binary.BigEndian
-	if img.swapped {
-		atEnd = !atEnd
-	}
-	if atEnd {
-		img.offset += int64(img.width - width)
-	}
-	img.width, img.bits = width, int(width)*8
-	return img
-}
-
 // sequence collects instructions.
 type sequence struct {
 	instructionSet int // 4, or less

@@ -127,6 +127,8 @@ func spell(ins asm.Instruction) string {
 		return fmt.Sprintf("*(u%d *)(%s) = %d", width(ins)*8, address(ins.Dst, ins.Offset), ins.Constant)
 	case class == asm.JumpClass && ins.OpCode.JumpOp() == asm.JEq && ins.OpCode.Source() == asm.ImmSource:
 		return fmt.Sprintf("if %s == %d goto +%d", ins.Dst, ins.Constant, ins.Offset)
+	case class == asm.JumpClass && ins.OpCode.JumpOp() == asm.Ja:
+		return fmt.Sprintf("goto %+d", ins.Offset)
 	case class.IsALU():
 		return spellALU(ins)
 	}

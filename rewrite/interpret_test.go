@@ -55,6 +55,8 @@ func (m *machine) step(ins asm.Instruction) (skipped int, err error) {
 		if m.regs[ins.Dst] == uint64(ins.Constant) {
 			skipped = int(ins.Offset)
 		}
+	case class == asm.JumpClass && ins.OpCode.JumpOp() == asm.Ja:
+		skipped = int(ins.Offset)
 	default:
 		err = fmt.Errorf("unknown instruction")
 	}

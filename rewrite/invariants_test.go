@@ -80,7 +80,7 @@ func TestOnlyResolvedRecordsAreGone(t *testing.T) {
 		moved := movementOf(t, r)
 		doubled := func(line extRecord) bool {
 			patch, _ := moved[line.section].patch(int(line.insn))
-			return patch.Before != nil && patch.After == nil && slices.ContainsFunc(want.lines, func(other extRecord) bool {
+			return patch.Before != nil && len(patch.After) == 0 && slices.ContainsFunc(want.lines, func(other extRecord) bool {
 				return other.section == line.section && other.insn > line.insn &&
 					moved[line.section].to(int(other.insn)) == moved[line.section].to(int(line.insn))
 			})

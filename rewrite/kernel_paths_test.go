@@ -18,13 +18,13 @@ var pathLoads = map[string]func(pick uint64, field func(string) uint64) uint64{
 		return field(chosen(pick&1, "swapped", "small"))
 	},
 	"three": func(pick uint64, field func(string) uint64) uint64 {
-		return field(chosen(pick&3, "small", "swapped", "bits", "bits"))
+		return field(chosen(pick&3, "small", "swapped", "nine", "nine"))
 	},
 	"pair_first": func(pick uint64, field func(string) uint64) uint64 {
 		return field(chosen(pick&1, "large", "small"))
 	},
 	"pair_second": func(pick uint64, field func(string) uint64) uint64 {
-		return field(chosen(pick&1, "bits", "plain"))
+		return field(chosen(pick&1, "nine", "plain"))
 	},
 	"sum": func(pick uint64, field func(string) uint64) uint64 {
 		return field(chosen(pick&1, "swapped", "small")) + field("large")
@@ -32,7 +32,7 @@ var pathLoads = map[string]func(pick uint64, field func(string) uint64) uint64{
 	"later": func(pick uint64, field func(string) uint64) uint64 {
 		switch pick & 6 {
 		case 6:
-			return 1 + field(chosen(pick&1, "bits", "small"))
+			return 1 + field(chosen(pick&1, "nine", "small"))
 		case 2:
 			return 1
 		}
@@ -58,13 +58,13 @@ var pathLoads = map[string]func(pick uint64, field func(string) uint64) uint64{
 		return 0x12345678
 	},
 	"tested": func(pick uint64, field func(string) uint64) uint64 {
-		if pick&4 != 0 && field(chosen(pick&1, "bits", "small")) > 7 {
+		if pick&4 != 0 && field(chosen(pick&1, "nine", "small")) > 7 {
 			return 1
 		}
 		return 0
 	},
 	"twice": func(pick uint64, field func(string) uint64) uint64 {
-		return field(chosen(pick&1, "large", "small"))<<32 + field(chosen(pick>>1&1, "swapped", "bits"))
+		return field(chosen(pick&1, "large", "small"))<<32 + field(chosen(pick>>1&1, "swapped", "nine"))
 	},
 }
 
@@ -75,10 +75,10 @@ func chosen(pick uint64, names ...string) string { return names[pick] }
 var pathStores = map[string]func(pick uint64) string{
 	"store_two": func(pick uint64) string { return chosen(pick&1, "swapped", "small") },
 	"store_three": func(pick uint64) string {
-		return chosen(pick&3, "plain", "bits", "large", "large")
+		return chosen(pick&3, "plain", "nine", "large", "large")
 	},
-	"store_constant":  func(pick uint64) string { return chosen(pick&1, "bits", "swapped") },
-	"store_or_global": func(pick uint64) string { return chosen(pick&1, "", "bits") },
+	"store_constant":  func(pick uint64) string { return chosen(pick&1, "nine", "swapped") },
+	"store_or_global": func(pick uint64) string { return chosen(pick&1, "", "nine") },
 }
 
 // A load or store that clang shares between fields means the field of the path

@@ -88,8 +88,8 @@ func TestKernelValues(t *testing.T) {
 	random := kernelRandom(t)
 	for _, name := range kernelPrograms(t) {
 		switch kernelSource(name) {
-		case "store", "tc", "shapes", "paths":
-			continue // see TestKernelStores, TestKernelTC, TestKernelShapes, TestKernelPaths
+		case "store", "tc", "shapes", "parts", "copies", "paths":
+			continue // see TestKernelStores, TestKernelTC, TestKernelShapes and those for the others
 		case "baked":
 			continue // finds a descriptor in any area that its own struct fits in
 		}

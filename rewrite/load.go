@@ -14,12 +14,8 @@ import (
 // the program and left as they come.
 func (s *sequence) load(ins asm.Instruction, local, target image) error {
 	extends := ins.OpCode.Mode() == asm.MemSXMode
-	local, target, err := visible(local, target)
-	if err != nil {
-		return err
-	}
 	if target.whole() && !local.boolean && local.shift == 0 && local.bits < target.bits && loadable(uint32(local.bits/8)) && local.bits%8 == 0 {
-		target = target.narrowed(uint32(local.bits/8), s.order)
+		target = target.slice(0, local.bits, s.order)
 	}
 	before, shortest := s.insns, Instructions(nil)
 	for _, from := range s.around(target) {
@@ -146,27 +142,6 @@ func (s *sequence) cutExtended(reg asm.Register, local image, extends bool) {
 // whole reports whether the bytes are the number and nothing else.
 func (img image) whole() bool { return img.shift == 0 && img.bits == int(img.width)*8 }
 
-var errPart = refuse(remedySameType, "the instruction moves a part of the field only, and the layout keeps the field in another way")
-
-// visible cuts both images to the part of the number that the local bytes hold.
-func visible(local, target image) (image, image, error) {
-	if local.shift < 0 {
-		hidden := -local.shift
-		if local.swapped || target.swapped || hidden >= target.bits || hidden >= local.bits {
-			return local, target, errPart
-		}
-		local.shift, local.bits = 0, local.bits-hidden
-		target.shift, target.bits = target.shift+hidden, target.bits-hidden
-	}
-	if beyond := local.shift + local.bits - int(local.width)*8; beyond > 0 {
-		if local.swapped || beyond >= local.bits {
-			return local, target, errPart
-		}
-		local.bits -= beyond
-	}
-	return local, target, nil
-}
-
 // emitMemory emits a load or store of an image's bytes.
 func (s *sequence) emitMemory(ins asm.Instruction, img image) error {
 	ins, err := setSpan(ins, img.offset, img.width)
@@ -185,7 +160,7 @@ func (s *sequence) place(reg asm.Register, from, to image, extends bool) {
 	}
 
 	right := from.shift - to.shift
-	clean := from.alone || from.shift+kept >= int(from.width)*8 // nothing is above the number
+	clean := from.alone && kept == from.bits || from.shift+kept >= int(from.width)*8 // nothing is above the number
 	neighboursFit := !to.alone && kept == to.bits && to.shift+to.bits < int(to.width)*8 && int(from.width)*8-right <= int(to.width)*8
 	switch {
 	case clean || neighboursFit:
@@ -221,12 +196,18 @@ func (s *sequence) placeSigned(reg asm.Register, from, to image, kept int, exten
 		s.shiftIn(asm.LSh, reg, int(size)*8-from.shift-kept, size)
 		s.shiftIn(asm.ArSh, reg, int(size)*8-to.shift-kept, size)
 	}
+	bits := 64
 	switch {
 	case to.alone && !to.signed:
-		s.keepLow(reg, to.bits)
+		bits = to.bits
 	case !extends && size > to.width:
-		s.keepLow(reg, int(to.width)*8)
+		bits = int(to.width) * 8
 	}
+	if kept == 1 && size == 8 && to.shift == 0 {
+		s.keepSign(reg, bits)
+		return
+	}
+	s.keepLow(reg, bits)
 }
 
 // truthValue is what C guarantees of a bool.
@@ -238,6 +219,11 @@ var truthValue = image{width: 1, bits: 1, alone: true}
 func trustsBool(local, target *reloc.Field) bool {
 	return local != nil && target != nil && local.IsBitField() && target.Class == reloc.Bool && !target.IsBitField()
 }
+
+// keepSign clears all but the low-order bits of a register that is 0 or -1. Of a
+// logical and with that the verifier makes two states, 2 to the power of n of n
+// (maybe_fork_scalars of kernel/bpf/verifier.c).
+func (s *sequence) keepSign(reg asm.Register, bits int) { s.shiftRight(reg, 64-bits) }
 
 // truth makes 1 of every number but 0, as C does for bool.
 func (s *sequence) truth(reg asm.Register, img *image) {

@@ -53,9 +53,9 @@ func TestLoadsAndStoresMeanTheField(t *testing.T) {
 		}
 	})
 	for _, shape := range []string{
-		"load swap", "load widen", "load narrow", "load sign", "load bool", "load by offset",
+		"load swap", "load widen", "load narrow", "load sign", "load bool", "load by offset", "load part",
 		"load bit-field from plain", "load plain from bit-field", "load bit-field from bit-field",
-		"store swap", "store widen", "store narrow", "store sign", "store bool", "store by offset", "store spill",
+		"store swap", "store widen", "store narrow", "store sign", "store bool", "store by offset", "store part", "store spill",
 		"store bit-field to plain", "store plain to bit-field", "store bit-field to bit-field", "store constant",
 	} {
 		if shapes[shape] == 0 {
@@ -295,6 +295,7 @@ func (u *memoryUse) shapes() (shapes []string) {
 	note(u.local.Class != u.target.Class, "bool")
 	note(u.local.IsBitField() || u.target.IsBitField(), kind(u.local)+from+kind(u.target))
 	note(u.own().OpCode.Class() == asm.StClass, "constant")
+	note(u.own().OpCode.Size().Sizeof() < int(u.local.Size) && !u.local.IsBitField(), "part")
 	note(u.offset, "by offset")
 	note(slices.ContainsFunc(u.after, func(ins asm.Instruction) bool { return ins.Dst == asm.RFP || ins.Src == asm.RFP }), "spill")
 	return shapes
@@ -497,7 +498,11 @@ func decodeSections(t *testing.T, object []byte) map[string][]asm.Instruction {
 // knownSource tells, from the instruction of the same block that writes it, what
 // the register may hold that the instruction at a slot stores.
 func knownSource(code []asm.Instruction, slot int) func(uint64) uint64 {
-	reg, targets := code[slot].Src, jumpTargets(code)
+	return knownRegister(code, slot, code[slot].Src)
+}
+
+func knownRegister(code []asm.Instruction, slot int, reg asm.Register) func(uint64) uint64 {
+	targets := jumpTargets(code)
 	for ; slot > 0 && !targets[slot]; slot-- {
 		ins := code[slot-1]
 		class, op := ins.OpCode.Class(), ins.OpCode
@@ -518,6 +523,9 @@ func knownSource(code []asm.Instruction, slot int) func(uint64) uint64 {
 			return func(random uint64) uint64 { return extended(random, width, signed) }
 		case class == asm.ALUClass:
 			return func(random uint64) uint64 { return extended(random, 32, false) }
+		case op == asm.RSh.Op(asm.ImmSource):
+			before := knownRegister(code, slot-1, reg)
+			return func(random uint64) uint64 { return before(random) >> ins.Constant }
 		default:
 			slot = 1
 		}

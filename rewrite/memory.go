@@ -74,31 +74,42 @@ func (p *planner) convert(edit *Edit, ins asm.Instruction) (err error) {
 		return nil
 	}
 	edit.After, edit.Note, err = p.converted(q, ins, int64(ins.Offset), edit.Access.Insn)
-	if err != nil {
+	if err != nil || isCopy(q) || movesPart(ins, edit.Access.Local.Field) {
 		return err
 	}
-	if ins.OpCode.Class() == asm.StXClass {
+	switch ins.OpCode.Class() {
+	case asm.StXClass:
 		p.storeConstantAlone(edit, ins)
-		return nil
-	}
-	if ins.OpCode.Class() != asm.LdXClass {
-		return nil
-	}
-	if whole, removed := p.convertedWhole(q, ins); len(removed) > 0 && whole.Slots() < edit.After.Slots()+slotsOf(removed) {
-		edit.After, edit.Others = whole, append(edit.Others, removed...)
+	case asm.LdXClass:
+		p.loadWhole(edit, ins)
 	}
 	return nil
+}
+
+// loadWhole makes an edit convert a load together with what comes after it, if
+// that takes fewer instructions.
+func (p *planner) loadWhole(edit *Edit, ins asm.Instruction) {
+	whole, removed := p.convertedWhole(question{&edit.Access, &edit.Resolution}, ins)
+	if len(removed) > 0 && whole.Slots() < edit.After.Slots()+slotsOf(removed) {
+		edit.After, edit.Others = whole, append(edit.Others, removed...)
+	}
 }
 
 // converted returns what a load or store at an offset from the start of the root
 // type becomes.
 func (p *planner) converted(q question, ins asm.Instruction, offset int64, slot int) (Instructions, string, error) {
+	if isCopy(q) {
+		return p.convertedCopy(q, ins, offset, slot)
+	}
 	if err := checkConvertible(q.access.Local.Field, q.resolution.Field, ins); err != nil {
 		return nil, "", err
 	}
 	local, target, err := p.images(q, ins, offset, slot)
 	if err != nil {
 		return nil, "", err
+	}
+	if movesPart(ins, q.access.Local.Field) {
+		return p.convertedPart(q, ins, local, target, slot)
 	}
 	if q.access.Local.Field.IsBitField() {
 		if offset, ok := p.sameBits(local, q.resolution); ok {

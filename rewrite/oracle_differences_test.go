@@ -240,6 +240,11 @@ func (c *comparison) unaligned() bool {
 	return c.exists() && !c.target().IsBitField() && c.target().Size > 0 && c.target().Offset%c.target().Size != 0
 }
 
+// unalignedHere: the same in the program.
+func (c *comparison) unalignedHere() bool {
+	return c.exists() && !c.local().IsBitField() && c.local().Size > 0 && c.local().Offset%c.local().Size != 0
+}
+
 // acrossUnits: no 4 aligned bytes have all bits of a __u32.
 func (c *comparison) acrossUnits() bool {
 	f := c.target()
@@ -348,6 +353,14 @@ func (c *comparison) coveredBy(ins asm.Instruction) bool {
 		return first*8 <= f.BitOffset && f.BitOffset+f.BitSize <= last*8 && last <= c.resolution.TypeSize
 	}
 	return c.target().Offset <= first && last <= c.target().Offset+c.target().Size
+}
+
+// convertPart is convert for a part of the layout's field, or for none where the
+// layout does not have that part.
+func (c *comparison) convertPart(v verdict) bool {
+	return v.insns != nil && !c.local().IsBitField() && !slices.ContainsFunc(v.insns, func(ins asm.Instruction) bool {
+		return isMemory(ins) && ins.Dst != asm.RFP && ins.Src != asm.RFP && !c.coveredBy(ins)
+	})
 }
 
 // truncate is a store that says so if it loses some of what it was given. Of

@@ -3,6 +3,7 @@ package rewrite_test
 import (
 	"bytes"
 	"math/bits"
+	"slices"
 )
 
 // The values that programs have to come to, worked out from the structs as
@@ -92,6 +93,25 @@ func (p *accessPair) exists(path pairPath) bool {
 	return exists
 }
 
+// existsWhole reports whether the target has all that a struct or array of the
+// program consists of.
+func (p *accessPair) existsWhole(whole pairPath) bool {
+	return !slices.ContainsFunc(pairLeaves(p.local), func(path pairPath) bool { return path.within(whole) && !p.exists(path) })
+}
+
+// sizeOf returns how many bytes the program's fields in a struct or array take,
+// or more.
+func (p *accessPair) sizeOf(whole pairPath) int {
+	size := 0
+	for _, path := range pairLeaves(p.local) {
+		if path.within(whole) {
+			leaf, _ := p.local.find(path)
+			size += 2 * leaf.size
+		}
+	}
+	return size
+}
+
 // accessed returns the path that a use comes to at run time.
 func (p *accessPair) accessed(use *pairUse) pairPath {
 	if use.way == pairEither && !p.exists(use.path) {
@@ -160,6 +180,9 @@ func (p *accessPair) expectStores(program *pairProgram, area pairArea) []byte {
 		if use.refused != "" || !exists {
 			continue
 		}
+		if use.way == pairWith {
+			p.copyBack(use.path.whole(), after)
+		}
 		value := use.stored(area.inputs)
 		if use.way != pairMacro { // which does without the local type
 			value = local.mean(value)
@@ -167,6 +190,16 @@ func (p *accessPair) expectStores(program *pairProgram, area pairArea) []byte {
 		target.write(after, value)
 	}
 	return after
+}
+
+// copyBack does what a program does that copies a struct or array and stores it
+// again: the numbers in it are converted to the program's types and back.
+func (p *accessPair) copyBack(whole pairPath, area []byte) {
+	for _, path := range pairLeaves(p.local) {
+		if local, target, exists := p.resolve(path); exists && path.within(whole) {
+			target.write(area, local.mean(local.represent(target.read(area))))
+		}
+	}
 }
 
 // stored returns the value that a program stores, before it is converted.

@@ -56,9 +56,11 @@ const (
 	pairEither pairWay = "either" // md->f if that exists, md->g otherwise
 	pairBehind pairWay = "behind" // *&md->f
 	pairCopied pairWay = "copied" // memcpy from &md->f
+	pairSplit  pairWay = "split"  // byte by byte
+	pairWith   pairWay = "with"   // memcpy of the struct or array that it is in
 )
 
-var pairWays = []pairWay{pairPlain, pairMacro, pairEither, pairBehind, pairCopied}
+var pairWays = []pairWay{pairPlain, pairMacro, pairEither, pairBehind, pairCopied, pairSplit, pairWith}
 
 // pairGuard is how the program asks whether a field exists.
 type pairGuard uint8
@@ -353,11 +355,16 @@ func (g *pairGenerator) inOrder(local *pairStruct, paths []pairPath) []pairPath 
 	return slices.SortedFunc(slices.Values(paths), func(a, b pairPath) int { return cmp.Compare(place(a), place(b)) })
 }
 
+// maxCopied is how many bytes of structs a program may copy: they take stack,
+// each twice if the compiler does not do well.
+const maxCopied = 128
+
 func (g *pairGenerator) program(p *accessPair, paths []pairPath, stores bool) pairProgram {
 	program := pairProgram{stores: stores, together: 1, called: g.chance(0.15)}
 	if g.chance(0.4) {
 		program.together = 2 + g.IntN(5)
 	}
+	copied := 0
 	for i := 0; i < len(paths); i++ {
 		local, _ := p.local.find(paths[i])
 		if stores && local.isConst() {
@@ -374,6 +381,14 @@ func (g *pairGenerator) program(p *accessPair, paths []pairPath, stores bool) pa
 		if _, target, _ := p.resolve(use.path); stores && use.way == pairMacro && target.pairScalar != nil && target.kind == pairBool {
 			use.way = pairPlain // the macro would not convert to 0 or 1
 		}
+		if use.way == pairWith && !p.existsWhole(use.path.whole()) && g.chance(0.95) {
+			use.way = pairPlain // which is not refused
+		}
+		if use.way == pairWith {
+			if copied += p.sizeOf(use.path.whole()); copied > maxCopied {
+				use.way = pairPlain
+			}
+		}
 		use.guard = g.guard(p, &use, stores)
 		use.form = g.form(local.pairScalar, use.way, stores)
 		program.uses = append(program.uses, use)
@@ -386,12 +401,16 @@ func (g *pairGenerator) way(local pairLeaf, path pairPath, stores bool) pairWay 
 	isElement := path[len(path)-1].name == ""
 	isInteger := local.kind == pairInt || local.kind == pairEnum
 	switch choice := g.Float64(); {
+	case len(path) > 1 && local.bits == 0 && local.qualifiers == "" && g.chance(0.3):
+		return pairWith
 	case local.bits > 0 && isInteger && choice < 0.6, local.bits == 0 && isInteger && !isElement && choice < 0.1:
 		return pairMacro
 	case local.bits == 0 && choice > 0.95:
 		return pairBehind
 	case local.bits == 0 && choice > 0.9 && !stores && local.qualifiers == "":
 		return pairCopied
+	case local.bits == 0 && choice > 0.8 && local.qualifiers == "":
+		return pairSplit
 	}
 	return pairPlain
 }

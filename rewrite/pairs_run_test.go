@@ -88,15 +88,18 @@ func (b *pairBatch) object(dir string) ([]byte, error) {
 		}
 		object, err := b.compiler.compile(dir, pairsSource(b.pairs))
 		var unrecorded *unrecordedError
-		if !errors.As(err, &unrecorded) || !b.leaveOutBits(unrecorded.function) {
+		if !errors.As(err, &unrecorded) {
 			return object, err
+		}
+		if !b.leaveOut(unrecorded.function, (*accessPair).crossesBytes) && !b.leaveOut(unrecorded.function, (*accessPair).isBits) {
+			return nil, err
 		}
 	}
 }
 
-// leaveOutBits leaves out uses of bit-fields that are more than a part of a byte
-// in the pair of a function, or in all. It reports whether there were any.
-func (b *pairBatch) leaveOutBits(function string) bool {
+// leaveOut leaves out uses of some fields, in the pair of a function or in all.
+// It reports whether there were any.
+func (b *pairBatch) leaveOut(function string, these func(*accessPair, pairPath) bool) bool {
 	left := false
 	for _, p := range b.pairs {
 		for _, program := range []*pairProgram{&p.loads, &p.stores} {
@@ -105,7 +108,7 @@ func (b *pairBatch) leaveOutBits(function string) bool {
 			}
 			for i := range program.uses {
 				use := &program.uses[i]
-				if use.refused == "" && (p.crossesBytes(use.path) || p.crossesBytes(use.other)) {
+				if use.refused == "" && (these(p, use.path) || these(p, use.other)) {
 					use.refused, left = pairsUnrecorded, true
 				}
 			}
@@ -121,6 +124,11 @@ const pairsUnrecorded = "not recorded by clang"
 func (p *accessPair) crossesBytes(path pairPath) bool {
 	local, _ := p.local.find(path)
 	return local.pairScalar != nil && local.bits > 0 && local.within/8 != (local.within+local.bits)/8
+}
+
+func (p *accessPair) isBits(path pairPath) bool {
+	local, _ := p.local.find(path)
+	return local.pairScalar != nil && local.bits > 0
 }
 
 // isCalled reports whether a function is the program's, or the second half.

@@ -280,6 +280,10 @@ func (u *pairUse) loadC(path pairPath) string {
 		return fmt.Sprintf("*ADDRESS(md->%s)", path)
 	case pairCopied:
 		return fmt.Sprintf("COPIED(md->%s)", path)
+	case pairSplit:
+		return fmt.Sprintf("SPLIT(md->%s)", path)
+	case pairWith:
+		return fmt.Sprintf("COPIED_WITH(%s, %s)", path.whole(), path)
 	}
 	return fmt.Sprintf("md->%s", path)
 }
@@ -320,6 +324,10 @@ func (c *cWriter) store(use *pairUse, input string) {
 			return fmt.Sprintf("BPF_CORE_WRITE_BITFIELD(md, %s, %s);", path, value)
 		case pairBehind:
 			return fmt.Sprintf("*ADDRESS(md->%s) = %s;", path, value)
+		case pairSplit:
+			return fmt.Sprintf("STORE_SPLIT(md->%s, %s);", path, value)
+		case pairWith:
+			return fmt.Sprintf("STORE_WITH(%s, %s, %s);", path.whole(), path, value)
 		}
 		return fmt.Sprintf("md->%s = %s;", path, value)
 	}, "")

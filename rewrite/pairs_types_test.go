@@ -130,6 +130,14 @@ func (p pairPath) String() string {
 	return b.String()
 }
 
+// whole returns the path to the struct or array that the end of the path is in.
+func (p pairPath) whole() pairPath { return p[:len(p)-1] }
+
+// within reports whether a path leads through another one.
+func (p pairPath) within(whole pairPath) bool {
+	return len(p) > len(whole) && slices.Equal(p[:len(whole)], whole)
+}
+
 // parsePairPath is the reverse of String.
 func parsePairPath(spelled string) (pairPath, error) {
 	var path pairPath

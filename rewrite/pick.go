@@ -138,7 +138,7 @@ func (b *registerBits) holdAlone(img image) uint32 {
 	if img.signed {
 		sign = img.shift + img.bits - 1
 	}
-	for _, size := range []int{64, 32} {
+	for _, size := range []int{32, 64} {
 		expected := registerBits{}
 		expected.fill(size, 64, none)
 		expected.fill(min(img.bits, size), size, sign)

@@ -113,7 +113,7 @@ type planner struct {
 	relocations map[*elfobj.Section]map[int]bool // slots that the loader patches
 	tables      map[*elfobj.Section][]int        // slots that gotox may lead to
 	functions   map[place]*function              // by where they start
-	starts      map[string][]int                 // of functions, by section, and the section's end
+	starts      map[string][]int                 // of functions, by section
 	known       map[string]map[int]int64         // answers of the layout, by section and slot
 	entries     map[place]bool                   // where programs start, nil as long as nobody asked
 	program     *program                         // the same

@@ -149,16 +149,19 @@ func (p *planner) jumpTable(section *elfobj.Section) []int {
 // functionEnd returns where the function ends that starts at a place: where the
 // next one starts, or the section ends.
 func (p *planner) functionEnd(at place) int {
+	section := p.object.Section(at.section)
+	end := len(section.Data) / reloc.InstructionSize
 	starts, ok := p.starts[at.section]
 	if !ok {
-		section := p.object.Section(at.section)
 		for _, symbol := range p.object.Functions(section) {
 			starts = append(starts, int(symbol.Value/reloc.InstructionSize))
 		}
-		starts = append(starts, len(section.Data)/reloc.InstructionSize)
 		p.starts[at.section] = starts
 	}
-	return starts[sort.SearchInts(starts, at.slot+1)]
+	if next := sort.SearchInts(starts, at.slot+1); next < len(starts) {
+		return min(starts[next], end) // a damaged object has symbols beyond
+	}
+	return end
 }
 
 func (fn *function) liveness() (*flow.Liveness, error) {

@@ -26,13 +26,7 @@ type registers interface {
 // store emits what writes the number that the program stores as the local image
 // to the target's, converted as C does.
 func (s *sequence) store(ins asm.Instruction, local, target image, regs registers) (string, error) {
-	if local.shift < 0 || local.shift+local.bits > int(local.width)*8 {
-		return "", errPart
-	}
-	note := ""
-	if target.bits < local.bits {
-		note = fmt.Sprintf("stores the low-order %d of %d bits: larger values are truncated", target.bits, local.bits)
-	}
+	note := truncationNote(local, target)
 	if ins.OpCode.Class() == asm.StClass {
 		return s.storeConstant(ins, local, target, regs)
 	}

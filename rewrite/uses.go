@@ -167,6 +167,9 @@ func (u *uses) agree(p *planner, access *reloc.Access, use flow.Access) *agreed 
 	for i, origin := range use.Origins {
 		q := p.offsets[place{access.Section, access.FunctionStart}][origin.Slot]
 		after, note, err := p.throughOffset(q, origin, before, use.Slot)
+		if err == nil && after != nil && use.Indexed {
+			err = p.checkIndexed(q, before)
+		}
 		switch {
 		case err != nil:
 			patch.err = err
@@ -182,7 +185,7 @@ func (u *uses) agree(p *planner, access *reloc.Access, use flow.Access) *agreed 
 			changed = changed || !slices.Equal(patch.before, patch.after)
 		}
 	}
-	if changed && (use.Mixed || use.Indexed) {
+	if changed && use.Mixed {
 		u.disputed = append(u.disputed, use)
 		patch.err = refuse(remedyRegister, "the instruction %q also accesses what is no field of it", spell(before))
 	}
@@ -190,6 +193,16 @@ func (u *uses) agree(p *planner, access *reloc.Access, use flow.Access) *agreed 
 		patch.after = patch.before
 	}
 	return patch
+}
+
+// checkIndexed refuses a load or store at an index into a field that is not
+// constant, unless all that it can reach is the same in the layout.
+func (p *planner) checkIndexed(q question, ins asm.Instruction) error {
+	local, target := q.access.Local.Field, q.resolution.Field
+	if _, same := p.distance(local, target); same || reloc.SameElements(local, target, p.order) {
+		return nil
+	}
+	return refuse("use a constant index", "the instruction %q accesses %s at an index that is not constant, and the layout has %s", spell(ins), local, target)
 }
 
 // throughOffset returns what a load or store through an offset becomes; nil if

@@ -19,6 +19,22 @@ struct box {
 	__u32 height;
 };
 
+struct either_box {
+	union {
+		__u32 wide;
+		__u16 narrow;
+	};
+};
+
+struct flags {
+	__be32 foreign : 5;
+	__u32 : 27;
+};
+
+struct held {
+	__u32 number;
+};
+
 struct md_desc___mine {
 	__u32 gone;
 	__u32 turned_struct;
@@ -28,6 +44,8 @@ struct md_desc___mine {
 	__u32 part_swapped_le;
 	__u32 part_not_there;
 	__u32 part_there;
+	__u32 part_somewhere;
+	__u32 part_of_bool;
 	__u32 part_beyond;
 
 	__u32 macro_be : 20;
@@ -38,8 +56,16 @@ struct md_desc___mine {
 
 	struct box box_copied;
 	struct box box_same;
+	struct box box_lacking;
+	struct box box_other;
+	struct either_box either_box;
+	__u32 too_many[4];
+	struct flags flags;
+	struct held part_of_copy;
 	__u32 indexed[4];
 	__u32 indexed_same[4];
+	__u32 indexed_longer[4];
+	__u32 indexed_shorter[4];
 
 	__u32 atomic_same;
 	__u32 atomic_wide;
@@ -57,9 +83,14 @@ struct md_desc___mine {
 	__u32 either_too;
 	__u32 or_global;
 
-	__u32 walk_narrow;
-	__u32 walk_wide;
-	__u32 walk_indexed;
+	__u32 shuffled_narrow;
+	__u32 shuffled_wide;
+	__u32 shuffled_same;
+	__u32 shuffled_too;
+	__u32 shuffled_among_1;
+	__u32 shuffled_among_2;
+	__u32 shuffled_among_3;
+	__u32 shuffled_among_4;
 
 	__u32 crowded;
 
@@ -83,6 +114,13 @@ struct {
 } map SEC(".maps");
 
 #define TAKE(value)	asm volatile("" : : "r"(value))
+
+/* All of a field, seen by the compiler as read. */
+#define COPY(to, field)						\
+	({							\
+		__builtin_memcpy(&to, &(field), sizeof(to));	\
+		asm volatile("" : : "r"(&to) : "memory");	\
+	})
 
 /* One byte of a field, counted from its address. */
 #define BYTE(field, index) (((volatile __u8 *)&(field))[index])
@@ -123,10 +161,12 @@ SEC("xdp") int part(struct xdp_md *ctx)
 
 	if (!md)
 		return XDP_PASS;
-	TAKE(BYTE(md->part_swapped_be, 1));	/* refused el: moves a part of the field only */
-	TAKE(BYTE(md->part_swapped_le, 1));	/* refused eb: moves a part of the field only */
-	TAKE(BYTE(md->part_not_there, HIGHEST)); /* refused: moves a part of the field only */
+	TAKE(BYTE(md->part_swapped_be, 1));
+	TAKE(BYTE(md->part_swapped_le, 1));
+	TAKE(BYTE(md->part_not_there, HIGHEST));
 	TAKE(BYTE(md->part_there, LOWEST));
+	TAKE(BYTE(md->part_somewhere, ctx->rx_queue_index & 3)); /* refused: at an index that is not constant */
+	BYTE(md->part_of_bool, 1) = 1;	/* refused: holds whether it is 0 as a whole */
 	TAKE(BYTE(md->part_beyond, 4)); /* refused: accesses bytes 4 to 4 of the field */
 	return XDP_PASS;
 }
@@ -150,15 +190,29 @@ SEC("xdp") int whole(struct xdp_md *ctx)
 	struct md_desc___mine *md = (void *)md_desc(ctx);
 	__u32 i = ctx->rx_queue_index;
 	struct box box, same;
+	struct either_box either;
+	struct flags flags;
+	__u32 more[4];
 
 	if (!md)
 		return XDP_PASS;
-	box = md->box_copied;		/* refused: the types differ: struct box at */
+	box = md->box_copied;
 	same = md->box_same;
 	TAKE(box.width + box.height + same.width + same.height);
+	box = md->box_lacking;		/* refused: {...} has no field height */
+	TAKE(box.width + box.height);
+	box = md->box_other;		/* refused: height of struct {...} is __u32[1], which is no __u32 */
+	TAKE(box.width + box.height);
+	either = md->either_box;	/* refused: nothing tells which member of union {...} is meant */
+	TAKE(either.narrow + either.wide);
+	COPY(more, md->too_many);	/* refused: __u32[3] has no element 3 */
+	COPY(flags, md->flags);		/* refused el: is a bit-field in foreign byte order */
+	BYTE(md->part_of_copy, 1) = 1;	/* refused: holds whether it is 0 as a whole */
 	if (i < 4) {
-		TAKE(md->indexed[i]);	/* refused: the types differ: __u32[4] at */
+		TAKE(md->indexed[i]);	/* refused: at an index that is not constant */
 		TAKE(md->indexed_same[i]);
+		TAKE(md->indexed_longer[i]);
+		TAKE(md->indexed_shorter[i]);	/* refused: at an index that is not constant */
 	}
 	return XDP_PASS;
 }
@@ -208,24 +262,62 @@ SEC("xdp") int either(struct xdp_md *ctx)
 	return XDP_PASS;
 }
 
-/* There is no end to the paths, each of which has another offset. */
-SEC("xdp") int walk(struct xdp_md *ctx)
+#define SWAP(one, other)	\
+	do {				\
+		volatile __u32 *kept = one;	\
+		one = other;		\
+		other = kept;		\
+	} while (0)
+
+/* Any of five addresses in any order: too many paths to keep apart. */
+SEC("xdp") int shuffle(struct xdp_md *ctx)
 {
 	struct md_desc___mine *md = (void *)md_desc(ctx);
 	__u32 n = ctx->rx_queue_index;
-	volatile __u32 *at;
+	volatile __u32 *a, *b, *c, *d, *e;
 
 	if (!md)
 		return XDP_PASS;
-	at = n & 1 ?
-	     &md->walk_narrow :		/* refused: is shared by several fields */
-	     &md->walk_wide;		/* refused: is shared by several fields */
+	a = &md->shuffled_narrow;	/* refused: is shared by several fields */
+	b = &md->shuffled_wide;		/* refused: is shared by several fields */
+	c = &md->shuffled_same;		/* refused: is shared by several fields */
+	d = &md->shuffled_too;		/* refused: is shared by several fields */
+	e = &global;
 	do {
-		TAKE(*at);
-		at++;
+		TAKE(*a);
+		if (n & 1)
+			SWAP(a, b);
+		SWAP(b, c);
+		SWAP(c, d);
+		SWAP(d, e);
+		SWAP(e, a);
 	} while (--n);
-	at = &md->walk_indexed;		/* refused: also accesses what is no field of it */
-	TAKE(at[ctx->rx_queue_index & 1]);
+	return XDP_PASS;
+}
+
+/* One of them is no field, and they can't be kept apart either. */
+SEC("xdp") int shuffle_global(struct xdp_md *ctx)
+{
+	struct md_desc___mine *md = (void *)md_desc(ctx);
+	__u32 n = ctx->rx_queue_index;
+	volatile __u32 *a, *b, *c, *d, *e;
+
+	if (!md)
+		return XDP_PASS;
+	a = &md->shuffled_among_1;	/* refused: also accesses what is no field of it */
+	b = &md->shuffled_among_2;	/* refused: also accesses what is no field of it */
+	c = &md->shuffled_among_3;	/* refused: also accesses what is no field of it */
+	d = &md->shuffled_among_4;	/* refused: also accesses what is no field of it */
+	e = &global;
+	do {
+		TAKE(*a);
+		if (n & 1)
+			SWAP(a, b);
+		SWAP(b, c);
+		SWAP(c, d);
+		SWAP(d, e);
+		SWAP(e, a);
+	} while (--n);
 	return XDP_PASS;
 }
 

@@ -2,6 +2,7 @@
 /* What refused.c does not fit. */
 
 #include <linux/types.h>
+#include <stdbool.h>
 
 struct box {
 	__u16 width;
@@ -20,6 +21,8 @@ struct md_desc {
 	__le32 part_swapped_le;
 	__u16 part_not_there;
 	__u16 part_there;
+	__u16 part_somewhere;
+	bool part_of_bool;
 	__u32 part_beyond;
 
 	__be32 macro_be;
@@ -32,8 +35,29 @@ struct md_desc {
 
 	struct box box_copied;
 	struct same_box box_same;
+	struct {
+		__u16 width;
+	} box_lacking;
+	struct {
+		__u32 width;
+		__u32 height[1];
+	} box_other;
+	struct {
+		__u16 narrow;
+		__u32 wide;
+	} either_box;
+	__u32 too_many[3];
+	struct {
+		__u32 foreign : 6;
+		__u32 : 26;
+	} flags;
+	struct {
+		bool number;
+	} part_of_copy;
 	__u16 indexed[4];
 	__u32 indexed_same[4];
+	__u32 indexed_longer[5];
+	__u32 indexed_shorter[3];
 
 	__u32 atomic_same;
 	__u64 atomic_wide;
@@ -52,9 +76,14 @@ struct md_desc {
 	__u32 either_too;
 	__u16 or_global;
 
-	__u16 walk_narrow;
-	__u64 walk_wide;
-	__u16 walk_indexed;
+	__u16 shuffled_narrow;
+	__u64 shuffled_wide;
+	__u32 shuffled_same;
+	__u32 shuffled_too;
+	__u16 shuffled_among_1;
+	__u16 shuffled_among_2;
+	__u16 shuffled_among_3;
+	__u16 shuffled_among_4;
 
 	__u32 crowded : 9;
 	__u32 : 0;

@@ -9,7 +9,7 @@ struct md_desc {
 	__be32 swapped;
 	__u64 large;
 	__u32 : 6;
-	__u32 bits : 9;
+	__u32 nine : 9;
 	__u32 : 0;
 	__u32 plain;
 };

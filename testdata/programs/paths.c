@@ -10,7 +10,7 @@ struct md_desc___paths {
 	__u32 small;
 	__u32 swapped;
 	__u32 large;
-	__u32 bits;
+	__u32 nine;
 	__u32 plain;
 } __attribute__((preserve_access_index));
 
@@ -53,7 +53,7 @@ PROGRAM(load_three, {
 		got_three = md->swapped;
 		break;
 	default:
-		got_three = md->bits;
+		got_three = md->nine;
 	}
 })
 
@@ -64,7 +64,7 @@ PROGRAM(load_pair, {
 		got_pair_second = md->plain;
 	} else {
 		got_pair_first = md->large;
-		got_pair_second = md->bits;
+		got_pair_second = md->nine;
 	}
 })
 
@@ -80,7 +80,7 @@ PROGRAM(load_type_size, {
 
 /* The ways part again between the choice and the load. */
 PROGRAM(load_later, {
-	volatile __u32 *at = pick & 1 ? &md->small : &md->bits;
+	volatile __u32 *at = pick & 1 ? &md->small : &md->nine;
 
 	if (pick & 2) {
 		got_later = 1;
@@ -133,14 +133,14 @@ PROGRAM(load_or_global, {
 
 /* The load is the last thing that the function does before it jumps back. */
 PROGRAM(load_tested, {
-	if (pick & 4 && (pick & 1 ? md->small : md->bits) > 7)
+	if (pick & 4 && (pick & 1 ? md->small : md->nine) > 7)
 		got_tested = 1;
 })
 
 /* Two choices after each other, one of the four ways through them. */
 PROGRAM(load_twice, {
 	volatile __u32 *first = pick & 1 ? &md->small : &md->large;
-	volatile __u32 *second = pick & 2 ? &md->bits : &md->swapped;
+	volatile __u32 *second = pick & 2 ? &md->nine : &md->swapped;
 
 	got_twice = (__u64)*first << 32;
 	got_twice += *second;
@@ -149,9 +149,9 @@ PROGRAM(load_twice, {
 PROGRAM(store_two, { *(pick & 1 ? &md->small : &md->swapped) = in_value; })
 
 PROGRAM(store_three, {
-	*(pick & 2 ? &md->large : pick & 1 ? &md->bits : &md->plain) = in_value;
+	*(pick & 2 ? &md->large : pick & 1 ? &md->nine : &md->plain) = in_value;
 })
 
-PROGRAM(store_constant, { *(pick & 1 ? &md->swapped : &md->bits) = 0x1234; })
+PROGRAM(store_constant, { *(pick & 1 ? &md->swapped : &md->nine) = 0x1234; })
 
-PROGRAM(store_or_global, { *(pick & 1 ? &md->bits : &got_global) = in_value; })
+PROGRAM(store_or_global, { *(pick & 1 ? &md->nine : &got_global) = in_value; })

@@ -39,6 +39,57 @@ char _license[] SEC("license") = "Dual BSD/GPL";
 		copy;							\
 	})
 
+/*
+ * A member or element of a struct or array that is copied as a whole. It is taken
+ * from where it is, as clang would record an access to the copy as well.
+ */
+#define WITHIN(whole, leaf)						\
+	(__builtin_offsetof(__typeof__(*md), leaf) - __builtin_offsetof(__typeof__(*md), whole))
+
+#define COPIED_WITH(whole, leaf)					\
+	({								\
+		char copy[sizeof(md->whole)];				\
+		__typeof__(md->leaf) value;				\
+									\
+		__builtin_memcpy(copy, &md->whole, sizeof(copy));	\
+		asm volatile("" : : "r"(copy) : "memory");		\
+		__builtin_memcpy(&value, copy + WITHIN(whole, leaf), sizeof(value)); \
+		value;							\
+	})
+
+#define STORE_WITH(whole, leaf, stored)					\
+	({								\
+		char copy[sizeof(md->whole)];				\
+		__typeof__(md->leaf) value = stored;			\
+									\
+		__builtin_memcpy(copy, &md->whole, sizeof(copy));	\
+		__builtin_memcpy(copy + WITHIN(whole, leaf), &value, sizeof(value)); \
+		asm volatile("" : : "r"(copy) : "memory");		\
+		__builtin_memcpy(&md->whole, copy, sizeof(copy));	\
+	})
+
+#define BYTE(variable, i) (((volatile __u8 *)&(variable))[i])
+
+/* A field loaded or stored byte by byte. */
+#define SPLIT(field)							\
+	({								\
+		__typeof__(field) value;				\
+									\
+		_Pragma("unroll")					\
+		for (int i = 0; i < (int)sizeof(value); i++)		\
+			BYTE(value, i) = BYTE(field, i);		\
+		value;							\
+	})
+
+#define STORE_SPLIT(field, stored)					\
+	({								\
+		__typeof__(field) value = stored;			\
+									\
+		_Pragma("unroll")					\
+		for (int i = 0; i < (int)sizeof(value); i++)		\
+			BYTE(field, i) = BYTE(value, i);		\
+	})
+
 /* As libbpf 1.4 and later define it. */
 #ifndef BPF_CORE_WRITE_BITFIELD
 #define BPF_CORE_WRITE_BITFIELD(s, field, new_val)			\

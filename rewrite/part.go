@@ -1,0 +1,233 @@
+package rewrite
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/xdp-load/xdp-load/reloc"
+)
+
+// part is what an instruction moves that moves fewer bytes than the program's
+// field has: a stretch of the bits of its number. The layout's field may have
+// the same bits elsewhere, only some of them, or none.
+type part struct {
+	low, bits int  // of the number, counted from its lowest bit
+	swapped   bool // the bytes are in the other order than the machine's
+}
+
+// image returns what a register holds of a part at its low-order end, with
+// anything above.
+func (p part) image() image {
+	if bytes := uint32(p.bits / 8); p.bits%8 == 0 && loadable(bytes) {
+		return image{width: bytes, bits: p.bits, swapped: p.swapped}
+	}
+	return image{width: 8, bits: p.bits}
+}
+
+// loaded is image with zeros above.
+func (p part) loaded() image {
+	img := p.image()
+	img.alone = img.bits < int(img.width)*8
+	return img
+}
+
+// partOf returns the part of a field that the bytes of its image hold.
+func partOf(img image) part {
+	first := max(0, -img.shift) // in the field's own bytes, as the machine reads them
+	p := part{low: first, bits: min(int(img.width)*8-max(0, img.shift), img.bits-first)}
+	if img.swapped {
+		p.low, p.swapped = img.bits-first-p.bits, p.bits > 8
+	}
+	return p
+}
+
+// movesPart reports whether an instruction moves fewer bytes than a field has.
+func movesPart(ins asm.Instruction, field *reloc.Field) bool {
+	return !field.IsBitField() && width(ins) < field.Size
+}
+
+// convertedPart returns what a load or store of a part of a plain field becomes.
+func (p *planner) convertedPart(q question, ins asm.Instruction, local, target image, slot int) (Instructions, string, error) {
+	s := &sequence{order: p.order, instructionSet: p.instructionSet()}
+	if ins.OpCode.Class() == asm.LdXClass {
+		err := s.loadPart(ins, partOf(local), target)
+		return s.insns, "", err
+	}
+	if target.boolean {
+		return nil, "", refuse("store the field as a whole", "the instruction %q stores a part of %s, and the layout's %s holds whether it is 0 as a whole",
+			spell(ins), q.access.Local.Field, q.resolution.Field)
+	}
+	err := s.storePart(ins, partOf(local), local, target, p.registersAt(q.access, slot))
+	return s.orNothing(), truncationNote(local, target), err
+}
+
+// orNothing returns the sequence, or if there is none an instruction that does
+// nothing and that the verifier takes out.
+func (s *sequence) orNothing() Instructions {
+	if len(s.insns) == 0 {
+		s.emit(asm.Instruction{OpCode: asm.Ja.Op(asm.ImmSource)})
+	}
+	return s.insns
+}
+
+// loadPart emits what leaves a part of the number in the destination register of
+// ins, a load of as many bytes.
+func (s *sequence) loadPart(ins asm.Instruction, p part, target image) error {
+	switch {
+	case p.low < target.bits:
+		return s.load(ins, p.loaded(), target.slice(p.low, min(p.bits, target.bits-p.low), s.order))
+	case target.signed:
+		return s.load(ins, p.loaded(), target.sign(s.order))
+	}
+	s.emit(asm.Mov.Imm(ins.Dst, 0))
+	return nil
+}
+
+// storePart emits what puts a part into the program's number and converts that
+// to the target's. What the program's number has beyond the part is what the
+// target holds.
+func (s *sequence) storePart(ins asm.Instruction, p part, local, target image, regs registers) error {
+	if p.low >= target.bits {
+		return nil
+	}
+	there := target.slice(p.low, min(p.bits, target.bits-p.low), s.order)
+	extends := target.bits > local.bits
+	if there.swapped && !there.whole() || extends && (local.signed || !target.whole() || local.bits%8 != 0) {
+		return s.replacePart(ins, p, local, target, regs)
+	}
+	if _, err := s.store(ins, p.image(), there, regs); err != nil {
+		return err
+	}
+	return s.clearAbove(ins.Dst, local.bits, target)
+}
+
+// clearAbove clears the bytes of a plain number above its low-order bits.
+func (s *sequence) clearAbove(base asm.Register, bits int, target image) error {
+	for bits < target.bits {
+		size := bits & -bits // aligned, if the number is
+		above := target.slice(bits, size, s.order)
+		if err := s.emitMemory(asm.Instruction{OpCode: asm.StoreImmOp(sizes[above.width]), Dst: base}, above); err != nil {
+			return err
+		}
+		bits += size
+	}
+	return nil
+}
+
+// replacePart loads the target's number as the program's, puts the part into it
+// and stores it.
+func (s *sequence) replacePart(ins asm.Instruction, p part, local, target image, regs registers) error {
+	inUse := []asm.Register{ins.Dst}
+	if ins.OpCode.Class() == asm.StXClass {
+		inUse = append(inUse, ins.Src)
+	}
+	number, restoreNumber, err := regs.spare(s, inUse...)
+	if err != nil {
+		return err
+	}
+	inUse = append(inUse, number)
+	changed, restoreChanged, err := regs.spare(s, inUse...)
+	if err != nil {
+		return err
+	}
+
+	whole := image{width: 8, bits: local.bits, alone: true}
+	if err := s.load(asm.LoadMem(number, ins.Dst, 0, asm.DWord), whole, target); err != nil {
+		return err
+	}
+	switch {
+	case ins.OpCode.Class() == asm.StXClass:
+		s.emit(asm.Mov.Reg(changed, ins.Src))
+	case fitsImmediate(ins.Constant):
+		s.emit(asm.Mov.Imm(changed, int32(ins.Constant)))
+	default:
+		s.emit(asm.LoadImm(changed, ins.Constant, asm.DWord))
+	}
+	s.exchange(number, changed, p)
+	whole.signed = local.signed
+	ins = asm.StoreMem(ins.Dst, 0, number, asm.DWord)
+	own := &ownRegister{registers: regs, own: number}
+	if !local.signed {
+		own.bits = local.bits
+	}
+	_, err = s.store(ins, whole, target, own)
+	restoreChanged()
+	restoreNumber()
+	return err
+}
+
+// exchange puts a part, which is at the low-order end of a register, into the
+// number in another: what differs between the two is flipped there.
+func (s *sequence) exchange(number, changed asm.Register, p part) {
+	if p.swapped {
+		s.swap(changed, uint32(p.bits/8))
+	}
+	s.shiftLeft(changed, p.low)
+	s.emit(asm.Xor.Reg(changed, number))
+	s.shiftRight(changed, p.low)
+	s.keepLow(changed, p.bits)
+	s.shiftLeft(changed, p.low)
+	s.emit(asm.Xor.Reg(number, changed))
+}
+
+// ownRegister are the registers that a sequence may use, of which it has put
+// a number into one itself.
+type ownRegister struct {
+	registers
+	own  asm.Register
+	bits int // of the number, above which are zeros; 0 if other bits may be there
+}
+
+func (r *ownRegister) dead(reg asm.Register) bool {
+	return reg == r.own || r.registers.dead(reg)
+}
+
+func (r *ownRegister) constant(reg asm.Register) (int64, bool) {
+	if reg == r.own {
+		return 0, false
+	}
+	return r.registers.constant(reg)
+}
+
+func (r *ownRegister) extended(reg asm.Register, bits int, signed bool) bool {
+	if reg == r.own {
+		return !signed && 0 < r.bits && r.bits <= bits
+	}
+	return r.registers.extended(reg, bits, signed)
+}
+
+// slice returns the image of some of the number's bits: of their own bytes, where
+// they have any.
+func (img image) slice(low, bits int, order binary.ByteOrder) image {
+	own := img.whole() && low%8 == 0 && bits%8 == 0 && loadable(uint32(bits/8))
+	img.signed = img.signed && low+bits == img.bits
+	if !own {
+		img.shift, img.bits = img.shift+low, bits
+		return img
+	}
+	before := low / 8
+	if (order == binary.BigEndian) != img.swapped {
+		before = (img.bits - low - bits) / 8
+	}
+	img.offset += int64(before)
+	img.width, img.bits = uint32(bits/8), bits
+	img.swapped = img.swapped && bits > 8
+	return img
+}
+
+// sign returns the image of the number's highest bit.
+func (img image) sign(order binary.ByteOrder) image {
+	if img.whole() {
+		img = img.slice(img.bits-8, 8, order)
+	}
+	return img.slice(img.bits-1, 1, order)
+}
+
+func truncationNote(local, target image) string {
+	if target.bits >= local.bits {
+		return ""
+	}
+	return fmt.Sprintf("stores the low-order %d of %d bits: larger values are truncated", target.bits, local.bits)
+}
