@@ -22,22 +22,21 @@ var contexts = []struct {
 	{"action", flow.TC},
 }
 
-// checkGuard refuses an access that ends beyond the bytes which the program has
-// checked, where it has the size of its own struct baked in: clang records
-// nothing of "md + 1 > data". The verifier would refuse it, too, but knows
-// nothing of the layout.
-func (p *planner) checkGuard(edit *Edit) error {
-	end := reach(edit.After)
-	if end <= int64(edit.Access.Local.TypeSize) {
+// checkGuard refuses a load or store, in a slot, that ends beyond the bytes which
+// the program has checked, where it has the size of its own struct baked in:
+// clang records nothing of "md + 1 > data". The verifier would refuse it, too,
+// but knows nothing of the layout.
+func (p *planner) checkGuard(access *reloc.Access, slot int, end int64) error {
+	if end <= int64(access.Local.TypeSize) {
 		return nil // within the size that is baked in, if one is
 	}
-	guard, ok := p.bakedGuard(edit)
+	guard, ok := p.bakedGuard(access, slot)
 	if !ok || end <= guard.Bytes {
 		return nil
 	}
 	return refuse("check for bpf_core_type_size of the struct instead, as md_desc(ctx) does",
 		"in the layout it ends at byte %d, and %s checks for %d bytes, the size of %s in the program",
-		end, p.source(edit.Access.Section, guard.Slot), guard.Bytes, edit.Access.Root)
+		end, p.source(access.Section, guard.Slot), guard.Bytes, access.Root)
 }
 
 // reach returns where the last byte ends that instructions access through a
@@ -52,18 +51,19 @@ func reach(insns Instructions) int64 {
 	return end
 }
 
-// bakedGuard returns the check of the metadata area that an access depends on,
-// if all there are have their size baked in and one has that of the root type.
-func (p *planner) bakedGuard(edit *Edit) (widest flow.Guard, baked bool) {
-	guards := p.guardsOf(&edit.Access)
+// bakedGuard returns the check of the metadata area that a load or store depends
+// on, if all there are have their size baked in and one has that of the root
+// type.
+func (p *planner) bakedGuard(access *reloc.Access, slot int) (widest flow.Guard, baked bool) {
+	guards := p.guardsOf(access)
 	if guards == nil {
 		return widest, false
 	}
-	for _, guard := range guards.Before(edit.Access.Insn) {
+	for _, guard := range guards.Before(slot) {
 		if guard.Recorded >= 0 {
 			return widest, false
 		}
-		baked = baked || guard.Bytes == int64(edit.Access.Local.TypeSize)
+		baked = baked || guard.Bytes == int64(access.Local.TypeSize)
 		if guard.Bytes > widest.Bytes {
 			widest = guard
 		}

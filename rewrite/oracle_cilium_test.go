@@ -120,7 +120,8 @@ var ciliumDiffers = []difference{
 	{"type_matches, a struct that only the layout names", allOf(recordOf(reloc.TypeMatches), is.namedThere), does.nothing, does.answer},
 	{"types of which one lacks the field", is.partial, does.choose, does.refuse},
 	{"types that disagree: all but offset and ID", allOf(is.disagree, not(is.partial), not(recordOf(reloc.ByteOffset, reloc.TargetTypeID))), does.nothing, does.refuse},
-	{"beyond what the program checks", is.beyondGuard, does.move, does.refuse},
+	{"beyond what the program checks", allOf(is.inMemory, is.beyondGuard), does.move, does.refuse},
+	{"offset in a register: beyond what the program checks", allOf(is.inRegister, is.beyondGuard), does.answer, does.refuse},
 
 	{"byte order differs: load", allOf(is.load, is.numbers, is.orderDiffers), does.move, does.convert},
 	{"byte order differs: store", allOf(is.store, is.numbers, is.orderDiffers), does.move, does.convert},

@@ -278,7 +278,8 @@ var libbpfDiffers = []difference{
 	{"equal copies of a type: its ID", allOf(recordOf(reloc.TargetTypeID), is.copied), does.refuse, does.answer},
 	{"types of which one lacks the field", is.partial, does.choose, does.refuse},
 	{"shift of an array's element", allOf(recordOf(reloc.LeftShift), is.element), does.refuse, does.answer},
-	{"beyond what the program checks", is.beyondGuard, does.move, does.refuse},
+	{"beyond what the program checks", allOf(is.inMemory, is.beyondGuard), does.move, does.refuse},
+	{"offset in a register: beyond what the program checks", allOf(is.inRegister, is.beyondGuard), does.answer, does.refuse},
 
 	{"byte order differs: load", allOf(is.load, is.numbers, is.orderDiffers, is.sameWidth), does.move, does.convert},
 	{"byte order differs: store", allOf(is.store, is.numbers, is.orderDiffers, is.sameWidth), does.move, does.convert},

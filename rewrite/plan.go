@@ -236,7 +236,7 @@ func (p *planner) replacement(edit *Edit, before asm.Instruction) error {
 		if err := p.patchMemory(edit, before); err != nil {
 			return err
 		}
-		return p.checkGuard(edit)
+		return p.checkGuard(&edit.Access, edit.Access.Insn, reach(edit.After))
 	case edit.Access.Kind == reloc.ByteOffset:
 		return p.patchOffset(edit, before)
 	default:

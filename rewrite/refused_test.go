@@ -73,7 +73,7 @@ func expectedRefusals(t *testing.T, endian string) map[string]expectedRefusal {
 
 // offsetsInRegisters are the programs where clang records accesses on MOVs, to
 // which it gives the line of a neighbour.
-var offsetsInRegisters = []string{"part", "macro", "whole", "atomic", "passed", "shuffle", "shuffle_global", "halves"}
+var offsetsInRegisters = []string{"part", "macro", "whole", "atomic", "passed", "shuffle", "shuffle_global", "baked", "halves"}
 
 func checkRefusal(t *testing.T, got rewrite.Refusal, want expectedRefusal) {
 	t.Helper()

@@ -47,7 +47,7 @@ func reachedFrom(origins *flow.Origins) *reached {
 // that it may be reached with.
 type agreed struct {
 	before, after Instructions
-	note          string
+	through       map[int]*adjusted // by the slot of the offset
 	err           error
 }
 
@@ -120,11 +120,18 @@ func (u *uses) patch(p *planner, edit *Edit) error {
 		if patch.err != nil {
 			return patch.err
 		}
+		through := patch.through[edit.Access.Insn]
+		if through == nil {
+			continue
+		}
+		if err := p.checkGuard(&edit.Access, use.Slot, through.end); err != nil {
+			return err
+		}
 		if !slices.Equal(patch.before, patch.after) {
 			edit.Others = append(edit.Others, Patch{use.Slot, patch.before, patch.after})
 		}
 		if edit.Note == "" {
-			edit.Note = patch.note
+			edit.Note = through.note
 		}
 	}
 	return nil
@@ -154,7 +161,7 @@ func (u *uses) agree(p *planner, access *reloc.Access, use flow.Access) *agreed 
 	if patch, ok := u.patches[use.Slot]; ok {
 		return patch
 	}
-	patch := &agreed{}
+	patch := &agreed{through: make(map[int]*adjusted)}
 	u.patches[use.Slot] = patch
 	before, err := decode(p.object.Section(access.Section).Data[use.Slot*reloc.InstructionSize:], p.order)
 	if err != nil {
@@ -164,26 +171,30 @@ func (u *uses) agree(p *planner, access *reloc.Access, use flow.Access) *agreed 
 	patch.before = Instructions{before}
 
 	changed := false
-	for i, origin := range use.Origins {
+	for _, origin := range use.Origins {
 		q := p.offsets[place{access.Section, access.FunctionStart}][origin.Slot]
-		after, note, err := p.throughOffset(q, origin, before, use.Slot)
-		if err == nil && after != nil && use.Indexed {
+		through, err := p.throughOffset(q, origin, before, use.Slot)
+		if err == nil && through != nil && use.Indexed {
 			err = p.checkIndexed(q, before)
 		}
 		switch {
 		case err != nil:
 			patch.err = err
-		case i > 0 && patch.after != nil && !slices.Equal(after, patch.after):
+		case through == nil:
+			continue
+		case patch.after != nil && !slices.Equal(through.after, patch.after):
 			u.disputed = append(u.disputed, use)
 			patch.err = refuse(remedyRegister, "the instruction %q is shared by several fields, which the layout keeps in different ways", spell(before))
 		}
 		if patch.err != nil {
 			return patch
 		}
-		if after != nil {
-			patch.after, patch.note = after, note
-			changed = changed || !slices.Equal(patch.before, patch.after)
+		patch.after = through.after
+		if other := patch.through[origin.Slot]; other != nil { // at another distance
+			through.end = max(through.end, other.end)
 		}
+		patch.through[origin.Slot] = through
+		changed = changed || !slices.Equal(patch.before, patch.after)
 	}
 	if changed && use.Mixed {
 		u.disputed = append(u.disputed, use)
@@ -205,33 +216,41 @@ func (p *planner) checkIndexed(q question, ins asm.Instruction) error {
 	return refuse("use a constant index", "the instruction %q accesses %s at an index that is not constant, and the layout has %s", spell(ins), local, target)
 }
 
+// adjusted is what a load or store becomes for one of the offsets that it may be
+// reached with, and where in the root type it ends then.
+type adjusted struct {
+	after Instructions
+	note  string
+	end   int64
+}
+
 // throughOffset returns what a load or store through an offset becomes; nil if
 // that does not matter, as it is never reached that way.
-func (p *planner) throughOffset(q question, origin flow.Origin, ins asm.Instruction, slot int) (Instructions, string, error) {
+func (p *planner) throughOffset(q question, origin flow.Origin, ins asm.Instruction, slot int) (*adjusted, error) {
 	if q.resolution.Poison {
-		return nil, "", nil
+		return nil, nil
 	}
 	local, target := q.access.Local.Field, q.resolution.Field
 	if p.macros[keyOf(q.access)] {
-		return Instructions{ins}, "", nil
+		return &adjusted{after: Instructions{ins}, end: int64(target.Offset + target.Size)}, nil
 	}
 	if origin.Delta < 0 || origin.Delta+int64(width(ins)) > int64(local.Size) && !local.IsBitField() {
-		return nil, "", refuse(remedyReport, "the instruction %q accesses bytes %d to %d of the field %s, which has %d",
+		return nil, refuse(remedyReport, "the instruction %q accesses bytes %d to %d of the field %s, which has %d",
 			spell(ins), origin.Delta, origin.Delta+int64(width(ins))-1, local, local.Size)
 	}
-	if _, same := p.distance(local, target); same {
-		return Instructions{ins}, "", nil
-	}
-
 	// The offset within the root type that the instruction accesses, before and
 	// after the offset in the register changes.
 	before := p.present[place{q.access.Section, q.access.Insn}] + origin.Delta
 	after := int64(p.offsetFor(q.access, q.resolution)) + origin.Delta
+	if _, same := p.distance(local, target); same {
+		return &adjusted{after: Instructions{ins}, end: after + int64(width(ins))}, nil
+	}
 	converted, note, err := p.converted(q, ins, before, slot)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
-	return relocated(converted, int64(ins.Offset)-after), note, nil
+	end := reach(converted)
+	return &adjusted{relocated(converted, int64(ins.Offset)-after), note, end}, nil
 }
 
 // relocated moves the loads and stores of a sequence, which address the root

@@ -93,6 +93,8 @@ struct md_desc___mine {
 	__u32 shuffled_among_4;
 
 	__u32 crowded;
+	__u32 behind;
+	__u32 not_behind;
 
 	__u64 aligned;
 	__u16 before;
@@ -318,6 +320,19 @@ SEC("xdp") int shuffle_global(struct xdp_md *ctx)
 		SWAP(d, e);
 		SWAP(e, a);
 	} while (--n);
+	return XDP_PASS;
+}
+
+/* A check for the size of the struct above, and an offset in a register. */
+SEC("xdp") int baked(struct xdp_md *ctx)
+{
+	struct md_desc___mine *md = (void *)(long)ctx->data_meta;
+
+	if ((void *)(md + 1) > (void *)(long)ctx->data)
+		return XDP_PASS;
+	TAKE(ctx->rx_queue_index ?
+	     md->behind :		/* refused: in the layout it ends at byte */
+	     md->not_behind);
 	return XDP_PASS;
 }
 

@@ -92,7 +92,9 @@ struct md_desc {
 	__u64 tested;
 	__u64 compared;
 
+	__u32 not_behind;
 	__u8 filler[40000];
+	__u32 behind;
 	__u32 far;
 };
 
