@@ -2,6 +2,7 @@ package code
 
 import (
 	"encoding/binary"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -34,6 +35,8 @@ type Exit struct {
 // Split makes detours, of one function each. ext is that of the object's
 // .BTF.ext, and brought up to date as by Replace, of which the errors are.
 //
+// A gotox can't lead to a copy, only the tables of all copies together could.
+//
 // It returns, by section and slot of the new code, which slot of the old code it
 // is, or is a copy of.
 func Split(obj *elfobj.Object, ext *btfraw.Ext, detours []Detours) (map[string][]int, error) {
@@ -42,7 +45,9 @@ func Split(obj *elfobj.Object, ext *btfraw.Ext, detours []Detours) (map[string][
 		if splitters[d.Section] == nil {
 			splitters[d.Section] = newSplitter(obj, obj.Section(d.Section))
 		}
-		splitters[d.Section].add(&d)
+		if err := splitters[d.Section].add(&d); err != nil {
+			return nil, err
+		}
 	}
 	replacements, origins := make(map[string][]Replacement), make(map[string][]int)
 	for name, s := range splitters {
@@ -86,8 +91,13 @@ type end struct{ jumps, runsOn bool }
 func (s *splitter) end(slot int) end {
 	opcode := s.raw(slot)[0]
 	class := opcode & classMask
-	jumps := (class == classJMP || class == classJMP32) && opcode != opCall && opcode != opCallx && opcode != opExit
-	return end{jumps, opcode != opExit && opcode != opGoto && opcode != opGotol}
+	switch {
+	case opcode == opExit, opcode == opGotox:
+		return end{}
+	case opcode == opGoto, opcode == opGotol:
+		return end{jumps: true}
+	}
+	return end{(class == classJMP || class == classJMP32) && opcode != opCall && opcode != opCallx, true}
 }
 
 // at returns the replacement of an instruction, which at first is the
@@ -114,7 +124,7 @@ func (r *replaced) append(raw []byte, origin int) {
 }
 
 // add makes the detours of a function.
-func (s *splitter) add(d *Detours) {
+func (s *splitter) add(d *Detours) error {
 	last := s.at(d.Last)
 	starts := s.starts(d, len(last.origins))
 	jump := func(at int, to Exit) Jump {
@@ -124,10 +134,16 @@ func (s *splitter) add(d *Detours) {
 		return Jump{At: at, Target: d.Last, Into: starts[to.Copy]}
 	}
 	for i := range d.Copies {
+		if err := s.checkExits(s.lastOf(&d.Copies[i]), d.Copies[i].Exits); err != nil {
+			return err
+		}
 		s.copy(last, d, i, jump)
 	}
 	for _, slot := range slices.Sorted(maps.Keys(d.Exits)) {
 		exits, end, r := d.Exits[slot], s.end(slot), s.at(slot)
+		if err := s.checkExits(slot, exits); err != nil {
+			return err
+		}
 		if end.jumps {
 			r.Jumps[0] = jump(0, exits[len(exits)-1])
 		}
@@ -136,6 +152,15 @@ func (s *splitter) add(d *Detours) {
 			r.append(gotoAnywhere, slot)
 		}
 	}
+	return nil
+}
+
+// checkExits wants no exit of a gotox to be a copy.
+func (s *splitter) checkExits(slot int, exits []Exit) error {
+	if s.raw(slot)[0] == opGotox && slices.ContainsFunc(exits, func(e Exit) bool { return e.Slot < 0 }) {
+		return fmt.Errorf("instruction %d: gotox to a copy", slot)
+	}
+	return nil
 }
 
 // gotoAnywhere is a jump whose distance is set later.

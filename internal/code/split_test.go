@@ -2,6 +2,7 @@ package code_test
 
 import (
 	"debug/elf"
+	"encoding/binary"
 	"fmt"
 	"math/rand"
 	"slices"
@@ -24,17 +25,27 @@ func detours(obj *elfobj.Object, random *rand.Rand) []code.Detours {
 			if i+1 < len(functions) {
 				end = int(functions[i+1].Value / 8)
 			}
-			fn, err := flow.NewFunction(section.Data, obj.Order, start, end)
+			fn, err := flow.NewFunction(section.Data, obj.Order, start, end, jumpTable(obj)...)
 			if err != nil || random.Intn(3) == 0 {
 				continue
 			}
-			all = append(all, detoursOf(fn, section.Name, random))
+			all = append(all, detoursOf(fn, section, obj.Order, random))
 		}
 	}
 	return all
 }
 
-func detoursOf(fn *flow.Function, section string, random *rand.Rand) code.Detours {
+// jumpTable returns the slots that the tables of jumps lead to.
+func jumpTable(obj *elfobj.Object) (slots []int) {
+	if section := obj.Section(".jumptables"); section != nil {
+		for data := section.Data; len(data) >= 8; data = data[8:] {
+			slots = append(slots, int(obj.Order.Uint64(data)/8))
+		}
+	}
+	return slots
+}
+
+func detoursOf(fn *flow.Function, section *elfobj.Section, order binary.ByteOrder, random *rand.Rand) code.Detours {
 	blocks := fn.Blocks()
 	copies := make([]int, len(blocks)) // how many
 	first := make([]int, len(blocks))
@@ -43,10 +54,12 @@ func detoursOf(fn *flow.Function, section string, random *rand.Rand) code.Detour
 		copies[b], first[b] = random.Intn(3), total
 		total += copies[b]
 	}
+	insns := decode(order, section.Data)
 	exits := func(b int) []code.Exit {
 		var exits []code.Exit
+		fixed := insns[fn.LastOf(b)].opcode == opGotox
 		for _, succ := range blocks[b].Succs {
-			if n := random.Intn(1 + copies[succ]); n > 0 {
+			if n := random.Intn(1 + copies[succ]); n > 0 && !fixed {
 				exits = append(exits, code.Exit{Slot: -1, Copy: first[succ] + n - 1})
 			} else {
 				exits = append(exits, code.Exit{Slot: blocks[succ].Start})
@@ -54,7 +67,7 @@ func detoursOf(fn *flow.Function, section string, random *rand.Rand) code.Detour
 		}
 		return exits
 	}
-	d := code.Detours{Section: section, Last: fn.End() - 1, Exits: make(map[int][]code.Exit)}
+	d := code.Detours{Section: section.Name, Last: fn.End() - 1, Exits: make(map[int][]code.Exit)}
 	for b := range blocks {
 		if len(blocks[b].Succs) > 0 && random.Intn(2) == 0 {
 			d.Exits[fn.LastOf(b)] = exits(b)
@@ -218,6 +231,12 @@ func (w *walk) step(old, now int) error {
 	size := 1
 	if before.opcode == lddw {
 		size = 2
+	}
+	if before.opcode == opGotox { // the tables lead to what stayed
+		for i, to := range jumpTable(w.old.Object) {
+			w.push(to, jumpTable(w.now.Object)[i])
+		}
+		return nil
 	}
 	if !leaves(before) {
 		w.push(old+size, now+size)
