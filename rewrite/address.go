@@ -31,7 +31,11 @@ func (p *planner) patchOffset(edit *Edit, ins asm.Instruction) error {
 	if err != nil {
 		return err
 	}
-	return uses.patch(p, edit)
+	if err := uses.patch(p, edit); err != nil {
+		return err
+	}
+	p.foldOffset(edit, ins, uses)
+	return nil
 }
 
 // checkReached refuses an offset in code that no path of its function leads to,

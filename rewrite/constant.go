@@ -43,6 +43,28 @@ func (p *planner) putFor(access *reloc.Access, slot int, reg asm.Register) (valu
 	return value, Patch{at, Instructions{put}, nil}, known
 }
 
+// nextAfter returns the next instruction after one, in the same block, that reads
+// or writes a register.
+func (p *planner) nextAfter(access *reloc.Access, slot int, reg asm.Register) (at int, next asm.Instruction, ok bool) {
+	fn := p.function(access)
+	if fn.err != nil {
+		return 0, next, false
+	}
+	code := p.object.Section(access.Section).Data
+	end := fn.flow.Blocks()[fn.flow.BlockAt(slot)].End
+	for at := slot + 1; at < end; at++ {
+		raw := code[at*reloc.InstructionSize:]
+		if raw[0] == 0 {
+			continue // the second half of LDDW
+		}
+		ins, err := decode(raw, p.order)
+		if err != nil || mentions(ins, reg) {
+			return at, ins, err == nil
+		}
+	}
+	return 0, next, false
+}
+
 // lastBefore returns the last instruction before one, in the same block, that
 // reads or writes a register.
 func (p *planner) lastBefore(access *reloc.Access, slot int, reg asm.Register) (at int, last asm.Instruction, ok bool) {

@@ -312,9 +312,9 @@ var costExceptions = []costException{
 		func(use costUse, s costShape) bool {
 			return use == costStore && s.local.typ == "bool" && (s.target.order != "" || s.target.bits > 0)
 		}},
-	{"a bit-field of the program that fills bytes is stored: clang adds its offset to the address, and that stays", 3,
+	{"a bit-field that fills bytes is stored, and the layout has the same: clang adds its offset to the address in the program, and no sequence takes its place", 2,
 		func(use costUse, s costShape) bool {
-			return use != costLoad && s.local.bits > 0 && s.local.bits%8 == 0 && s.local.bit%8 == 0
+			return use != costLoad && s.local == s.target && s.local.bits > 0 && s.local.bits%8 == 0 && s.local.bit%8 == 0
 		}},
 }
 

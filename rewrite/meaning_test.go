@@ -76,7 +76,7 @@ func TestMacrosMeanTheField(t *testing.T) {
 		targets := make(map[use]*reloc.Resolution)
 		for i := range r.report.Edits {
 			edit := &r.report.Edits[i]
-			if edit.Poisoned || edit.Resolution.Field == nil || !edit.Before[0].OpCode.Class().IsALU() {
+			if edit.Poisoned || edit.Resolution.Field == nil || !edit.Before[0].OpCode.Class().IsALU() || len(edit.After) == 0 {
 				continue
 			}
 			use := use{edit.Access.Program, edit.Access.Path}
@@ -245,8 +245,14 @@ func elsewhere(ins asm.Instruction, slot int) rewrite.Instructions {
 func (u memoryUse) throughRegister(t *testing.T, edit *rewrite.Edit, code []asm.Instruction) (uses []*memoryUse) {
 	t.Helper()
 	u.offset = true
-	u.baseBefore, u.baseAfter = edit.Before[0].Constant, edit.After[0].Constant
+	u.baseBefore, u.baseAfter = edit.Before[0].Constant, 0 // if the offset is in the loads and stores now
+	if len(edit.After) > 0 {
+		u.baseAfter = edit.After[0].Constant
+	}
 	for _, other := range edit.Others {
+		if !isMemory(other.Before[0]) {
+			continue // it makes an address, or a constant that is stored
+		}
 		u.before, u.after = other.Before, other.After
 		u.needed, u.source = neededAfter(code, other.Insn), knownSource(code, other.Insn)
 		start := u.baseBefore + int64(u.before[0].Offset)
