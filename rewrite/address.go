@@ -44,7 +44,7 @@ func (p *planner) patchOffset(edit *Edit, ins asm.Instruction) error {
 func (p *planner) checkReached(access *reloc.Access) error {
 	constants, err := p.constantsOf(p.function(access))
 	if err == nil && constants.Reachable(access.Insn) == flow.Unreachable {
-		return refuse("keep the symbols, strip with llvm-strip -g only", "no path leads to it in function %s", access.Program)
+		return refuse(remedySymbols, "no path leads to it in function %s", access.Program)
 	}
 	return nil
 }

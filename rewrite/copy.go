@@ -3,6 +3,7 @@ package rewrite
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"math/bits"
 	"slices"
 
@@ -44,8 +45,13 @@ func (p *planner) convertedCopy(q question, ins asm.Instruction, offset int64, s
 	if mode := ins.OpCode.Mode(); mode != asm.MemMode && mode != asm.MemSXMode {
 		return nil, "", refuse(remedySameType, "the instruction %q needs a field of the same type, and the layout has %s", spell(ins), q.resolution.Field)
 	}
-	s := &sequence{order: p.order, instructionSet: p.instructionSet()}
+	s := &sequence{order: p.order, instructionSet: p.instructionSet(), from: math.MaxInt64} // no bytes but the members'
 	if ins.OpCode.Class() == asm.LdXClass {
+		for _, pc := range pieces {
+			if err := p.checkSign(q, ins, pc.part, pc.target); err != nil {
+				return nil, "", err
+			}
+		}
 		pieces = slices.DeleteFunc(pieces, func(pc piece) bool { return pc.low >= pc.target.bits && !pc.target.signed }) // 0
 		err := s.gather(ins, pieces, p.registersAt(q.access, slot))
 		return s.insns, "", err
@@ -302,7 +308,7 @@ func (s *sequence) storeFrom(ins asm.Instruction, pc *piece, regs registers) err
 	}
 	s.emit(asm.Mov.Reg(value, ins.Src))
 	s.shiftRight(value, pc.at)
-	err = s.storePiece(asm.StoreMem(ins.Dst, 0, value, asm.DWord), pc, &ownRegister{registers: regs, own: value})
+	err = s.storePiece(asm.StoreMem(ins.Dst, 0, value, asm.DWord), pc, &ownRegister{registers: regs, own: value, keep: ins.Src})
 	restore()
 	return err
 }

@@ -63,6 +63,9 @@ var pathLoads = map[string]func(pick uint64, field func(string) uint64) uint64{
 		}
 		return 0
 	},
+	"often": func(pick uint64, field func(string) uint64) uint64 {
+		return 20 * field(chosen(pick&1, "swapped", "small"))
+	},
 	"twice": func(pick uint64, field func(string) uint64) uint64 {
 		return field(chosen(pick&1, "large", "small"))<<32 + field(chosen(pick>>1&1, "swapped", "nine"))
 	},

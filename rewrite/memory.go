@@ -141,7 +141,7 @@ func (p *planner) images(q question, ins asm.Instruction, offset int64, slot int
 }
 
 func partNote(local, target image) string {
-	if target.bits <= local.bits {
+	if target.bits <= local.bits || local.boolean {
 		return ""
 	}
 	return fmt.Sprintf("reads the low-order %d of %d bits", local.bits, target.bits)

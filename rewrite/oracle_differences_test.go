@@ -363,11 +363,11 @@ func (c *comparison) convertPart(v verdict) bool {
 	})
 }
 
-// truncate is a store that says so if it loses some of what it was given. Of
+// truncate is a store that says so if it loses some of what it was given, other than to a bool. Of
 // a constant that may be nothing.
 func (c *comparison) truncate(v verdict) bool {
 	constant := slices.ContainsFunc(v.insns, func(ins asm.Instruction) bool { return ins.OpCode.Class() == asm.StClass })
-	return c.convert(v) && (constant || strings.Contains(v.note, "truncated"))
+	return c.convert(v) && (constant || c.boolean() || strings.Contains(v.note, "truncated"))
 }
 
 // follow answers, and has the loads and stores access no more than the field.

@@ -317,6 +317,7 @@ var libbpfDiffers = []difference{
 	{"offset in a register: beyond the field", allOf(is.inRegister, refusedFor("of the field __u32")), does.answer, does.refuse},
 	{"offset in a register: shared by what differs", allOf(is.inRegister, refusedFor("is shared by several fields")), does.answer, does.refuse},
 	{"offset in a register: shared by no field", allOf(is.inRegister, refusedFor("also accesses what is no field")), does.answer, does.refuse},
+	{"offset in a register: part with the sign only", allOf(is.inRegister, refusedFor("has the sign only")), does.answer, does.refuse},
 	{"offset in a register: part of a bool, store", allOf(is.inRegister, refusedFor("holds whether it is 0 as a whole")), does.answer, does.refuse},
 	{"offset in a register: index that is not constant", allOf(is.inRegister, refusedFor("at an index that is not constant")), does.answer, does.refuse},
 	{"offset in a register: atomic operation", allOf(is.inRegister, refusedFor("needs a field of the same type")), does.answer, does.refuse},

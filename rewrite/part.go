@@ -3,9 +3,11 @@ package rewrite
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/cilium/ebpf/asm"
 
+	"github.com/xdp-load/xdp-load/internal/flow"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -50,8 +52,11 @@ func movesPart(ins asm.Instruction, field *reloc.Field) bool {
 
 // convertedPart returns what a load or store of a part of a plain field becomes.
 func (p *planner) convertedPart(q question, ins asm.Instruction, local, target image, slot int) (Instructions, string, error) {
-	s := &sequence{order: p.order, instructionSet: p.instructionSet()}
+	s := p.sequence(q.access, q.resolution)
 	if ins.OpCode.Class() == asm.LdXClass {
+		if err := p.checkSign(q, ins, partOf(local), target); err != nil {
+			return nil, "", err
+		}
 		err := s.loadPart(ins, partOf(local), target)
 		return s.insns, "", err
 	}
@@ -61,6 +66,45 @@ func (p *planner) convertedPart(q question, ins asm.Instruction, local, target i
 	}
 	err := s.storePart(ins, partOf(local), local, target, p.registersAt(q.access, slot))
 	return s.orNothing(), truncationNote(local, target), err
+}
+
+// checkSign refuses to load a part that is nothing but copies of the layout's
+// sign, which is in another part, where the function stores the field as well:
+// to clang the parts have nothing to do with each other, and it may store the
+// one before it loads the other.
+func (p *planner) checkSign(q question, ins asm.Instruction, part part, target image) error {
+	if part.low < target.bits || !target.signed || !p.storesOver(q.access) {
+		return nil
+	}
+	return refuse("declare the field in the program as wide as the layout's, or aligned", "the instruction %q loads a part of %s, of which the layout's %s has the sign only, and the function stores it, too",
+		spell(ins), q.access.Local.Field, q.resolution.Field)
+}
+
+// storesOver reports whether the function of an access stores any of its bytes.
+func (p *planner) storesOver(access *reloc.Access) bool {
+	overlaps := func(q question) bool {
+		a, b := access.Local.Field, q.access.Local.Field
+		return q.access.RootName() == access.RootName() && a.Offset < b.Offset+b.Size && b.Offset < a.Offset+a.Size
+	}
+	for at, store := range p.stores {
+		if at.section == access.Section && store.access.FunctionStart == access.FunctionStart && overlaps(store) {
+			return true
+		}
+	}
+	at := place{access.Section, access.FunctionStart}
+	reached, err := p.reachedAnyway(access)
+	for slot, q := range p.offsets[at] {
+		if overlaps(q) && (err != nil || slices.ContainsFunc(reached.accesses[slot], func(use flow.Access) bool { return p.isStore(access.Section, use.Slot) })) {
+			return true
+		}
+	}
+	return false
+}
+
+// isStore reports whether an instruction writes to memory.
+func (p *planner) isStore(section string, slot int) bool {
+	class := asm.OpCode(p.object.Section(section).Data[slot*reloc.InstructionSize]).Class()
+	return class == asm.StClass || class == asm.StXClass
 }
 
 // orNothing returns the sequence, or if there is none an instruction that does
@@ -148,7 +192,7 @@ func (s *sequence) replacePart(ins asm.Instruction, p part, local, target image,
 	s.exchange(number, changed, p)
 	whole.signed = local.signed
 	ins = asm.StoreMem(ins.Dst, 0, number, asm.DWord)
-	own := &ownRegister{registers: regs, own: number}
+	own := &ownRegister{registers: regs, own: number, keep: number}
 	if !local.signed {
 		own.bits = local.bits
 	}
@@ -178,6 +222,12 @@ type ownRegister struct {
 	registers
 	own  asm.Register
 	bits int // of the number, above which are zeros; 0 if other bits may be there
+	keep asm.Register
+}
+
+// spare keeps the register that others are still to be made from.
+func (r *ownRegister) spare(s *sequence, inUse ...asm.Register) (asm.Register, func(), error) {
+	return r.registers.spare(s, append(inUse, r.keep)...)
 }
 
 func (r *ownRegister) dead(reg asm.Register) bool {
@@ -226,7 +276,7 @@ func (img image) sign(order binary.ByteOrder) image {
 }
 
 func truncationNote(local, target image) string {
-	if target.bits >= local.bits {
+	if target.bits >= local.bits || target.boolean {
 		return ""
 	}
 	return fmt.Sprintf("stores the low-order %d of %d bits: larger values are truncated", target.bits, local.bits)

@@ -1,6 +1,7 @@
 package rewrite
 
 import (
+	"debug/elf"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -86,8 +87,8 @@ func (p *planner) learnOffset(access *reloc.Access, resolution *reloc.Resolution
 		p.stored[unitOf(access, ins)] = true
 		p.stores[place{access.Section, access.Insn}] = question{access, resolution}
 	}
-	if !isImmediate(ins) {
-		return
+	if !isImmediate(ins) || p.checkPresent(access, ins) != nil {
+		return // which refuses it
 	}
 	p.present[place{access.Section, access.Insn}] = ins.Constant
 	at := place{access.Section, access.FunctionStart}
@@ -110,25 +111,26 @@ type planner struct {
 	macros      map[macroKey]bool
 	recorded    map[string]map[int]bool // slots that have a record, ours or not, by section
 	planned     map[place]Instructions
-	relocations map[*elfobj.Section]map[int]bool // slots that the loader patches
-	tables      map[*elfobj.Section][]int        // slots that gotox may lead to
-	functions   map[place]*function              // by where they start
-	starts      map[string][]int                 // of functions, by section
-	known       map[string]map[int]int64         // answers of the layout, by section and slot
-	entries     map[place]bool                   // where programs start, nil as long as nobody asked
-	program     *program                         // the same
-	offsets     map[place]map[int]question       // kept in registers, by the start of the function and slot
-	present     map[place]int64                  // what these instructions hold
-	uses        map[place]*uses                  // by the start of the function
-	following   map[place]bool                   // whether any of them have to change
-	unanswered  map[place]*reached               // by the start of the function, whatever the layout answers
-	stores      map[place]question               // recorded
-	assigned    map[place]stored                 // what becomes of stores to bit-fields, see assignBits
-	stored      map[unit]bool                    // bytes with a bit-field that the program stores
-	replaced    map[unit]bitUse                  // bits in such bytes that the program replaces
-	guards      map[place]*flow.Guards           // by the start of the function
-	trustsBool  map[place]bool                   // by the start of the function, see trustsBool
-	version     int                              // of the instruction set, 0 if not looked at
+	relocations map[*elfobj.Section]map[int]bool       // slots that the loader patches
+	tables      map[*elfobj.Section][]int              // slots that gotox may lead to
+	symbols     map[*elfobj.Section]map[int]elf.Symbol // that the loader patches slots with
+	functions   map[place]*function                    // by where they start
+	starts      map[string][]int                       // of functions, by section
+	known       map[string]map[int]int64               // answers of the layout, by section and slot
+	entries     map[place]bool                         // where programs start, nil as long as nobody asked
+	program     *program                               // the same
+	offsets     map[place]map[int]question             // kept in registers, by the start of the function and slot
+	present     map[place]int64                        // what these instructions hold
+	uses        map[place]*uses                        // by the start of the function
+	following   map[place]bool                         // whether any of them have to change
+	unanswered  map[place]*reached                     // by the start of the function, whatever the layout answers
+	stores      map[place]question                     // recorded
+	assigned    map[place]stored                       // what becomes of stores to bit-fields, see assignBits
+	stored      map[unit]bool                          // bytes with a bit-field that the program stores
+	replaced    map[unit]bitUse                        // bits in such bytes that the program replaces
+	guards      map[place]*flow.Guards                 // by the start of the function
+	trustsBool  map[place]bool                         // by the start of the function, see trustsBool
+	version     int                                    // of the instruction set, 0 if not looked at
 }
 
 func newPlanner(obj *elfobj.Object, recorded *reloc.Recorded) *planner {
@@ -142,6 +144,7 @@ func newPlanner(obj *elfobj.Object, recorded *reloc.Recorded) *planner {
 		planned:     make(map[place]Instructions, len(accesses)),
 		relocations: make(map[*elfobj.Section]map[int]bool),
 		tables:      make(map[*elfobj.Section][]int),
+		symbols:     make(map[*elfobj.Section]map[int]elf.Symbol),
 		functions:   make(map[place]*function),
 		starts:      make(map[string][]int),
 		known:       make(map[string]map[int]int64),

@@ -3,6 +3,7 @@ package rewrite
 import (
 	"debug/elf"
 	"maps"
+	"slices"
 
 	"github.com/xdp-load/xdp-load/internal/elfobj"
 	"github.com/xdp-load/xdp-load/internal/flow"
@@ -45,12 +46,12 @@ func (p *planner) analyze() *program {
 			}
 		}
 	}
-	symbols := make(map[string]map[int]elf.Symbol)
 	for at, unit := range p.program.units {
-		if symbols[at.section] == nil {
-			symbols[at.section] = p.relocationSymbols(p.object.Section(at.section))
+		for slot, callee := range p.named(at.section, unit.Start(), unit.End()) {
+			if called := p.program.units[callee]; called != nil {
+				unit.Calls[slot] = called
+			}
 		}
-		p.findCalls(at.section, unit, symbols[at.section])
 	}
 	if p.program.understood {
 		p.program.constants = flow.Analyze(units)
@@ -100,31 +101,56 @@ const (
 	pseudoCall = 1 // in the source register: a function of the object
 )
 
-// findCalls finds the functions that a unit refers to.
-func (p *planner) findCalls(sectionName string, unit *flow.Unit, symbols map[int]elf.Symbol) {
+// isCall reports whether an instruction calls a function of the object.
+func (p *planner) isCall(raw []byte) bool { return raw[0] == opCall && p.sourceOf(raw) == pseudoCall }
+
+// named returns the functions that instructions call or take the address of.
+func (p *planner) named(sectionName string, start, end int) map[int]place {
 	section := p.object.Section(sectionName)
-	for slot := unit.Start(); slot < unit.End(); slot++ {
+	symbols, functions := p.relocationSymbols(section), make(map[int]place)
+	for slot := start; slot < end; slot++ {
 		raw := section.Data[slot*reloc.InstructionSize:][:reloc.InstructionSize]
 		immediate := int(int32(p.order.Uint32(raw[4:])))
 		symbol, relocated := symbols[slot]
-		isCall := raw[0] == opCall && p.sourceOf(raw) == pseudoCall
-		var callee place
+		isCall, inSection := p.isCall(raw), elf.ST_TYPE(symbol.Info) == elf.STT_SECTION
 		switch {
 		case isCall && !relocated:
-			callee = place{sectionName, slot + 1 + immediate}
-		case isCall && elf.ST_TYPE(symbol.Info) == elf.STT_SECTION:
-			callee = place{p.sectionName(symbol), immediate + 1}
-		case relocated && elf.ST_TYPE(symbol.Info) == elf.STT_SECTION:
-			callee = place{p.sectionName(symbol), immediate / reloc.InstructionSize}
+			functions[slot] = place{sectionName, slot + 1 + immediate}
+		case isCall && inSection:
+			functions[slot] = place{p.sectionName(symbol), immediate + 1}
+		case relocated && inSection:
+			functions[slot] = place{p.sectionName(symbol), immediate / reloc.InstructionSize}
 		case relocated:
-			callee = place{p.sectionName(symbol), int(symbol.Value / reloc.InstructionSize)}
-		default:
-			continue
-		}
-		if called := p.program.units[callee]; called != nil {
-			unit.Calls[slot] = called
+			functions[slot] = place{p.sectionName(symbol), int(symbol.Value / reloc.InstructionSize)}
 		}
 	}
+	return functions
+}
+
+// declareCalls says of each call in a function how many arguments the called one
+// reads.
+func (p *planner) declareCalls(fn *function) {
+	code := p.object.Section(fn.section).Data
+	called := p.named(fn.section, fn.flow.Start(), fn.flow.End())
+	for _, slot := range slices.Sorted(maps.Keys(called)) {
+		at := called[slot]
+		if !p.isCall(code[slot*reloc.InstructionSize:]) || !p.isFunction(at) {
+			continue
+		}
+		if callee := p.functionAt(at); callee.err == nil {
+			fn.flow.Declare(slot, callee.reads())
+		}
+	}
+}
+
+// isFunction reports whether a function starts at a place.
+func (p *planner) isFunction(at place) bool {
+	section := p.object.Section(at.section)
+	if section == nil || !holdsCode(section) {
+		return false
+	}
+	_, found := slices.BinarySearch(p.startsIn(section), at.slot)
+	return found && at.slot < len(section.Data)/reloc.InstructionSize
 }
 
 func (p *planner) sourceOf(raw []byte) byte {
@@ -144,7 +170,11 @@ func (p *planner) sectionName(symbol elf.Symbol) string {
 // relocationSymbols returns the symbol of each slot of a section that an ELF
 // relocation patches.
 func (p *planner) relocationSymbols(section *elfobj.Section) map[int]elf.Symbol {
+	if symbols, ok := p.symbols[section]; ok {
+		return symbols
+	}
 	symbols := make(map[int]elf.Symbol)
+	p.symbols[section] = symbols
 	table := p.object.Relocations(section)
 	if table == nil {
 		return symbols

@@ -19,6 +19,8 @@ type function struct {
 	flow      *flow.Function
 	err       error // set if its code is not understood, flow is nil then
 
+	read      int // arguments, once readKnown is set
+	readKnown bool
 	live      *flow.Liveness
 	constants *flow.Constants // as long as nothing is known of the layout
 }
@@ -118,6 +120,9 @@ func (p *planner) functionAt(at place) *function {
 	section := p.object.Section(at.section)
 	fn.flow, fn.err = flow.NewFunction(section.Data, p.order, at.slot, p.functionEnd(at), p.jumpTable(section)...)
 	p.functions[at] = fn
+	if fn.err == nil {
+		p.declareCalls(fn)
+	}
 	return fn
 }
 
@@ -151,17 +156,23 @@ func (p *planner) jumpTable(section *elfobj.Section) []int {
 func (p *planner) functionEnd(at place) int {
 	section := p.object.Section(at.section)
 	end := len(section.Data) / reloc.InstructionSize
-	starts, ok := p.starts[at.section]
-	if !ok {
-		for _, symbol := range p.object.Functions(section) {
-			starts = append(starts, int(symbol.Value/reloc.InstructionSize))
-		}
-		p.starts[at.section] = starts
-	}
+	starts := p.startsIn(section)
 	if next := sort.SearchInts(starts, at.slot+1); next < len(starts) {
 		return min(starts[next], end) // a damaged object has symbols beyond
 	}
 	return end
+}
+
+// startsIn returns the slots where functions start in a section.
+func (p *planner) startsIn(section *elfobj.Section) []int {
+	starts, ok := p.starts[section.Name]
+	if !ok {
+		for _, symbol := range p.object.Functions(section) {
+			starts = append(starts, int(symbol.Value/reloc.InstructionSize))
+		}
+		p.starts[section.Name] = starts
+	}
+	return starts
 }
 
 func (fn *function) liveness() (*flow.Liveness, error) {
@@ -172,6 +183,14 @@ func (fn *function) liveness() (*flow.Liveness, error) {
 		fn.live = fn.flow.Liveness(fn.arguments())
 	}
 	return fn.live, nil
+}
+
+// reads returns how many arguments a function reads.
+func (fn *function) reads() int {
+	if !fn.readKnown {
+		fn.read, fn.readKnown = fn.flow.Arguments(), true
+	}
+	return fn.read
 }
 
 // arguments returns how many arguments a function has, -1 if that is not known.

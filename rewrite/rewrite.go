@@ -74,8 +74,8 @@ type rewriting struct {
 
 	// If code was copied, the accesses as they were before, and the slots of then
 	// by section and slot of now.
-	before  map[recordKey]*reloc.Access
-	origins map[string][]int
+	before   map[recordKey]*reloc.Access
+	oldSlots map[string][]int
 }
 
 func newRewriting(object []byte, layout *reloc.Layout, opts *Options) (*rewriting, error) {

@@ -3,6 +3,7 @@ package rewrite
 import (
 	"cmp"
 	"errors"
+	"maps"
 	"slices"
 
 	"github.com/xdp-load/xdp-load/internal/code"
@@ -16,11 +17,11 @@ import (
 // load of its own, and the object is planned for anew: what a copy comes to
 // follows from it as from any other code.
 
-// Copying ends, and the access is refused, when it does not come to an end: in a
-// loop, say, that swaps two offsets.
+// Copying ends, and the access is refused, when there is no end to the paths: in
+// a loop, say, that walks on from a field.
 const (
 	maxSplits = 16
-	maxCopied = 10_000 // instructions
+	maxCopied = 10_000 // slots
 )
 
 // recordKey tells the records of a slot apart, which are few.
@@ -32,42 +33,55 @@ type recordKey struct {
 
 // plan decides the edit of every access, copying code where it has to.
 func (r *rewriting) plan() error {
-	copied := 0
-	for split := 0; ; split++ {
+	left := maxCopied
+	for range maxSplits {
 		p := newPlanner(r.object, r.recorded)
 		edits, err := p.plan(r.accesses, r.layout)
-		detours, size := p.detours()
-		if copied += size; size > 0 && split < maxSplits && copied <= maxCopied && r.split(detours) == nil {
-			continue
+		detours := p.detours(&left)
+		split, failed := r.split(detours)
+		if failed != nil {
+			return failed
 		}
-		r.edits = edits
-		return err
+		if !split {
+			r.edits = edits
+			return err
+		}
 	}
+	var err error
+	r.edits, err = newPlanner(r.object, r.recorded).plan(r.accesses, r.layout)
+	return err
 }
 
-// split copies code. After an error the object is as it was.
-func (r *rewriting) split(detours []code.Detours) error {
+// split copies code: in all functions, or, where a jump does not reach, in one at
+// least. It reports whether it did.
+func (r *rewriting) split(detours []code.Detours) (bool, error) {
+	if len(detours) == 0 {
+		return false, nil
+	}
 	slots, err := code.Split(r.object, r.recorded.Ext, detours)
+	for i := 0; err != nil && i < len(detours); i++ {
+		slots, err = code.Split(r.object, r.recorded.Ext, detours[i:i+1])
+	}
 	if err != nil {
-		return err
+		return false, nil // what needs it is refused
 	}
 	if r.before == nil {
 		r.remember()
 	}
-	for section, origins := range slots {
-		if first, ok := r.origins[section]; ok {
-			for i, slot := range origins {
-				origins[i] = first[slot]
+	for section, old := range slots {
+		if first, ok := r.oldSlots[section]; ok {
+			for i, slot := range old {
+				old[i] = first[slot]
 			}
 		}
-		r.origins[section] = origins
+		r.oldSlots[section] = old
 	}
-	return r.read()
+	return true, r.read()
 }
 
 // remember keeps the accesses as they are.
 func (r *rewriting) remember() {
-	r.before, r.origins = make(map[recordKey]*reloc.Access, len(r.accesses)), make(map[string][]int)
+	r.before, r.oldSlots = make(map[recordKey]*reloc.Access, len(r.accesses)), make(map[string][]int)
 	for i := range r.accesses {
 		access := &r.accesses[i]
 		r.before[recordKey{place{access.Section, access.Insn}, access.Kind, access.Path}] = access
@@ -75,23 +89,31 @@ func (r *rewriting) remember() {
 }
 
 // detours returns the copies of code that keep the paths apart which bring
-// different offsets to a load or store, and their length in slots.
-func (p *planner) detours() ([]code.Detours, int) {
+// different offsets to a load or store. Of left it takes how many slots they
+// have; what would take more stays as it is.
+func (p *planner) detours(left *int) []code.Detours {
 	var detours []code.Detours
-	size := 0
-	for at, u := range p.uses {
+	for _, at := range slices.SortedFunc(maps.Keys(p.uses), comparePlaces) {
+		u := p.uses[at]
 		if len(u.disputed) == 0 {
 			continue
 		}
-		nodes, ok := u.origins.Paths(u.disputed)
+		nodes, ok := u.origins.Paths(u.disputed, *left)
 		if !ok {
 			continue
 		}
 		s := newPathSplit(p.functionAt(at).flow, nodes, u.disputed)
-		detours = append(detours, code.Detours{Section: at.section, Last: s.fn.End() - 1, Copies: s.copies(), Exits: s.exits()})
-		size += s.size
+		copies := s.copies()
+		if s.size <= *left {
+			*left -= s.size
+			detours = append(detours, code.Detours{Section: at.section, Last: s.fn.End() - 1, Copies: copies, Exits: s.exits()})
+		}
 	}
-	return detours, size
+	return detours
+}
+
+func comparePlaces(a, b place) int {
+	return cmp.Or(cmp.Compare(a.section, b.section), cmp.Compare(a.slot, b.slot))
 }
 
 // pathSplit lays out the nodes of a function: one of each block stays where it
@@ -122,15 +144,19 @@ func newPathSplit(fn *flow.Function, nodes []flow.Node, disputed []flow.Access) 
 // choose finds the nodes that stay: those that are run into from one that does,
 // and of other blocks the first.
 func (s *pathSplit) choose() {
-	s.stays = make([]int, len(s.fn.Blocks()))
-	for b := range s.stays {
-		s.stays[b] = slices.IndexFunc(s.nodes, func(n flow.Node) bool { return n.Block == b })
-		if b == 0 || s.stays[b-1] < 0 {
+	s.stays = slices.Repeat([]int{-1}, len(s.fn.Blocks()))
+	for n, node := range s.nodes {
+		if s.stays[node.Block] < 0 {
+			s.stays[node.Block] = n
+		}
+	}
+	for b := range s.stays[1:] {
+		if s.stays[b] < 0 {
 			continue
 		}
-		before := s.nodes[s.stays[b-1]]
-		if len(before.Succs) > 0 && before.Succs[0] >= 0 && s.nodes[before.Succs[0]].Block == b {
-			s.stays[b] = before.Succs[0]
+		before := s.nodes[s.stays[b]]
+		if len(before.Succs) > 0 && before.Succs[0] >= 0 && s.nodes[before.Succs[0]].Block == b+1 {
+			s.stays[b+1] = before.Succs[0]
 		}
 	}
 }
@@ -204,7 +230,6 @@ func (r *rewriting) tellBefore(err error) {
 	if !errors.As(err, &refused) {
 		return
 	}
-	refused.Edits = r.editsBefore(refused.Edits)
 	told := make(map[int]bool)
 	refused.Refusals = slices.DeleteFunc(refused.Refusals, func(refusal Refusal) bool {
 		record := r.accessBefore(&refusal.Access).Record
@@ -214,6 +239,10 @@ func (r *rewriting) tellBefore(err error) {
 	})
 	for i := range refused.Refusals {
 		refused.Refusals[i].Access = *r.accessBefore(&refused.Refusals[i].Access)
+	}
+	refused.Edits = slices.DeleteFunc(r.editsBefore(refused.Edits), func(edit Edit) bool { return told[edit.Access.Record] })
+	for i := range refused.Edits { // which are in no object
+		refused.Edits[i].Position, refused.Edits[i].Copies = 0, nil
 	}
 }
 
@@ -225,7 +254,7 @@ func (r *rewriting) editsBefore(edits []Edit) []Edit {
 	})
 	var merged []Edit
 	for _, edit := range edits {
-		if origins := r.origins[edit.Access.Section]; origins != nil {
+		if origins := r.oldSlots[edit.Access.Section]; origins != nil {
 			for n := range edit.Others {
 				edit.Others[n].Insn = origins[edit.Others[n].Insn]
 			}
@@ -233,6 +262,9 @@ func (r *rewriting) editsBefore(edits []Edit) []Edit {
 		edit.Access = *r.accessBefore(&edit.Access)
 		if original := originalOf(&edit, merged); original != nil {
 			original.Copies = append(original.Copies, edit.Position)
+			if original.Note != edit.Note { // of which one says that no path leads to it
+				original.Note = min(original.Note, edit.Note)
+			}
 			original.Others = append(original.Others, edit.Others...)
 		} else {
 			merged = append(merged, edit)
@@ -248,7 +280,7 @@ func (r *rewriting) editsBefore(edits []Edit) []Edit {
 // access, that one is a copy of, or nil.
 func originalOf(edit *Edit, edits []Edit) *Edit {
 	for i := len(edits) - 1; i >= 0 && edits[i].Access.Record == edit.Access.Record; i-- {
-		if slices.Equal(edits[i].After, edit.After) && edits[i].Note == edit.Note {
+		if slices.Equal(edits[i].After, edit.After) && (edits[i].Poisoned || edits[i].Note == edit.Note) {
 			return &edits[i]
 		}
 	}
@@ -270,7 +302,7 @@ func withoutCopies(patches []Patch) []Patch {
 // accessBefore returns the access that one is, or is a copy of.
 func (r *rewriting) accessBefore(access *reloc.Access) *reloc.Access {
 	slot := access.Insn
-	if origins := r.origins[access.Section]; origins != nil {
+	if origins := r.oldSlots[access.Section]; origins != nil {
 		slot = origins[slot]
 	}
 	return r.before[recordKey{place{access.Section, slot}, access.Kind, access.Path}]

@@ -1,7 +1,7 @@
 package rewrite
 
 import (
-	"errors"
+	"cmp"
 	"slices"
 
 	"github.com/cilium/ebpf/asm"
@@ -48,7 +48,8 @@ func reachedFrom(origins *flow.Origins) *reached {
 type agreed struct {
 	before, after Instructions
 	through       map[int]*adjusted // by the slot of the offset
-	err           error
+	errs          map[int]error     // the same, where that can't be said
+	err           error             // for all of them
 }
 
 // question is a recorded offset and what the layout says of it.
@@ -85,7 +86,10 @@ func (p *planner) usesOf(access *reloc.Access) (*uses, error) {
 	}
 	constants, ok := p.constantsAt(access)
 	if !ok {
-		return nil, refuse(remedyRegister, "its offset is kept in a register, and the function is not understood: %v", p.whyNot(at))
+		if p.functionAt(at).err == nil {
+			return nil, refuse(remedySymbols, "its offset is kept in a register, and no symbol says where the function starts")
+		}
+		return nil, refuse(remedyRegister, "its offset is kept in a register, and the function is not understood: %v", p.functionAt(at).err)
 	}
 	u := &uses{patches: make(map[int]*agreed)}
 	if constants != nil { // the function is called
@@ -94,14 +98,6 @@ func (p *planner) usesOf(access *reloc.Access) (*uses, error) {
 	}
 	p.uses[at] = u
 	return u, nil
-}
-
-// whyNot says why a function is not understood.
-func (p *planner) whyNot(at place) error {
-	if err := p.functionAt(at).err; err != nil {
-		return err
-	}
-	return errors.New("no symbol says where it starts")
 }
 
 const remedyRegister = "read the field into a variable of its own type, before choosing between fields"
@@ -115,17 +111,20 @@ func (u *uses) patch(p *planner, edit *Edit) error {
 	if err := p.checkEscapes(u, edit); err != nil {
 		return err
 	}
+	var refused error // all uses are looked at, so that paths are kept apart for all of them at once
 	for _, use := range u.accesses[edit.Access.Insn] {
 		patch := u.agree(p, &edit.Access, use)
-		if patch.err != nil {
-			return patch.err
-		}
 		through := patch.through[edit.Access.Insn]
+		if err := cmp.Or(patch.errs[edit.Access.Insn], patch.err); err != nil {
+			refused = cmp.Or(refused, err)
+			continue
+		}
 		if through == nil {
 			continue
 		}
 		if err := p.checkGuard(&edit.Access, use.Slot, through.end); err != nil {
-			return err
+			refused = cmp.Or(refused, err)
+			continue
 		}
 		if !slices.Equal(patch.before, patch.after) {
 			edit.Others = append(edit.Others, Patch{use.Slot, patch.before, patch.after})
@@ -134,7 +133,7 @@ func (u *uses) patch(p *planner, edit *Edit) error {
 			edit.Note = through.note
 		}
 	}
-	return nil
+	return refused
 }
 
 // checkEscapes refuses an address that gets out of sight, unless all that can be
@@ -161,7 +160,7 @@ func (u *uses) agree(p *planner, access *reloc.Access, use flow.Access) *agreed 
 	if patch, ok := u.patches[use.Slot]; ok {
 		return patch
 	}
-	patch := &agreed{through: make(map[int]*adjusted)}
+	patch := &agreed{through: make(map[int]*adjusted), errs: make(map[int]error)}
 	u.patches[use.Slot] = patch
 	before, err := decode(p.object.Section(access.Section).Data[use.Slot*reloc.InstructionSize:], p.order)
 	if err != nil {
@@ -170,25 +169,21 @@ func (u *uses) agree(p *planner, access *reloc.Access, use flow.Access) *agreed 
 	}
 	patch.before = Instructions{before}
 
-	changed := false
+	changed, differ := false, false
 	for _, origin := range use.Origins {
 		q := p.offsets[place{access.Section, access.FunctionStart}][origin.Slot]
 		through, err := p.throughOffset(q, origin, before, use.Slot)
 		if err == nil && through != nil && use.Indexed {
 			err = p.checkIndexed(q, before)
 		}
-		switch {
-		case err != nil:
-			patch.err = err
-		case through == nil:
+		if err != nil {
+			patch.errs[origin.Slot], differ = err, true
 			continue
-		case patch.after != nil && !slices.Equal(through.after, patch.after):
-			u.disputed = append(u.disputed, use)
-			patch.err = refuse(remedyRegister, "the instruction %q is shared by several fields, which the layout keeps in different ways", spell(before))
 		}
-		if patch.err != nil {
-			return patch
+		if through == nil {
+			continue
 		}
+		differ = differ || patch.after != nil && !slices.Equal(through.after, patch.after)
 		patch.after = through.after
 		if other := patch.through[origin.Slot]; other != nil { // at another distance
 			through.end = max(through.end, other.end)
@@ -196,11 +191,15 @@ func (u *uses) agree(p *planner, access *reloc.Access, use flow.Access) *agreed 
 		patch.through[origin.Slot] = through
 		changed = changed || !slices.Equal(patch.before, patch.after)
 	}
-	if changed && use.Mixed {
+	if (differ || changed && use.Mixed) && (len(use.Origins) > 1 || use.Mixed) {
 		u.disputed = append(u.disputed, use)
-		patch.err = refuse(remedyRegister, "the instruction %q also accesses what is no field of it", spell(before))
 	}
-	if patch.after == nil {
+	switch {
+	case differ:
+		patch.err = refuse(remedyRegister, "the instruction %q is shared by several fields, which the layout keeps in different ways", spell(before))
+	case changed && use.Mixed:
+		patch.err = refuse(remedyRegister, "the instruction %q also accesses what is no field of it", spell(before))
+	case patch.after == nil:
 		patch.after = patch.before
 	}
 	return patch

@@ -144,6 +144,9 @@ func (s *splitter) add(d *Detours) error {
 		if err := s.checkExits(slot, exits); err != nil {
 			return err
 		}
+		if end.jumps && len(r.Jumps) == 0 {
+			return fmt.Errorf("instruction %d: a relocation says where it jumps", slot)
+		}
 		if end.jumps {
 			r.Jumps[0] = jump(0, exits[len(exits)-1])
 		}

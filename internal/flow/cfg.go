@@ -14,6 +14,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/bits"
 	"slices"
 )
 
@@ -103,6 +104,23 @@ func (f *Function) BlockAt(slot int) int {
 		return -1
 	}
 	return int(f.blockOf[slot-f.start])
+}
+
+// Arguments returns how many arguments the function reads, for all that its code
+// says: the number of the last register of r1 to r5 that it reads before it
+// writes it.
+func (f *Function) Arguments() int {
+	atStart := f.Liveness(5).in[0] & arguments
+	return bits.Len16(uint16(atStart >> 1))
+}
+
+// Declare says how many arguments the function takes that is called at a slot.
+// Without it a kfunc or a function of the program is taken to read r1 to r5, as
+// far as they hold a value.
+func (f *Function) Declare(slot, count int) {
+	if i := f.index(slot); i >= 0 && f.insns[i].isCall() {
+		f.insns[i].uses &^= arguments &^ (1<<(count+1) - 1)
+	}
 }
 
 func (f *Function) decode(code []byte) error {

@@ -190,7 +190,7 @@ func FuzzFunction(f *testing.F) {
 				recorded = append(recorded, slot)
 			}
 			o := c.Origins(recorded)
-			o.Paths(o.Accesses)
+			o.Paths(o.Accesses, 1000)
 			c.Guards(XDP).Before(len(code)/slotSize - 1)
 		}
 	})
@@ -222,6 +222,27 @@ func TestLiveness(t *testing.T) {
 	}
 	if got := l.Free(8) | l.Free(-1); got != 0 {
 		t.Errorf("free outside: %v", got.List())
+	}
+}
+
+// A call reads as many registers as the function that is called has arguments.
+func TestDeclare(t *testing.T) {
+	insns := []asm.Instruction{
+		asm.Mov.Imm(asm.R3, 1),
+		{OpCode: asm.Call.Op(asm.ImmSource), Src: asm.PseudoCall, Constant: -1},
+		asm.Return(),
+	}
+	called := function(t, binary.LittleEndian, asm.Mov.Reg(asm.R0, asm.R2), asm.Mov.Imm(asm.R3, 0), asm.Add.Reg(asm.R0, asm.R3), asm.Return())
+	f := function(t, binary.LittleEndian, insns...)
+	if !f.Liveness(5).LiveOut(0).Has(asm.R3) {
+		t.Error("r3 is not live before a call that may read it")
+	}
+	if got := called.Arguments(); got != 2 {
+		t.Fatalf("reads %d arguments", got)
+	}
+	f.Declare(1, called.Arguments())
+	if f.Liveness(5).LiveOut(0).Has(asm.R3) {
+		t.Error("r3 is live before a call of two arguments")
 	}
 }
 

@@ -3,6 +3,7 @@ package flow
 import (
 	"cmp"
 	"encoding/binary"
+	"maps"
 	"slices"
 )
 
@@ -119,6 +120,7 @@ type originDomain struct {
 	sets      [][]Origin
 	numbers   map[string]int32
 	unions    map[[2]int32]int32
+	all       int32 // the set of all origins, once one was too large
 	shifts    map[shift]int32
 
 	found *Origins // where to note accesses and escapes, once all is known
@@ -150,6 +152,9 @@ func (d *originDomain) join(a, b offset) offset {
 		return joined
 	}
 	joined.more = max(a.terms(), b.terms())
+	if joined.set == d.all {
+		joined.more = 2
+	}
 	joined.high = a.high && b.high
 	if a.recorded() != b.recorded() || a.high != b.high || a.terms() != b.terms() {
 		joined.mixed = true
@@ -257,7 +262,7 @@ func (d *originDomain) follow(i int, ins *instruction, a, b offset) (offset, boo
 	case opMOV:
 		// An offset is small and not negative: no extension changes it.
 		extends := ins.is32() || ins.off == 32
-		return b, !b.high && (ins.off == 0 || extends) && (!extends || b.more == 0 && d.small(b))
+		return b, !b.high && (ins.off == 0 || ins.off == 32) && (!extends || b.more == 0 && d.small(b))
 	case opLSH, opRSH, opARSH:
 		up := ins.code() == opLSH
 		whole := alone && a.high != up && !ins.is32() && !ins.fromReg() && ins.imm == 32
@@ -426,10 +431,30 @@ func (d *originDomain) union(a, b int32) int32 {
 	if !ok {
 		both := slices.Concat(d.sets[a], d.sets[b])
 		slices.SortFunc(both, compareOrigins)
-		number = d.number(slices.Compact(both))
+		if both = slices.Compact(both); len(both) > maxOrigins || a == d.all && d.all > 0 || b == d.all && d.all > 0 {
+			number = d.anyOrigin()
+		} else {
+			number = d.number(both)
+		}
 		d.unions[key] = number
 	}
 	return number
+}
+
+// maxOrigins is how many origins a value can have. What may have more may have
+// all: each set is kept, with all that were on the way to it.
+const maxOrigins = 64
+
+// anyOrigin returns the set of all origins, at a distance that is not known.
+func (d *originDomain) anyOrigin() int32 {
+	if d.all == 0 {
+		var all []Origin
+		for _, slot := range slices.Sorted(maps.Keys(d.recorded)) {
+			all = append(all, Origin{Slot: slot})
+		}
+		d.all = d.number(all)
+	}
+	return d.all
 }
 
 func compareOrigins(a, b Origin) int {
@@ -437,7 +462,7 @@ func compareOrigins(a, b Origin) int {
 }
 
 func (d *originDomain) moved(set int32, by int64) int32 {
-	if set == 0 || by == 0 {
+	if set == 0 || by == 0 || set == d.all {
 		return set
 	}
 	key := shift{set, by}

@@ -42,7 +42,7 @@ func summarize(u *unit) summary {
 	var s summary
 	for _, access := range origins.Accesses {
 		found := use{Fields: names(access.Origins), Delta: access.Origins[0].Delta, Indexed: access.Indexed}
-		if nodes, ok := origins.Paths([]flow.Access{access}); ok {
+		if nodes, ok := origins.Paths([]flow.Access{access}, 1000); ok {
 			for _, node := range nodes {
 				if node.Block == u.BlockAt(access.Slot) {
 					found.Nodes++

@@ -1,7 +1,7 @@
 package flow
 
 import (
-	"fmt"
+	"encoding/binary"
 	"slices"
 )
 
@@ -14,18 +14,17 @@ type Node struct {
 	Succs []int
 }
 
-// maxNodes bounds how often Paths looks at each block, on average.
-const maxNodes = 32
-
 // Paths keeps paths apart that bring different origins to accesses: in each node
 // that leads to one of them, what registers and the stack have of these origins
 // is one thing. The first node is where the function is entered. It returns
-// false if there is no end to them, or nothing to keep apart.
+// false if there is nothing to keep apart, or more than so many slots in nodes
+// beyond the first of each block.
 //
 // A function with a block for each node does the same, and every access in it is
 // closer to one origin.
-func (o *Origins) Paths(accesses []Access) ([]Node, bool) {
+func (o *Origins) Paths(accesses []Access, slots int) ([]Node, bool) {
 	p := newPartition(o, accesses)
+	p.left = slots
 	if !p.run() {
 		return nil, false
 	}
@@ -50,6 +49,8 @@ type partition struct {
 	nodes []partitionNode
 	index map[nodeKey]int
 	work  []int
+	seen  []bool // by block: whether it has a node
+	left  int    // slots
 }
 
 type partitionNode struct {
@@ -74,6 +75,7 @@ func newPartition(o *Origins, accesses []Access) *partition {
 		leads:    make([]bool, len(f.blocks)),
 		live:     f.Liveness(-1),
 		index:    make(map[nodeKey]int),
+		seen:     make([]bool, len(f.blocks)),
 	}
 	for _, access := range accesses {
 		p.markLeading(f.BlockAt(access.Slot))
@@ -109,7 +111,7 @@ func (p *partition) run() bool {
 				p.nodes[n].Succs[i] = p.flow(after, succ)
 			}
 		}
-		if len(p.nodes) > maxNodes*len(p.function.blocks) {
+		if p.left < 0 {
 			return false
 		}
 	}
@@ -131,6 +133,10 @@ func (p *partition) flow(from *state[offset], b int) int {
 	if !ok {
 		n = len(p.nodes)
 		p.index[key] = n
+		if p.seen[b] {
+			p.left -= p.function.blocks[b].End - p.function.blocks[b].Start
+		}
+		p.seen[b] = true
 		node := Node{b, make([]int, len(p.function.blocks[b].Succs))}
 		for i := range node.Succs {
 			node.Succs[i] = -1
@@ -164,15 +170,28 @@ func (p *partition) brought(from *state[offset], b int) string {
 	first, _ := p.function.span(b)
 	for _, r := range p.live.in[first].List() {
 		if v := from.regs[r]; p.concerns(v) {
-			key = fmt.Appendf(key, "r%d %+v ", r, v)
+			key = v.append(append(key, byte(r)))
 		}
 	}
 	for _, c := range from.stack {
 		if p.concerns(c.value) {
-			key = fmt.Appendf(key, "%+v ", c)
+			key = binary.LittleEndian.AppendUint32(append(key, byte(registers), byte(c.size)), uint32(c.at))
+			key = c.value.append(key)
 		}
 	}
 	return string(key)
+}
+
+// append appends the value to a key.
+func (v offset) append(key []byte) []byte {
+	flags := v.more << 2
+	if v.mixed {
+		flags |= 1
+	}
+	if v.high {
+		flags |= 2
+	}
+	return append(binary.LittleEndian.AppendUint32(key, uint32(v.set)), flags)
 }
 
 func (p *partition) concerns(v offset) bool {

@@ -1,5 +1,10 @@
 package flow
 
+import (
+	"maps"
+	"slices"
+)
+
 // Unit is a function of a program, with what is known of it from outside.
 type Unit struct {
 	*Function
@@ -97,8 +102,8 @@ func (a *analysis) run() {
 func (a *analysis) analyze(u *Unit) {
 	c := u.constants(a.assumptions(u))
 	a.results[u] = c
-	for slot, callee := range u.Calls {
-		i := u.index(slot)
+	for _, slot := range slices.Sorted(maps.Keys(u.Calls)) { // the order decides where values become coarse
+		callee, i := u.Calls[slot], u.index(slot)
 		if i < 0 || c.Reachable(slot) == Unreachable {
 			continue
 		}

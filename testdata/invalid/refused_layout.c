@@ -21,6 +21,7 @@ struct md_desc {
 	__le32 part_swapped_le;
 	__u16 part_not_there;
 	__u16 part_there;
+	__s8 part_sign;
 	__u16 part_somewhere;
 	bool part_of_bool;
 	__u32 part_beyond;

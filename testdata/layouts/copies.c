@@ -69,7 +69,12 @@ struct md_desc {
 	__u8 octets[8];
 	struct small_point points[2];
 	struct even moved;
-	__u8 spare[4];
+	struct {
+		__u32 low : 3;
+		__u32 high : 5;
+		__u32 : 4;
+		__u32 wide : 12;
+	} tight;
 } __attribute__((packed));
 
 struct md_desc layout;

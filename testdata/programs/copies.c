@@ -65,6 +65,12 @@ struct either {
 	__u16 other;
 };
 
+struct tight {
+	__u8 low;
+	__u8 high;
+	__u16 wide;
+};
+
 struct md_desc___copies {
 	struct box box;
 	struct mixed mixed;
@@ -77,6 +83,7 @@ struct md_desc___copies {
 	__u8 octets[7];
 	struct point points[2];
 	struct box moved;
+	struct tight tight;
 } __attribute__((preserve_access_index));
 
 #define COPIES(DO)			\
@@ -84,6 +91,7 @@ struct md_desc___copies {
 	DO(struct mixed, mixed)		\
 	DO(struct nested, nested)	\
 	DO(struct bits, bits)		\
+	DO(struct tight, tight)		\
 	DO(struct packed, packed)	\
 	DO(struct either, either)	\
 	DO(struct box, moved)
@@ -153,4 +161,17 @@ PROGRAM(store_crowded, {
 	*(__u64 *)&md->box = a;
 	ADD_UP
 	got_sum = a;
+})
+
+/* One register is free, and what is copied is in one that nobody needs later. */
+PROGRAM(store_tight, {
+	__u32 a = *(volatile __u32 *)&in_tight;
+	__u64 b;
+	__u64 c, d, e, f, g, h;
+
+	asm volatile("%0 = 2; %1 = 3; %2 = 4; %3 = 5; %4 = 6; %5 = 7; %6 = 8"
+		     : "=r"(b), "=r"(c), "=r"(d), "=r"(e), "=r"(f), "=r"(g), "=r"(h));
+	__builtin_memcpy(&md->tight, &a, sizeof(a));
+	asm volatile("%0 += %1; %0 += %2; %0 += %3; %0 += %4; %0 += %5; %0 += %6"
+		     : "+r"(b) : "r"(c), "r"(d), "r"(e), "r"(f), "r"(g), "r"(h));
 })

@@ -17,7 +17,7 @@ struct md_desc___paths {
 __u64 in_pick, in_value;
 __u32 in_global = 0x12345678;
 __u64 got_two, got_three, got_pair_first, got_pair_second, got_sum, got_later,
-      got_spilled, got_looped, got_in_turn, got_or_global, got_tested, got_twice;
+      got_spilled, got_looped, got_in_turn, got_or_global, got_tested, got_twice, got_often;
 __u32 got_global;
 
 /* Not ours, but copied with the code around it. */
@@ -144,6 +144,14 @@ PROGRAM(load_twice, {
 
 	got_twice = (__u64)*first << 32;
 	got_twice += *second;
+})
+
+/* Many loads of what was chosen once. */
+#define FOUR_OF(at) ((__u64)*at + *at + *at + *at)
+PROGRAM(load_often, {
+	volatile __u32 *at = pick & 1 ? &md->small : &md->swapped;
+
+	got_often = FOUR_OF(at) + FOUR_OF(at) + FOUR_OF(at) + FOUR_OF(at) + FOUR_OF(at);
 })
 
 PROGRAM(store_two, { *(pick & 1 ? &md->small : &md->swapped) = in_value; })
