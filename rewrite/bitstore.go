@@ -166,7 +166,7 @@ func (p *planner) movedBy(b *bitStore, img *image, slot int, moves []Patch) (int
 	default:
 		return 0, nil, false
 	}
-	return at, p.withOperand(append(moves, Patch{at, Instructions{ins}, nil}), access, at, ins), true
+	return at, p.withOperand(append(moves, Patch{Insn: at, Before: Instructions{ins}, After: nil}), access, at, ins), true
 }
 
 // untouched reports whether an instruction is nobody's: neither a loader changes
@@ -260,7 +260,7 @@ func (p *planner) follow(b *bitStore, access *reloc.Access, ins asm.Instruction,
 	if !ins.OpCode.Class().IsALU() || aluBits(ins) < int(b.image.width)*8 || !p.untouched(access, slot) {
 		return false
 	}
-	b.removed = append(b.removed, Patch{slot, Instructions{ins}, nil})
+	b.removed = append(b.removed, Patch{Insn: slot, Before: Instructions{ins}, After: nil})
 	op, operand, known := ins.OpCode.ALUOp(), int64(0), false
 	if ins.Dst == b.around {
 		operand, known = p.operand(access, slot, ins)

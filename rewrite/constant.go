@@ -40,7 +40,7 @@ func (p *planner) putFor(access *reloc.Access, slot int, reg asm.Register) (valu
 		return 0, removed, false
 	}
 	value, known := p.registersAt(access, slot).constant(reg)
-	return value, Patch{at, Instructions{put}, nil}, known
+	return value, Patch{Insn: at, Before: Instructions{put}, After: nil}, known
 }
 
 // nextAfter returns the next instruction after one, in the same block, that reads

@@ -31,7 +31,7 @@ func (p *planner) foldOffset(edit *Edit, mov asm.Instruction, u *uses) {
 		if !inReach(after, patch.after, offset) {
 			return
 		}
-		folded = append(folded, Patch{use.Slot, patch.before, after})
+		folded = append(folded, Patch{Insn: use.Slot, Before: patch.before, After: after})
 		if put, ok := p.constantOf(edit, use.Slot, patch); ok {
 			folded = append(folded, put)
 		}
@@ -65,7 +65,7 @@ func (p *planner) addOf(edit *Edit, mov asm.Instruction) (Patch, bool) {
 		return Patch{}, false
 	}
 	live, err := p.function(access).liveness()
-	return Patch{at, Instructions{add}, nil}, err == nil && live.Dies(at).Has(mov.Dst)
+	return Patch{Insn: at, Before: Instructions{add}, After: nil}, err == nil && live.Dies(at).Has(mov.Dst)
 }
 
 // isOnly reports whether an offset is used for loads and stores only, which no

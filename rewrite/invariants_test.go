@@ -220,6 +220,48 @@ func TestPositions(t *testing.T) {
 	})
 }
 
+// The instructions of an edit are where the report says, all copies included.
+func TestPositionsHoldEdits(t *testing.T) {
+	copies := 0
+	eachRewritten(t, func(t *testing.T, r rewritten) {
+		code, starts := decodeSections(t, r.out), make(map[string]int)
+		symbols, err := parseELF(t, r.out).Symbols()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, symbol := range symbols {
+			if elf.ST_TYPE(symbol.Info) == elf.STT_FUNC {
+				starts[symbol.Name] = int(symbol.Value / reloc.InstructionSize)
+			}
+		}
+		check := func(edit *rewrite.Edit, after rewrite.Instructions, positions ...int) {
+			copies += len(positions) - 1
+			for _, position := range positions {
+				at := starts[edit.Access.Program] + position
+				for _, ins := range after {
+					if got := code[edit.Access.Section][at]; got != ins {
+						t.Errorf("%s: %q at %d instead of %q", edit.Access.Path, rewrite.Instructions{got}, at, rewrite.Instructions{ins})
+					}
+					at += int(ins.Width())
+				}
+				if len(after) > 0 && !edit.At(position) {
+					t.Errorf("%s: is not said to be at %d", edit.Access.Path, position)
+				}
+			}
+		}
+		for i := range r.report.Edits {
+			edit := &r.report.Edits[i]
+			check(edit, edit.After, append([]int{edit.Position}, edit.Copies...)...)
+			for _, other := range edit.Others {
+				check(edit, other.After, append([]int{other.Position}, other.Copies...)...)
+			}
+		}
+	})
+	if copies == 0 {
+		t.Error("no copies")
+	}
+}
+
 // What is neither code nor points at it stays byte for byte.
 func TestOtherSectionsStay(t *testing.T) {
 	eachMoved(t, func(t *testing.T, r rewritten) {

@@ -42,7 +42,7 @@ func (p *planner) pickedOut(access *reloc.Access, ins asm.Instruction, local ima
 			if !known || !p.untouched(access, slot) || !bits.step(next, operand) {
 				break
 			}
-			passed = append(passed, Patch{slot, Instructions{next}, nil})
+			passed = append(passed, Patch{Insn: slot, Before: Instructions{next}, After: nil})
 			passed = p.withOperand(passed, access, slot, next)
 			if width := bits.holdAlone(local); width > 0 {
 				found = &pick{slices.Clone(passed), width}

@@ -37,6 +37,10 @@ func setPositions(obj *elfobj.Object, edits []Edit, replacements map[string][]co
 			}
 			return slot + grown[before-1]
 		}
-		edits[i].Position = moved(access.Insn) - moved(access.FunctionStart)
+		start := moved(access.FunctionStart)
+		edits[i].Position = moved(access.Insn) - start
+		for n := range edits[i].Others {
+			edits[i].Others[n].Position = moved(edits[i].Others[n].Insn) - start
+		}
 	}
 }

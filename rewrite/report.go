@@ -46,11 +46,15 @@ type Edit struct {
 }
 
 // At reports whether a slot of the rewritten object, counted as Position, is one
-// of After.
+// of After, or of what Others put there.
 func (e *Edit) At(slot int) bool {
-	return slices.ContainsFunc(append([]int{e.Position}, e.Copies...), func(start int) bool {
-		return start <= slot && slot < start+e.After.Slots()
-	})
+	for patch := range e.patches() {
+		within := func(start int) bool { return start <= slot && slot < start+patch.After.Slots() }
+		if within(patch.Position) || slices.ContainsFunc(patch.Copies, within) {
+			return true
+		}
+	}
+	return false
 }
 
 // Patch is a change to one instruction.
@@ -58,6 +62,10 @@ type Patch struct {
 	Insn   int          `json:"insn"` // slot in the section, as in reloc.Access
 	Before Instructions `json:"before"`
 	After  Instructions `json:"after"`
+
+	// Position and Copies are as those of an edit.
+	Position int   `json:"position"`
+	Copies   []int `json:"copies,omitempty"`
 }
 
 func (p *Patch) changes() bool { return !slices.Equal(p.Before, p.After) }
@@ -75,7 +83,7 @@ func (e *Edit) Changed() bool {
 // patches returns the changes to the access's own instruction and to others.
 func (e *Edit) patches() iter.Seq[Patch] {
 	return func(yield func(Patch) bool) {
-		if !yield(Patch{e.Access.Insn, e.Before, e.After}) {
+		if !yield(Patch{e.Access.Insn, e.Before, e.After, e.Position, e.Copies}) {
 			return
 		}
 		for _, patch := range e.Others {

@@ -243,6 +243,9 @@ func (r *rewriting) tellBefore(err error) {
 	refused.Edits = slices.DeleteFunc(r.editsBefore(refused.Edits), func(edit Edit) bool { return told[edit.Access.Record] })
 	for i := range refused.Edits { // which are in no object
 		refused.Edits[i].Position, refused.Edits[i].Copies = 0, nil
+		for n := range refused.Edits[i].Others {
+			refused.Edits[i].Others[n].Copies = nil
+		}
 	}
 }
 
@@ -287,12 +290,14 @@ func originalOf(edit *Edit, edits []Edit) *Edit {
 	return nil
 }
 
-// withoutCopies leaves out patches that are there already.
+// withoutCopies makes one of the patches that are copies of each other.
 func withoutCopies(patches []Patch) []Patch {
 	var kept []Patch
 	for _, patch := range patches {
 		same := func(p Patch) bool { return p.Insn == patch.Insn && slices.Equal(p.After, patch.After) }
-		if !slices.ContainsFunc(kept, same) {
+		if i := slices.IndexFunc(kept, same); i >= 0 {
+			kept[i].Copies = append(kept[i].Copies, patch.Position)
+		} else {
 			kept = append(kept, patch)
 		}
 	}

@@ -127,7 +127,7 @@ func (u *uses) patch(p *planner, edit *Edit) error {
 			continue
 		}
 		if !slices.Equal(patch.before, patch.after) {
-			edit.Others = append(edit.Others, Patch{use.Slot, patch.before, patch.after})
+			edit.Others = append(edit.Others, Patch{Insn: use.Slot, Before: patch.before, After: patch.after})
 		}
 		if edit.Note == "" {
 			edit.Note = through.note
