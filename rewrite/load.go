@@ -204,7 +204,7 @@ func (s *sequence) placeSigned(reg asm.Register, from, to image, kept int, exten
 		bits = int(to.width) * 8
 	}
 	if kept == 1 && size == 8 && to.shift == 0 {
-		s.keepSign(reg, bits)
+		s.keepOnes(reg, bits)
 		return
 	}
 	s.keepLow(reg, bits)
@@ -220,10 +220,11 @@ func trustsBool(local, target *reloc.Field) bool {
 	return local != nil && target != nil && local.IsBitField() && target.Class == reloc.Bool && !target.IsBitField()
 }
 
-// keepSign clears all but the low-order bits of a register that is 0 or -1. Of a
-// logical and with that the verifier makes two states, 2 to the power of n of n
-// (maybe_fork_scalars of kernel/bpf/verifier.c).
-func (s *sequence) keepSign(reg asm.Register, bits int) { s.shiftRight(reg, 64-bits) }
+// keepOnes clears all but the low-order bits of a register that is 0 or -1, by a
+// shift. For a logical and the verifier goes on with either value
+// (maybe_fork_scalars of kernel/bpf/verifier.c), so that a program with n of them
+// has 2 to the power of n states.
+func (s *sequence) keepOnes(reg asm.Register, bits int) { s.shiftRight(reg, 64-bits) }
 
 // truth makes 1 of every number but 0, as C does for bool.
 func (s *sequence) truth(reg asm.Register, img *image) {

@@ -17,7 +17,8 @@ type pick struct {
 }
 
 // pickedOut returns the instructions after a load that pick the number out of
-// the bytes and extend it; nil if there are none, or others come between.
+// the bytes and extend it; nil if there are none, or others use the register
+// before they are done.
 func (p *planner) pickedOut(access *reloc.Access, ins asm.Instruction, local image) *pick {
 	fn := p.function(access)
 	constants, err := p.constantsOf(fn)

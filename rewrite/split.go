@@ -257,9 +257,9 @@ func (r *rewriting) editsBefore(edits []Edit) []Edit {
 	})
 	var merged []Edit
 	for _, edit := range edits {
-		if origins := r.oldSlots[edit.Access.Section]; origins != nil {
+		if old := r.oldSlots[edit.Access.Section]; old != nil {
 			for n := range edit.Others {
-				edit.Others[n].Insn = origins[edit.Others[n].Insn]
+				edit.Others[n].Insn = old[edit.Others[n].Insn]
 			}
 		}
 		edit.Access = *r.accessBefore(&edit.Access)
@@ -307,8 +307,8 @@ func withoutCopies(patches []Patch) []Patch {
 // accessBefore returns the access that one is, or is a copy of.
 func (r *rewriting) accessBefore(access *reloc.Access) *reloc.Access {
 	slot := access.Insn
-	if origins := r.oldSlots[access.Section]; origins != nil {
-		slot = origins[slot]
+	if old := r.oldSlots[access.Section]; old != nil {
+		slot = old[slot]
 	}
 	return r.before[recordKey{place{access.Section, slot}, access.Kind, access.Path}]
 }

@@ -19,7 +19,9 @@ type Detours struct {
 	Exits   map[int][]Exit // by the slot of an instruction that stays: where it leads now
 }
 
-// Stretch is code that is only entered at its start and only left at its end.
+// Stretch is code that is only entered at its start and only left at its end: a
+// basic block, or the start of one. The copy of a start goes on in the middle of
+// the original, which does what the rest of a copy would do.
 type Stretch struct {
 	From, To int // slots, the end exclusive
 	Exits    []Exit
