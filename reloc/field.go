@@ -247,7 +247,10 @@ func typeString(typ btf.Type, depth int) string {
 	case *btf.FuncProto:
 		return "function"
 	}
-	return typ.TypeName()
+	if name := typ.TypeName(); name != "" {
+		return name
+	}
+	return "a type without a name" // which C has not
 }
 
 func tagged(keyword, name string) string {
