@@ -48,7 +48,7 @@ func (p *planner) convertedCopy(q question, ins asm.Instruction, offset int64, s
 	s := &sequence{order: p.order, instructionSet: p.instructionSet(), from: math.MaxInt64} // no bytes but the members'
 	if ins.OpCode.Class() == asm.LdXClass {
 		for _, pc := range pieces {
-			if err := p.checkSign(q, ins, pc.part, pc.target); err != nil {
+			if err := p.checkSign(q, ins, pc.part, pc.target, slot); err != nil {
 				return nil, "", err
 			}
 		}

@@ -18,6 +18,9 @@ var pairsRefusals = []*regexp.Regexp{
 	// Nobody can tell from a part of a number whether it is 0 as a whole.
 	regexp.MustCompile(`^the instruction ".*" stores a part of .*, and the layout's .* holds whether it is 0 as a whole$`),
 
+	// A part that has the sign only changes with the part that has it.
+	regexp.MustCompile(`^the instruction ".*" loads a part of .*, of which the layout's .* has the sign only, and the function may store it before$`),
+
 	// The instruction accesses more than the field.
 	regexp.MustCompile(`^the instruction ".*" accesses \d bytes, the field .* has \d$`),
 

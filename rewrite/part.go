@@ -54,7 +54,7 @@ func movesPart(ins asm.Instruction, field *reloc.Field) bool {
 func (p *planner) convertedPart(q question, ins asm.Instruction, local, target image, slot int) (Instructions, string, error) {
 	s := p.sequence(q.access, q.resolution)
 	if ins.OpCode.Class() == asm.LdXClass {
-		if err := p.checkSign(q, ins, partOf(local), target); err != nil {
+		if err := p.checkSign(q, ins, partOf(local), target, slot); err != nil {
 			return nil, "", err
 		}
 		err := s.loadPart(ins, partOf(local), target)
@@ -69,32 +69,42 @@ func (p *planner) convertedPart(q question, ins asm.Instruction, local, target i
 }
 
 // checkSign refuses to load a part that is nothing but copies of the layout's
-// sign, which is in another part, where the function stores the field as well:
-// to clang the parts have nothing to do with each other, and it may store the
-// one before it loads the other.
-func (p *planner) checkSign(q question, ins asm.Instruction, part part, target image) error {
-	if part.low < target.bits || !target.signed || !p.storesOver(q.access) {
+// sign, which is in another part, where the function may have stored the field
+// before: to clang the parts have nothing to do with each other, and it may store
+// the one before it loads the rest of what was there.
+func (p *planner) checkSign(q question, ins asm.Instruction, part part, target image, slot int) error {
+	if part.low < target.bits || !target.signed || !p.storedBefore(q.access, slot) {
 		return nil
 	}
-	return refuse("declare the field in the program as wide as the layout's, or aligned", "the instruction %q loads a part of %s, of which the layout's %s has the sign only, and the function stores it, too",
+	return refuse("declare the field in the program as wide as the layout's, or aligned", "the instruction %q loads a part of %s, of which the layout's %s has the sign only, and the function may store it before",
 		spell(ins), q.access.Local.Field, q.resolution.Field)
 }
 
-// storesOver reports whether the function of an access stores any of its bytes.
-func (p *planner) storesOver(access *reloc.Access) bool {
+// storedBefore reports whether a store of any of the bytes of an access can come
+// before a slot of its function.
+func (p *planner) storedBefore(access *reloc.Access, slot int) bool {
+	fn := p.function(access)
+	if fn.err != nil {
+		return true
+	}
 	overlaps := func(q question) bool {
 		a, b := access.Local.Field, q.access.Local.Field
 		return q.access.RootName() == access.RootName() && a.Offset < b.Offset+b.Size && b.Offset < a.Offset+a.Size
 	}
 	for at, store := range p.stores {
-		if at.section == access.Section && store.access.FunctionStart == access.FunctionStart && overlaps(store) {
+		if at.section == access.Section && store.access.FunctionStart == access.FunctionStart && overlaps(store) && fn.flow.Leads(at.slot, slot) {
 			return true
 		}
 	}
 	at := place{access.Section, access.FunctionStart}
 	reached, err := p.reachedAnyway(access)
-	for slot, q := range p.offsets[at] {
-		if overlaps(q) && (err != nil || slices.ContainsFunc(reached.accesses[slot], func(use flow.Access) bool { return p.isStore(access.Section, use.Slot) })) {
+	for offset, q := range p.offsets[at] {
+		if !overlaps(q) {
+			continue
+		}
+		if err != nil || slices.ContainsFunc(reached.accesses[offset], func(use flow.Access) bool {
+			return p.isStore(access.Section, use.Slot) && fn.flow.Leads(use.Slot, slot)
+		}) {
 			return true
 		}
 	}

@@ -97,6 +97,31 @@ func (f *Function) Blocks() []Block { return f.blocks }
 // LastOf returns the slot of a block's last instruction, given the block's index.
 func (f *Function) LastOf(b int) int { return f.start + f.lastIndex(b) }
 
+// Leads reports whether some path leads from one slot to another, which may be
+// the same.
+func (f *Function) Leads(from, to int) bool {
+	start, end := f.BlockAt(from), f.BlockAt(to)
+	if start < 0 || end < 0 {
+		return false
+	}
+	if start == end && from < to {
+		return true
+	}
+	seen := make([]bool, len(f.blocks))
+	for work := slices.Clone(f.blocks[start].Succs); len(work) > 0; {
+		b := work[len(work)-1]
+		work = work[:len(work)-1]
+		if b == end {
+			return true
+		}
+		if !seen[b] {
+			seen[b] = true
+			work = append(work, f.blocks[b].Succs...)
+		}
+	}
+	return false
+}
+
 // BlockAt returns the index of the block that a slot lies in, or -1 if the slot
 // is not in the function.
 func (f *Function) BlockAt(slot int) int {

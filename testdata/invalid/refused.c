@@ -168,8 +168,8 @@ SEC("xdp") int part(struct xdp_md *ctx)
 	TAKE(BYTE(md->part_swapped_le, 1));
 	TAKE(BYTE(md->part_not_there, HIGHEST));
 	TAKE(BYTE(md->part_there, LOWEST));
-	TAKE(BYTE(md->part_sign, HIGHEST));	/* refused: has the sign only */
 	BYTE(md->part_sign, LOWEST) = 1;
+	TAKE(BYTE(md->part_sign, HIGHEST));	/* refused: has the sign only */
 	TAKE(BYTE(md->part_somewhere, ctx->rx_queue_index & 3)); /* refused: at an index that is not constant */
 	BYTE(md->part_of_bool, 1) = 1;	/* refused: holds whether it is 0 as a whole */
 	TAKE(BYTE(md->part_beyond, 4)); /* refused: accesses bytes 4 to 4 of the field */
