@@ -73,23 +73,27 @@ func (p *planner) convertedPart(q question, ins asm.Instruction, local, target i
 // before: to clang the parts have nothing to do with each other, and it may store
 // the one before it loads the rest of what was there.
 func (p *planner) checkSign(q question, ins asm.Instruction, part part, target image, slot int) error {
-	if part.low < target.bits || !target.signed || !p.storedBefore(q.access, slot) {
+	if part.low < target.bits || !target.signed || !p.storedBefore(q, slot) {
 		return nil
 	}
 	return refuse("declare the field in the program as wide as the layout's, or aligned", "the instruction %q loads a part of %s, of which the layout's %s has the sign only, and the function may store it before",
 		spell(ins), q.access.Local.Field, q.resolution.Field)
 }
 
-// storedBefore reports whether a store of any of the bytes of an access can come
-// before a slot of its function.
-func (p *planner) storedBefore(access *reloc.Access, slot int) bool {
-	fn := p.function(access)
+// storedBefore reports whether a store to any of the layout's bytes of an access,
+// by this name or another one, can come before a slot of its function.
+func (p *planner) storedBefore(to question, slot int) bool {
+	access, fn := to.access, p.function(to.access)
 	if fn.err != nil {
 		return true
 	}
 	overlaps := func(q question) bool {
-		a, b := access.Local.Field, q.access.Local.Field
-		return q.access.RootName() == access.RootName() && a.Offset < b.Offset+b.Size && b.Offset < a.Offset+a.Size
+		if q.resolution.Poison {
+			return false
+		}
+		first, end := layoutBytes(to.resolution.Field)
+		otherFirst, otherEnd := layoutBytes(q.resolution.Field)
+		return first < otherEnd && otherFirst < end
 	}
 	for at, store := range p.stores {
 		if at.section == access.Section && store.access.FunctionStart == access.FunctionStart && overlaps(store) && fn.flow.Leads(at.slot, slot) {
@@ -109,6 +113,14 @@ func (p *planner) storedBefore(access *reloc.Access, slot int) bool {
 		}
 	}
 	return false
+}
+
+// layoutBytes returns the bytes that have a bit of a field, the end exclusive.
+func layoutBytes(field *reloc.Field) (first, end uint32) {
+	if field.IsBitField() {
+		return field.BitOffset / 8, (field.BitOffset + field.BitSize + 7) / 8
+	}
+	return field.Offset, field.Offset + field.Size
 }
 
 // isStore reports whether an instruction writes to memory.
