@@ -35,6 +35,10 @@ struct held {
 	__u32 number;
 };
 
+struct md_desc___alias {
+	__s32 part_sign;
+} __attribute__((preserve_access_index));
+
 struct md_desc___mine {
 	__u32 gone;
 	__u32 turned_struct;
@@ -161,6 +165,7 @@ SEC("xdp") int reach(struct xdp_md *ctx)
 SEC("xdp") int part(struct xdp_md *ctx)
 {
 	struct md_desc___mine *md = (void *)md_desc(ctx);
+	struct md_desc___alias *alias = (void *)md;
 
 	if (!md)
 		return XDP_PASS;
@@ -168,7 +173,7 @@ SEC("xdp") int part(struct xdp_md *ctx)
 	TAKE(BYTE(md->part_swapped_le, 1));
 	TAKE(BYTE(md->part_not_there, HIGHEST));
 	TAKE(BYTE(md->part_there, LOWEST));
-	BYTE(md->part_sign, LOWEST) = 1;
+	BYTE(alias->part_sign, LOWEST) = 1;
 	TAKE(BYTE(md->part_sign, HIGHEST));	/* refused: has the sign only */
 	TAKE(BYTE(md->part_somewhere, ctx->rx_queue_index & 3)); /* refused: at an index that is not constant */
 	BYTE(md->part_of_bool, 1) = 1;	/* refused: holds whether it is 0 as a whole */
