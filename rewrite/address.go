@@ -1,9 +1,6 @@
 package rewrite
 
 import (
-	"maps"
-	"slices"
-
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/xdp-load/xdp-load/internal/flow"
@@ -25,7 +22,7 @@ func (p *planner) patchOffset(edit *Edit, ins asm.Instruction) error {
 		return err
 	}
 	uses, err := p.usesOf(access)
-	if err != nil && !p.follows(access) {
+	if err != nil && !p.questionsOf(access).follows {
 		return nil // whatever uses it does so with the layout's field as well
 	}
 	if err != nil {
@@ -54,7 +51,7 @@ func (p *planner) checkReached(access *reloc.Access) error {
 func (p *planner) offsetFor(access *reloc.Access, resolution *reloc.Resolution) uint64 {
 	local, target := access.Local.Field, resolution.Field
 	if by, ok := p.distance(local, target); ok && !p.macros[keyOf(access)] {
-		return uint64(p.present[place{access.Section, access.Insn}] + by)
+		return uint64(p.questionsOf(access).present[access.Insn] + by)
 	}
 	return resolution.Value
 }
@@ -100,9 +97,9 @@ func (p *planner) checkMacro(access *reloc.Access, readOnly bool) error {
 		return err
 	}
 	var loads, stores [9]int // by width in bytes
-	section := p.object.Section(access.Section)
+	section := p.section(access.Section)
 	for _, use := range reached.accesses[access.Insn] {
-		ins, err := decode(section.Data[use.Slot*reloc.InstructionSize:], p.order)
+		ins, err := section.instruction(use.Slot)
 		if err != nil || !isMemory(ins) || len(use.Origins) > 1 || use.Origins[0].Delta != 0 || use.Mixed || use.Indexed {
 			return errMacroShared
 		}
@@ -131,21 +128,16 @@ func eachWidth(counts [9]int) bool {
 // reachedAnyway returns what the offsets in the function of an access are used
 // for, whatever the layout answers.
 func (p *planner) reachedAnyway(access *reloc.Access) (*reached, error) {
-	at := place{access.Section, access.FunctionStart}
-	if reached, ok := p.unanswered[at]; ok {
-		return reached, nil
+	fn := p.function(access)
+	if fn.unanswered != nil {
+		return fn.unanswered, nil
 	}
-	constants, err := p.constantsOf(p.functionAt(at))
+	constants, err := p.constantsOf(fn)
 	if err != nil {
 		return nil, err
 	}
-	p.unanswered[at] = reachedFrom(constants.Origins(p.offsetSlots(at)))
-	return p.unanswered[at], nil
-}
-
-// offsetSlots returns the instructions of a function that keep recorded offsets.
-func (p *planner) offsetSlots(at place) []int {
-	return slices.Sorted(maps.Keys(p.offsets[at]))
+	fn.unanswered = reachedFrom(constants.Origins(fn.offsetSlots()))
+	return fn.unanswered, nil
 }
 
 // macroKey names the records that one use of a bit-field macro leaves.

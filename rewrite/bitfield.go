@@ -44,9 +44,9 @@ func (p *planner) bitsOf(access *reloc.Access, ins asm.Instruction, slot int, im
 	if img.bits == whole { // unless each of two loads has a part of it
 		return bitUse{high: whole}, possibleShifts(access.Local.Field, img, p.order).first == 0
 	}
-	unit := unitOf(access, ins)
+	fn, unit := p.function(access), unitOf(access, ins)
 	if ins.OpCode.Class() != asm.LdXClass {
-		use, ok := p.replaced[unit]
+		use, ok := fn.replaced[unit]
 		return use, ok
 	}
 
@@ -55,30 +55,29 @@ func (p *planner) bitsOf(access *reloc.Access, ins asm.Instruction, slot int, im
 		reg:       ins.Dst,
 		wanted:    img.bits,
 		possible:  possibleShifts(access.Local.Field, img, p.order),
-		canChange: p.stored[unit],
+		canChange: fn.stored[unit],
 	}
-	if !p.track(t, access, slot) || t.high-t.low != img.bits || !t.possible.has(t.low) || !(t.certain || t.possible.count() == 1) {
+	if !p.track(t, fn, slot) || t.high-t.low != img.bits || !t.possible.has(t.low) || !(t.certain || t.possible.count() == 1) {
 		return bitUse{}, false
 	}
 	if t.replaces {
-		if other, ok := p.replaced[unit]; ok && other != t.bitUse {
+		if other, ok := fn.replaced[unit]; ok && other != t.bitUse {
 			return bitUse{}, false
 		}
-		p.replaced[unit] = t.bitUse
+		fn.replaced[unit] = t.bitUse
 	}
 	return t.bitUse, true
 }
 
-// unit names the bytes that a function accesses a bit-field in.
+// unit names bytes that a function accesses a bit-field in.
 type unit struct {
-	function place
-	path     string
-	width    uint32
-	offset   int16
+	path   string
+	width  uint32
+	offset int16
 }
 
 func unitOf(access *reloc.Access, ins asm.Instruction) unit {
-	return unit{place{access.Section, access.FunctionStart}, access.Path, width(ins), ins.Offset}
+	return unit{access.Path, width(ins), ins.Offset}
 }
 
 // shifts are the places that a bit-field can have within the bytes that hold it
@@ -102,17 +101,15 @@ func (s shifts) count() int { return max(0, s.last-s.first+8) / 8 }
 
 // track follows the register of a bitTracker to the end of its block. It
 // returns false if the code is not understood.
-func (p *planner) track(t *bitTracker, access *reloc.Access, slot int) bool {
-	fn := p.function(access)
+func (p *planner) track(t *bitTracker, fn *function, slot int) bool {
 	constants, err := p.constantsOf(fn)
 	if err != nil {
 		return false
 	}
 	t.constants = constants
-	code := p.object.Section(access.Section).Data
 	block := fn.flow.BlockAt(slot)
 	for at := slot + 1; at < fn.flow.End() && fn.flow.BlockAt(at) == block; {
-		ins, err := decode(code[at*reloc.InstructionSize:], p.order)
+		ins, err := fn.section.instruction(at)
 		if err != nil {
 			return false
 		}
@@ -123,7 +120,7 @@ func (p *planner) track(t *bitTracker, access *reloc.Access, slot int) bool {
 		t.end = at
 	}
 	if !t.replaces {
-		t.certain = p.keepsAll(t, fn, code)
+		t.certain = t.keepsAll(fn)
 	}
 	return true
 }
@@ -131,7 +128,7 @@ func (p *planner) track(t *bitTracker, access *reloc.Access, slot int) bool {
 // keepsAll reports whether the program keeps all the bits that are left of a
 // value, wherever it goes: then they are the field's and no others, as the
 // program has no use for those.
-func (p *planner) keepsAll(t *bitTracker, fn *function, code []byte) bool {
+func (t *bitTracker) keepsAll(fn *function) bool {
 	const patience = 1000 // instructions
 	type point struct {
 		slot int
@@ -147,7 +144,7 @@ func (p *planner) keepsAll(t *bitTracker, fn *function, code []byte) bool {
 			continue
 		}
 		seen[at] = true
-		ins, err := decode(code[at.slot*reloc.InstructionSize:], p.order)
+		ins, err := fn.section.instruction(at.slot)
 		index := fn.flow.BlockAt(at.slot)
 		if err != nil || index < 0 || len(seen) > patience {
 			return false

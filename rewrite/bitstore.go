@@ -58,7 +58,8 @@ type stored struct {
 // if the instruction is not the load or store of one that is understood.
 func (p *planner) assignBits(edit *Edit, ins asm.Instruction) bool {
 	access := &edit.Access
-	if s, ok := p.assigned[place{access.Section, access.Insn}]; ok {
+	assigned := p.function(access).assigned
+	if s, ok := assigned[access.Insn]; ok {
 		edit.After, edit.Note = s.after, s.note
 		return true
 	}
@@ -76,7 +77,7 @@ func (p *planner) assignBits(edit *Edit, ins asm.Instruction) bool {
 	if s == nil {
 		return false
 	}
-	p.assigned[place{access.Section, b.store.access.Insn}] = *s
+	assigned[b.store.access.Insn] = *s
 	edit.After, edit.Others = Instructions{}, append(edit.Others, removed...)
 	return true
 }
@@ -172,8 +173,9 @@ func (p *planner) movedBy(b *bitStore, img *image, slot int, moves []Patch) (int
 // untouched reports whether an instruction is nobody's: neither a loader changes
 // it, nor another edit.
 func (p *planner) untouched(access *reloc.Access, slot int) bool {
-	_, planned := p.planned[place{access.Section, slot}]
-	return !planned && !p.recorded[access.Section][slot] && !p.linked(p.object.Section(access.Section))[slot]
+	s := p.section(access.Section)
+	_, planned := s.planned[slot]
+	return !planned && !s.recorded[slot] && !p.linkedIn(s)[slot]
 }
 
 // operand returns what an ALU instruction works on, if that is constant.
@@ -203,10 +205,9 @@ func (p *planner) findBitStore(access *reloc.Access, load asm.Instruction) *bitS
 	b := &bitStore{load: load, around: load.Dst, image: fieldImage(field, p.order)}
 	b.image.width = width(load)
 
-	code := p.object.Section(access.Section).Data
 	block := fn.flow.BlockAt(access.Insn)
 	for slot := access.Insn + 1; slot < fn.flow.End() && fn.flow.BlockAt(slot) == block; {
-		ins, err := decode(code[slot*reloc.InstructionSize:], p.order)
+		ins, err := fn.section.instruction(slot)
 		if err != nil {
 			return nil
 		}
@@ -238,12 +239,13 @@ func onlyReads(ins asm.Instruction, reg asm.Register) bool {
 
 // ends reports whether an instruction is the store of an assignment.
 func (p *planner) ends(b *bitStore, access *reloc.Access, ins asm.Instruction, slot int) bool {
-	store, isRecorded := p.stores[place{access.Section, slot}]
+	fn := p.function(access)
+	store, isRecorded := fn.stores[slot]
 	isStore := ins.OpCode.Class() == asm.StXClass && ins.OpCode.Mode() == asm.MemMode
 	if !isRecorded || !isStore || store.access.Path != access.Path || store.access.Root != access.Root {
 		return false
 	}
-	live, err := p.function(access).liveness()
+	live, err := fn.liveness()
 	if err != nil || live.LiveOut(slot).Has(ins.Src) {
 		return false
 	}

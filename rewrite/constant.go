@@ -50,14 +50,12 @@ func (p *planner) nextAfter(access *reloc.Access, slot int, reg asm.Register) (a
 	if fn.err != nil {
 		return 0, next, false
 	}
-	code := p.object.Section(access.Section).Data
 	end := fn.flow.Blocks()[fn.flow.BlockAt(slot)].End
 	for at := slot + 1; at < end; at++ {
-		raw := code[at*reloc.InstructionSize:]
-		if raw[0] == 0 {
+		if fn.section.at(at)[0] == 0 {
 			continue // the second half of LDDW
 		}
-		ins, err := decode(raw, p.order)
+		ins, err := fn.section.instruction(at)
 		if err != nil || mentions(ins, reg) {
 			return at, ins, err == nil
 		}
@@ -72,14 +70,12 @@ func (p *planner) lastBefore(access *reloc.Access, slot int, reg asm.Register) (
 	if fn.err != nil {
 		return 0, last, false
 	}
-	code := p.object.Section(access.Section).Data
 	start := fn.flow.Blocks()[fn.flow.BlockAt(slot)].Start
 	for at := slot - 1; at >= start; at-- {
-		raw := code[at*reloc.InstructionSize:]
-		if raw[0] == 0 {
+		if fn.section.at(at)[0] == 0 {
 			continue // the second half of LDDW
 		}
-		ins, err := decode(raw, p.order)
+		ins, err := fn.section.instruction(at)
 		if err != nil || mentions(ins, reg) {
 			return at, ins, err == nil
 		}

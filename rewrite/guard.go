@@ -74,19 +74,19 @@ func (p *planner) bakedGuard(access *reloc.Access, slot int) (widest flow.Guard,
 // guardsOf returns the guards of the function of an access, nil if there can't
 // be any.
 func (p *planner) guardsOf(access *reloc.Access) *flow.Guards {
-	at := place{access.Section, access.FunctionStart}
-	if guards, ok := p.guards[at]; ok {
-		return guards
+	fn := p.function(access)
+	if fn.guardsKnown {
+		return fn.guards
 	}
-	p.guards[at] = nil
+	fn.guardsKnown = true
 	for _, c := range contexts {
-		constants, err := p.constantsOf(p.functionAt(at))
+		constants, err := p.constantsOf(fn)
 		if err == nil && strings.HasPrefix(access.Section, c.prefix) {
-			p.guards[at] = constants.Guards(c.context)
+			fn.guards = constants.Guards(c.context)
 			break
 		}
 	}
-	return p.guards[at]
+	return fn.guards
 }
 
 // source returns the source line of an instruction.

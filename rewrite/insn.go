@@ -173,6 +173,21 @@ func spellALU(ins asm.Instruction) string {
 // width returns how many bytes a load or store moves.
 func width(ins asm.Instruction) uint32 { return uint32(ins.OpCode.Size().Sizeof()) }
 
+// instructionSet returns the version of the instruction set that the object
+// needs, as far as it makes a difference: 4 if it has instructions that came
+// with it, 3 otherwise.
+func (p *planner) instructionSet() int {
+	if p.version == 0 {
+		p.version = 3
+		for _, section := range p.object.Sections {
+			if holdsCode(section) && needsVersion4(section.Data, p.order) {
+				p.version = 4
+			}
+		}
+	}
+	return p.version
+}
+
 // needsVersion4 reports whether code has an instruction that came with version
 // 4 of the instruction set: sign-extending loads and moves, unconditional byte
 // swaps, long jumps, signed division

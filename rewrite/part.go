@@ -83,7 +83,7 @@ func (p *planner) checkSign(q question, ins asm.Instruction, part part, target i
 // storedBefore reports whether a store to any of the layout's bytes of an access,
 // by this name or another one, can come before a slot of its function.
 func (p *planner) storedBefore(to question, slot int) bool {
-	access, fn := to.access, p.function(to.access)
+	fn := p.function(to.access)
 	if fn.err != nil {
 		return true
 	}
@@ -95,19 +95,18 @@ func (p *planner) storedBefore(to question, slot int) bool {
 		otherFirst, otherEnd := layoutBytes(q.resolution.Field)
 		return first < otherEnd && otherFirst < end
 	}
-	for at, store := range p.stores {
-		if at.section == access.Section && store.access.FunctionStart == access.FunctionStart && overlaps(store) && fn.flow.Leads(at.slot, slot) {
+	for at, store := range fn.stores {
+		if overlaps(store) && fn.flow.Leads(at, slot) {
 			return true
 		}
 	}
-	at := place{access.Section, access.FunctionStart}
-	reached, err := p.reachedAnyway(access)
-	for offset, q := range p.offsets[at] {
+	reached, err := p.reachedAnyway(to.access)
+	for offset, q := range fn.offsets {
 		if !overlaps(q) {
 			continue
 		}
 		if err != nil || slices.ContainsFunc(reached.accesses[offset], func(use flow.Access) bool {
-			return p.isStore(access.Section, use.Slot) && fn.flow.Leads(use.Slot, slot)
+			return fn.section.isStore(use.Slot) && fn.flow.Leads(use.Slot, slot)
 		}) {
 			return true
 		}
@@ -124,8 +123,8 @@ func layoutBytes(field *reloc.Field) (first, end uint32) {
 }
 
 // isStore reports whether an instruction writes to memory.
-func (p *planner) isStore(section string, slot int) bool {
-	class := asm.OpCode(p.object.Section(section).Data[slot*reloc.InstructionSize]).Class()
+func (s *section) isStore(slot int) bool {
+	class := asm.OpCode(s.at(slot)[0]).Class()
 	return class == asm.StClass || class == asm.StXClass
 }
 

@@ -25,13 +25,12 @@ func (p *planner) pickedOut(access *reloc.Access, ins asm.Instruction, local ima
 	if err != nil || ins.OpCode.Mode() != asm.MemMode || local.swapped || local.boolean || local.shift < 0 {
 		return nil
 	}
-	section := p.object.Section(access.Section)
 	block := fn.flow.BlockAt(access.Insn)
 	bits := loadedBits(int(local.width) * 8)
 	var found *pick
 	var passed []Patch
 	for slot := access.Insn + 1; slot < fn.flow.End() && fn.flow.BlockAt(slot) == block; {
-		next, err := decode(section.Data[slot*reloc.InstructionSize:], p.order)
+		next, err := fn.section.instruction(slot)
 		if err != nil {
 			return nil
 		}

@@ -1,7 +1,6 @@
 package rewrite
 
 import (
-	"debug/elf"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -12,7 +11,6 @@ import (
 
 	"github.com/xdp-load/xdp-load/internal/btfraw"
 	"github.com/xdp-load/xdp-load/internal/elfobj"
-	"github.com/xdp-load/xdp-load/internal/flow"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -31,7 +29,7 @@ func (p *planner) plan(ours []reloc.Access, layout *reloc.Layout) ([]Edit, error
 		unresolved[i] = err
 		resolutions[i] = resolution
 		if err == nil {
-			p.learn(&ours[i], &resolutions[i])
+			p.learn(question{&ours[i], &resolutions[i]})
 		}
 	}
 
@@ -59,113 +57,44 @@ func (p *planner) plan(ours []reloc.Access, layout *reloc.Layout) ([]Edit, error
 	return edits, nil
 }
 
-// learn notes the answer to a question that the program asks the layout, and
-// which offsets it keeps in registers.
-func (p *planner) learn(access *reloc.Access, resolution *reloc.Resolution) {
-	if access.Kind == reloc.ByteOffset {
-		p.learnOffset(access, resolution)
-		if trustsBool(access.Local.Field, resolution.Field) {
-			p.trustsBool[place{access.Section, access.FunctionStart}] = true
-		}
-		return
-	}
-	if resolution.Poison {
-		return
-	}
-	if p.known[access.Section] == nil {
-		p.known[access.Section] = make(map[int]int64)
-	}
-	p.known[access.Section][access.Insn] = int64(resolution.Value)
-}
-
-func (p *planner) learnOffset(access *reloc.Access, resolution *reloc.Resolution) {
-	ins, err := decode(p.object.Section(access.Section).Data[access.Insn*reloc.InstructionSize:], p.order)
-	if err != nil {
-		return
-	}
-	if isMemory(ins) && ins.OpCode.Class() != asm.LdXClass {
-		p.stored[unitOf(access, ins)] = true
-		p.stores[place{access.Section, access.Insn}] = question{access, resolution}
-	}
-	if !isImmediate(ins) || p.checkPresent(access, ins) != nil {
-		return // which refuses it
-	}
-	p.present[place{access.Section, access.Insn}] = ins.Constant
-	at := place{access.Section, access.FunctionStart}
-	if p.offsets[at] == nil {
-		p.offsets[at] = make(map[int]question)
-	}
-	p.offsets[at][access.Insn] = question{access, resolution}
-}
-
 // place is where an instruction is.
 type place struct {
 	section string
 	slot    int
 }
 
+// placeOf returns where the function starts that an access is in.
+func placeOf(access *reloc.Access) place { return place{access.Section, access.FunctionStart} }
+
+// planner decides the edits of one object for one layout.
 type planner struct {
-	object      *elfobj.Object
-	ext         *btfraw.Ext
-	order       binary.ByteOrder
-	macros      map[macroKey]bool
-	recorded    map[string]map[int]bool // slots that have a record, ours or not, by section
-	planned     map[place]Instructions
-	relocations map[*elfobj.Section]map[int]bool       // slots that the loader patches
-	tables      map[*elfobj.Section][]int              // slots that gotox may lead to
-	symbols     map[*elfobj.Section]map[int]elf.Symbol // that the loader patches slots with
-	functions   map[place]*function                    // by where they start
-	starts      map[string][]int                       // of functions, by section
-	known       map[string]map[int]int64               // answers of the layout, by section and slot
-	entries     map[place]bool                         // where programs start, nil as long as nobody asked
-	program     *program                               // the same
-	offsets     map[place]map[int]question             // kept in registers, by the start of the function and slot
-	present     map[place]int64                        // what these instructions hold
-	uses        map[place]*uses                        // by the start of the function
-	following   map[place]bool                         // whether any of them have to change
-	unanswered  map[place]*reached                     // by the start of the function, whatever the layout answers
-	stores      map[place]question                     // recorded
-	assigned    map[place]stored                       // what becomes of stores to bit-fields, see assignBits
-	stored      map[unit]bool                          // bytes with a bit-field that the program stores
-	replaced    map[unit]bitUse                        // bits in such bytes that the program replaces
-	guards      map[place]*flow.Guards                 // by the start of the function
-	trustsBool  map[place]bool                         // by the start of the function, see trustsBool
-	version     int                                    // of the instruction set, 0 if not looked at
+	object    *elfobj.Object
+	ext       *btfraw.Ext
+	order     binary.ByteOrder
+	macros    map[macroKey]bool
+	sections  map[string]*section
+	functions map[place]*function
+	questions map[place]*questions // by where the function starts that asks them
+
+	// Unset until somebody asks:
+	entries map[place]bool // where programs start
+	program *program
+	version int // of the instruction set
 }
 
 func newPlanner(obj *elfobj.Object, recorded *reloc.Recorded) *planner {
 	accesses := recorded.Accesses
 	p := &planner{
-		object:      obj,
-		ext:         recorded.Ext,
-		order:       obj.Order,
-		macros:      bitfieldMacros(accesses),
-		recorded:    make(map[string]map[int]bool),
-		planned:     make(map[place]Instructions, len(accesses)),
-		relocations: make(map[*elfobj.Section]map[int]bool),
-		tables:      make(map[*elfobj.Section][]int),
-		symbols:     make(map[*elfobj.Section]map[int]elf.Symbol),
-		functions:   make(map[place]*function),
-		starts:      make(map[string][]int),
-		known:       make(map[string]map[int]int64),
-		offsets:     make(map[place]map[int]question),
-		present:     make(map[place]int64),
-		uses:        make(map[place]*uses),
-		following:   make(map[place]bool),
-		unanswered:  make(map[place]*reached),
-		stores:      make(map[place]question),
-		assigned:    make(map[place]stored),
-		stored:      make(map[unit]bool),
-		replaced:    make(map[unit]bitUse),
-		guards:      make(map[place]*flow.Guards),
-		trustsBool:  make(map[place]bool),
+		object:    obj,
+		ext:       recorded.Ext,
+		order:     obj.Order,
+		macros:    bitfieldMacros(accesses),
+		sections:  make(map[string]*section),
+		functions: make(map[place]*function),
+		questions: make(map[place]*questions),
 	}
 	for i := range accesses {
-		section := accesses[i].Section
-		if p.recorded[section] == nil {
-			p.recorded[section] = make(map[int]bool)
-		}
-		p.recorded[section][accesses[i].Insn] = true
+		p.section(accesses[i].Section).recorded[accesses[i].Insn] = true
 	}
 	return p
 }
@@ -173,16 +102,16 @@ func newPlanner(obj *elfobj.Object, recorded *reloc.Recorded) *planner {
 // edit plans the edit of one access. A refusal is an error of type *refusal.
 func (p *planner) edit(access reloc.Access, resolution reloc.Resolution) (Edit, error) {
 	edit := Edit{Access: access, Resolution: resolution}
-	section := p.object.Section(access.Section)
-	if !holdsCode(section) {
+	section := p.section(access.Section)
+	if !holdsCode(section.Section) {
 		return edit, refuse(remedyRecompile, "section %s holds no instructions", section)
 	}
-	before, err := decode(section.Data[access.Insn*reloc.InstructionSize:], p.order)
+	before, err := section.instruction(access.Insn)
 	if err != nil {
 		return edit, refuse(remedyRecompile, "instruction %d of section %s: %v", access.Insn, section, err)
 	}
 	edit.Before = Instructions{before}
-	if p.linked(section)[access.Insn] {
+	if p.linkedIn(section)[access.Insn] {
 		return edit, refuse(remedyRecompile, "the instruction %q is also patched by an ELF relocation", spell(before))
 	}
 
@@ -191,11 +120,10 @@ func (p *planner) edit(access reloc.Access, resolution reloc.Resolution) (Edit, 
 	}
 	edit.Exact = p.isExact(&edit)
 	for patch := range edit.patches() {
-		at := place{access.Section, patch.Insn}
-		if other, ok := p.planned[at]; ok && !slices.Equal(other, patch.After) {
+		if other, ok := section.planned[patch.Insn]; ok && !slices.Equal(other, patch.After) {
 			return edit, refuse(remedyRecompile, "the instruction %q would have to become %q for it and %q for another access", patch.Before, patch.After, other)
 		}
-		p.planned[at] = patch.After
+		section.planned[patch.Insn] = patch.After
 	}
 	return edit, nil
 }
@@ -207,21 +135,6 @@ func (p *planner) isExact(edit *Edit) bool {
 		return !edit.Changed()
 	}
 	return local.BitOffset == target.BitOffset && reloc.SameRepresentation(local, target, p.order)
-}
-
-// linked returns the slots of a section that ELF relocations patch.
-func (p *planner) linked(section *elfobj.Section) map[int]bool {
-	if slots, ok := p.relocations[section]; ok {
-		return slots
-	}
-	slots := make(map[int]bool)
-	if table := p.object.Relocations(section); table != nil {
-		for data := table.Data; len(data) >= elfobj.RelSize; data = data[elfobj.RelSize:] {
-			slots[int(p.order.Uint64(data)/reloc.InstructionSize)] = true
-		}
-	}
-	p.relocations[section] = slots
-	return slots
 }
 
 // replacement fills in After, and Others, Poisoned and Note where they apply.

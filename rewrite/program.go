@@ -5,7 +5,6 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/xdp-load/xdp-load/internal/elfobj"
 	"github.com/xdp-load/xdp-load/internal/flow"
 	"github.com/xdp-load/xdp-load/reloc"
 )
@@ -32,10 +31,10 @@ func (p *planner) analyze() *program {
 		if !holdsCode(section) {
 			continue
 		}
-		undecided := p.undecided(section.Name)
+		undecided := p.section(section.Name).undecided()
 		for _, symbol := range p.object.Functions(section) {
 			at := place{section.Name, int(symbol.Value / reloc.InstructionSize)}
-			unit := p.unit(at, section, symbol, undecided)
+			unit := p.unit(p.functionAt(at), symbol, undecided)
 			if unit == nil {
 				p.program.understood = false
 				continue
@@ -47,7 +46,7 @@ func (p *planner) analyze() *program {
 		}
 	}
 	for at, unit := range p.program.units {
-		for slot, callee := range p.named(at.section, unit.Start(), unit.End()) {
+		for slot, callee := range p.named(p.functionAt(at)) {
 			if called := p.program.units[callee]; called != nil {
 				unit.Calls[slot] = called
 			}
@@ -65,8 +64,7 @@ func (p *planner) analyze() *program {
 }
 
 // unit returns nil for a function that is not understood.
-func (p *planner) unit(at place, section *elfobj.Section, symbol elf.Symbol, undecided map[int]bool) *flow.Unit {
-	fn := p.functionAt(at)
+func (p *planner) unit(fn *function, symbol elf.Symbol, undecided map[int]bool) *flow.Unit {
 	if fn.err != nil {
 		return nil
 	}
@@ -75,20 +73,19 @@ func (p *planner) unit(at place, section *elfobj.Section, symbol elf.Symbol, und
 	return &flow.Unit{
 		Function: fn.flow,
 		Assumptions: flow.Assumptions{
-			Known:     p.known[section.Name],
+			Known:     fn.section.answers,
 			Undecided: undecided,
-			Linked:    p.linked(section),
+			Linked:    p.linkedIn(fn.section),
 			Program:   entered,
 		},
 		Calls: make(map[int]*flow.Unit),
 	}
 }
 
-// undecided returns the slots of a section with a record whose value is not
-// known.
-func (p *planner) undecided(section string) map[int]bool {
-	slots := maps.Clone(p.recorded[section])
-	for slot := range p.known[section] {
+// undecided returns the slots with a record whose value is not known.
+func (s *section) undecided() map[int]bool {
+	slots := maps.Clone(s.recorded)
+	for slot := range s.answers {
 		delete(slots, slot)
 	}
 	return slots
@@ -104,18 +101,18 @@ const (
 // isCall reports whether an instruction calls a function of the object.
 func (p *planner) isCall(raw []byte) bool { return raw[0] == opCall && p.sourceOf(raw) == pseudoCall }
 
-// named returns the functions that instructions call or take the address of.
-func (p *planner) named(sectionName string, start, end int) map[int]place {
-	section := p.object.Section(sectionName)
-	symbols, functions := p.relocationSymbols(section), make(map[int]place)
-	for slot := start; slot < end; slot++ {
-		raw := section.Data[slot*reloc.InstructionSize:][:reloc.InstructionSize]
+// named returns the functions that a function calls or takes the address of, by
+// slot.
+func (p *planner) named(fn *function) map[int]place {
+	symbols, functions := p.symbolsIn(fn.section), make(map[int]place)
+	for slot := fn.flow.Start(); slot < fn.flow.End(); slot++ {
+		raw := fn.section.at(slot)
 		immediate := int(int32(p.order.Uint32(raw[4:])))
 		symbol, relocated := symbols[slot]
 		isCall, inSection := p.isCall(raw), elf.ST_TYPE(symbol.Info) == elf.STT_SECTION
 		switch {
 		case isCall && !relocated:
-			functions[slot] = place{sectionName, slot + 1 + immediate}
+			functions[slot] = place{fn.section.Name, slot + 1 + immediate}
 		case isCall && inSection:
 			functions[slot] = place{p.sectionName(symbol), immediate + 1}
 		case relocated && inSection:
@@ -130,27 +127,16 @@ func (p *planner) named(sectionName string, start, end int) map[int]place {
 // declareCalls says of each call in a function how many arguments the called one
 // reads.
 func (p *planner) declareCalls(fn *function) {
-	code := p.object.Section(fn.section).Data
-	called := p.named(fn.section, fn.flow.Start(), fn.flow.End())
+	called := p.named(fn)
 	for _, slot := range slices.Sorted(maps.Keys(called)) {
 		at := called[slot]
-		if !p.isCall(code[slot*reloc.InstructionSize:]) || !p.isFunction(at) {
+		if !p.isCall(fn.section.at(slot)) || !p.isFunction(at) {
 			continue
 		}
 		if callee := p.functionAt(at); callee.err == nil {
 			fn.flow.Declare(slot, callee.reads())
 		}
 	}
-}
-
-// isFunction reports whether a function starts at a place.
-func (p *planner) isFunction(at place) bool {
-	section := p.object.Section(at.section)
-	if section == nil || !holdsCode(section) {
-		return false
-	}
-	_, found := slices.BinarySearch(p.startsIn(section), at.slot)
-	return found && at.slot < len(section.Data)/reloc.InstructionSize
 }
 
 func (p *planner) sourceOf(raw []byte) byte {
@@ -160,41 +146,12 @@ func (p *planner) sourceOf(raw []byte) byte {
 	return raw[1] >> 4
 }
 
-func (p *planner) sectionName(symbol elf.Symbol) string {
-	if index := int(symbol.Section); index < len(p.object.Sections) {
-		return p.object.Sections[index].Name
-	}
-	return ""
-}
-
-// relocationSymbols returns the symbol of each slot of a section that an ELF
-// relocation patches.
-func (p *planner) relocationSymbols(section *elfobj.Section) map[int]elf.Symbol {
-	if symbols, ok := p.symbols[section]; ok {
-		return symbols
-	}
-	symbols := make(map[int]elf.Symbol)
-	p.symbols[section] = symbols
-	table := p.object.Relocations(section)
-	if table == nil {
-		return symbols
-	}
-	for data := table.Data; len(data) >= elfobj.RelSize; data = data[elfobj.RelSize:] {
-		// Symbol 0 is not among the symbols of package elf.
-		index := int(elf.R_SYM64(p.order.Uint64(data[8:]))) - 1
-		if index >= 0 && index < len(p.object.Symbols) {
-			symbols[int(p.order.Uint64(data)/reloc.InstructionSize)] = p.object.Symbols[index]
-		}
-	}
-	return symbols
-}
-
 // constantsAt returns what is known of the function of an access under the
 // layout. ok is false if its code is not understood; constants is nil if the
 // function can't be reached.
 func (p *planner) constantsAt(access *reloc.Access) (constants *flow.Constants, ok bool) {
 	program := p.analyze()
-	unit := program.units[place{access.Section, access.FunctionStart}]
+	unit := program.units[placeOf(access)]
 	if unit == nil {
 		return nil, false
 	}

@@ -2,13 +2,11 @@ package rewrite
 
 import (
 	"cmp"
-	"errors"
 	"maps"
 	"slices"
 
 	"github.com/xdp-load/xdp-load/internal/code"
 	"github.com/xdp-load/xdp-load/internal/flow"
-	"github.com/xdp-load/xdp-load/reloc"
 )
 
 // A load or store that paths bring the offsets of different fields to can't
@@ -23,13 +21,6 @@ const (
 	maxSplits = 16
 	maxCopied = 10_000 // slots
 )
-
-// recordKey tells the records of a slot apart, which are few.
-type recordKey struct {
-	at   place
-	kind reloc.Kind
-	path string
-}
 
 // plan decides the edit of every access, copying code where it has to.
 func (r *rewriting) plan() error {
@@ -79,30 +70,21 @@ func (r *rewriting) split(detours []code.Detours) (bool, error) {
 	return true, r.read()
 }
 
-// remember keeps the accesses as they are.
-func (r *rewriting) remember() {
-	r.before, r.oldSlots = make(map[recordKey]*reloc.Access, len(r.accesses)), make(map[string][]int)
-	for i := range r.accesses {
-		access := &r.accesses[i]
-		r.before[recordKey{place{access.Section, access.Insn}, access.Kind, access.Path}] = access
-	}
-}
-
 // detours returns the copies of code that keep the paths apart which bring
 // different offsets to a load or store. Of left it takes how many slots they
 // have; what would take more stays as it is.
 func (p *planner) detours(left *int) []code.Detours {
 	var detours []code.Detours
-	for _, at := range slices.SortedFunc(maps.Keys(p.uses), comparePlaces) {
-		u := p.uses[at]
-		if len(u.disputed) == 0 {
+	for _, at := range slices.SortedFunc(maps.Keys(p.functions), comparePlaces) {
+		fn := p.functions[at]
+		if fn.uses == nil || len(fn.uses.disputed) == 0 {
 			continue
 		}
-		nodes, ok := u.origins.Paths(u.disputed, *left)
+		nodes, ok := fn.uses.origins.Paths(fn.uses.disputed, *left)
 		if !ok {
 			continue
 		}
-		s := newPathSplit(p.functionAt(at).flow, nodes, u.disputed)
+		s := newPathSplit(fn.flow, nodes, fn.uses.disputed)
 		copies := s.copies()
 		if s.size <= *left {
 			*left -= s.size
@@ -217,98 +199,4 @@ func (s *pathSplit) exitsOf(n int) []code.Exit {
 		}
 	}
 	return exits
-}
-
-// tellBefore makes edits and refusals tell of the object as it was before code
-// was copied.
-func (r *rewriting) tellBefore(err error) {
-	if r.before == nil {
-		return
-	}
-	r.edits = r.editsBefore(r.edits)
-	var refused *RefusedError
-	if !errors.As(err, &refused) {
-		return
-	}
-	told := make(map[int]bool)
-	refused.Refusals = slices.DeleteFunc(refused.Refusals, func(refusal Refusal) bool {
-		record := r.accessBefore(&refusal.Access).Record
-		again := told[record]
-		told[record] = true
-		return again
-	})
-	for i := range refused.Refusals {
-		refused.Refusals[i].Access = *r.accessBefore(&refused.Refusals[i].Access)
-	}
-	refused.Edits = slices.DeleteFunc(r.editsBefore(refused.Edits), func(edit Edit) bool { return told[edit.Access.Record] })
-	for i := range refused.Edits { // which are in no object
-		refused.Edits[i].Position, refused.Edits[i].Copies = 0, nil
-		for n := range refused.Edits[i].Others {
-			refused.Edits[i].Others[n].Copies = nil
-		}
-	}
-}
-
-// editsBefore returns edits of the accesses as they were. Copies of an access
-// have one together, unless they have become different things.
-func (r *rewriting) editsBefore(edits []Edit) []Edit {
-	slices.SortStableFunc(edits, func(a, b Edit) int {
-		return cmp.Compare(r.accessBefore(&a.Access).Record, r.accessBefore(&b.Access).Record)
-	})
-	var merged []Edit
-	for _, edit := range edits {
-		if old := r.oldSlots[edit.Access.Section]; old != nil {
-			for n := range edit.Others {
-				edit.Others[n].Insn = old[edit.Others[n].Insn]
-			}
-		}
-		edit.Access = *r.accessBefore(&edit.Access)
-		if original := originalOf(&edit, merged); original != nil {
-			original.Copies = append(original.Copies, edit.Position)
-			if original.Note != edit.Note { // of which one says that no path leads to it
-				original.Note = min(original.Note, edit.Note)
-			}
-			original.Others = append(original.Others, edit.Others...)
-		} else {
-			merged = append(merged, edit)
-		}
-	}
-	for i := range merged {
-		merged[i].Others = withoutCopies(merged[i].Others)
-	}
-	return merged
-}
-
-// originalOf returns the edit, of those that end with the ones of the same
-// access, that one is a copy of, or nil.
-func originalOf(edit *Edit, edits []Edit) *Edit {
-	for i := len(edits) - 1; i >= 0 && edits[i].Access.Record == edit.Access.Record; i-- {
-		if slices.Equal(edits[i].After, edit.After) && (edits[i].Poisoned || edits[i].Note == edit.Note) {
-			return &edits[i]
-		}
-	}
-	return nil
-}
-
-// withoutCopies makes one of the patches that are copies of each other.
-func withoutCopies(patches []Patch) []Patch {
-	var kept []Patch
-	for _, patch := range patches {
-		same := func(p Patch) bool { return p.Insn == patch.Insn && slices.Equal(p.After, patch.After) }
-		if i := slices.IndexFunc(kept, same); i >= 0 {
-			kept[i].Copies = append(kept[i].Copies, patch.Position)
-		} else {
-			kept = append(kept, patch)
-		}
-	}
-	return kept
-}
-
-// accessBefore returns the access that one is, or is a copy of.
-func (r *rewriting) accessBefore(access *reloc.Access) *reloc.Access {
-	slot := access.Insn
-	if old := r.oldSlots[access.Section]; old != nil {
-		slot = old[slot]
-	}
-	return r.before[recordKey{place{access.Section, slot}, access.Kind, access.Path}]
 }

@@ -52,52 +52,25 @@ type agreed struct {
 	err           error             // for all of them
 }
 
-// question is a recorded offset and what the layout says of it.
-type question struct {
-	access     *reloc.Access
-	resolution *reloc.Resolution
-}
-
-// follows reports whether a function keeps the offset of a field in a register
-// that the layout keeps in another way than the program, so that the loads and
-// stores it is used for have to change.
-func (p *planner) follows(access *reloc.Access) bool {
-	at := place{access.Section, access.FunctionStart}
-	if follows, ok := p.following[at]; ok {
-		return follows
-	}
-	follows := false
-	for _, q := range p.offsets[at] {
-		if q.resolution.Poison || p.macros[keyOf(q.access)] {
-			continue
-		}
-		_, same := p.distance(q.access.Local.Field, q.resolution.Field)
-		follows = follows || !same
-	}
-	p.following[at] = follows
-	return follows
-}
-
 // usesOf returns the uses of the recorded offsets in the function of an access.
 func (p *planner) usesOf(access *reloc.Access) (*uses, error) {
-	at := place{access.Section, access.FunctionStart}
-	if u, ok := p.uses[at]; ok {
-		return u, nil
+	fn := p.function(access)
+	if fn.uses != nil {
+		return fn.uses, nil
 	}
 	constants, ok := p.constantsAt(access)
 	if !ok {
-		if p.functionAt(at).err == nil {
+		if fn.err == nil {
 			return nil, refuse(remedySymbols, "its offset is kept in a register, and no symbol says where the function starts")
 		}
-		return nil, refuse(remedyRegister, "its offset is kept in a register, and the function is not understood: %v", p.functionAt(at).err)
+		return nil, refuse(remedyRegister, "its offset is kept in a register, and the function is not understood: %v", fn.err)
 	}
-	u := &uses{patches: make(map[int]*agreed)}
+	fn.uses = &uses{patches: make(map[int]*agreed)}
 	if constants != nil { // the function is called
-		u.origins = constants.Origins(p.offsetSlots(at))
-		u.reached = reachedFrom(u.origins)
+		fn.uses.origins = constants.Origins(fn.offsetSlots())
+		fn.uses.reached = reachedFrom(fn.uses.origins)
 	}
-	p.uses[at] = u
-	return u, nil
+	return fn.uses, nil
 }
 
 const remedyRegister = "read the field into a variable of its own type, before choosing between fields"
@@ -162,16 +135,16 @@ func (u *uses) agree(p *planner, access *reloc.Access, use flow.Access) *agreed 
 	}
 	patch := &agreed{through: make(map[int]*adjusted), errs: make(map[int]error)}
 	u.patches[use.Slot] = patch
-	before, err := decode(p.object.Section(access.Section).Data[use.Slot*reloc.InstructionSize:], p.order)
+	before, err := p.section(access.Section).instruction(use.Slot)
 	if err != nil {
 		patch.err = refuse(remedyRecompile, "instruction %d: %v", use.Slot, err)
 		return patch
 	}
 	patch.before = Instructions{before}
 
-	changed, differ := false, false
+	changed, differ, offsets := false, false, p.questionsOf(access).offsets
 	for _, origin := range use.Origins {
-		q := p.offsets[place{access.Section, access.FunctionStart}][origin.Slot]
+		q := offsets[origin.Slot]
 		through, err := p.throughOffset(q, origin, before, use.Slot)
 		if err == nil && through != nil && use.Indexed {
 			err = p.checkIndexed(q, before)
@@ -239,7 +212,7 @@ func (p *planner) throughOffset(q question, origin flow.Origin, ins asm.Instruct
 	}
 	// The offset within the root type that the instruction accesses, before and
 	// after the offset in the register changes.
-	before := p.present[place{q.access.Section, q.access.Insn}] + origin.Delta
+	before := p.questionsOf(q.access).present[q.access.Insn] + origin.Delta
 	after := int64(p.offsetFor(q.access, q.resolution)) + origin.Delta
 	if _, same := p.distance(local, target); same {
 		return &adjusted{after: Instructions{ins}, end: after + int64(width(ins))}, nil

@@ -1,0 +1,126 @@
+package rewrite
+
+import (
+	"cmp"
+	"errors"
+	"slices"
+
+	"github.com/xdp-load/xdp-load/reloc"
+)
+
+// Once code was copied, the object is planned for as if it had always been like
+// that. What is told of it, edits and refusals, is of the object as it was.
+
+// recordKey tells the records of a slot apart, which are few.
+type recordKey struct {
+	at         place
+	kind       reloc.Kind
+	root, path string
+}
+
+func keyAt(access *reloc.Access, slot int) recordKey {
+	return recordKey{place{access.Section, slot}, access.Kind, access.Root, access.Path}
+}
+
+// remember keeps the accesses as they are.
+func (r *rewriting) remember() {
+	r.before, r.oldSlots = make(map[recordKey]*reloc.Access, len(r.accesses)), make(map[string][]int)
+	for i := range r.accesses {
+		access := &r.accesses[i]
+		r.before[keyAt(access, access.Insn)] = access
+	}
+}
+
+// tellBefore makes edits and refusals tell of the object as it was before code
+// was copied.
+func (r *rewriting) tellBefore(err error) {
+	if r.before == nil {
+		return
+	}
+	r.edits = r.editsBefore(r.edits)
+	var refused *RefusedError
+	if !errors.As(err, &refused) {
+		return
+	}
+	told := make(map[int]bool)
+	refused.Refusals = slices.DeleteFunc(refused.Refusals, func(refusal Refusal) bool {
+		record := r.accessBefore(&refusal.Access).Record
+		again := told[record]
+		told[record] = true
+		return again
+	})
+	for i := range refused.Refusals {
+		refused.Refusals[i].Access = *r.accessBefore(&refused.Refusals[i].Access)
+	}
+	refused.Edits = slices.DeleteFunc(r.editsBefore(refused.Edits), func(edit Edit) bool { return told[edit.Access.Record] })
+	for i := range refused.Edits { // which are in no object
+		refused.Edits[i].Position, refused.Edits[i].Copies = 0, nil
+		for n := range refused.Edits[i].Others {
+			refused.Edits[i].Others[n].Copies = nil
+		}
+	}
+}
+
+// editsBefore returns edits of the accesses as they were. Copies of an access
+// have one together, unless they have become different things.
+func (r *rewriting) editsBefore(edits []Edit) []Edit {
+	slices.SortStableFunc(edits, func(a, b Edit) int {
+		return cmp.Compare(r.accessBefore(&a.Access).Record, r.accessBefore(&b.Access).Record)
+	})
+	var merged []Edit
+	for _, edit := range edits {
+		if old := r.oldSlots[edit.Access.Section]; old != nil {
+			for n := range edit.Others {
+				edit.Others[n].Insn = old[edit.Others[n].Insn]
+			}
+		}
+		edit.Access = *r.accessBefore(&edit.Access)
+		if original := originalOf(&edit, merged); original != nil {
+			original.Copies = append(original.Copies, edit.Position)
+			if original.Note != edit.Note { // of which one says that no path leads to it
+				original.Note = min(original.Note, edit.Note)
+			}
+			original.Others = append(original.Others, edit.Others...)
+		} else {
+			merged = append(merged, edit)
+		}
+	}
+	for i := range merged {
+		merged[i].Others = withoutCopies(merged[i].Others)
+	}
+	return merged
+}
+
+// originalOf returns the edit, of those that end with the ones of the same
+// access, that one is a copy of, or nil.
+func originalOf(edit *Edit, edits []Edit) *Edit {
+	for i := len(edits) - 1; i >= 0 && edits[i].Access.Record == edit.Access.Record; i-- {
+		if slices.Equal(edits[i].After, edit.After) && (edits[i].Poisoned || edits[i].Note == edit.Note) {
+			return &edits[i]
+		}
+	}
+	return nil
+}
+
+// withoutCopies makes one of the patches that are copies of each other.
+func withoutCopies(patches []Patch) []Patch {
+	var kept []Patch
+	for _, patch := range patches {
+		same := func(p Patch) bool { return p.Insn == patch.Insn && slices.Equal(p.After, patch.After) }
+		if i := slices.IndexFunc(kept, same); i >= 0 {
+			kept[i].Copies = append(kept[i].Copies, patch.Position)
+		} else {
+			kept = append(kept, patch)
+		}
+	}
+	return kept
+}
+
+// accessBefore returns the access that one is, or is a copy of.
+func (r *rewriting) accessBefore(access *reloc.Access) *reloc.Access {
+	slot := access.Insn
+	if old := r.oldSlots[access.Section]; old != nil {
+		slot = old[slot]
+	}
+	return r.before[keyAt(access, slot)]
+}

@@ -1,0 +1,88 @@
+package rewrite
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/xdp-load/xdp-load/reloc"
+)
+
+// question is an access and what the layout says of it.
+type question struct {
+	access     *reloc.Access
+	resolution *reloc.Resolution
+}
+
+// questions are those of one function that matter to the edits of others, by slot.
+type questions struct {
+	offsets map[int]question // that it keeps in registers
+	present map[int]int64    // what these instructions hold
+	stores  map[int]question
+	stored  map[unit]bool // bytes with a bit-field that it stores
+
+	// follows says that the layout keeps a field in another way than the program
+	// of which an offset is kept in a register, so that the loads and stores it is
+	// used for have to change.
+	follows bool
+
+	trustsBool bool // see the function trustsBool
+}
+
+// questionsOf returns those of the function that an access is in.
+func (p *planner) questionsOf(access *reloc.Access) *questions {
+	return p.questionsAt(placeOf(access))
+}
+
+func (p *planner) questionsAt(start place) *questions {
+	qs, ok := p.questions[start]
+	if !ok {
+		qs = &questions{
+			offsets: make(map[int]question),
+			present: make(map[int]int64),
+			stores:  make(map[int]question),
+			stored:  make(map[unit]bool),
+		}
+		p.questions[start] = qs
+	}
+	return qs
+}
+
+// offsetSlots returns the instructions that keep recorded offsets.
+func (qs *questions) offsetSlots() []int { return slices.Sorted(maps.Keys(qs.offsets)) }
+
+// learn notes the answer to a question that the program asks the layout, and
+// which offsets it keeps in registers.
+func (p *planner) learn(q question) {
+	if q.access.Kind == reloc.ByteOffset {
+		p.learnOffset(q)
+		return
+	}
+	if !q.resolution.Poison {
+		p.section(q.access.Section).answers[q.access.Insn] = int64(q.resolution.Value)
+	}
+}
+
+func (p *planner) learnOffset(q question) {
+	access, qs := q.access, p.questionsOf(q.access)
+	local, target := access.Local.Field, q.resolution.Field
+	qs.trustsBool = qs.trustsBool || trustsBool(local, target)
+	ins, err := p.section(access.Section).instruction(access.Insn)
+	if err != nil {
+		return
+	}
+	if isMemory(ins) && ins.OpCode.Class() != asm.LdXClass {
+		qs.stored[unitOf(access, ins)] = true
+		qs.stores[access.Insn] = q
+	}
+	if !isImmediate(ins) || p.checkPresent(access, ins) != nil {
+		return // which refuses it
+	}
+	qs.present[access.Insn] = ins.Constant
+	qs.offsets[access.Insn] = q
+	if !q.resolution.Poison && !p.macros[keyOf(access)] {
+		_, same := p.distance(local, target)
+		qs.follows = qs.follows || !same
+	}
+}

@@ -1,0 +1,130 @@
+package rewrite
+
+import (
+	"debug/elf"
+	"encoding/binary"
+
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/xdp-load/xdp-load/internal/elfobj"
+	"github.com/xdp-load/xdp-load/reloc"
+)
+
+// section is what is known of one section with code. What it takes work to find
+// out is nil until somebody asks.
+type section struct {
+	*elfobj.Section
+	order binary.ByteOrder
+
+	recorded map[int]bool         // slots that have a record, ours or not
+	answers  map[int]int64        // of the layout, by slot, to what is no question for an offset
+	planned  map[int]Instructions // by slot
+
+	linked  map[int]bool       // slots that the loader patches
+	symbols map[int]elf.Symbol // that it patches them with
+	starts  []int              // of functions
+	table   []int              // slots that gotox may lead to
+}
+
+// section returns the section of a name.
+func (p *planner) section(name string) *section {
+	s, ok := p.sections[name]
+	if !ok {
+		s = &section{
+			Section:  p.object.Section(name),
+			order:    p.order,
+			recorded: make(map[int]bool),
+			answers:  make(map[int]int64),
+			planned:  make(map[int]Instructions),
+		}
+		p.sections[name] = s
+	}
+	return s
+}
+
+// at returns the code from a slot on.
+func (s *section) at(slot int) []byte { return s.Data[slot*reloc.InstructionSize:] }
+
+// instruction returns the one that starts at a slot.
+func (s *section) instruction(slot int) (asm.Instruction, error) { return decode(s.at(slot), s.order) }
+
+// slots returns how many of reloc.InstructionSize the section has.
+func (s *section) slots() int { return len(s.Data) / reloc.InstructionSize }
+
+// linkedIn returns the slots of a section that ELF relocations patch.
+func (p *planner) linkedIn(s *section) map[int]bool {
+	if s.linked != nil {
+		return s.linked
+	}
+	s.linked = make(map[int]bool)
+	if table := p.object.Relocations(s.Section); table != nil {
+		for data := table.Data; len(data) >= elfobj.RelSize; data = data[elfobj.RelSize:] {
+			s.linked[int(p.order.Uint64(data)/reloc.InstructionSize)] = true
+		}
+	}
+	return s.linked
+}
+
+// symbolsIn returns the symbol of each slot of a section that an ELF relocation
+// patches.
+func (p *planner) symbolsIn(s *section) map[int]elf.Symbol {
+	if s.symbols != nil {
+		return s.symbols
+	}
+	s.symbols = make(map[int]elf.Symbol)
+	table := p.object.Relocations(s.Section)
+	if table == nil {
+		return s.symbols
+	}
+	for data := table.Data; len(data) >= elfobj.RelSize; data = data[elfobj.RelSize:] {
+		// Symbol 0 is not among the symbols of package elf.
+		index := int(elf.R_SYM64(p.order.Uint64(data[8:]))) - 1
+		if index >= 0 && index < len(p.object.Symbols) {
+			s.symbols[int(p.order.Uint64(data)/reloc.InstructionSize)] = p.object.Symbols[index]
+		}
+	}
+	return s.symbols
+}
+
+// sectionName returns the name of the section that a symbol is in.
+func (p *planner) sectionName(symbol elf.Symbol) string {
+	if index := int(symbol.Section); index < len(p.object.Sections) {
+		return p.object.Sections[index].Name
+	}
+	return ""
+}
+
+// startsIn returns the slots where functions start in a section.
+func (p *planner) startsIn(s *section) []int {
+	if s.starts == nil {
+		s.starts = []int{}
+		for _, symbol := range p.object.Functions(s.Section) {
+			s.starts = append(s.starts, int(symbol.Value/reloc.InstructionSize))
+		}
+	}
+	return s.starts
+}
+
+// tableIn returns the slots of a section that its tables of jumps lead to: 8
+// bytes in .jumptables for each, in bytes from the section's start (create_jt_map
+// of libbpf).
+func (p *planner) tableIn(s *section) []int {
+	if s.table != nil {
+		return s.table
+	}
+	s.table = []int{}
+	seen := make(map[elf.Symbol]bool)
+	for _, symbol := range p.symbolsIn(s) {
+		if seen[symbol] || p.sectionName(symbol) != ".jumptables" {
+			continue
+		}
+		seen[symbol] = true
+		table := p.object.Sections[symbol.Section].Data
+		start := min(symbol.Value, uint64(len(table)))
+		size := min(symbol.Size, uint64(len(table))-start)
+		for entry := table[start:][:size]; len(entry) >= 8; entry = entry[8:] {
+			s.table = append(s.table, int(p.order.Uint64(entry)/reloc.InstructionSize))
+		}
+	}
+	return s.table
+}
