@@ -45,7 +45,7 @@ func (p *planner) convertedCopy(q question, ins asm.Instruction, offset int64, s
 	if mode := ins.OpCode.Mode(); mode != asm.MemMode && mode != asm.MemSXMode {
 		return nil, "", refuse(remedySameType, "the instruction %q needs a field of the same type, and the layout has %s", spell(ins), q.resolution.Field)
 	}
-	s := &sequence{order: p.order, instructionSet: p.instructionSet(), from: math.MaxInt64} // no bytes but the members'
+	s := &sequence{insns: Instructions{}, order: p.order, instructionSet: p.instructionSet(), from: math.MaxInt64} // no bytes but the members'
 	if ins.OpCode.Class() == asm.LdXClass {
 		for _, pc := range pieces {
 			if err := p.checkSign(q, ins, pc.part, pc.target, slot); err != nil {
@@ -57,7 +57,7 @@ func (p *planner) convertedCopy(q question, ins asm.Instruction, offset int64, s
 		return s.insns, "", err
 	}
 	err = s.scatter(ins, pieces, func() registers { return p.registersAt(q.access, slot) })
-	return s.orNothing(), scatterNote(pieces), err
+	return s.insns, scatterNote(pieces), err
 }
 
 // pieces returns what an instruction moves of the members of a struct, union or

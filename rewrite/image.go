@@ -90,8 +90,8 @@ func targetImage(field *reloc.Field, size uint32, order binary.ByteOrder) (image
 
 // sequence collects instructions.
 type sequence struct {
-	instructionSet int // 4, or less
-	insns          Instructions
+	instructionSet int          // 4, or less
+	insns          Instructions // never nil: none at all is an edit too
 	order          binary.ByteOrder
 	from, to       int64 // bytes of the root type that are the field's, and can be read
 }
@@ -100,7 +100,7 @@ func (p *planner) sequence(access *reloc.Access, resolution *reloc.Resolution) *
 	from, to := resolution.Field.Offset, resolution.Field.Offset+resolution.Field.Size
 	// The program may have checked for no more than its own type's size.
 	to = min(to, access.Local.TypeSize, resolution.TypeSize)
-	return &sequence{order: p.order, instructionSet: p.instructionSet(), from: int64(from), to: int64(to)}
+	return &sequence{insns: Instructions{}, order: p.order, instructionSet: p.instructionSet(), from: int64(from), to: int64(to)}
 }
 
 func (s *sequence) emit(ins ...asm.Instruction) { s.insns = append(s.insns, ins...) }

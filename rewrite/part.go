@@ -65,7 +65,7 @@ func (p *planner) convertedPart(q question, ins asm.Instruction, local, target i
 			spell(ins), q.access.Local.Field, q.resolution.Field)
 	}
 	err := s.storePart(ins, partOf(local), local, target, p.registersAt(q.access, slot))
-	return s.orNothing(), truncationNote(local, target), err
+	return s.insns, truncationNote(local, target), err
 }
 
 // checkSign refuses to load a part that is nothing but copies of the layout's
@@ -126,15 +126,6 @@ func layoutBytes(field *reloc.Field) (first, end uint32) {
 func (s *section) isStore(slot int) bool {
 	class := asm.OpCode(s.at(slot)[0]).Class()
 	return class == asm.StClass || class == asm.StXClass
-}
-
-// orNothing returns the sequence, or if there is none an instruction that does
-// nothing and that the verifier takes out.
-func (s *sequence) orNothing() Instructions {
-	if len(s.insns) == 0 {
-		s.emit(asm.Instruction{OpCode: asm.Ja.Op(asm.ImmSource)})
-	}
-	return s.insns
 }
 
 // loadPart emits what leaves a part of the number in the destination register of
