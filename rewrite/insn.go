@@ -123,12 +123,12 @@ func spell(ins asm.Instruction) string {
 		return fmt.Sprintf("%s = *(s%d *)(%s)", ins.Dst, width(ins)*8, address(ins.Src, ins.Offset))
 	case class == asm.StXClass && mode == asm.MemMode:
 		return fmt.Sprintf("*(u%d *)(%s) = %s", width(ins)*8, address(ins.Dst, ins.Offset), ins.Src)
+	case class == asm.StXClass && mode == asm.AtomicMode:
+		return spellAtomic(ins)
 	case class == asm.StClass && mode == asm.MemMode:
 		return fmt.Sprintf("*(u%d *)(%s) = %d", width(ins)*8, address(ins.Dst, ins.Offset), ins.Constant)
 	case class == asm.JumpClass && ins.OpCode.JumpOp() == asm.JEq && ins.OpCode.Source() == asm.ImmSource:
 		return fmt.Sprintf("if %s == %d goto +%d", ins.Dst, ins.Constant, ins.Offset)
-	case class == asm.JumpClass && ins.OpCode.JumpOp() == asm.Ja:
-		return fmt.Sprintf("goto %+d", ins.Offset)
 	case class.IsALU():
 		return spellALU(ins)
 	}
@@ -168,6 +168,34 @@ func spellALU(ins asm.Instruction) string {
 		return fmt.Sprintf("%s %s %d", name(ins.Dst), operator, ins.Constant)
 	}
 	return fmt.Sprintf("%s %s %s", name(ins.Dst), operator, name(ins.Src))
+}
+
+var atomicOperators = map[asm.AtomicOp]string{
+	asm.AddAtomic: "+=", asm.AndAtomic: "&=", asm.OrAtomic: "|=", asm.XorAtomic: "^=",
+}
+
+var fetches = map[asm.AtomicOp]string{
+	asm.FetchAdd: "add", asm.FetchAnd: "and", asm.FetchOr: "or", asm.FetchXor: "xor",
+}
+
+func spellAtomic(ins asm.Instruction) string {
+	kind, exchanges := "r", "_64"
+	if width(ins) == 4 {
+		kind, exchanges = "w", "32_32"
+	}
+	op, bits, place := ins.OpCode.AtomicOp(), width(ins)*8, address(ins.Dst, ins.Offset)
+	reg := kind + strings.TrimPrefix(ins.Src.String(), "r")
+	switch {
+	case atomicOperators[op] != "":
+		return fmt.Sprintf("lock *(u%d *)(%s) %s %s", bits, place, atomicOperators[op], ins.Src)
+	case fetches[op] != "":
+		return fmt.Sprintf("%s = atomic_fetch_%s((u%d *)(%s), %[1]s)", reg, fetches[op], bits, place)
+	case op == asm.Xchg:
+		return fmt.Sprintf("%s = xchg%s(%s, %[1]s)", reg, exchanges, place)
+	case op == asm.CmpXchg:
+		return fmt.Sprintf("%s0 = cmpxchg%s(%s, %[1]s0, %[4]s)", kind, exchanges, place, reg)
+	}
+	return fmt.Sprint(ins)
 }
 
 // width returns how many bytes a load or store moves.
