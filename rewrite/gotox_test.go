@@ -75,10 +75,11 @@ func jumpTable(t *testing.T, object []byte) []int {
 }
 
 // Where a goto takes its address from the program's own data, no loader can say
-// where that leads: what takes one instruction is rewritten, and nothing else.
+// where that leads: what takes one instruction is rewritten, and nothing else,
+// even if a switch has a table beside it.
 func TestGotoxWithoutTable(t *testing.T) {
 	needTools(t, "gcc", "clang-22")
-	source := func(field, attribute string) string {
+	source := func(field, after, attribute string) string {
 		return fmt.Sprintf(`
 			#include "cost.h"
 			#define LABELS { &&even, &&odd }
@@ -87,17 +88,25 @@ func TestGotoxWithoutTable(t *testing.T) {
 				static const void *const labels[] = LABELS;
 				goto *labels[md->which & 1];
 			odd:	in_unsigned = 1;
-			even:	md->f = in_signed;)`, field, attribute)
+			even:	md->f = in_signed; %s)`, field, attribute, after)
 	}
-	object := costCompile(t, "clang-22", source("__u32 f", "__attribute__((preserve_access_index))"), "el", "v4")
-	for field, want := range map[string]string{
-		"__u16 f":     "",
-		"__u32 f : 3": "leads to nobody knows where",
-	} {
-		layout := costCompile(t, "clang-22", source(field, "layout"), "el", "v4")
-		_, _, err := rewrite.Rewrite(object, parseLayout(t, "gotox-el", layout), rewrite.Options{Types: []string{"md_*"}})
-		if (err != nil) != (want != "") || err != nil && !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: got %v, want %q", field, err, want)
+	var table strings.Builder
+	table.WriteString("switch (md->before) {")
+	for n := range gotoxCases {
+		fmt.Fprintf(&table, "case %d: out_unsigned = (in_unsigned + 1) * %d; break;\n", n, 3+n)
+	}
+	table.WriteString("}")
+	for _, after := range []string{"", table.String()} {
+		object := costCompile(t, "clang-22", source("__u32 f", after, "__attribute__((preserve_access_index))"), "el", "v4")
+		for field, want := range map[string]string{
+			"__u16 f":     "",
+			"__u32 f : 3": "leads to nobody knows where",
+		} {
+			layout := costCompile(t, "clang-22", source(field, "", "layout"), "el", "v4")
+			_, _, err := rewrite.Rewrite(object, parseLayout(t, "gotox-el", layout), rewrite.Options{Types: []string{"md_*"}})
+			if (err != nil) != (want != "") || err != nil && !strings.Contains(err.Error(), want) {
+				t.Errorf("%s, %s: got %v, want %q", field, after, err, want)
+			}
 		}
 	}
 }

@@ -3,6 +3,7 @@ package rewrite
 import (
 	"debug/elf"
 	"encoding/binary"
+	"slices"
 
 	"github.com/cilium/ebpf/asm"
 
@@ -107,7 +108,7 @@ func (p *planner) startsIn(s *section) []int {
 
 // tableIn returns the slots of a section that its tables of jumps lead to: 8
 // bytes in .jumptables for each, in bytes from the section's start (create_jt_map
-// of libbpf).
+// of libbpf). It returns none if gotox may lead elsewhere, too.
 func (p *planner) tableIn(s *section) []int {
 	if s.table != nil {
 		return s.table
@@ -126,5 +127,43 @@ func (p *planner) tableIn(s *section) []int {
 			s.table = append(s.table, int(p.order.Uint64(entry)/reloc.InstructionSize))
 		}
 	}
+	if len(s.table) > 0 && p.hasLabels(s) {
+		s.table = []int{}
+	}
 	return s.table
+}
+
+// hasLabels reports whether data of the program's own points into a function of a
+// section, as static void *labels[] = { &&here, &&there } does.
+func (p *planner) hasLabels(s *section) bool {
+	for _, table := range p.object.Sections {
+		if table.Type != elf.SHT_REL || int(table.Info) >= len(p.object.Sections) {
+			continue
+		}
+		data := p.object.Sections[table.Info]
+		if data.Flags&elf.SHF_ALLOC == 0 || holdsCode(data) { // .BTF.ext, DWARF; calls
+			continue
+		}
+		for entry := table.Data; len(entry) >= elfobj.RelSize; entry = entry[elfobj.RelSize:] {
+			if p.isLabel(s, data, entry) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// isLabel reports whether a place in data, which an ELF relocation patches, points
+// into a section where no function starts.
+func (p *planner) isLabel(s *section, data *elfobj.Section, entry []byte) bool {
+	offset, index := p.order.Uint64(entry), int(elf.R_SYM64(p.order.Uint64(entry[8:])))-1
+	if index < 0 || index >= len(p.object.Symbols) || int(p.object.Symbols[index].Section) != s.Index {
+		return false
+	}
+	if size := uint64(len(data.Data)); offset > size || size-offset < 8 {
+		return true // no pointer, and nobody knows what
+	}
+	to := p.object.Symbols[index].Value + p.order.Uint64(data.Data[offset:])
+	_, isStart := slices.BinarySearch(p.startsIn(s), int(to/reloc.InstructionSize))
+	return !isStart
 }
