@@ -260,8 +260,9 @@ func TestStackDepth(t *testing.T) {
 		"to helper": {append(address, asm.FnMapLookupElem.Call()), 24, true},
 		"to program's function": {append(address,
 			asm.Instruction{OpCode: asm.Call.Op(asm.ImmSource), Src: asm.PseudoCall, Constant: -1}), 24, false},
-		"below it": {append(address, asm.StoreMem(asm.R2, -8, asm.R1, asm.DWord)), 32, true},
-		"indexed":  {append(address, asm.Add.Reg(asm.R2, asm.R1)), 24, false},
+		"beyond the stack": {[]asm.Instruction{asm.StoreMem(asm.RFP, -520, asm.R1, asm.DWord)}, 0, false},
+		"below it":         {append(address, asm.StoreMem(asm.R2, -8, asm.R1, asm.DWord)), 32, true},
+		"indexed":          {append(address, asm.Add.Reg(asm.R2, asm.R1)), 24, false},
 	} {
 		f := function(t, binary.LittleEndian, append(test.insns[:len(test.insns):len(test.insns)], end...)...)
 		depth, exact := f.Constants(Assumptions{}).StackDepth()
@@ -354,6 +355,36 @@ func TestLinear(t *testing.T) {
 		f.End(), len(f.Blocks()), len(o.Accesses), lived, known-lived, asked-known, took-asked)
 	if took > 2*time.Second {
 		t.Errorf("took %v", took)
+	}
+}
+
+// A function that no kernel takes is looked at in the same time.
+func TestLinearInBadCode(t *testing.T) {
+	below := &generator{order: binary.LittleEndian} // each block stores further down than the stack reaches
+	for n := range 4_000 {
+		below.emit(classST|modeMEM, frame, 0, int16(-4*n-4), 1)
+		below.emit(classJMP|opJEQ|8, 2, 1, 0, 0)
+	}
+	bytewise := &generator{order: binary.LittleEndian}
+	for n := range 8_000 {
+		bytewise.emit(classST|modeMEM|0x10, frame, 0, int16(-n%maxStack-1), 1)
+		bytewise.emit(classJMP|opJEQ|8, 2, 1, 1, 0)
+	}
+	for name, g := range map[string]*generator{"below": below, "bytewise": bytewise} {
+		offset := g.slot()
+		g.emit(classALU64|opMOV, 0, 0, 0, 8)
+		g.emit(classJMP|opEXIT, 0, 0, 0, 0)
+		start := time.Now()
+		f, err := NewFunction(g.code, binary.LittleEndian, 0, g.slot())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := f.Constants(Assumptions{Program: true})
+		c.Origins([]int{offset})
+		c.Guards(XDP)
+		if took := time.Since(start); took > 2*time.Second {
+			t.Errorf("%s: took %v", name, took)
+		}
 	}
 }
 

@@ -181,11 +181,11 @@ func (c *Constants) noteAccess(i int, ins *instruction, st *state[value]) {
 	if at, ok := base.offsetIn(context); ok {
 		c.fields[i] = at + int32(ins.off)
 	}
-	at, ok := base.stackOffset()
+	at, ok := ins.placeIn(base)
 	switch {
 	case ok:
-		c.places[i] = place{at + int32(ins.off), int32(ins.width())}
-		c.lowest = min(c.lowest, at+int32(ins.off))
+		c.places[i] = at
+		c.lowest = min(c.lowest, at.at)
 	case base.onStack():
 		c.exact = false
 		c.exposed[i] = lowest
@@ -327,8 +327,8 @@ func (d *constantDomain) loaded(s *state[value], ins *instruction) value {
 	case packet:
 		return scalar(below(ins.width()), d.assume.remember&packetMemory != 0)
 	}
-	if at, ok := base.stackOffset(); ok {
-		return d.reload(s, place{at + int32(ins.off), int32(ins.width())})
+	if at, ok := ins.placeIn(base); ok {
+		return d.reload(s, at)
 	}
 	if base.onStack() || s.escaped {
 		return unknown(base.guided || d.remembers() || anyGuided(s))
@@ -403,19 +403,31 @@ func (d *constantDomain) exchange(s *state[value], ins *instruction, base, v val
 }
 
 func (d *constantDomain) storeOnStack(s *state[value], ins *instruction, base, v value) {
-	at, ok := base.stackOffset()
+	at, ok := ins.placeIn(base)
 	if !ok {
 		d.leak(otherMemory, v)
 		d.forget(s, v)
 		d.forgetFrom(s, lowest, v.guided)
 		return
 	}
-	width := ins.width()
-	if width < 8 {
+	if at.size < 8 {
 		d.forget(s, v)
-		v = v.part(0, width)
+		v = v.part(0, int(at.size))
 	}
-	s.store(place{at + int32(ins.off), int32(width)}, v, func(c value) value { return d.forget(s, c) })
+	s.store(at, v, func(c value) value { return d.forget(s, c) })
+}
+
+// maxStack is how far down from r10 a function's stack reaches, MAX_BPF_STACK of
+// include/linux/filter.h.
+const maxStack = 512
+
+// placeIn returns the part of the stack that a load or store goes to, given the
+// address in its register. False if that can't be said, or if it is none that a
+// function has: the kernel refuses it, and nothing needs to be known of it.
+func (ins *instruction) placeIn(base value) (place, bool) {
+	from, ok := base.stackOffset()
+	at := place{from + int32(ins.off), int32(ins.width())}
+	return at, ok && at.at >= -maxStack && at.end() <= 0
 }
 
 // lowest is below everything in the stack.

@@ -1,12 +1,15 @@
 package flow
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // state is what is known in front of an instruction: a value for each register,
 // and for each part of the stack that something was stored to.
 type state[V comparable] struct {
 	regs  [registers]V
-	stack []cell[V]
+	stack []cell[V] // by place
 
 	// escaped says that code other than this function's may know an address in
 	// its stack, or that this function no longer knows which of its values are.
@@ -19,6 +22,9 @@ type place struct{ at, size int32 }
 func (p place) end() int32            { return p.at + p.size }
 func (p place) overlaps(o place) bool { return p.at < o.end() && o.at < p.end() }
 func (p place) covers(o place) bool   { return p.at <= o.at && o.end() <= p.end() }
+func (p place) compare(o place) int {
+	return cmp.Or(cmp.Compare(p.at, o.at), cmp.Compare(p.size, o.size))
+}
 
 // cell is a value in the stack.
 type cell[V comparable] struct {
@@ -50,7 +56,20 @@ func (s *state[V]) store(at place, value V, remainder func(V) V) {
 			rest = append(rest, cell[V]{place{at.end(), c.end() - at.end()}, remainder(c.value)})
 		}
 	}
-	s.stack = append(append(kept, rest...), cell[V]{at, value})
+	s.stack = kept
+	for _, c := range append(rest, cell[V]{at, value}) {
+		s.insert(c)
+	}
+}
+
+func (s *state[V]) insert(c cell[V]) {
+	n, _ := s.find(c.place)
+	s.stack = slices.Insert(s.stack, n, c)
+}
+
+// find returns where in the stack the first cell of a place is, or would be.
+func (s *state[V]) find(at place) (n int, found bool) {
+	return slices.BinarySearchFunc(s.stack, at, func(c cell[V], at place) int { return c.compare(at) })
 }
 
 // overlapping returns the cells that have a byte in common with a part of the
@@ -219,26 +238,22 @@ func (s *state[V]) mergeIn(from *state[V], merge func(a, b V) V) (changed bool) 
 	var unknown V
 	for n := range s.stack {
 		with := unknown
-		if at := find(from.stack, s.stack[n].place); at >= 0 {
+		if at, found := from.find(s.stack[n].place); found {
 			with = from.stack[at].value
 		}
 		update(&s.stack[n].value, with)
 	}
-	for n := range from.stack {
-		c := from.stack[n]
-		if find(s.stack, c.place) >= 0 {
+	for _, c := range from.stack {
+		if _, found := s.find(c.place); found {
 			continue
 		}
 		if c.value = merge(unknown, c.value); c.value != unknown {
-			s.stack, changed = append(s.stack, c), true
+			s.insert(c)
+			changed = true
 		}
 	}
 	s.stack = slices.DeleteFunc(s.stack, func(c cell[V]) bool { return c.value == unknown })
 	return changed
-}
-
-func find[V comparable](stack []cell[V], at place) int {
-	return slices.IndexFunc(stack, func(c cell[V]) bool { return c.place == at })
 }
 
 // at returns what is known in front of an instruction, or nil if it is not
