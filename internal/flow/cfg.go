@@ -161,10 +161,15 @@ func (f *Function) decode(code []byte) error {
 	return nil
 }
 
+// maxTargets bounds how many targets all gotox of a function have: each has all
+// slots in the tables.
+const maxTargets = 1 << 18
+
 // leaders marks the slots where a block starts.
 func (f *Function) leaders() ([]bool, error) {
 	leader := make([]bool, len(f.insns)+1)
 	leader[0] = true
+	count := 0
 	for i := 0; i < len(f.insns); i += f.insns[i].slots() {
 		ins := &f.insns[i]
 		if !ins.jumps() && !ins.exits() {
@@ -177,6 +182,12 @@ func (f *Function) leaders() ([]bool, error) {
 		targets := f.targets(i)
 		if len(targets) == 0 {
 			return nil, fmt.Errorf("instruction %d: a jump to an address in a register leads to nobody knows where", f.start+i)
+		}
+		if ins.isGotox() {
+			count += len(targets)
+		}
+		if count > maxTargets {
+			return nil, fmt.Errorf("instruction %d: the jumps to addresses in registers have more than %d targets, counted for each", f.start+i, maxTargets)
 		}
 		for _, target := range targets {
 			if target < 0 || target >= len(f.insns) || f.insns[target].isSecondHalf() {

@@ -139,6 +139,28 @@ func TestGotoxThatTheLayoutDecides(t *testing.T) {
 	}
 }
 
+func TestGotoxTooMany(t *testing.T) {
+	g, table := &generator{order: binary.LittleEndian}, []int(nil)
+	for range 600 {
+		g.emit(classJMP|opJA|8, 2, 0, 0, 0)
+		table = append(table, g.slot())
+	}
+	g.emit(classJMP|opEXIT, 0, 0, 0, 0)
+	_, err := NewFunction(g.code, binary.LittleEndian, 0, g.slot(), table...)
+	if err == nil || !strings.Contains(err.Error(), "more than 262144 targets") {
+		t.Errorf("got %v", err)
+	}
+	f, err := NewFunction(g.code, binary.LittleEndian, 0, g.slot(), table[:400]...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	f.Constants(Assumptions{Program: true}).Guards(XDP)
+	if took := time.Since(start); took > 10*time.Second {
+		t.Errorf("took %v", took)
+	}
+}
+
 func TestMalformed(t *testing.T) {
 	exit := asm.Return()
 	for name, test := range map[string]struct {
