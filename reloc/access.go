@@ -88,7 +88,7 @@ func (s Source) String() string {
 }
 
 // Read returns the accesses that are recorded in a BPF object, in the order of
-// its .BTF.ext section. Without any it returns nil.
+// its .BTF.ext section.
 //
 // It wraps ErrNoBTF or ErrNoBTFExt if the compiler recorded nothing because it
 // was not told to, ErrNoFuncInfo if it is one that does not record every access,
