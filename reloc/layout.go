@@ -73,8 +73,11 @@ func (l *Layout) Defines(essential string) (bool, error) {
 	return len(candidates) > 0, err
 }
 
-// named returns the types that bear a name or a flavour of it, of all kinds but
-// forward declarations. Of equal copies, which failed deduplication leaves in
+// maxCandidates bounds how many types of one name are compared with each other.
+const maxCandidates = 256
+
+// named returns the types that bear a name or a flavour of it, of the kinds that a
+// root type can be, but no forward declarations. Of equal copies, which failed deduplication leaves in
 // the BTF of kernel modules, it returns the first.
 func (l *Layout) named(essential string) ([]candidate, error) {
 	if candidates, ok := l.candidates[essential]; ok {
@@ -91,8 +94,11 @@ func (l *Layout) named(essential string) ([]candidate, error) {
 		if err != nil {
 			return nil, fmt.Errorf("layout %s: type %d: %w", l.name, id, err)
 		}
-		if _, declared := typ.(*btf.Fwd); declared || contains(candidates, typ) {
+		if is[*btf.Fwd](typ) || !sameKind(typ, typ) || contains(candidates, typ) {
 			continue
+		}
+		if len(candidates) == maxCandidates {
+			return nil, fmt.Errorf("layout %s has more than %d different types named %s", l.name, maxCandidates, essential)
 		}
 		candidates = append(candidates, candidate{typ, id, fields(typ)})
 	}

@@ -3,9 +3,11 @@ package reloc_test
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cilium/ebpf/btf"
 
@@ -361,6 +363,23 @@ func TestDisagreementLists(t *testing.T) {
 		if !errors.Is(err, reloc.ErrAmbiguous) || !strings.Contains(err.Error(), "struct md_desc___a says __u32 at 4; struct md_desc___b says __u32 at 0") {
 			t.Errorf("got %v", err)
 		}
+	}
+}
+
+// Types that are not copies of each other are all compared, so there is an end to
+// them.
+func TestTooManyCandidates(t *testing.T) {
+	var types []btf.Type
+	for n := range 30_000 {
+		types = append(types, packed(t, "md_desc", field(fmt.Sprint("x", n), u32)))
+	}
+	start := time.Now()
+	_, err := layoutOf(t, binary.LittleEndian, types...).Defines("md_desc")
+	if err == nil || !strings.Contains(err.Error(), "layout test has more than 256 different types named md_desc") {
+		t.Errorf("got %v", err)
+	}
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("took %v", took)
 	}
 }
 
