@@ -390,6 +390,8 @@ func TestReplaceRefuses(t *testing.T) {
 			at(1, nop, nop), "neither a call nor an LDDW"},
 		"relocation kept for something else": {program{sections: only(load(0), exit).sections, relocations: []relocation{{"xdp", 0, rel64, "xdp"}}},
 			at(0, nop), "kept for a relocation"},
+		"the same of as many slots": {program{sections: only(load(0), exit).sections, relocations: []relocation{{"xdp", 0, rel64, "xdp"}}},
+			at(0, nop, nop), "kept for a relocation"},
 		"pointer into an instruction": {program{sections: only(load(4), exit).sections, relocations: []relocation{{"xdp", 0, rel64, "xdp"}}},
 			at(2, nop, nop), "place in section xdp: no instruction"},
 		"pointer outside": {program{sections: only(load(24), exit).sections, relocations: []relocation{{"xdp", 0, rel64, "xdp"}}},

@@ -271,7 +271,7 @@ func (s *section) checkReplacement(r *Replacement) error {
 	if err != nil {
 		return err
 	}
-	if kept := s.kept(r.Slot); s.relocated[r.Slot] && kept >= 0 && s.moves && !takesRelocation(r.Code, second, kept) {
+	if kept := s.kept(r.Slot); s.relocated[r.Slot] && kept >= 0 && !takesRelocation(r.Code, second, kept) {
 		return fmt.Errorf("slot %d is kept for a relocation, but is no call and no LDDW", kept)
 	}
 	for slot := range second {
