@@ -3,6 +3,7 @@ package rewrite
 import (
 	"debug/elf"
 	"encoding/binary"
+	"maps"
 	"slices"
 
 	"github.com/cilium/ebpf/asm"
@@ -114,7 +115,7 @@ func (p *planner) tableIn(s *section) []int {
 		return s.table
 	}
 	s.table = []int{}
-	seen := make(map[elf.Symbol]bool)
+	seen, slots := make(map[elf.Symbol]bool), make(map[int]bool) // a damaged object has one table under many names
 	for _, symbol := range p.symbolsIn(s) {
 		if seen[symbol] || p.sectionName(symbol) != ".jumptables" {
 			continue
@@ -124,11 +125,11 @@ func (p *planner) tableIn(s *section) []int {
 		start := min(symbol.Value, uint64(len(table)))
 		size := min(symbol.Size, uint64(len(table))-start)
 		for entry := table[start:][:size]; len(entry) >= 8; entry = entry[8:] {
-			s.table = append(s.table, int(p.order.Uint64(entry)/reloc.InstructionSize))
+			slots[int(p.order.Uint64(entry)/reloc.InstructionSize)] = true
 		}
 	}
-	if len(s.table) > 0 && p.hasLabels(s) {
-		s.table = []int{}
+	if len(slots) > 0 && !p.hasLabels(s) {
+		s.table = slices.Sorted(maps.Keys(slots))
 	}
 	return s.table
 }
