@@ -23,10 +23,7 @@ type Unit struct {
 // An argument that is the same constant in all calls that can be reached counts
 // as one. What functions return is not known.
 func Analyze(units []*Unit) map[*Unit]*Constants {
-	a := &analysis{units: units, guided: make(map[*Unit]bool)}
-	for _, u := range units {
-		a.guided[u] = a.dependsOnLayout(u, make(map[*Unit]bool))
-	}
+	a := &analysis{units: units, guided: dependOnLayout(units)}
 	for {
 		left := a.remember
 		a.run()
@@ -56,23 +53,36 @@ type callers struct {
 	changes   int
 }
 
-func (a *analysis) dependsOnLayout(u *Unit, seen map[*Unit]bool) bool {
-	if seen[u] {
-		return false
-	}
-	seen[u] = true
-	if len(u.Known) > 0 || len(u.Undecided) > 0 {
-		return true
-	}
-	for _, callee := range u.Calls {
-		if a.dependsOnLayout(callee, seen) {
-			return true
+// dependOnLayout returns the units that depend on the layout, those that call
+// them included.
+func dependOnLayout(units []*Unit) map[*Unit]bool {
+	guided, callers := make(map[*Unit]bool), make(map[*Unit][]*Unit)
+	var found []*Unit
+	find := func(u *Unit) {
+		if !guided[u] {
+			guided[u] = true
+			found = append(found, u)
 		}
 	}
-	return a.callsUnknown(u)
+	for _, u := range units {
+		for _, callee := range u.Calls {
+			callers[callee] = append(callers[callee], u)
+		}
+		if len(u.Known) > 0 || len(u.Undecided) > 0 || u.callsUnknown() {
+			find(u)
+		}
+	}
+	for len(found) > 0 {
+		u := found[len(found)-1]
+		found = found[:len(found)-1]
+		for _, caller := range callers[u] {
+			find(caller)
+		}
+	}
+	return guided
 }
 
-func (a *analysis) callsUnknown(u *Unit) bool {
+func (u *Unit) callsUnknown() bool {
 	for i := range u.insns {
 		ins := &u.insns[i]
 		if ins.isCall() && ins.src == pseudoCall && u.Calls[u.start+i] == nil {

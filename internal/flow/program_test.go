@@ -3,6 +3,7 @@ package flow
 import (
 	"encoding/binary"
 	"testing"
+	"time"
 
 	"github.com/cilium/ebpf/asm"
 )
@@ -74,6 +75,27 @@ func TestAnalyzeRecursion(t *testing.T) {
 	u.Program = true
 	if c := Analyze([]*Unit{u})[u]; c == nil || c.Reachable(2) != Reachable {
 		t.Errorf("got %v", c)
+	}
+}
+
+// Functions that call each other in a row take time linear in their number.
+func TestAnalyzeRow(t *testing.T) {
+	row := make([]*Unit, 20_000)
+	for n := range row {
+		row[n] = &Unit{Function: function(t, binary.LittleEndian, call, asm.Return())}
+	}
+	for n, next := range row[1:] {
+		row[n].Calls = map[int]*Unit{0: next}
+	}
+	last := row[len(row)-1]
+	last.Function = function(t, binary.LittleEndian, asm.Mov.Imm(asm.R0, 0), asm.Return())
+	row[0].Program = true
+	start := time.Now()
+	if c := Analyze(row)[last]; c == nil || c.Reachable(0) != Reachable {
+		t.Errorf("got %v", c)
+	}
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("took %v", took)
 	}
 }
 
