@@ -401,8 +401,9 @@ func TestOtherByteOrder(t *testing.T) {
 }
 
 func TestDefines(t *testing.T) {
-	layout := layoutOf(t, binary.LittleEndian, packed(t, "md_desc___nic", field("x", u32)), &btf.Fwd{Name: "declared"})
-	for name, want := range map[string]bool{"md_desc": true, "md_desc___nic": false, "md": false, "declared": false, "x": false} {
+	layout := layoutOf(t, binary.LittleEndian, packed(t, "md_desc___nic", field("x", u32)), &btf.Fwd{Name: "declared"},
+		&btf.Func{Name: "called", Type: &btf.FuncProto{Return: u32}, Linkage: btf.GlobalFunc})
+	for name, want := range map[string]bool{"called": false, "md_desc": true, "md_desc___nic": false, "md": false, "declared": false, "x": false} {
 		if got, err := layout.Defines(name); got != want || err != nil {
 			t.Errorf("%s: %t, %v", name, got, err)
 		}
