@@ -85,6 +85,13 @@ func (a *Access) Resolve(layout *Layout) (Resolution, error) {
 	return results[0], nil
 }
 
+// DefinedIn reports whether a layout has types that the root type may stand for:
+// a typedef md_desc is no struct md_desc.
+func (a *Access) DefinedIn(layout *Layout) (bool, error) {
+	candidates, err := a.candidates(layout)
+	return len(candidates) > 0, err
+}
+
 // candidates returns the types of the layout that have the root type's name
 // and are of its kind.
 func (a *Access) candidates(layout *Layout) ([]candidate, error) {

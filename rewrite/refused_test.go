@@ -241,6 +241,27 @@ func TestNoDescriptor(t *testing.T) {
 	}
 }
 
+// What has the name and is no struct is no descriptor, either. A program that asks
+// for each field first would see none of them.
+func TestNoStruct(t *testing.T) {
+	needTools(t, "gcc", "clang-22")
+	object := costCompile(t, "clang-22", `
+		#include "cost.h"
+		struct md_0 { __u32 f; } __attribute__((preserve_access_index));
+		PROGRAM(guarded, struct md_0, if (__builtin_preserve_field_info(md->f, 2)) out_unsigned = md->f;)`, "el", "v3")
+	for _, source := range []string{
+		"typedef struct { __u32 f; } md_0; md_0 layout;",
+		"struct other { __u32 f; } *md_0(void) { return 0; }",
+		"struct md_1 { __u32 f; } md_0;",
+	} {
+		layout := costCompile(t, "clang-22", "#include <linux/types.h>\n"+source, "el", "v3")
+		_, _, err := rewrite.Rewrite(object, parseLayout(t, "md_0", layout), rewrite.Options{Types: []string{"md_*"}})
+		if !errors.Is(err, rewrite.ErrNoDescriptor) {
+			t.Errorf("%s: got %v, want %v", source, err, rewrite.ErrNoDescriptor)
+		}
+	}
+}
+
 // clang 14 does not record that an enum is signed, so how to widen it is not
 // known.
 func TestEnumOfUnknownSign(t *testing.T) {

@@ -150,23 +150,25 @@ func matchesAny(globs []string, name string) bool {
 // program accesses it, and at least one root type in any case: otherwise it is
 // the wrong file, and poisoning every access would hide that.
 func checkDefined(layout *reloc.Layout, accesses []reloc.Access) error {
+	defined := make(map[string]bool)
 	var missing []string
-	checked := make(map[string]bool)
 	for i := range accesses {
 		name := btfraw.EssentialName(accesses[i].RootName())
-		if checked[name] {
+		if defined[name] {
 			continue
 		}
-		checked[name] = true
-		defined, err := layout.Defines(name)
+		found, err := accesses[i].DefinedIn(layout)
 		if err != nil {
 			return err
 		}
-		if !defined {
+		defined[name] = found
+		if !found && !slices.Contains(missing, name) {
 			missing = append(missing, name)
 		}
 	}
-	if slices.Contains(missing, reloc.Descriptor) || len(missing) == len(checked) {
+	// A struct and an enum, say, can have the same name.
+	missing = slices.DeleteFunc(missing, func(name string) bool { return defined[name] })
+	if slices.Contains(missing, reloc.Descriptor) || len(missing) == len(defined) {
 		return fmt.Errorf("layout %s %w: %s: give the BTF of an object compiled from the NIC's own header",
 			layout.Name(), ErrNoDescriptor, strings.Join(missing, ", "))
 	}
