@@ -2,8 +2,9 @@ package rewrite_test
 
 import (
 	"bytes"
+	"encoding/binary"
+	"iter"
 	"math/bits"
-	"slices"
 )
 
 // The values that programs have to come to, worked out from the structs as
@@ -80,6 +81,29 @@ func (p *accessPair) settle(area []byte) {
 	}
 }
 
+// settleInputs does the same for the bools of a struct or array that is stored.
+func (p *accessPair) settleInputs(use *pairUse, inputs []uint64) {
+	if use.way != pairAll {
+		return
+	}
+	all := use.all(inputs)
+	for _, member := range p.members(use.path.whole()) {
+		member.write(all, member.read(all))
+	}
+	for i := range inputs[use.slot:] {
+		inputs[use.slot+i] = binary.LittleEndian.Uint64(all[8*i:])
+	}
+}
+
+// all returns the bytes from which pairAll stores.
+func (u *pairUse) all(inputs []uint64) []byte {
+	var all []byte
+	for _, input := range inputs[u.slot:] {
+		all = binary.LittleEndian.AppendUint64(all, input)
+	}
+	return all
+}
+
 // resolve returns both sides of a path. It reports false if the target has no
 // such field, or one that CO-RE takes for another.
 func (p *accessPair) resolve(path pairPath) (local, target pairLeaf, exists bool) {
@@ -96,20 +120,34 @@ func (p *accessPair) exists(path pairPath) bool {
 // existsWhole reports whether the target has all that a struct or array of the
 // program consists of.
 func (p *accessPair) existsWhole(whole pairPath) bool {
-	return !slices.ContainsFunc(pairLeaves(p.local), func(path pairPath) bool { return path.within(whole) && !p.exists(path) })
-}
-
-// sizeOf returns how many bytes the program's fields in a struct or array take,
-// or more.
-func (p *accessPair) sizeOf(whole pairPath) int {
-	size := 0
-	for _, path := range pairLeaves(p.local) {
-		if path.within(whole) {
-			leaf, _ := p.local.find(path)
-			size += 2 * leaf.size
+	for path := range p.members(whole) {
+		if !p.exists(path) {
+			return false
 		}
 	}
+	return true
+}
+
+// sizeOf returns how many bytes a struct or array of the program has.
+func (p *accessPair) sizeOf(whole pairPath) int {
+	place, _ := p.local.find(whole)
+	size, _ := pairSize(place.typ)
 	return size
+}
+
+// members returns the scalars of a struct or array of the program, by path, as
+// they are in bytes of that alone.
+func (p *accessPair) members(whole pairPath) iter.Seq2[pairPath, pairLeaf] {
+	return func(yield func(pairPath, pairLeaf) bool) {
+		start, _ := p.local.find(whole)
+		for _, path := range pairLeaves(p.local) {
+			leaf, _ := p.local.find(path)
+			leaf.bit -= start.bit
+			if path.within(whole) && !yield(path, leaf) {
+				return
+			}
+		}
+	}
 }
 
 // accessed returns the path that a use comes to at run time.
@@ -120,8 +158,26 @@ func (p *accessPair) accessed(use *pairUse) pairPath {
 	return use.path
 }
 
+// expect returns what a program leaves in its variables, and in the metadata area.
+func (p *accessPair) expect(program *pairProgram, area pairArea) (outputs []uint64, after []byte) {
+	outputs, after = make([]uint64, len(area.inputs)), bytes.Clone(area.metadata)
+	first := program.firstHeld()
+	copy(outputs[first:], area.inputs[first:first+program.held])
+	for i := range program.uses {
+		use := &program.uses[i]
+		switch {
+		case use.refused != "":
+		case use.stores:
+			p.expectStore(use, area.inputs, after)
+		default:
+			outputs[use.slot] = p.expectLoad(use, area.inputs[use.slot], after)
+		}
+	}
+	return outputs, after
+}
+
 // expectLoad returns the result of a use that loads.
-func (p *accessPair) expectLoad(use *pairUse, area pairArea) uint64 {
+func (p *accessPair) expectLoad(use *pairUse, input uint64, area []byte) uint64 {
 	local, target, exists := p.resolve(p.accessed(use))
 	if !exists {
 		if use.guard == pairElse {
@@ -129,11 +185,11 @@ func (p *accessPair) expectLoad(use *pairUse, area pairArea) uint64 {
 		}
 		return 0
 	}
-	number := target.read(area.metadata)
+	number := target.read(area)
 	if use.way == pairMacro {
 		return number // it does without the local type
 	}
-	return use.formed(local.pairScalar, local.represent(number), area.inputs[use.slot])
+	return use.formed(local.pairScalar, local.represent(number), input)
 }
 
 // formed returns what a program makes of a value that it loaded.
@@ -171,48 +227,89 @@ func truth(condition bool) uint64 {
 	return 0
 }
 
-// expectStores returns the metadata area after all uses of a program.
-func (p *accessPair) expectStores(program *pairProgram, area pairArea) []byte {
-	after := bytes.Clone(area.metadata)
-	for i := range program.uses {
-		use := &program.uses[i]
-		local, target, exists := p.resolve(p.accessed(use))
-		if use.refused != "" || !exists {
+// expectStore does what a use does that stores.
+func (p *accessPair) expectStore(use *pairUse, inputs []uint64, area []byte) {
+	local, target, exists := p.resolve(p.accessed(use))
+	if !exists {
+		return
+	}
+	if use.way == pairAll {
+		p.expectAll(use, inputs, area)
+		return
+	}
+	value := p.stored(use, inputs, area)
+	if use.way == pairWith {
+		p.copyBack(use.path.whole(), area)
+	}
+	if use.way != pairMacro { // which does without the local type
+		value = local.mean(value)
+	}
+	target.write(area, value)
+}
+
+// expectAll stores each number of a struct or array.
+func (p *accessPair) expectAll(use *pairUse, inputs []uint64, area []byte) {
+	all := use.all(inputs)
+	for path, member := range p.members(use.path.whole()) {
+		if _, target, exists := p.resolve(path); exists {
+			target.write(area, member.read(all))
+		}
+	}
+}
+
+// leavePadding expects of the padding of structs and arrays that were stored in
+// what became of it: C leaves that open.
+func (p *accessPair) leavePadding(program *pairProgram, expected, after []byte) {
+	for _, use := range program.uses {
+		whole, exists := p.target.find(use.path.whole())
+		if use.way != pairAll || !exists {
 			continue
 		}
-		if use.way == pairWith {
-			p.copyBack(use.path.whole(), after)
+		first, unpadded := whole.bit/8, bytes.Clone(expected)
+		size, _ := pairSize(whole.typ)
+		copy(expected[first:first+size], after[first:])
+		for _, path := range pairLeaves(p.target) {
+			if leaf, _ := p.target.find(path); path.within(use.path.whole()) {
+				leaf.write(expected, leaf.read(unpadded))
+			}
 		}
-		value := use.stored(area.inputs)
-		if use.way != pairMacro { // which does without the local type
-			value = local.mean(value)
-		}
-		target.write(after, value)
 	}
-	return after
 }
 
 // copyBack does what a program does that copies a struct or array and stores it
 // again: the numbers in it are converted to the program's types and back.
 func (p *accessPair) copyBack(whole pairPath, area []byte) {
-	for _, path := range pairLeaves(p.local) {
-		if local, target, exists := p.resolve(path); exists && path.within(whole) {
-			target.write(area, local.mean(local.represent(target.read(area))))
+	for path, member := range p.members(whole) {
+		if _, target, exists := p.resolve(path); exists {
+			target.write(area, member.mean(member.represent(target.read(area))))
 		}
 	}
 }
 
 // stored returns the value that a program stores, before it is converted.
-func (u *pairUse) stored(inputs []uint64) uint64 {
-	switch u.form {
+func (p *accessPair) stored(use *pairUse, inputs []uint64, area []byte) uint64 {
+	input := inputs[use.slot]
+	switch use.form {
 	case pairConstant:
-		return u.constant()
+		return use.constant()
 	case pairMasked:
-		return inputs[u.slot] >> u.shift() & u.mask()
+		return input >> use.shift() & use.mask()
 	case pairShared:
 		return inputs[0]
+	case pairAdded:
+		return p.loaded(p.accessed(use), area) + input
+	case pairSet:
+		return p.loaded(p.accessed(use), area) | input
+	case pairMoved:
+		return p.loaded(use.other, area)
 	}
-	return inputs[u.slot]
+	return input
+}
+
+// loaded returns what md->f is in C, for a field that is there.
+func (p *accessPair) loaded(path pairPath, area []byte) uint64 {
+	local, target, _ := p.resolve(path)
+	return local.represent(target.read(area))
 }
 
 // mask returns which bits pairMasked leaves: as many as a bit-field may have, or

@@ -10,24 +10,36 @@ import (
 )
 
 // accessPair is a struct as a program sees it, the same struct as a layout has
-// it, and what two programs do with it: one loads fields, one stores them.
+// it, and what some programs do with it.
 type accessPair struct {
 	number        int
 	local, target *pairStruct
-	loads, stores pairProgram
+	programs      []pairProgram
 }
 
 // pairProgram is one program of a pair.
 type pairProgram struct {
-	stores   bool
+	kind     pairProgramKind
 	uses     []pairUse
 	together int  // how many values are in registers at the same time
+	held     int  // how many other variables are, all the while
 	called   bool // whether the second half is in a function of its own
 	areas    []pairArea
 }
 
+// pairProgramKind is what a program does with fields; its functions are named
+// after it.
+type pairProgramKind string
+
+const (
+	pairLoads     pairProgramKind = "load"
+	pairStores    pairProgramKind = "store"
+	pairExchanges pairProgramKind = "exchange" // loads and stores of the same few fields
+)
+
 // pairArea is what a program runs on: a metadata area, and a number for each
-// use, which is what is stored, or what a loaded value is compared with.
+// use, which is what is stored, or what a loaded value is compared with. Behind
+// these are more, for structs and arrays that are stored, and to hold.
 type pairArea struct {
 	metadata []byte
 	inputs   []uint64
@@ -36,8 +48,9 @@ type pairArea struct {
 // pairUse is one access, or two of which the program chooses one.
 type pairUse struct {
 	slot    int // index of its variable
+	stores  bool
 	path    pairPath
-	other   pairPath // for pairEither
+	other   pairPath // for pairEither and pairMoved
 	way     pairWay
 	guard   pairGuard
 	form    pairForm
@@ -58,9 +71,10 @@ const (
 	pairCopied pairWay = "copied" // memcpy from &md->f
 	pairSplit  pairWay = "split"  // byte by byte
 	pairWith   pairWay = "with"   // memcpy of the struct or array that it is in
+	pairAll    pairWay = "all"    // the same from variables to all of it
 )
 
-var pairWays = []pairWay{pairPlain, pairMacro, pairEither, pairBehind, pairCopied, pairSplit, pairWith}
+var pairWays = []pairWay{pairPlain, pairMacro, pairEither, pairBehind, pairCopied, pairSplit, pairWith, pairAll}
 
 // pairGuard is how the program asks whether a field exists.
 type pairGuard uint8
@@ -87,6 +101,9 @@ const (
 	pairConstant                 // a constant is stored
 	pairMasked                   // some bits of a variable are stored
 	pairShared                   // a value is stored that other uses store as well
+	pairAdded                    // a variable is added to the field
+	pairSet                      // bits of a variable are set in the field
+	pairMoved                    // another field is stored
 )
 
 // pairCasts are what pairNarrowed casts to; its operand is the index.
@@ -116,8 +133,12 @@ func (g *pairGenerator) pair(number int) *accessPair {
 		if p.target.size > netlab.MaxMetadata || unloadable(p.local) || p.local.crosses(paths) {
 			continue
 		}
-		p.loads = g.program(p, paths, false)
-		p.stores = g.program(p, g.inOrder(p.local, paths), true)
+		sorted := g.inOrder(p.local, paths)
+		p.programs = []pairProgram{
+			g.program(p, pairLoads, turns(paths, false)),
+			g.program(p, pairStores, turns(sorted, true)),
+			g.program(p, pairExchanges, g.exchanges(sorted)),
+		}
 		return p
 	}
 }
@@ -355,45 +376,94 @@ func (g *pairGenerator) inOrder(local *pairStruct, paths []pairPath) []pairPath 
 	return slices.SortedFunc(slices.Values(paths), func(a, b pairPath) int { return cmp.Compare(place(a), place(b)) })
 }
 
+// turns makes a use of each path.
+func turns(paths []pairPath, stores bool) []pairUse {
+	uses := make([]pairUse, len(paths))
+	for i, path := range paths {
+		uses[i] = pairUse{path: path, stores: stores}
+	}
+	return uses
+}
+
+// exchanges makes some uses of few paths, so that loads and stores of the same
+// bytes follow each other, and often those of one struct or array.
+func (g *pairGenerator) exchanges(paths []pairPath) []pairUse {
+	if len(paths) == 0 || g.chance(0.2) {
+		return nil
+	}
+	from := g.IntN(len(paths))
+	if nested := slices.IndexFunc(paths, func(path pairPath) bool { return len(path) > 1 }); nested >= 0 && g.chance(0.6) {
+		from = nested
+	}
+	few := paths[from:min(from+1+g.IntN(3), len(paths))]
+	var uses []pairUse
+	for range 1 + g.IntN(4) {
+		uses = append(uses, pairUse{path: few[g.IntN(len(few))]}, pairUse{path: few[g.IntN(len(few))], stores: true})
+	}
+	return uses
+}
+
+// maxHeld is how many variables a program holds in registers at most. With the
+// descriptor's address and what is accessed that makes all ten.
+const maxHeld = 8
+
 // maxCopied is how many bytes of structs a program may copy: they take stack,
 // each twice if the compiler does not do well.
-const maxCopied = 128
+const maxCopied = 64
 
-func (g *pairGenerator) program(p *accessPair, paths []pairPath, stores bool) pairProgram {
-	program := pairProgram{stores: stores, together: 1, called: g.chance(0.15)}
-	if g.chance(0.4) {
+// pairsMore is how many more numbers there are than uses.
+const pairsMore = max(maxHeld, maxCopied/8)
+
+// program makes a program, given the paths of its uses and which of these store.
+func (g *pairGenerator) program(p *accessPair, kind pairProgramKind, uses []pairUse) pairProgram {
+	program := pairProgram{kind: kind, together: 1, called: g.chance(0.15)}
+	if kind == pairExchanges || g.chance(0.4) {
 		program.together = 2 + g.IntN(5)
 	}
+	if kind == pairExchanges && g.chance(0.5) {
+		program.held = maxHeld - g.IntN(4)
+	}
 	copied := 0
-	for i := 0; i < len(paths); i++ {
-		local, _ := p.local.find(paths[i])
-		if stores && local.isConst() {
+	for i := 0; i < len(uses); i++ {
+		use := uses[i]
+		local, _ := p.local.find(use.path)
+		if use.stores && local.isConst() {
 			continue
 		}
-		use := pairUse{slot: len(program.uses), path: paths[i], way: g.way(local, paths[i], stores), operand: g.Uint64(), width: local.size * 8}
-		if i+1 < len(paths) && g.chance(0.1) {
-			other, _ := p.local.find(paths[i+1])
-			if !stores || !other.isConst() {
-				use.way, use.other = pairEither, paths[i+1]
+		use.slot, use.way, use.operand, use.width = len(program.uses), g.way(local, use.path, use.stores), g.Uint64(), local.size*8
+		if i+1 < len(uses) && g.chance(0.1) {
+			other, _ := p.local.find(uses[i+1].path)
+			if !use.stores || !other.isConst() {
+				use.way, use.other = pairEither, uses[i+1].path
 				i++
 			}
 		}
-		if _, target, _ := p.resolve(use.path); stores && use.way == pairMacro && target.pairScalar != nil && target.kind == pairBool {
+		if _, target, _ := p.resolve(use.path); use.stores && use.way == pairMacro && target.pairScalar != nil && target.kind == pairBool {
 			use.way = pairPlain // the macro would not convert to 0 or 1
 		}
-		if use.way == pairWith && !p.existsWhole(use.path.whole()) && g.chance(0.95) {
+		if use.way == pairMacro && kind == pairExchanges {
+			use.way = pairPlain // C does not order the macro's accesses and others: they are of other types
+		}
+		if use.copies() && !p.existsWhole(use.path.whole()) && g.chance(0.95) {
 			use.way = pairPlain // which is not refused
 		}
-		if use.way == pairWith {
+		if use.copies() {
 			if copied += p.sizeOf(use.path.whole()); copied > maxCopied {
 				use.way = pairPlain
 			}
 		}
-		use.guard = g.guard(p, &use, stores)
-		use.form = g.form(local.pairScalar, use.way, stores)
+		use.guard = g.guard(p, &use, kind)
+		use.form = g.form(local.pairScalar, use.way, use.stores)
+		if kind == pairExchanges && use.stores && g.chance(0.3) {
+			use.form = pairAdded + pairForm(g.IntN(2))
+			other := uses[g.IntN(len(uses))].path
+			if use.way != pairEither && p.exists(other) && other.String() != use.path.String() && g.chance(0.5) {
+				use.form, use.other = pairMoved, other
+			}
+		}
 		program.uses = append(program.uses, use)
 	}
-	program.areas = g.areas(p, len(program.uses))
+	program.areas = g.areas(p, &program)
 	return program
 }
 
@@ -401,6 +471,8 @@ func (g *pairGenerator) way(local pairLeaf, path pairPath, stores bool) pairWay 
 	isElement := path[len(path)-1].name == ""
 	isInteger := local.kind == pairInt || local.kind == pairEnum
 	switch choice := g.Float64(); {
+	case len(path) > 1 && local.qualifiers == "" && stores && g.chance(0.3):
+		return pairAll
 	case len(path) > 1 && local.bits == 0 && local.qualifiers == "" && g.chance(0.3):
 		return pairWith
 	case local.bits > 0 && isInteger && choice < 0.6, local.bits == 0 && isInteger && !isElement && choice < 0.1:
@@ -416,17 +488,24 @@ func (g *pairGenerator) way(local pairLeaf, path pairPath, stores bool) pairWay 
 }
 
 // guard guards what is missing, and other fields at random: the program does
-// not know.
-func (g *pairGenerator) guard(p *accessPair, use *pairUse, stores bool) pairGuard {
-	guards := []pairGuard{pairIf, pairFlag, pairElse}
-	if stores {
+// not know. One that exchanges values seldom asks, as the compiler does not
+// reorder loads and stores across the answer.
+func (g *pairGenerator) guard(p *accessPair, use *pairUse, kind pairProgramKind) pairGuard {
+	guards, odds := []pairGuard{pairIf, pairFlag, pairElse}, 0.25
+	if kind == pairExchanges {
+		odds = 0.05
+	}
+	if use.stores {
 		guards = guards[:2]
 	}
-	if !p.exists(use.last()) || g.chance(0.25) {
+	if !p.exists(use.last()) || g.chance(odds) {
 		return guards[g.IntN(len(guards))]
 	}
 	return pairUnguarded
 }
+
+// copies reports whether a use copies the struct or array that its field is in.
+func (u *pairUse) copies() bool { return u.way == pairWith || u.way == pairAll }
 
 // last returns the path that is used if no question is asked, or if the answer
 // was no.
@@ -454,7 +533,7 @@ func (g *pairGenerator) form(local *pairScalar, way pairWay, stores bool) pairFo
 func (s *pairScalar) order() bool { return s.kind == pairBig || s.kind == pairSmall }
 
 // areas makes random areas of the target's size and larger ones.
-func (g *pairGenerator) areas(p *accessPair, uses int) []pairArea {
+func (g *pairGenerator) areas(p *accessPair, program *pairProgram) []pairArea {
 	least := roundUp(p.target.size, 4)
 	areas := make([]pairArea, 4)
 	for i := range areas {
@@ -462,7 +541,7 @@ func (g *pairGenerator) areas(p *accessPair, uses int) []pairArea {
 		if i == 1 {
 			size = min(least+4*g.IntN(10), netlab.MaxMetadata)
 		}
-		area := pairArea{make([]byte, size), make([]uint64, uses)}
+		area := pairArea{make([]byte, size), make([]uint64, len(program.uses)+pairsMore)}
 		for j := range area.metadata {
 			area.metadata[j] = byte(g.Uint32())
 		}
@@ -470,6 +549,9 @@ func (g *pairGenerator) areas(p *accessPair, uses int) []pairArea {
 			area.inputs[j] = g.Uint64() >> (g.IntN(4) * 16)
 		}
 		p.settle(area.metadata)
+		for j := range program.uses {
+			p.settleInputs(&program.uses[j], area.inputs)
+		}
 		areas[i] = area
 	}
 	return areas

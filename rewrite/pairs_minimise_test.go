@@ -12,7 +12,7 @@ import (
 // minimise returns the smallest pair it finds that fails in the same way.
 func (b *pairBatch) minimise(dir string, failure pairFailure) (pairFailure, error) {
 	m := minimiser{compiler: b.compiler, dir: dir, failure: failure}
-	m.only(failure.stores)
+	m.only()
 	for m.dropUses() {
 	}
 	m.dropMembers()
@@ -41,7 +41,7 @@ func (m *minimiser) try(change func(p *accessPair)) bool {
 		return false
 	}
 	for _, failure := range failures {
-		if failure.kind == m.failure.kind && failure.stores == m.failure.stores {
+		if failure.kind == m.failure.kind && failure.index == m.failure.index {
 			m.failure = failure
 			return true
 		}
@@ -53,25 +53,29 @@ func (m *minimiser) try(change func(p *accessPair)) bool {
 func (p *accessPair) clone() *accessPair {
 	c := *p
 	c.local, c.target = p.local.clone().(*pairStruct), p.target.clone().(*pairStruct)
-	for _, program := range []*pairProgram{&c.loads, &c.stores} {
+	c.programs = slices.Clone(p.programs)
+	for i := range c.programs {
+		program := &c.programs[i]
 		program.uses = slices.Clone(program.uses)
-		for i := range program.uses {
-			program.uses[i].refused = ""
+		for j := range program.uses {
+			program.uses[j].refused = ""
 		}
 	}
 	return &c
 }
 
-func (p *accessPair) program(stores bool) *pairProgram {
-	if stores {
-		return &p.stores
-	}
-	return &p.loads
-}
+// program returns the failing program of a pair that is to be made smaller.
+func (m *minimiser) program(p *accessPair) *pairProgram { return &p.programs[m.failure.index] }
 
 // only leaves one program.
-func (m *minimiser) only(stores bool) {
-	m.try(func(p *accessPair) { p.program(!stores).uses = nil })
+func (m *minimiser) only() {
+	m.try(func(p *accessPair) {
+		for i := range p.programs {
+			if i != m.failure.index {
+				p.programs[i].uses = nil
+			}
+		}
+	})
 }
 
 // dropUses leaves out uses: all but the failing one, or else one by one.
@@ -83,7 +87,7 @@ func (m *minimiser) dropUses() bool {
 	if m.failure.use != nil {
 		slot := m.failure.use.slot
 		if m.try(func(p *accessPair) {
-			program := p.program(m.failure.stores)
+			program := m.program(p)
 			program.uses = slices.DeleteFunc(program.uses, func(u pairUse) bool { return u.slot != slot })
 		}) {
 			return true
@@ -92,7 +96,7 @@ func (m *minimiser) dropUses() bool {
 	for size := len(uses) / 2; size > 0; size /= 2 {
 		for from := 0; from+size <= len(uses); from += size {
 			if m.try(func(p *accessPair) {
-				program := p.program(m.failure.stores)
+				program := m.program(p)
 				program.uses = slices.Delete(program.uses, from, from+size)
 			}) {
 				return true
@@ -106,10 +110,15 @@ func (m *minimiser) dropUses() bool {
 func (m *minimiser) dropMembers() {
 	needed := func(p *accessPair) []pairPath {
 		var paths []pairPath
-		for _, use := range p.program(m.failure.stores).uses {
+		for _, use := range m.program(p).uses {
 			paths = append(paths, use.path)
-			if use.way == pairEither {
+			if use.other != nil {
 				paths = append(paths, use.other)
+			}
+			if use.way == pairAll { // what is where in the variables does not change
+				for path := range p.members(use.path.whole()) {
+					paths = append(paths, path)
+				}
 			}
 		}
 		return paths
@@ -166,14 +175,16 @@ func pruned(typ pairType, paths []pairPath) bool {
 
 // simplify makes what is left plainer.
 func (m *minimiser) simplify() {
-	m.try(func(p *accessPair) { p.program(m.failure.stores).called = false })
-	m.try(func(p *accessPair) { p.program(m.failure.stores).together = 1 })
-	for i := range m.failure.program().uses {
-		m.try(func(p *accessPair) { p.program(m.failure.stores).uses[i].guard = pairUnguarded })
-		if !m.failure.stores {
-			m.try(func(p *accessPair) { p.program(false).uses[i].form = pairWhole })
+	m.try(func(p *accessPair) { m.program(p).called = false })
+	m.try(func(p *accessPair) { m.program(p).together = 1 })
+	for m.failure.program().held > 0 && m.try(func(p *accessPair) { m.program(p).held-- }) {
+	}
+	for i, use := range m.failure.program().uses {
+		m.try(func(p *accessPair) { m.program(p).uses[i].guard = pairUnguarded })
+		if !use.stores {
+			m.try(func(p *accessPair) { m.program(p).uses[i].form = pairWhole })
 		}
-		m.try(func(p *accessPair) { p.program(m.failure.stores).uses[i].way = pairPlain })
+		m.try(func(p *accessPair) { m.program(p).uses[i].way = pairPlain })
 	}
 	m.try(func(p *accessPair) { eachScalar(p.local, (*pairScalar).strip) })
 	m.try(func(p *accessPair) { eachScalar(p.target, (*pairScalar).strip) })

@@ -88,15 +88,15 @@ func (t *pairTally) add(pairs []*accessPair) {
 	defer t.Unlock()
 	for _, p := range pairs {
 		t.pairs++
-		for _, program := range []*pairProgram{&p.loads, &p.stores} {
+		for _, program := range p.programs {
 			for i := range program.uses {
-				t.count(p, program, &program.uses[i])
+				t.count(p, &program.uses[i])
 			}
 		}
 	}
 }
 
-func (t *pairTally) count(p *accessPair, program *pairProgram, use *pairUse) {
+func (t *pairTally) count(p *accessPair, use *pairUse) {
 	if use.refused == pairsUnrecorded {
 		return
 	}
@@ -108,14 +108,14 @@ func (t *pairTally) count(p *accessPair, program *pairProgram, use *pairUse) {
 	if counts[shape] == nil {
 		counts[shape] = make(map[string]int)
 	}
-	counts[shape][program.operation(use.way)]++
+	counts[shape][use.operation()]++
 }
 
-func (p *pairProgram) operation(way pairWay) string {
-	if p.stores {
-		return "store " + string(way)
+func (u *pairUse) operation() string {
+	if u.stores {
+		return "store " + string(u.way)
 	}
-	return "load " + string(way)
+	return "load " + string(u.way)
 }
 
 // pairsReason returns the pattern that allows a refusal.
@@ -132,11 +132,13 @@ func pairsReason(reason string) string {
 // operation were accepted / refused.
 func (t *pairTally) String() string {
 	var operations []string
-	for _, program := range []pairProgram{{}, {stores: true}} {
+	for _, stores := range []bool{false, true} {
 		for _, way := range pairWays {
-			if !program.stores || way != pairCopied {
-				operations = append(operations, program.operation(way))
+			if stores && way == pairCopied || !stores && way == pairAll {
+				continue
 			}
+			use := pairUse{stores: stores, way: way}
+			operations = append(operations, use.operation())
 		}
 	}
 	shapes := maps.Clone(t.accepted)

@@ -102,10 +102,11 @@ func (b *pairBatch) object(dir string) ([]byte, error) {
 func (b *pairBatch) leaveOut(function string, these func(*accessPair, pairPath) bool) bool {
 	left := false
 	for _, p := range b.pairs {
-		for _, program := range []*pairProgram{&p.loads, &p.stores} {
-			if function != "" && !p.loads.isCalled(p.number, function) && !p.stores.isCalled(p.number, function) {
-				continue
-			}
+		isCalled := func(program pairProgram) bool { return program.isCalled(p.number, function) }
+		if function != "" && !slices.ContainsFunc(p.programs, isCalled) {
+			continue
+		}
+		for _, program := range p.programs {
 			for i := range program.uses {
 				use := &program.uses[i]
 				if use.refused == "" && (these(p, use.path) || these(p, use.other)) {
@@ -136,10 +137,10 @@ func (p *pairProgram) isCalled(number int, function string) bool {
 	return strings.TrimSuffix(function, "_rest") == p.name(number)
 }
 
-func (p *accessPair) isUsed() bool { return p.loads.isUsed() || p.stores.isUsed() }
+func (p *accessPair) isUsed() bool { return slices.ContainsFunc(p.programs, pairProgram.isUsed) }
 
 // isUsed reports whether the program has a use that was not refused.
-func (p *pairProgram) isUsed() bool {
+func (p pairProgram) isUsed() bool {
 	return slices.ContainsFunc(p.uses, func(u pairUse) bool { return u.refused == "" })
 }
 
@@ -152,7 +153,7 @@ type pairBatch struct {
 // pairFailure is what a pair came to instead of what it should have.
 type pairFailure struct {
 	pair   *accessPair
-	stores bool     // in which of the two programs, if that is known
+	index  int      // of the program, if that is known
 	use    *pairUse // nil if that is not known
 	kind   string   // stays the same while the pair is made smaller
 	detail string
@@ -160,12 +161,7 @@ type pairFailure struct {
 	report *rewrite.Report
 }
 
-func (f *pairFailure) program() *pairProgram {
-	if f.stores {
-		return &f.pair.stores
-	}
-	return &f.pair.loads
-}
+func (f *pairFailure) program() *pairProgram { return &f.pair.programs[f.index] }
 
 // check compiles the pairs, rewrites and runs them. It marks the uses that were
 // refused.
@@ -210,9 +206,9 @@ func (b *pairBatch) load(spec *ebpf.CollectionSpec) (*ebpf.Collection, []pairFai
 		}
 		failure := pairFailure{kind: "load", detail: lastLines(err)}
 		for _, p := range b.pairs {
-			for _, program := range []*pairProgram{&p.loads, &p.stores} {
+			for i, program := range p.programs {
 				if name := program.name(p.number); strings.HasPrefix(err.Error(), "program "+name+":") {
-					failure.pair, failure.stores = p, program.stores
+					failure.pair, failure.index = p, i
 					delete(spec.Programs, name)
 				}
 			}
@@ -231,7 +227,7 @@ func (b *pairBatch) apart(dir, kind string, err error, failures []pairFailure) (
 	}
 	if len(b.pairs) == 1 {
 		p := b.pairs[0]
-		return append(failures, pairFailure{pair: p, stores: !p.loads.isUsed(), kind: kind, detail: err.Error()}), nil
+		return append(failures, pairFailure{pair: p, index: slices.IndexFunc(p.programs, pairProgram.isUsed), kind: kind, detail: err.Error()}), nil
 	}
 	for _, p := range b.pairs {
 		alone := pairBatch{b.compiler, []*accessPair{p}}
@@ -293,12 +289,12 @@ func (b *pairBatch) rewrite(dir string) ([]byte, *rewrite.Report, []pairFailure,
 func (b *pairBatch) refuse(refusal *rewrite.Refusal) (*pairFailure, error) {
 	named := false
 	for _, p := range b.pairs {
-		for _, program := range []*pairProgram{&p.loads, &p.stores} {
+		for i, program := range p.programs {
 			if !program.isCalled(p.number, refusal.Access.Program) {
 				continue
 			}
-			for i := range program.uses {
-				use := &program.uses[i]
+			for j := range program.uses {
+				use := &program.uses[j]
 				if !use.isNamed(p.local.tag, refusal.Access.Path) {
 					continue
 				}
@@ -308,7 +304,7 @@ func (b *pairBatch) refuse(refusal *rewrite.Refusal) (*pairFailure, error) {
 				}
 				use.refused = refusal.Reason
 				if !pairsMayRefuse(refusal.Reason) {
-					return &pairFailure{pair: p, stores: program.stores, use: use, kind: "refused", detail: refusal.String()}, nil
+					return &pairFailure{pair: p, index: i, use: use, kind: "refused", detail: refusal.String()}, nil
 				}
 			}
 		}
@@ -334,12 +330,12 @@ func (u *pairUse) isNamed(root, spelled string) bool {
 // run runs the programs of a pair over each of their areas.
 func (p *accessPair) run(loaded *ebpf.Collection) ([]pairFailure, error) {
 	var failures []pairFailure
-	for _, program := range []*pairProgram{&p.loads, &p.stores} {
+	for i, program := range p.programs {
 		for _, area := range program.areas {
 			if loaded.Programs[program.name(p.number)] == nil {
 				break
 			}
-			found, err := p.runProgram(loaded, program, area)
+			found, err := p.runProgram(loaded, i, area)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", program.name(p.number), err)
 			}
@@ -352,7 +348,8 @@ func (p *accessPair) run(loaded *ebpf.Collection) ([]pairFailure, error) {
 	return failures, nil
 }
 
-func (p *accessPair) runProgram(loaded *ebpf.Collection, program *pairProgram, area pairArea) ([]pairFailure, error) {
+func (p *accessPair) runProgram(loaded *ebpf.Collection, index int, area pairArea) ([]pairFailure, error) {
+	program := &p.programs[index]
 	name := program.name(p.number)
 	outputs, found := make([]uint64, program.slots()), []uint64{0}
 	for suffix, value := range map[string][]uint64{"_in": area.inputs, "_out": outputs, "_found": found} {
@@ -368,25 +365,25 @@ func (p *accessPair) runProgram(loaded *ebpf.Collection, program *pairProgram, a
 		return nil, err
 	}
 	if found[0] != 1 {
-		return []pairFailure{{pair: p, stores: program.stores, kind: "guard",
+		return []pairFailure{{pair: p, index: index, kind: "guard",
 			detail: fmt.Sprintf("no descriptor in %d bytes, the layout's has %d", len(area.metadata), p.target.size)}}, nil
 	}
 	if err := getVariable(loaded, name+"_out", outputs); err != nil {
 		return nil, err
 	}
-	if program.stores {
-		return p.compareArea(program, area, after), nil
-	}
-	failures := p.compareArea(&pairProgram{}, area, after)
+	expectedOutputs, expectedAfter := p.expect(program, area)
+	p.leavePadding(program, expectedAfter, after)
+	failures := p.compareArea(index, area, after, expectedAfter)
 	for i := range program.uses {
 		use := &program.uses[i]
-		if use.refused != "" {
-			continue
-		}
-		if got, expected := outputs[use.slot], p.expectLoad(use, area); got != expected {
-			failures = append(failures, pairFailure{pair: p, use: use, kind: "value",
+		if got, expected := outputs[use.slot], expectedOutputs[use.slot]; got != expected {
+			failures = append(failures, pairFailure{pair: p, index: index, use: use, kind: "value",
 				detail: fmt.Sprintf("%s: read %#x instead of %#x, input %#x, metadata %x", use.path, got, expected, area.inputs[use.slot], area.metadata)})
 		}
+	}
+	if first := program.firstHeld(); !slices.Equal(outputs[first:], expectedOutputs[first:]) {
+		failures = append(failures, pairFailure{pair: p, index: index, kind: "held",
+			detail: fmt.Sprintf("%#x is in variables that were %#x", outputs[first:], expectedOutputs[first:])})
 	}
 	return failures, nil
 }
@@ -443,17 +440,16 @@ func runOn(program *ebpf.Program, metadata []byte) ([]byte, error) {
 
 // compareArea compares the metadata area with what the program was to make of
 // it.
-func (p *accessPair) compareArea(program *pairProgram, area pairArea, after []byte) []pairFailure {
-	expected := p.expectStores(program, area)
+func (p *accessPair) compareArea(index int, area pairArea, after, expected []byte) []pairFailure {
 	if bytes.Equal(after, expected) {
 		return nil
 	}
-	failure := pairFailure{pair: p, stores: program.stores, kind: "area",
+	failure := pairFailure{pair: p, index: index, kind: "area",
 		detail: fmt.Sprintf("metadata\n\t%x instead of\n\t%x, before\n\t%x", after, expected, area.metadata)}
-	for i := range program.uses {
-		use := &program.uses[i]
+	for i := range p.programs[index].uses {
+		use := &p.programs[index].uses[i]
 		_, target, exists := p.resolve(p.accessed(use))
-		if use.refused == "" && exists && target.read(after) != target.read(expected) {
+		if use.refused == "" && use.stores && exists && target.read(after) != target.read(expected) {
 			failure.use = use
 			failure.detail = fmt.Sprintf("%s holds %#x instead of %#x, input %#x: %s", use.path,
 				target.read(after), target.read(expected), area.inputs[use.slot], failure.detail)

@@ -16,8 +16,9 @@ func pairsSource(pairs []*accessPair) string {
 		c.line("#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)")
 		c.linef("%s;", c.spell(p.local, ""))
 		c.line("#pragma clang attribute pop")
-		c.program(p, &p.loads)
-		c.program(p, &p.stores)
+		for i := range p.programs {
+			c.program(p, &p.programs[i])
+		}
 	}
 	return c.String()
 }
@@ -169,12 +170,7 @@ func (c *cWriter) layout(typ pairType, name string, bit int) string {
 }
 
 // name is the program's, and also that of the C function.
-func (p *pairProgram) name(number int) string {
-	if p.stores {
-		return fmt.Sprintf("store%d", number)
-	}
-	return fmt.Sprintf("load%d", number)
-}
+func (p *pairProgram) name(number int) string { return fmt.Sprintf("%s%d", p.kind, number) }
 
 // program writes a program, and the global variables that it communicates by.
 func (c *cWriter) program(p *accessPair, program *pairProgram) {
@@ -207,37 +203,107 @@ func (c *cWriter) program(p *accessPair, program *pairProgram) {
 // slots returns how many variables a program needs.
 func (p *pairProgram) slots() int { return len(p.areas[0].inputs) }
 
+// firstHeld returns the slot of the first variable that is held.
+func (p *pairProgram) firstHeld() int { return p.slots() - pairsMore }
+
 // uses writes accesses, in groups whose values are there at the same time.
 func (c *cWriter) uses(p *accessPair, program *pairProgram, uses []pairUse) {
 	name := program.name(p.number)
 	c.indent = "\t"
 	defer func() { c.indent = "" }()
+	release := c.hold(p, program)
 	for len(uses) > 0 {
 		group := uses[:min(program.together, len(uses))]
 		uses = uses[len(group):]
 		c.line("{")
 		c.indent = "\t\t"
-		if program.stores {
+		if program.kind != pairLoads {
 			c.linef("__u64 shared = %s_in[0];", name)
 		}
-		for i := range group {
-			if use := &group[i]; use.refused == "" {
-				if program.stores {
-					c.store(use, fmt.Sprintf("%s_in[%d]", name, use.slot))
-				} else {
-					c.linef("__u64 v%d = 0;", use.slot)
-					c.load(use, fmt.Sprintf("v%d", use.slot), fmt.Sprintf("%s_in[%d]", name, use.slot))
-				}
-			}
-		}
-		for _, use := range group {
-			if use.refused == "" && !program.stores {
-				c.linef("%s_out[%d] = v%d;", name, use.slot, use.slot)
-			}
-		}
+		c.group(p, program, slices.DeleteFunc(slices.Clone(group), func(u pairUse) bool { return u.refused != "" }))
 		c.indent = "\t"
 		c.line("}")
 	}
+	release()
+}
+
+// group writes accesses whose values are there at the same time.
+func (c *cWriter) group(p *accessPair, program *pairProgram, uses []pairUse) {
+	name := program.name(p.number)
+	var loaded []string
+	for _, use := range uses {
+		if p.isLossy(program, &use) {
+			c.line("barrier();")
+		}
+		input := fmt.Sprintf("%s_in[%d]", name, use.slot)
+		if use.stores {
+			c.store(&use, input, loaded)
+		} else {
+			variable := fmt.Sprintf("v%d", use.slot)
+			c.linef("__u64 %s = 0;", variable)
+			c.load(&use, variable, input)
+			loaded = append(loaded, variable)
+		}
+	}
+	for _, use := range uses {
+		if !use.stores {
+			c.linef("%s_out[%d] = v%d;", name, use.slot, use.slot)
+		}
+	}
+}
+
+// hold writes what keeps variables in registers, until they are released all at
+// once.
+func (c *cWriter) hold(p *accessPair, program *pairProgram) (release func()) {
+	name := program.name(p.number)
+	var held []string
+	for i := range program.held {
+		held = append(held, fmt.Sprintf("h%d", i))
+		c.linef("__u64 %s = %s_in[%d];", held[i], name, program.firstHeld()+i)
+	}
+	return func() {
+		if len(held) > 0 {
+			c.line(inRegisters(held))
+		}
+		for i, variable := range held {
+			c.linef("%s_out[%d] = %s;", name, program.firstHeld()+i, variable)
+		}
+	}
+}
+
+// inRegisters returns a statement that needs all of some variables in registers.
+func inRegisters(variables []string) string {
+	return fmt.Sprintf(`asm volatile("" : : "r"(%s));`, strings.Join(variables, `), "r"(`))
+}
+
+// isLossy reports whether a use loads what was stored before, and it is open what
+// it gets: what was stored, if the compiler still has that in a register, or what
+// the layout's field keeps of it. To what is stored again, all that the layout's
+// field held before matters as well: the compiler may see that nothing changes.
+func (p *accessPair) isLossy(program *pairProgram, use *pairUse) bool {
+	path := p.accessed(use)
+	if use.form == pairMoved {
+		path = use.other
+	}
+	if use.stores && use.form < pairAdded {
+		return false
+	}
+	local, target, exists := p.resolve(path)
+	if !exists || !use.stores && target.capacity() >= local.capacity() {
+		return false
+	}
+	return slices.ContainsFunc(program.uses, func(u pairUse) bool {
+		stored := p.accessed(&u)
+		return u.stores && u.slot < use.slot && (stored.String() == path.String() || u.copies() && path.within(stored.whole()))
+	})
+}
+
+// capacity returns how many bits of a number are kept.
+func (s *pairScalar) capacity() int {
+	if s.kind == pairBool {
+		return 1
+	}
+	return s.width()
 }
 
 // guarded writes what is to be done to the field of a use, after the question
@@ -308,27 +374,52 @@ func (u *pairUse) formedC(value, input string) string {
 	return value
 }
 
-func (c *cWriter) store(use *pairUse, input string) {
-	value := input
-	switch use.form {
-	case pairConstant:
-		value = fmt.Sprintf("%#xULL", use.constant())
-	case pairMasked:
-		value = fmt.Sprintf("(%s >> %d & %#xULL)", input, use.shift(), use.mask())
-	case pairShared:
-		value = "shared"
-	}
+// store writes a store, and a use of what was loaded before it. Without that the
+// compiler moves loads into a later block, across the store: LLVM's
+// BPFMISimplifyPatchable.cpp makes of it an instruction that is none to the passes
+// which follow.
+func (c *cWriter) store(use *pairUse, input string, loaded []string) {
 	c.guarded(use, func(path pairPath) string {
-		switch use.way {
-		case pairMacro:
-			return fmt.Sprintf("BPF_CORE_WRITE_BITFIELD(md, %s, %s);", path, value)
-		case pairBehind:
-			return fmt.Sprintf("*ADDRESS(md->%s) = %s;", path, value)
-		case pairSplit:
-			return fmt.Sprintf("STORE_SPLIT(md->%s, %s);", path, value)
-		case pairWith:
-			return fmt.Sprintf("STORE_WITH(%s, %s, %s);", path.whole(), path, value)
+		store := use.storeC(path, input)
+		if len(loaded) > 0 {
+			return fmt.Sprintf("{ %s %s }", store, inRegisters(loaded))
 		}
-		return fmt.Sprintf("md->%s = %s;", path, value)
+		return store
 	}, "")
+}
+
+func (u *pairUse) storeC(path pairPath, input string) string {
+	value := u.storedC(path, input)
+	switch u.way {
+	case pairMacro:
+		return fmt.Sprintf("BPF_CORE_WRITE_BITFIELD(md, %s, %s);", path, value)
+	case pairBehind:
+		return fmt.Sprintf("*ADDRESS(md->%s) = %s;", path, value)
+	case pairSplit:
+		return fmt.Sprintf("STORE_SPLIT(md->%s, %s);", path, value)
+	case pairWith:
+		return fmt.Sprintf("STORE_WITH(%s, %s, %s);", path.whole(), path, value)
+	case pairAll:
+		return fmt.Sprintf("__builtin_memcpy(&md->%s, &%s, sizeof(md->%s));", path.whole(), input, path.whole())
+	}
+	return fmt.Sprintf("md->%s = %s;", path, value)
+}
+
+// storedC is stored in C.
+func (u *pairUse) storedC(path pairPath, input string) string {
+	switch u.form {
+	case pairConstant:
+		return fmt.Sprintf("%#xULL", u.constant())
+	case pairMasked:
+		return fmt.Sprintf("(%s >> %d & %#xULL)", input, u.shift(), u.mask())
+	case pairShared:
+		return "shared"
+	case pairAdded:
+		return fmt.Sprintf("(%s + %s)", u.loadC(path), input)
+	case pairSet:
+		return fmt.Sprintf("(%s | %s)", u.loadC(path), input)
+	case pairMoved:
+		return fmt.Sprintf("md->%s", u.other)
+	}
+	return input
 }

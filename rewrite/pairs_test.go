@@ -110,7 +110,7 @@ func (r *pairsRun) shows(failure pairFailure) bool {
 
 // sort tells failures apart that may have different causes.
 func (f *pairFailure) sort() string {
-	sort := fmt.Sprint(f.kind, f.stores)
+	sort := fmt.Sprint(f.kind, f.program().kind)
 	if f.use != nil {
 		sort += fmt.Sprint(f.use.way, f.pair.shape(f.use))
 	}

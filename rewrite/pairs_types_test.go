@@ -160,10 +160,11 @@ func parsePairPath(spelled string) (pairPath, error) {
 
 // pairLeaf is what lies at the end of a path.
 type pairLeaf struct {
-	*pairScalar
-	bit    int         // from the start of the root type
-	record *pairStruct // that it is a member of, nil for an element of an array
-	within int         // bits from the start of the record
+	*pairScalar // nil if it is a struct or array
+	typ         pairType
+	bit         int         // from the start of the root type
+	record      *pairStruct // that it is a member of, nil for an element of an array
+	within      int         // bits from the start of the record
 }
 
 // find follows a path. It reports false for what is not there.
@@ -173,18 +174,20 @@ func (s *pairStruct) find(path pairPath) (pairLeaf, bool) {
 
 // findPairLeaf starts at a place that it knows all of but the type.
 func findPairLeaf(typ pairType, path pairPath, at pairLeaf) (pairLeaf, bool) {
+	if len(path) == 0 {
+		at.typ = typ
+		at.pairScalar, _ = typ.(*pairScalar)
+		return at, true
+	}
 	switch typ := typ.(type) {
-	case *pairScalar:
-		at.pairScalar = typ
-		return at, len(path) == 0
 	case *pairArray:
-		if len(path) == 0 || path[0].name != "" || path[0].index >= typ.length {
+		if path[0].name != "" || path[0].index >= typ.length {
 			return pairLeaf{}, false
 		}
 		size, _ := pairSize(typ.element)
 		return findPairLeaf(typ.element, path[1:], pairLeaf{bit: at.bit + path[0].index*size*8})
 	case *pairStruct:
-		if len(path) == 0 || path[0].name == "" {
+		if path[0].name == "" {
 			return pairLeaf{}, false
 		}
 		for _, member := range typ.members {
