@@ -3,7 +3,6 @@ package rewrite
 import (
 	"github.com/cilium/ebpf/asm"
 
-	"github.com/xdp-load/xdp-load/internal/flow"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -18,7 +17,7 @@ func (p *planner) patchOffset(edit *Edit, ins asm.Instruction) error {
 	if err := p.patchValue(edit, ins, p.offsetFor(access, &edit.Resolution)); err != nil {
 		return err
 	}
-	if err := p.checkReached(access); err != nil {
+	if err := p.checkLedTo(access); err != nil {
 		return err
 	}
 	uses, err := p.usesOf(access)
@@ -35,12 +34,13 @@ func (p *planner) patchOffset(edit *Edit, ins asm.Instruction) error {
 	return nil
 }
 
-// checkReached refuses an offset in code that no path of its function leads to,
-// whatever the layout answers: it belongs to another function then, of which the
-// symbol is gone.
-func (p *planner) checkReached(access *reloc.Access) error {
-	constants, err := p.constantsOf(p.function(access))
-	if err == nil && constants.Reachable(access.Insn) == flow.Unreachable {
+// checkLedTo refuses an offset in code that no path of its function leads to: it
+// belongs to another function then, of which the symbol is gone. Code that only
+// constants keep runs away from is the function's own: nothing follows from an
+// offset there.
+func (p *planner) checkLedTo(access *reloc.Access) error {
+	fn := p.function(access)
+	if fn.err == nil && !fn.flow.LeadsTo(access.Insn) {
 		return refuse(remedySymbols, "no path leads to it in function %s", access.Program)
 	}
 	return nil

@@ -34,6 +34,7 @@ type Function struct {
 	// sequence lists the blocks that can be come to, in reverse postorder: but
 	// for loops, a block comes after its predecessors.
 	sequence []int
+	entered  []bool // by block: whether it is one of these
 }
 
 // Block is a stretch of instructions that is only entered at its start and only
@@ -83,6 +84,10 @@ func NewFunction(code []byte, order binary.ByteOrder, start, end int, table ...i
 	f.connect()
 	f.sequence = postorder(len(f.blocks), 0, func(b int) []int { return f.blocks[b].Succs })
 	slices.Reverse(f.sequence)
+	f.entered = make([]bool, len(f.blocks))
+	for _, b := range f.sequence {
+		f.entered[b] = true
+	}
 	return f, nil
 }
 
@@ -120,6 +125,13 @@ func (f *Function) Leads(from, to int) bool {
 		}
 	}
 	return false
+}
+
+// LeadsTo reports whether some path leads from the function's start to a slot,
+// whatever decides the jumps on it.
+func (f *Function) LeadsTo(slot int) bool {
+	b := f.BlockAt(slot)
+	return b >= 0 && f.entered[b]
 }
 
 // BlockAt returns the index of the block that a slot lies in, or -1 if the slot

@@ -73,6 +73,33 @@ func TestBlocks(t *testing.T) {
 	}
 }
 
+// A jump that constants decide leads to both sides, and none to what follows an
+// exit.
+func TestLeadsTo(t *testing.T) {
+	for _, order := range orders {
+		f := function(t, order,
+			asm.Mov.Imm(asm.R0, 0),              // 0
+			jump(asm.JNE.Imm(asm.R0, 0, ""), 1), // 1
+			asm.Return(),                        // 2
+			asm.Return(),                        // 3
+			asm.Mov.Imm(asm.R0, 0),              // 4
+			asm.Return(),                        // 5
+		)
+		c := f.Constants(Assumptions{Program: true})
+		for slot, want := range []struct {
+			leads bool
+			runs  Verdict
+		}{{true, Reachable}, {true, Reachable}, {true, Reachable}, {true, Unreachable}, {false, Unreachable}, {false, Unreachable}, {false, Doubtful}} {
+			if got := f.LeadsTo(slot); got != want.leads {
+				t.Errorf("a path leads to slot %d: %v, want %v", slot, got, want.leads)
+			}
+			if got := c.Reachable(slot); got != want.runs {
+				t.Errorf("slot %d is %s, want %s", slot, got, want.runs)
+			}
+		}
+	}
+}
+
 // gotox jumps to the address in a register.
 func gotox(r asm.Register) asm.Instruction {
 	return asm.Instruction{OpCode: asm.OpCode(asm.JumpClass).SetJumpOp(asm.Ja).SetSource(asm.RegSource), Dst: r}

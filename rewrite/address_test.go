@@ -1,0 +1,66 @@
+package rewrite_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/xdp-load/xdp-load/rewrite"
+)
+
+// An offset that is there for no run, as a comparison of constants says, is no
+// reason to refuse the object: clang leaves the code of comparisons that inlining
+// makes tautologies. What it shares a load with is converted as if it were alone.
+func TestOffsetInDeadCode(t *testing.T) {
+	needTools(t, "gcc", "clang-19")
+	source := func(vlan, attribute string) string {
+		return `#include "cost.h"
+struct md_0 { __u32 hash; ` + vlan + ` vlan; __u16 proto; } ` + attribute + `;
+static inline __attribute__((always_inline)) __u32 pick(struct md_0 *a, struct md_0 *b)
+{
+	return a->hash == b->hash ? a->vlan : b->proto;
+}
+PROGRAM(dead, struct md_0, out_unsigned = pick(md, md);)
+`
+	}
+	for _, endian := range []string{"el", "eb"} {
+		program := costCompile(t, "clang-19", source("__u16", "__attribute__((preserve_access_index))"), endian, "v3")
+		for vlan, want := range map[string]string{
+			"__u16": "r1 = *(u16 *)(r1 + 0)",
+			"__u8":  "r1 = *(u8 *)(r1 + 0)",
+		} {
+			layout := costCompile(t, "clang-19", source("__u64 before; "+vlan, "layout"), endian, "v3")
+			out, report, err := rewrite.Rewrite(program, parseLayout(t, "dead-"+endian, layout), rewrite.Options{Types: []string{"md_*"}})
+			if err != nil {
+				t.Errorf("%s, %s: %v", endian, vlan, err)
+				continue
+			}
+			if code := rewrite.Instructions(decodeSections(t, out)["xdp"]).String(); strings.Count(code, want) != 1 {
+				t.Errorf("%s, %s: %q is not in %q once", endian, vlan, want, code)
+			}
+			at := slices.IndexFunc(report.Edits, func(e rewrite.Edit) bool { return e.Access.Path == "md_0->proto" })
+			if at < 0 {
+				t.Fatalf("%s: no offset of proto", endian)
+			}
+			if dead := report.Edits[at]; len(dead.After) != 1 || len(dead.Others) > 0 {
+				t.Errorf("%s, %s: %s becomes %s, with %v", endian, vlan, dead.Before, dead.After, dead.Others)
+			}
+		}
+	}
+}
+
+// Code that no jump leads to belongs to a function whose symbol is gone.
+func TestOffsetThatNoPathLeadsTo(t *testing.T) {
+	needTools(t, "gcc", "clang-19")
+	const source = `#include "cost.h"
+struct md_0 { __u16 vlan; __u16 proto; } __attribute__((preserve_access_index));
+PROGRAM(lost, struct md_0,
+	asm volatile("r0 = 0; exit");
+	out_unsigned = __builtin_preserve_field_info(md->vlan, 2) ? md->vlan : md->proto;)
+`
+	object := costCompile(t, "clang-19", source, "el", "v3")
+	_, _, err := rewrite.Rewrite(object, parseLayout(t, "lost-el", object), rewrite.Options{Types: []string{"md_*"}})
+	if want := "no path leads to it in function lost"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %q", err, want)
+	}
+}
