@@ -12,10 +12,11 @@ import (
 // function is what is known of one function of the object. What it takes work to
 // find out is unset until somebody asks.
 type function struct {
-	section   *section
-	isProgram bool // the kernel calls it, not another function
-	flow      *flow.Function
-	err       error // set if its code is not understood, flow is nil then
+	section    *section
+	start, end int  // slots, the end exclusive
+	isProgram  bool // the kernel calls it, not another function
+	flow       *flow.Function
+	err        error // set if its code is not understood, flow is nil then
 
 	arguments      int // that it reads
 	argumentsKnown bool
@@ -23,6 +24,8 @@ type function struct {
 	constants      *flow.Constants // as long as nothing is known of the layout
 	guards         *flow.Guards
 	guardsKnown    bool
+	depth          int     // that it uses the stack to, with what is spilled
+	frames         *frames // nil as long as nothing was spilled anywhere
 
 	*questions
 	unanswered *reached // by what is recorded, whatever the layout answers
@@ -41,12 +44,14 @@ func (p *planner) functionAt(at place) *function {
 	}
 	fn := &function{
 		section:   p.section(at.section),
+		start:     at.slot,
 		isProgram: p.programs()[at],
 		questions: p.questionsAt(at),
 		replaced:  make(map[unit]bitUse),
 		assigned:  make(map[int]stored),
 	}
-	fn.flow, fn.err = flow.NewFunction(fn.section.Data, p.order, at.slot, p.functionEnd(fn.section, at.slot), p.tableIn(fn.section)...)
+	fn.end = p.functionEnd(fn.section, fn.start)
+	fn.flow, fn.err = flow.NewFunction(fn.section.Data, p.order, fn.start, fn.end, p.tableIn(fn.section)...)
 	p.functions[at] = fn
 	if fn.err == nil {
 		p.declareCalls(fn)

@@ -80,6 +80,8 @@ type planner struct {
 	entries map[place]bool // where programs start
 	program *program
 	version int // of the instruction set
+
+	framesKnown bool // see findFrames
 }
 
 func newPlanner(obj *elfobj.Object, recorded *reloc.Recorded) *planner {

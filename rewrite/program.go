@@ -105,7 +105,7 @@ func (p *planner) isCall(raw []byte) bool { return raw[0] == opCall && p.sourceO
 // slot.
 func (p *planner) named(fn *function) map[int]place {
 	symbols, functions := p.symbolsIn(fn.section), make(map[int]place)
-	for slot := fn.flow.Start(); slot < fn.flow.End(); slot++ {
+	for slot := fn.start; slot < fn.end; slot++ {
 		raw := fn.section.at(slot)
 		immediate := int(int32(p.order.Uint32(raw[4:])))
 		symbol, relocated := symbols[slot]

@@ -22,10 +22,6 @@ type slotRegisters struct {
 	spilled int
 }
 
-// maxStack is how many bytes of stack a program has, MAX_BPF_STACK of
-// include/linux/filter.h.
-const maxStack = 512
-
 func (r *slotRegisters) spare(s *sequence, inUse ...asm.Register) (asm.Register, func(), error) {
 	live, err := r.fn.liveness()
 	if err != nil {
@@ -42,7 +38,7 @@ func (r *slotRegisters) spare(s *sequence, inUse ...asm.Register) (asm.Register,
 }
 
 // spill frees a register that the program still needs by keeping its value on
-// the stack.
+// the stack, below what the function uses of it.
 func (r *slotRegisters) spill(s *sequence, busy flow.Registers) (asm.Register, func(), error) {
 	constants, err := r.planner.constantsOf(r.fn)
 	if err != nil {
@@ -50,7 +46,7 @@ func (r *slotRegisters) spill(s *sequence, busy flow.Registers) (asm.Register, f
 	}
 	depth, known := constants.StackDepth()
 	depth = (depth+7)/8*8 + 8*(r.spilled+1)
-	if !known || depth > maxStack {
+	if !known || !r.planner.deepen(r.fn, depth) {
 		return 0, nil, refuse("keep fewer values at the same time around this access",
 			"it takes more instructions in this layout, and there is neither a free register for them nor room on the stack")
 	}

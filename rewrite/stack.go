@@ -1,0 +1,208 @@
+package rewrite
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/cilium/ebpf/asm"
+)
+
+// maxStack is how many bytes of stack the functions have together that are called
+// at a time: MAX_BPF_STACK of include/linux/filter.h.
+const maxStack = 512
+
+// frameUnit is what the verifier rounds the stack of each of them up to. With a
+// JIT it is half of that since Linux 6.9 (round_up_stack_depth of
+// kernel/bpf/verifier.c).
+const frameUnit = 32
+
+// frame returns what a function takes of the stack that uses it down to a depth.
+func frame(depth int) int { return (max(depth, 1) + frameUnit - 1) / frameUnit * frameUnit }
+
+// deepen lets a function use the stack down to a depth, if all that is called at
+// a time still has room then. Where it is not known how deep one of these
+// functions uses the stack, there is none.
+func (p *planner) deepen(fn *function, depth int) bool {
+	if !p.framesKnown {
+		p.findFrames()
+	}
+	if depth <= fn.depth {
+		return true
+	}
+	more := frame(depth) - frame(fn.depth)
+	if fn.frames == nil || fn.frames.above+fn.frames.size+more+fn.frames.below > maxStack {
+		return false
+	}
+	fn.depth = depth
+	fn.frames.size += more
+	fn.frames.raiseAbove()
+	fn.frames.raiseBelow()
+	return true
+}
+
+// frames is what functions take of the stack in bytes: one, or all that call each
+// other in a circle. Such a circle is only loaded if not all in it are calls but
+// some set a callback for later; which these are is not looked at.
+type frames struct {
+	size         int
+	above, below int  // of the deepest chain of calls that leads there, and on from there
+	tailCalls    bool // to another program
+	callers      []*frames
+	callees      []*frames
+}
+
+// needed returns how much of the stack a caller has to leave: half of it where
+// the stack of another program comes next (check_max_stack_depth of
+// kernel/bpf/verifier.c).
+func (f *frames) needed() int {
+	if f.tailCalls {
+		return max(f.size+f.below, maxStack/2+1)
+	}
+	return f.size + f.below
+}
+
+// raiseAbove lets those that are called know that there is more above them. This
+// ends soon: there is no more than maxStack.
+func (f *frames) raiseAbove() {
+	for _, callee := range f.callees {
+		if above := f.above + f.size; above > callee.above {
+			callee.above = above
+			callee.raiseAbove()
+		}
+	}
+}
+
+// raiseBelow does the same for the callers.
+func (f *frames) raiseBelow() {
+	for _, caller := range f.callers {
+		if below := f.needed(); below > caller.below {
+			caller.below = below
+			caller.raiseBelow()
+		}
+	}
+}
+
+// findFrames finds out what each function takes of the stack, and the chains of
+// calls. A function that sets a callback counts as its caller.
+func (p *planner) findFrames() {
+	p.framesKnown = true
+	c := &circles{planner: p, numbers: make(map[*function]int)}
+	for _, section := range p.object.Sections {
+		if !holdsCode(section) {
+			continue
+		}
+		for _, start := range p.startsIn(p.section(section.Name)) {
+			if at := (place{section.Name, start}); p.isFunction(at) {
+				c.visit(p.functionAt(at))
+			}
+		}
+	}
+	for _, group := range slices.Backward(c.closed) { // callers come first
+		for _, callee := range group.callees {
+			callee.above = max(callee.above, group.above+group.size)
+		}
+	}
+}
+
+// circles finds the functions that call each other.
+//
+// After Tarjan: Depth-First Search and Linear Graph Algorithms.
+type circles struct {
+	planner *planner
+	numbers map[*function]int // in the order of the first visit
+	open    []*function       // whose frames aren't known yet
+	closed  []*frames         // those of called functions first
+}
+
+// visit returns the lowest number of an open function that one leads to.
+func (c *circles) visit(fn *function) int {
+	if number, ok := c.numbers[fn]; ok {
+		return number
+	}
+	number := len(c.numbers)
+	c.numbers[fn] = number
+	first := len(c.open)
+	c.open = append(c.open, fn)
+	lowest := number
+	callees, _ := c.planner.callees(fn)
+	for _, callee := range callees {
+		if callee.frames == nil {
+			lowest = min(lowest, c.visit(callee))
+		}
+	}
+	if lowest == number {
+		c.close(slices.Clone(c.open[first:]))
+		c.open = c.open[:first]
+	}
+	return lowest
+}
+
+// close notes functions that call each other, and nobody else who does not have
+// frames already.
+func (c *circles) close(functions []*function) {
+	group := new(frames)
+	for _, fn := range functions {
+		fn.frames = group
+		group.size += c.planner.frameOf(fn)
+		group.tailCalls = group.tailCalls || c.planner.tailCalls(fn)
+	}
+	for _, fn := range functions {
+		callees, all := c.planner.callees(fn)
+		if !all {
+			group.below = max(group.below, tooDeep)
+		}
+		for _, callee := range callees {
+			if callee.frames == group {
+				continue
+			}
+			group.callees = append(group.callees, callee.frames)
+			callee.frames.callers = append(callee.frames.callers, group)
+			group.below = max(group.below, callee.frames.needed())
+		}
+	}
+	c.closed = append(c.closed, group)
+}
+
+// tooDeep stands for what is not known.
+const tooDeep = maxStack + 1
+
+// frameOf returns what a function takes of the stack before anything is spilled.
+func (p *planner) frameOf(fn *function) int {
+	constants, err := p.constantsOf(fn)
+	if err != nil {
+		return tooDeep
+	}
+	depth, known := constants.StackDepth()
+	if !known {
+		return tooDeep
+	}
+	fn.depth = depth
+	return frame(depth)
+}
+
+// callees returns the functions of the object that one calls or takes the address
+// of, by slot. It returns false if one is missing, as it has no symbol.
+func (p *planner) callees(fn *function) (callees []*function, all bool) {
+	named := p.named(fn)
+	all = true
+	for _, slot := range slices.Sorted(maps.Keys(named)) {
+		at := named[slot]
+		if p.isFunction(at) {
+			callees = append(callees, p.functionAt(at))
+		} else if section := p.object.Section(at.section); section != nil && holdsCode(section) {
+			all = false
+		}
+	}
+	return callees, all
+}
+
+// tailCalls reports whether a function calls the helper of that name.
+func (p *planner) tailCalls(fn *function) bool {
+	for slot := fn.start; slot < fn.end; slot++ {
+		raw := fn.section.at(slot)
+		if raw[0] == opCall && p.sourceOf(raw) == 0 && asm.BuiltinFunc(p.order.Uint32(raw[4:])) == asm.FnTailCall {
+			return true
+		}
+	}
+	return false
+}
