@@ -71,6 +71,10 @@ type Access struct {
 // an anonymous type.
 func (a *Access) RootName() string { return a.path.root.TypeName() }
 
+// PastEnd reports whether the access asks for the address of one past the last
+// element of an array, as in p != &md->words[4].
+func (a *Access) PastEnd() bool { return a.path.end != nil }
+
 // Source is a place in the C code. It is zero where the compiler recorded none.
 type Source struct {
 	File   string `json:"file,omitempty"`
@@ -262,7 +266,7 @@ func (a *Access) resolveLocally(root btf.Type, record *btfraw.CORERelo) error {
 }
 
 func (a *Access) resolveLocalField(root btf.Type, accessString string) error {
-	p, err := newPath(root, accessString)
+	p, err := newPath(root, accessString, a.Kind)
 	if err != nil {
 		return fmt.Errorf("%s of %s: %w", a.Kind, a.Root, err)
 	}

@@ -129,6 +129,9 @@ func TestReadPaths(t *testing.T) {
 			"0:2:1:3": "md->matrix[1][3] = unsigned char at 21",
 			"0:2:1":   "md->matrix[1] = unsigned char[4] at 18",
 			"2:0":     "md[2].first = unsigned int at 44",
+			"0:1:1:3": "md->b[3] = unsigned short[0] at 14",
+			"0:2:2":   "md->matrix[2] = unsigned char[0][4] at 22",
+			"0:2:0:4": "md->matrix[0][4] = unsigned char[0] at 18",
 		} {
 			a := access(t, order, root, accessString, reloc.ByteOffset)
 			if got := a.Path + " = " + a.Local.String(); got != want {
@@ -139,7 +142,8 @@ func TestReadPaths(t *testing.T) {
 }
 
 func TestReadRefuses(t *testing.T) {
-	root := packed(t, "md_desc", field("a", u32), field("words", array(u32, 2)))
+	inner := packed(t, "inner", field("x", u32))
+	root := packed(t, "md_desc", field("a", u32), field("words", array(u32, 2)), field("structs", array(inner, 2)), field("none", array(u32, 0)), field("last", u32))
 	good := record{binary.LittleEndian, root, "0:0", reloc.ByteOffset, "xdp", 0, 1}
 	if _, err := reloc.Read(good.object(t)); err != nil {
 		t.Fatal(err)
@@ -155,8 +159,12 @@ func TestReadRefuses(t *testing.T) {
 		{"unknown kind 13", func(r *record) { r.kind = 13 }},
 		{"unknown kind 4294967295", func(r *record) { r.kind = 0xffffffff }},
 		{"type 999", func(r *record) { r.typeID = 999 }},
-		{"struct md_desc has no member number 2", func(r *record) { r.access = "0:2" }},
-		{"unsigned int[2] has no element number 2", func(r *record) { r.access = "0:1:2" }},
+		{"struct md_desc has no member number 5", func(r *record) { r.access = "0:5" }},
+		{"unsigned int[2] has no element number 3", func(r *record) { r.access = "0:1:3" }},
+		{"unsigned int[2] has no element number 2", func(r *record) { r.access, r.kind = "0:1:2", reloc.FieldExists }},
+		{"unsigned int[2] has no element number 2", func(r *record) { r.access, r.kind = "0:1:2", reloc.ByteSize }},
+		{"struct inner[2] has no element number 2", func(r *record) { r.access = "0:2:2:0" }},
+		{"unsigned int[0] has no element number 0", func(r *record) { r.access = "0:3:0" }},
 		{"unsigned int has no members and no elements", func(r *record) { r.access = "0:0:0" }},
 		{`access string "" is not numbers`, func(r *record) { r.access = "" }},
 		{`access string "0:" is not numbers`, func(r *record) { r.access = "0:" }},

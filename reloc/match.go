@@ -1,6 +1,7 @@
 package reloc
 
 import (
+	"encoding/binary"
 	"fmt"
 
 	"github.com/cilium/ebpf/btf"
@@ -93,6 +94,18 @@ func (loc *location) matchElement(s step, flexible bool) (why string, err error)
 	}
 	loc.typ = array.Type
 	return "", loc.advance(s.index, array.Type)
+}
+
+// matchEnd moves the location to one past the last element of an array. What is
+// computed with that address and the array's own, such as how many elements are
+// left, is only right for one that is like the program's.
+func (loc *location) matchEnd(local *btf.Array, order binary.ByteOrder) (why string, err error) {
+	array, ok := btf.UnderlyingType(loc.typ).(*btf.Array)
+	c := comparison{native: nativeOrder(order), seen: make(map[typePair]bool)}
+	if !ok || !c.equal(local, array) {
+		return fmt.Sprintf("%s does not end where %s does", TypeString(loc.typ), TypeString(local)), nil
+	}
+	return "", loc.advanceToEnd(array)
 }
 
 // sameKind reports whether a type can be a candidate for another by its kind.

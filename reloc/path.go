@@ -20,6 +20,7 @@ type pathSpec struct {
 	root  btf.Type
 	first uint32 // index of the root type, as in md[1].hash
 	steps []step
+	end   *btf.Array // set if the path leads to one past the last element of it, and no further
 	location
 }
 
@@ -34,7 +35,10 @@ type step struct {
 // newPath follows an access string such as "0:1:2" from root. The first number
 // indexes root as a pointer does, each further one is the index of a member or
 // of an array element (bpf_core_parse_spec of libbpf).
-func newPath(root btf.Type, access string) (*pathSpec, error) {
+//
+// The address of one past the last element is one that C lets a program have,
+// and clang records as an offset like any other. libbpf refuses it.
+func newPath(root btf.Type, access string, kind Kind) (*pathSpec, error) {
 	indices, err := parseAccess(access)
 	if err != nil {
 		return nil, err
@@ -45,7 +49,7 @@ func newPath(root btf.Type, access string) (*pathSpec, error) {
 		return nil, err
 	}
 	var flexible bool // whether the last step was to the last member of a struct
-	for _, index := range indices[1:] {
+	for i, index := range indices[1:] {
 		switch typ := btf.UnderlyingType(p.typ).(type) {
 		case *btf.Struct:
 			err = p.member(typ.Members, index)
@@ -54,6 +58,10 @@ func newPath(root btf.Type, access string) (*pathSpec, error) {
 			err = p.member(typ.Members, index)
 			flexible = int(index) == len(typ.Members)-1
 		case *btf.Array:
+			if isLast := i == len(indices)-2; isLast && kind == ByteOffset && index > 0 && index == typ.Nelems {
+				p.end = typ
+				return p, p.location.advanceToEnd(typ)
+			}
 			err = p.element(typ, index, flexible)
 			flexible = false
 		default:
@@ -103,6 +111,13 @@ func (p *pathSpec) element(array *btf.Array, index uint32, flexible bool) error 
 	p.steps = append(p.steps, step{index: index, typ: array.Type})
 	p.typ = array.Type
 	return p.advance(index, array.Type)
+}
+
+// advanceToEnd moves the location from an array to one past its last element:
+// there is an array without any.
+func (loc *location) advanceToEnd(array *btf.Array) error {
+	loc.typ = &btf.Array{Index: array.Index, Type: array.Type}
+	return loc.advance(array.Nelems, array.Type)
 }
 
 // enter moves the location to a member of the type it is at.
@@ -155,6 +170,9 @@ func (p *pathSpec) String() string {
 		default:
 			b.WriteString("." + step.name)
 		}
+	}
+	if p.end != nil {
+		fmt.Fprintf(&b, "[%d]", p.end.Nelems)
 	}
 	return b.String()
 }

@@ -149,6 +149,16 @@ func (a *Access) resolveField(c candidate) (Resolution, error) {
 		r.Type, r.Fields = TypeString(c.typ), c.fields
 		return r, nil
 	}
+	if a.path.end != nil {
+		if why, err = loc.matchEnd(a.path.end, a.order); err != nil {
+			return Resolution{}, err
+		}
+		if why != "" {
+			r := a.missing(why)
+			r.Type = TypeString(c.typ)
+			return r, nil
+		}
+	}
 	r, err := fieldResolution(a.Kind, loc, c.typ, a.order)
 	r.TypeSize = typeSize(c.typ)
 	return r, err

@@ -73,6 +73,15 @@ func TestResolveField(t *testing.T) {
 		{"flexible array at the end", "0:0:9", array(u32, 10), []btf.Member{field("pad", u64), field("x", array(u32, 0))}, "unsigned int at 44"},
 		{"empty array in the middle", "0:0:0", array(u32, 10), []btf.Member{field("x", array(u32, 0)), field("pad", u64)}, ""},
 		{"flexible array in the program", "0:0:3", array(u32, 0), []btf.Member{field("x", array(u32, 4))}, "unsigned int at 12"},
+		{"one past the end", "0:0:4", array(u32, 4), []btf.Member{field("pad", u8), field("x", array(u32, 4))}, "unsigned int[0] at 17"},
+		{"one past the end, of structs", "0:0:2", array(packed(t, "in", field("q", u16)), 2), []btf.Member{field("x", array(packed(t, "out", field("q", u16)), 2))}, "struct out[0] at 4"},
+		{"one past the end, longer", "0:0:4", array(u32, 4), []btf.Member{field("x", array(u32, 5))}, ""},
+		{"one past the end, shorter", "0:0:4", array(u32, 4), []btf.Member{field("x", array(u32, 3))}, ""},
+		{"one past the end, flexible", "0:0:4", array(u32, 4), []btf.Member{field("pad", u8), field("x", array(u32, 0))}, ""},
+		{"one past the end, narrower", "0:0:4", array(u32, 4), []btf.Member{field("x", array(u16, 4))}, ""},
+		{"one past the end, byte order", "0:0:4", array(&btf.Typedef{Name: "__le32", Type: u32}, 4), []btf.Member{field("x", array(be32, 4))}, ""},
+		{"one past the end, no array", "0:0:4", array(u32, 4), []btf.Member{field("x", u32)}, ""},
+		{"one past the end, missing", "0:0:4", array(u32, 4), []btf.Member{field("y", array(u32, 4))}, ""},
 		{"flexible in the program, out of range", "0:0:4", array(u32, 0), []btf.Member{field("x", array(u32, 4))}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {

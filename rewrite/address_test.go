@@ -1,6 +1,7 @@
 package rewrite_test
 
 import (
+	"encoding/binary"
 	"slices"
 	"strings"
 	"testing"
@@ -62,5 +63,37 @@ PROGRAM(lost, struct md_0,
 	_, _, err := rewrite.Rewrite(object, parseLayout(t, "lost-el", object), rewrite.Options{Types: []string{"md_*"}})
 	if want := "no path leads to it in function lost"; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("got %v, want %q", err, want)
+	}
+}
+
+// A loop that ends at the address of one past the last element.
+func TestWalkToTheEnd(t *testing.T) {
+	needTools(t, "gcc", "clang-19")
+	source := func(before, attribute string) string {
+		return `#include "cost.h"
+struct md_0 { ` + before + ` __u32 words[4]; __u32 hash; } ` + attribute + `;
+PROGRAM(walk, struct md_0,
+	for (__u32 *p = md->words; p != &md->words[4]; p++)
+		out_unsigned = out_unsigned * 3 + *p;)
+`
+	}
+	object := costCompile(t, "clang-19", source("__u32 before;", "__attribute__((preserve_access_index))"), "el", "v3")
+	layout := costCompile(t, "clang-19", source("__u64 before[2];", "layout"), "el", "v3")
+	out, _, err := rewrite.Rewrite(object, parseLayout(t, "walk-el", layout), rewrite.Options{Types: []string{"md_*"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaded := kernelLoad(t, out)
+	area := make([]byte, kernelMaxMetadata)
+	for i := range area {
+		area[i] = byte(i)
+	}
+	kernelRun(t, loaded.Programs["walk"], area)
+	want := uint64(0)
+	for at := 16; at < 32; at += 4 {
+		want = want*3 + uint64(binary.LittleEndian.Uint32(area[at:]))
+	}
+	if got := kernelResults(t, loaded)["out_unsigned"]; got != want {
+		t.Errorf("got %#x, want %#x", got, want)
 	}
 }

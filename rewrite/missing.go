@@ -37,7 +37,12 @@ func (p *planner) judgeMissing(edit *Edit) error {
 func (e *Edit) Missing() (reason, remedy string) {
 	access, resolution := &e.Access, &e.Resolution
 	remedy = fmt.Sprintf("guard it with bpf_core_field_exists(%s)", access.Path)
-	if access.Kind == reloc.EnumValue {
+	switch {
+	case access.PastEnd() && len(resolution.Fields) == 0:
+		remedy = "compare an index instead of an address"
+	case access.PastEnd(): // of which nobody answers whether it exists
+		remedy = fmt.Sprintf("guard it with bpf_core_field_exists(%s)", access.Path[:strings.LastIndex(access.Path, "[")])
+	case access.Kind == reloc.EnumValue:
 		remedy = fmt.Sprintf("guard it with bpf_core_enum_value_exists(%s, %s)", access.Root, access.Path)
 	}
 	if len(resolution.Fields) == 0 {

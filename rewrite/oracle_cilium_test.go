@@ -120,6 +120,7 @@ var ciliumDiffers = []difference{
 	{"type_matches, a struct that only the layout names", allOf(recordOf(reloc.TypeMatches), is.namedThere), does.nothing, does.answer},
 	{"types of which one lacks the field", is.partial, does.choose, does.refuse},
 	{"types that disagree: all but offset and ID", allOf(is.disagree, not(is.partial), not(recordOf(reloc.ByteOffset, reloc.TargetTypeID))), does.nothing, does.refuse},
+	{"one past the end of an array", allOf(is.inRegister, is.pastEnd), does.refuse, does.answer},
 	{"beyond what the program checks", allOf(is.inMemory, is.beyondGuard), does.move, does.refuse},
 	{"offset in a register: beyond what the program checks", allOf(is.inRegister, is.beyondGuard), does.answer, does.refuse},
 

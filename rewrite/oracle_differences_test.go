@@ -160,6 +160,9 @@ func (c *comparison) namedThere() bool {
 	return c.access.RootName() == "md_desc___kinds" && c.resolution.Type == "struct md_desc___nic"
 }
 
+// pastEnd: it is the address of one past the last element of an array.
+func (c *comparison) pastEnd() bool { return c.access.PastEnd() }
+
 // element: the path ends with an index.
 func (c *comparison) element() bool { return strings.HasSuffix(c.access.Path, "]") }
 
@@ -257,7 +260,11 @@ func (c *comparison) exists() bool { return c.local() != nil && c.target() != ni
 // What only the rest of the program tells: whether an access can be reached,
 // what is behind an offset in a register, what is known of a number to store.
 
-func (c *comparison) reached() bool { return c.missing() && refusedFor("the program can reach it")(c) }
+// An oracle that refuses one past the end of an array does so whatever is missing.
+func (c *comparison) reached() bool {
+	refused := c.access.PastEnd() && c.theirs.insns == nil
+	return c.missing() && !refused && refusedFor("the program can reach it")(c)
+}
 
 // beyondGuard: the program checks for the size of its own struct.
 func (c *comparison) beyondGuard() bool { return refusedFor("in the layout it ends at byte")(c) }

@@ -278,6 +278,7 @@ var libbpfDiffers = []difference{
 	{"equal copies of a type: its ID", allOf(recordOf(reloc.TargetTypeID), is.copied), does.refuse, does.answer},
 	{"types of which one lacks the field", is.partial, does.choose, does.refuse},
 	{"shift of an array's element", allOf(recordOf(reloc.LeftShift), is.element), does.refuse, does.answer},
+	{"one past the end of an array", allOf(is.inRegister, is.pastEnd), does.refuse, does.answer},
 	{"beyond what the program checks", allOf(is.inMemory, is.beyondGuard), does.move, does.refuse},
 	{"offset in a register: beyond what the program checks", allOf(is.inRegister, is.beyondGuard), does.answer, does.refuse},
 

@@ -16,7 +16,7 @@ import (
 
 // An access in refused.c with a comment that says in which byte order, both if
 // none is named, and why it has to be refused.
-var refusedComment = regexp.MustCompile(`md(?:->|, )(\w+).*/\* refused( e[lb])?: (.*) \*/`)
+var refusedComment = regexp.MustCompile(`md(?:->|, )(\w+(?:\[\d\])?).*/\* refused( e[lb])?: (.*) \*/`)
 
 // "An access is rewritten, or the object is refused and the message names the
 // source line, the field, the layout, and what the layout has."
@@ -73,7 +73,7 @@ func expectedRefusals(t *testing.T, endian string) map[string]expectedRefusal {
 
 // offsetsInRegisters are the programs where clang records accesses on MOVs, to
 // which it gives the line of a neighbour.
-var offsetsInRegisters = []string{"part", "macro", "whole", "atomic", "passed", "shuffle", "shuffle_global", "baked", "halves"}
+var offsetsInRegisters = []string{"part", "macro", "whole", "atomic", "passed", "walk", "shuffle", "shuffle_global", "baked", "halves"}
 
 func checkRefusal(t *testing.T, got rewrite.Refusal, want expectedRefusal) {
 	t.Helper()

@@ -71,6 +71,11 @@ struct md_desc___mine {
 	__u32 indexed_same[4];
 	__u32 indexed_longer[4];
 	__u32 indexed_shorter[4];
+	__u32 walked_same[4];
+	__u32 walked_longer[4];
+	__u32 walked_narrow[4];
+	__u32 walked_gone[4];
+	__u32 end_read[4];
 
 	__u32 atomic_same;
 	__u32 atomic_wide;
@@ -224,6 +229,30 @@ SEC("xdp") int whole(struct xdp_md *ctx)
 		TAKE(md->indexed_longer[i]);
 		TAKE(md->indexed_shorter[i]);	/* refused: at an index that is not constant */
 	}
+	return XDP_PASS;
+}
+
+/* Walks that end one past the last element. */
+SEC("xdp") int walk(struct xdp_md *ctx)
+{
+	struct md_desc___mine *md = (void *)md_desc(ctx);
+	__u32 sum = 0, *p;
+
+	if (!md)
+		return XDP_PASS;
+	for (p = md->walked_same; p != &md->walked_same[4]; p++)
+		sum = sum * 3 + *p;
+	for (p = md->walked_longer;		/* refused: its address is computed with */
+	     p != &md->walked_longer[4]; p++)	/* refused: __u32[5] does not end where __u32[4] does, and */
+		sum = sum * 3 + *p;
+	for (p = md->walked_narrow;		/* refused: its address is computed with */
+	     p != &md->walked_narrow[4]; p++)	/* refused: __u16[4] does not end where __u32[4] does, and */
+		sum = sum * 3 + *p;
+	for (p = md->walked_gone;		/* refused: has no field walked_gone, it has */
+	     p != &md->walked_gone[4]; p++)	/* refused: has no field walked_gone, it has */
+		sum = sum * 3 + *p;
+	TAKE(*(volatile __u32 *)&md->end_read[4]); /* refused: accesses 4 bytes, the field __u32[0] at */
+	TAKE(sum);
 	return XDP_PASS;
 }
 

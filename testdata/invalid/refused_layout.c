@@ -59,6 +59,10 @@ struct md_desc {
 	__u32 indexed_same[4];
 	__u32 indexed_longer[5];
 	__u32 indexed_shorter[3];
+	__u32 walked_same[4];
+	__u32 walked_longer[5];
+	__u16 walked_narrow[4];
+	__u32 end_read[4];
 
 	__u32 atomic_same;
 	__u64 atomic_wide;
