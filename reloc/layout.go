@@ -26,7 +26,8 @@ type Layout struct {
 type candidate struct {
 	typ    btf.Type
 	id     btf.TypeID
-	fields []string // shared by the resolutions of every access that is not there
+	fields []string  // shared by the resolutions of every access that is not there
+	at     *pathSpec // where it is nested, if that led to it and not its name
 }
 
 // NewLayout reads a layout from raw BTF in either byte order. name is what
@@ -100,7 +101,7 @@ func (l *Layout) named(essential string) ([]candidate, error) {
 		if len(candidates) == maxCandidates {
 			return nil, fmt.Errorf("layout %s has more than %d different types named %s", l.name, maxCandidates, essential)
 		}
-		candidates = append(candidates, candidate{typ, id, fields(typ)})
+		candidates = append(candidates, candidate{typ, id, fields(typ), nil})
 	}
 	l.candidates[essential] = candidates
 	return candidates, nil

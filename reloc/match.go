@@ -144,13 +144,23 @@ func isComposite(typ btf.Type) bool {
 	return is[*btf.Struct](typ) || is[*btf.Union](typ)
 }
 
+// isNumber reports whether a type is an integer or an enumeration, which is one.
+func isNumber(typ btf.Type) bool { return is[*btf.Int](typ) || is[*btf.Enum](typ) }
+
 // fieldsCompatible reports whether a member may stand for another by its type
 // (bpf_core_fields_are_compat of libbpf): size and sign of integers do not
 // count here, nor does the number of an array's elements.
+//
+// To libbpf an integer is no enumeration. To C it is, and it matters: a program
+// that knows a status as __u32 would take that of a layout with an enum for
+// missing.
 func fieldsCompatible(local, target btf.Type) bool {
 	for range maxDepth {
 		local, target = btf.UnderlyingType(local), btf.UnderlyingType(target)
 		if isComposite(local) && isComposite(target) {
+			return true
+		}
+		if isNumber(local) && isNumber(target) && !sameKind(local, target) {
 			return true
 		}
 		if !sameKind(local, target) {

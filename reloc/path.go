@@ -182,8 +182,11 @@ const Descriptor = "md_desc"
 
 func pointerName(root btf.Type) string {
 	name := btfraw.EssentialName(root.TypeName())
-	if name == Descriptor {
+	switch name {
+	case Descriptor:
 		return "md"
+	case "":
+		return "{...}"
 	}
 	return name
 }

@@ -67,12 +67,18 @@ func (a *Access) Resolve(layout *Layout) (Resolution, error) {
 	if err != nil {
 		return Resolution{}, err
 	}
+	if len(candidates) == 0 && a.Adopted() {
+		return a.missing(fmt.Sprintf("layout %s has no %s", layout.name, a.nested[0])), nil
+	}
 	if len(candidates) == 0 {
 		return a.missing(fmt.Sprintf("layout %s has no %s", layout.name, a.rootName())), nil
 	}
 
 	results := make([]Resolution, len(candidates))
 	for i, candidate := range candidates {
+		if err := a.checkNested(candidate); err != nil {
+			return Resolution{}, err
+		}
 		if results[i], err = a.resolveIn(candidate); err != nil {
 			return Resolution{}, err
 		}
@@ -92,16 +98,24 @@ func (a *Access) DefinedIn(layout *Layout) (bool, error) {
 	return len(candidates) > 0, err
 }
 
-// candidates returns the types of the layout that have the root type's name
-// and are of its kind.
+// candidates returns the types of the layout that the root type may stand for.
 func (a *Access) candidates(layout *Layout) ([]candidate, error) {
-	named, err := layout.named(btfraw.EssentialName(a.path.root.TypeName()))
+	if a.Adopted() {
+		return a.nestedCandidates(layout)
+	}
+	return layout.candidatesFor(a.path.root)
+}
+
+// candidatesFor returns the types of the layout that have a root type's name and
+// are of its kind.
+func (l *Layout) candidatesFor(root btf.Type) ([]candidate, error) {
+	named, err := l.named(btfraw.EssentialName(root.TypeName()))
 	if err != nil {
 		return nil, err
 	}
 	var candidates []candidate
 	for _, c := range named {
-		if sameKind(c.typ, a.path.root) {
+		if sameKind(c.typ, root) {
 			candidates = append(candidates, c)
 		}
 	}

@@ -121,7 +121,7 @@ func paired(program, shape string) bool {
 // isSpecial reports whether the program of a name and the layout of that name
 // are made for each other and for no others.
 func isSpecial(name string) bool {
-	return slices.Contains([]string{"copies", "parts", "paths", "shapes"}, name)
+	return slices.Contains([]string{"copies", "nests", "parts", "paths", "shapes"}, name)
 }
 
 // everyType covers the md_csum_status and md_absent of the program kinds too.

@@ -211,6 +211,15 @@ func (c *comparison) enums() bool {
 	return c.exists() && strings.HasPrefix(c.local().Type, "enum ") && strings.HasPrefix(c.target().Type, "enum ")
 }
 
+// unnamed: the record starts at a struct that has no name, within the descriptor.
+func (c *comparison) unnamed() bool { return c.access.RootName() == "" }
+
+// enumOnOneSide: an enumeration here and an integer there, or the reverse.
+func (c *comparison) enumOnOneSide() bool {
+	isEnum := func(f *reloc.Field) bool { return strings.HasPrefix(f.Type, "enum ") }
+	return c.exists() && isEnum(c.local()) != isEnum(c.target()) && c.target().Class == reloc.Integer
+}
+
 func (c *comparison) boolean() bool {
 	return c.local().Class == reloc.Bool || c.target().Class == reloc.Bool
 }
@@ -283,6 +292,8 @@ type action func(*comparison, verdict) bool
 
 func (c *comparison) refuse(v verdict) bool { return v.insns == nil }
 
+func (c *comparison) anything(verdict) bool { return true }
+
 // choose takes the field of the type that has it.
 func (c *comparison) choose(v verdict) bool { return v.insns != nil && !c.poison(v) }
 
@@ -306,6 +317,9 @@ func (c *comparison) nothing(v verdict) bool {
 func (c *comparison) answer(v verdict) bool {
 	return v.equal(c.withConstant(int64(c.resolution.Value)))
 }
+
+// deny puts 0 in.
+func (c *comparison) deny(v verdict) bool { return v.equal(c.withConstant(0)) }
 
 func (c *comparison) withConstant(value int64) verdict {
 	after := c.before

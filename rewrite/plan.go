@@ -84,7 +84,7 @@ type planner struct {
 	framesKnown bool // see findFrames
 }
 
-func newPlanner(obj *elfobj.Object, recorded *reloc.Recorded) *planner {
+func newPlanner(obj *elfobj.Object, recorded *reloc.Recorded, ours map[int]bool) *planner {
 	accesses := recorded.Accesses
 	p := &planner{
 		object:    obj,
@@ -96,7 +96,11 @@ func newPlanner(obj *elfobj.Object, recorded *reloc.Recorded) *planner {
 		questions: make(map[place]*questions),
 	}
 	for i := range accesses {
-		p.section(accesses[i].Section).recorded[accesses[i].Insn] = true
+		section, insn := p.section(accesses[i].Section), accesses[i].Insn
+		section.recorded[insn] = true
+		if !ours[accesses[i].Record] {
+			section.theirs[insn] = accesses[i].Path
+		}
 	}
 	return p
 }
@@ -122,6 +126,9 @@ func (p *planner) edit(access reloc.Access, resolution reloc.Resolution) (Edit, 
 	}
 	edit.Exact = p.isExact(&edit)
 	for patch := range edit.patches() {
+		if path, ok := section.theirs[patch.Insn]; ok && patch.changes() {
+			return edit, refuse("read the field by its name in the descriptor", "the instruction %q has a record about %s, too, which is left to the loader", patch.Before, path)
+		}
 		if other, ok := section.planned[patch.Insn]; ok && !slices.Equal(other, patch.After) {
 			return edit, refuse(remedyRecompile, "the instruction %q would have to become %q for it and %q for another access", patch.Before, patch.After, other)
 		}

@@ -16,7 +16,7 @@ import (
 
 // An access in refused.c with a comment that says in which byte order, both if
 // none is named, and why it has to be refused.
-var refusedComment = regexp.MustCompile(`md(?:->|, )(\w+(?:\[\d\])?).*/\* refused( e[lb])?: (.*) \*/`)
+var refusedComment = regexp.MustCompile(`(md|swapped_pair)(?:->|, )(\w+(?:\[\d\])?).*/\* refused( e[lb])?: (.*) \*/`)
 
 // "An access is rewritten, or the object is refused and the message names the
 // source line, the field, the layout, and what the layout has."
@@ -61,8 +61,8 @@ func expectedRefusals(t *testing.T, endian string) map[string]expectedRefusal {
 	lines := strings.Split(string(readFile(t, testdata+"/invalid/refused.c")), "\n")
 	for i, line := range lines {
 		comment := refusedComment.FindStringSubmatch(line)
-		if comment != nil && (comment[2] == "" || comment[2] == " "+endian) {
-			expected["md->"+comment[1]] = expectedRefusal{uint32(i + 1), comment[3]}
+		if comment != nil && (comment[3] == "" || comment[3] == " "+endian) {
+			expected[comment[1]+"->"+comment[2]] = expectedRefusal{uint32(i + 1), comment[4]}
 		}
 	}
 	if len(expected) < 15 {
@@ -73,7 +73,7 @@ func expectedRefusals(t *testing.T, endian string) map[string]expectedRefusal {
 
 // offsetsInRegisters are the programs where clang records accesses on MOVs, to
 // which it gives the line of a neighbour.
-var offsetsInRegisters = []string{"part", "macro", "whole", "atomic", "passed", "walk", "shuffle", "shuffle_global", "baked", "halves"}
+var offsetsInRegisters = []string{"part", "macro", "whole", "kept", "atomic", "passed", "walk", "shuffle", "shuffle_global", "baked", "halves"}
 
 func checkRefusal(t *testing.T, got rewrite.Refusal, want expectedRefusal) {
 	t.Helper()

@@ -92,8 +92,14 @@ func (r *rewriting) read() (err error) {
 	if r.recorded, err = reloc.ReadObject(r.object); err != nil {
 		return err
 	}
-	r.accesses, err = r.options.choose(r.recorded.Accesses)
-	return err
+	if err := r.options.check(); err != nil {
+		return err
+	}
+	if err := r.recorded.Adopt(r.layout, r.options.isRoot); err != nil {
+		return err
+	}
+	r.accesses = r.options.choose(r.recorded.Accesses)
+	return nil
 }
 
 func (r *rewriting) run() (err error) {
@@ -111,19 +117,33 @@ func (r *rewriting) run() (err error) {
 	return apply(r.object, ext, r.edits)
 }
 
-// choose returns the accesses whose root type matches one of the globs.
-func (o *Options) choose(accesses []reloc.Access) ([]reloc.Access, error) {
+// check refuses globs that are none.
+func (o *Options) check() error {
+	for _, glob := range o.Types {
+		if _, err := path.Match(glob, ""); err != nil {
+			return fmt.Errorf("glob %q of root types: %w", glob, err)
+		}
+	}
+	return nil
+}
+
+// isRoot reports whether a name is one of a root type to resolve.
+func (o *Options) isRoot(name string) bool {
 	globs := o.Types
 	if len(globs) == 0 {
 		globs = DefaultTypes
 	}
-	for _, glob := range globs {
-		if _, err := path.Match(glob, ""); err != nil {
-			return nil, fmt.Errorf("glob %q of root types: %w", glob, err)
-		}
-	}
+	return slices.ContainsFunc(globs, func(glob string) bool {
+		full, _ := path.Match(glob, name)
+		essential, _ := path.Match(glob, btfraw.EssentialName(name))
+		return full || essential
+	})
+}
+
+// choose returns the accesses to resolve.
+func (o *Options) choose(accesses []reloc.Access) []reloc.Access {
 	isOther := func(access *reloc.Access) bool {
-		return access.Kind == reloc.LocalTypeID || !matchesAny(globs, access.RootName())
+		return access.Kind == reloc.LocalTypeID || !o.isRoot(access.RootName()) && !access.Adopted()
 	}
 	first := 0
 	for first < len(accesses) && !isOther(&accesses[first]) {
@@ -135,15 +155,7 @@ func (o *Options) choose(accesses []reloc.Access) ([]reloc.Access, error) {
 			ours = append(ours, accesses[i])
 		}
 	}
-	return ours, nil
-}
-
-func matchesAny(globs []string, name string) bool {
-	return slices.ContainsFunc(globs, func(glob string) bool {
-		full, _ := path.Match(glob, name)
-		essential, _ := path.Match(glob, btfraw.EssentialName(name))
-		return full || essential
-	})
+	return ours
 }
 
 // checkDefined wants the layout to define the metadata descriptor if the
@@ -154,7 +166,7 @@ func checkDefined(layout *reloc.Layout, accesses []reloc.Access) error {
 	var missing []string
 	for i := range accesses {
 		name := btfraw.EssentialName(accesses[i].RootName())
-		if defined[name] {
+		if defined[name] || accesses[i].Adopted() {
 			continue
 		}
 		found, err := accesses[i].DefinedIn(layout)

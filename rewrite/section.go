@@ -19,6 +19,7 @@ type section struct {
 	order binary.ByteOrder
 
 	recorded map[int]bool         // slots that have a record, ours or not
+	theirs   map[int]string       // what records are about that are left to the loader, by slot
 	answers  map[int]int64        // of the layout, by slot, to what is no question for an offset
 	planned  map[int]Instructions // by slot
 
@@ -36,6 +37,7 @@ func (p *planner) section(name string) *section {
 			Section:  p.object.Section(name),
 			order:    p.order,
 			recorded: make(map[int]bool),
+			theirs:   make(map[int]string),
 			answers:  make(map[int]int64),
 			planned:  make(map[int]Instructions),
 		}

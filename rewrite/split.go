@@ -26,7 +26,7 @@ const (
 func (r *rewriting) plan() error {
 	left := maxCopied
 	for range maxSplits {
-		p := newPlanner(r.object, r.recorded)
+		p := newPlanner(r.object, r.recorded, r.ours())
 		edits, err := p.plan(r.accesses, r.layout)
 		detours := p.detours(&left)
 		split, failed := r.split(detours)
@@ -39,8 +39,17 @@ func (r *rewriting) plan() error {
 		}
 	}
 	var err error
-	r.edits, err = newPlanner(r.object, r.recorded).plan(r.accesses, r.layout)
+	r.edits, err = newPlanner(r.object, r.recorded, r.ours()).plan(r.accesses, r.layout)
 	return err
+}
+
+// ours returns the records to resolve.
+func (r *rewriting) ours() map[int]bool {
+	ours := make(map[int]bool, len(r.accesses))
+	for i := range r.accesses {
+		ours[r.accesses[i].Record] = true
+	}
+	return ours
 }
 
 // split copies code: in all functions, or, where a jump does not reach, in one at

@@ -77,7 +77,7 @@ matrix() {
 			14-v1 14-v2 14-v3 16-v1 16-v2 16-v3 \
 			19-v1 19-v2 19-v3 19-v4 22-v1 22-v2 22-v3 22-v4
 	done
-	for program in copies parts; do
+	for program in copies nests parts; do
 		variants testdata/programs/$program.c 14-v1 19-v4
 	done
 	for source in internal/flow/testdata/*.c; do

@@ -35,6 +35,16 @@ struct held {
 	__u32 number;
 };
 
+struct swapped_pair {
+	__u16 first;
+	__u16 second;
+} __attribute__((preserve_access_index));
+
+struct overlay {
+	__u16 first;
+	__u16 second;
+} __attribute__((preserve_access_index));
+
 struct md_desc___alias {
 	__s32 part_sign;
 } __attribute__((preserve_access_index));
@@ -76,6 +86,10 @@ struct md_desc___mine {
 	__u32 walked_narrow[4];
 	__u32 walked_gone[4];
 	__u32 end_read[4];
+
+	struct swapped_pair nested;
+	__u32 overlaid;
+	__u32 overlaid_same;
 
 	__u32 atomic_same;
 	__u32 atomic_wide;
@@ -253,6 +267,27 @@ SEC("xdp") int walk(struct xdp_md *ctx)
 		sum = sum * 3 + *p;
 	TAKE(*(volatile __u32 *)&md->end_read[4]); /* refused: accesses 4 bytes, the field __u32[0] at */
 	TAKE(sum);
+	return XDP_PASS;
+}
+
+/* Structs that a pointer is kept to, so that their records name no descriptor. */
+SEC("xdp") int kept(struct xdp_md *ctx)
+{
+	struct md_desc___mine *md = (void *)md_desc(ctx);
+	struct swapped_pair *swapped_pair;
+	struct overlay *overlay;
+
+	if (!md)
+		return XDP_PASS;
+	swapped_pair = &md->nested;
+	asm volatile("" : "+r"(swapped_pair));
+	TAKE(swapped_pair->first);	/* refused: nothing tells whether this is there or in a copy */
+	overlay = (void *)&md->overlaid; /* refused: has a record about overlay->second, too, which is left to the loader */
+	asm volatile("" : "+r"(overlay));
+	TAKE(overlay->second);
+	overlay = (void *)&md->overlaid_same;
+	asm volatile("" : "+r"(overlay));
+	TAKE(overlay->second);
 	return XDP_PASS;
 }
 

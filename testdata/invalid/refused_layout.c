@@ -14,6 +14,11 @@ struct same_box {
 	__u32 height;
 };
 
+struct swapped_pair {
+	__u16 second;
+	__u16 first;
+};
+
 struct md_desc {
 	struct box turned_struct;
 
@@ -63,6 +68,12 @@ struct md_desc {
 	__u32 walked_longer[5];
 	__u16 walked_narrow[4];
 	__u32 end_read[4];
+
+	struct swapped_pair nested;
+	__u32 : 3;
+	__u32 overlaid : 24;
+	__u32 : 0;
+	__u32 overlaid_same;
 
 	__u32 atomic_same;
 	__u64 atomic_wide;
