@@ -7,7 +7,6 @@ import (
 	"math"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/cilium/ebpf/btf"
 
@@ -383,13 +382,9 @@ func TestTooManyCandidates(t *testing.T) {
 	for n := range 30_000 {
 		types = append(types, packed(t, "md_desc", field(fmt.Sprint("x", n), u32)))
 	}
-	start := time.Now()
 	_, err := layoutOf(t, binary.LittleEndian, types...).Defines("md_desc")
 	if err == nil || !strings.Contains(err.Error(), "layout test has more than 256 different types named md_desc") {
 		t.Errorf("got %v", err)
-	}
-	if took := time.Since(start); took > 5*time.Second {
-		t.Errorf("took %v", took)
 	}
 }
 

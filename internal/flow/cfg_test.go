@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/cilium/ebpf/asm"
 	"github.com/google/go-cmp/cmp"
@@ -181,11 +180,7 @@ func TestGotoxTooMany(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	start := time.Now()
-	f.Constants(Assumptions{Program: true}).Guards(XDP)
-	if took := time.Since(start); took > 10*time.Second {
-		t.Errorf("took %v", took)
-	}
+	f.Constants(Assumptions{Program: true}).Guards(XDP) // ends
 }
 
 func TestMalformed(t *testing.T) {
@@ -380,37 +375,30 @@ func large(t testing.TB, accesses int) (code []byte, assume Assumptions, offsets
 	return g.code, assume, offsets
 }
 
+// Work that grows faster than the code would take this, and the tests of code that no
+// kernel takes, beyond the time that go test allows.
 func TestLinear(t *testing.T) {
-	code, assume, offsets := large(t, 8000)
-	start := time.Now()
+	code, assume, offsets := large(t, 50_000)
 	f, err := NewFunction(code, binary.LittleEndian, 0, len(code)/slotSize)
 	if err != nil {
 		t.Fatal(err)
 	}
 	live := f.Liveness(1)
-	lived := time.Since(start)
 	c := f.Constants(assume)
-	known := time.Since(start)
 	for slot := range f.End() {
 		live.Free(slot)
 		c.Reachable(slot)
 		c.ZeroExtended(slot, asm.R3, 32)
 	}
-	asked := time.Since(start)
-	o := c.Origins(offsets)
 	c.Guards(XDP)
-	took := time.Since(start)
-	t.Logf("%d slots, %d blocks, %d accesses: blocks and liveness %v, constants %v, questions %v, origins and guards %v",
-		f.End(), len(f.Blocks()), len(o.Accesses), lived, known-lived, asked-known, took-asked)
-	if took > 2*time.Second {
-		t.Errorf("took %v", took)
+	if got := len(c.Origins(offsets).Accesses); got != len(offsets)/2 {
+		t.Errorf("%d accesses, want %d", got, len(offsets)/2)
 	}
 }
 
-// A function that no kernel takes is looked at in the same time.
 func TestLinearInBadCode(t *testing.T) {
 	below := &generator{order: binary.LittleEndian} // each block stores further down than the stack reaches
-	for n := range 4_000 {
+	for n := range 50_000 {
 		below.emit(classST|modeMEM, frame, 0, int16(-4*n-4), 1)
 		below.emit(classJMP|opJEQ|8, 2, 1, 0, 0)
 	}
@@ -423,16 +411,14 @@ func TestLinearInBadCode(t *testing.T) {
 		offset := g.slot()
 		g.emit(classALU64|opMOV, 0, 0, 0, 8)
 		g.emit(classJMP|opEXIT, 0, 0, 0, 0)
-		start := time.Now()
 		f, err := NewFunction(g.code, binary.LittleEndian, 0, g.slot())
 		if err != nil {
 			t.Fatal(err)
 		}
 		c := f.Constants(Assumptions{Program: true})
-		c.Origins([]int{offset})
 		c.Guards(XDP)
-		if took := time.Since(start); took > 2*time.Second {
-			t.Errorf("%s: took %v", name, took)
+		if got := c.Origins([]int{offset}); len(got.Accesses) > 0 {
+			t.Errorf("%s: the offset reaches %v", name, got.Accesses)
 		}
 	}
 }

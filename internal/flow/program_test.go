@@ -3,7 +3,6 @@ package flow
 import (
 	"encoding/binary"
 	"testing"
-	"time"
 
 	"github.com/cilium/ebpf/asm"
 )
@@ -78,9 +77,9 @@ func TestAnalyzeRecursion(t *testing.T) {
 	}
 }
 
-// Functions that call each other in a row take time linear in their number.
+// Functions that call each other in a row: as TestLinear.
 func TestAnalyzeRow(t *testing.T) {
-	row := make([]*Unit, 20_000)
+	row := make([]*Unit, 200_000)
 	for n := range row {
 		row[n] = &Unit{Function: function(t, binary.LittleEndian, call, asm.Return())}
 	}
@@ -90,12 +89,8 @@ func TestAnalyzeRow(t *testing.T) {
 	last := row[len(row)-1]
 	last.Function = function(t, binary.LittleEndian, asm.Mov.Imm(asm.R0, 0), asm.Return())
 	row[0].Program = true
-	start := time.Now()
 	if c := Analyze(row)[last]; c == nil || c.Reachable(0) != Reachable {
 		t.Errorf("got %v", c)
-	}
-	if took := time.Since(start); took > 5*time.Second {
-		t.Errorf("took %v", took)
 	}
 }
 
