@@ -53,7 +53,7 @@ func TestResolveField(t *testing.T) {
 		{"integer, not a struct", "0:0", u32, []btf.Member{field("x", packed(t, "", field("y", u32)))}, ""},
 		{"integer, not an array", "0:0", u32, []btf.Member{field("x", array(u32, 1))}, ""},
 		{"integer for an enum", "0:0", u32, []btf.Member{field("x", one)}, "enum one at 0"},
-		{"enum for an integer", "0:0", one, []btf.Member{field("x", u32)}, "__u32 at 0"},
+		{"enum for an integer", "0:0", one, []btf.Member{field("x", u32)}, "unsigned int at 0"},
 		{"pointer to another type", "0:0", pointer(u32), []btf.Member{field("x", pointer(function))}, "function * at 0"},
 		{"enum of the same name", "0:0", one, []btf.Member{field("x", &btf.Enum{Name: "one___nic", Size: 1})}, "enum one___nic at 0"},
 		{"enum of another name", "0:0", one, []btf.Member{field("x", other)}, ""},

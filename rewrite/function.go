@@ -139,5 +139,5 @@ func (p *planner) constantsOf(fn *function) (*flow.Constants, error) {
 }
 
 func (fn *function) notUnderstood() error {
-	return refuse(remedyReport, "it takes more instructions in this layout, and the function is not understood: %v", fn.err)
+	return refuse(remedyFunction, "it takes more instructions in this layout, and the function is not understood: %v", fn.err)
 }

@@ -70,5 +70,6 @@ const (
 	remedyRecompile = "compile the object again from its source"
 	remedySameType  = "declare the field in the program with the layout's type, in a flavour of the struct"
 	remedySymbols   = "keep the symbols, strip with llvm-strip -g only"
+	remedyFunction  = "access the field in a function of its own"
 	remedyReport    = "this access can't be rewritten, read the field into a variable of its own type instead"
 )

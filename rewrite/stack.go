@@ -20,8 +20,8 @@ const frameUnit = 32
 func frame(depth int) int { return (max(depth, 1) + frameUnit - 1) / frameUnit * frameUnit }
 
 // deepen lets a function use the stack down to a depth, if all that is called at
-// a time still has room then. Where it is not known how deep one of these
-// functions uses the stack, there is none.
+// a time still has room then. Where one of these functions is not understood,
+// there is none.
 func (p *planner) deepen(fn *function, depth int) bool {
 	if !p.framesKnown {
 		p.findFrames()
@@ -166,18 +166,16 @@ func (c *circles) close(functions []*function) {
 // tooDeep stands for what is not known.
 const tooDeep = maxStack + 1
 
-// frameOf returns what a function takes of the stack before anything is spilled.
+// frameOf returns what a function takes of the stack before anything is spilled,
+// as far as that is known: one that hands out an address in its stack is taken to
+// have it used upwards from there. Spill wants to know it of its own function.
 func (p *planner) frameOf(fn *function) int {
 	constants, err := p.constantsOf(fn)
 	if err != nil {
 		return tooDeep
 	}
-	depth, known := constants.StackDepth()
-	if !known {
-		return tooDeep
-	}
-	fn.depth = depth
-	return frame(depth)
+	fn.depth, _ = constants.StackDepth()
+	return frame(fn.depth)
 }
 
 // callees returns the functions of the object that one calls or takes the address

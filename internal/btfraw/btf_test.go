@@ -283,6 +283,28 @@ func TestWithoutTableBehind(t *testing.T) {
 	}
 }
 
+// An instruction of no particular line has that of the one before it.
+func TestLineZero(t *testing.T) {
+	order := binary.BigEndian
+	strings := "\x00xdp\x00file.c\x00x = 1;\x00\x00"
+	types, err := btfraw.Parse(appendAll(t, order, []uint32{0xeb9f0100, 24, 0, 0, 0, uint32(len(strings))}, []byte(strings)), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw := appendAll(t, order,
+		[]uint32{0xeb9f0100, 24, 0, 0, 0, 44},                         // header
+		[]uint32{16, 1, 2, 8, 5, 12, 7<<10 | 3, 16, 5, 19, 0<<10 | 0}, // two lines
+	)
+	ext, err := btfraw.ParseExt(raw, types)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := btfraw.Line{InsnOffset: 16, File: "file.c", Text: "x = 1;", Line: 7, Column: 3}
+	if got, ok := ext.LineAt("xdp", 24); !ok || got != want {
+		t.Errorf("got %v, %t, want %v", got, ok, want)
+	}
+}
+
 func TestParseExtRefuses(t *testing.T) {
 	object := objects(t)[0]
 	types, _ := parse(t, object)

@@ -203,8 +203,21 @@ func (ext *Ext) readLines(types *BTF) error {
 	}
 	for _, lines := range ext.Lines {
 		slices.SortStableFunc(lines, func(a, b Line) int { return cmp.Compare(a.InsnOffset, b.InsnOffset) })
+		nameLines(lines)
 	}
 	return nil
+}
+
+// nameLines gives instructions that are of no particular line, 0, as the compiler
+// says of those that it made of several, the line of what is before them.
+func nameLines(lines []Line) {
+	for i := 1; i < len(lines); i++ {
+		if lines[i].Line == 0 {
+			offset := lines[i].InsnOffset
+			lines[i] = lines[i-1]
+			lines[i].InsnOffset = offset
+		}
+	}
 }
 
 func (ext *Ext) readCORERelos(types *BTF) error {

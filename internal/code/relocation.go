@@ -199,7 +199,7 @@ func (m *mover) moveJumpTable(symbol *elf.Symbol, s *section) error {
 	section := m.obj.Sections[symbol.Section]
 	end := symbol.Value + symbol.Size
 	if symbol.Size == 0 || symbol.Size%jumpTableSlot != 0 || end < symbol.Size || end > uint64(len(section.Data)) {
-		return fmt.Errorf("%s: damaged table %s", section, symbol.Name)
+		return fmt.Errorf("%s: damaged table %q: it has %d bytes at %d, the section has %d", section, symbol.Name, symbol.Size, symbol.Value, len(section.Data))
 	}
 	for at := symbol.Value; at < end; at += jumpTableSlot {
 		done, err := m.patch(section, at, s)
