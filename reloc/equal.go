@@ -66,7 +66,7 @@ func (c *comparison) equal(a, b btf.Type) bool {
 		return true
 	}
 	if !sameKind(a, b) {
-		return false
+		return !c.enumerators && sameNumber(a, b)
 	}
 	pair := typePair{a, b}
 	if c.seen[pair] {
@@ -95,6 +95,17 @@ func (c *comparison) equal(a, b btf.Type) bool {
 		return a.Size == b.Size && c.equalMembers(a.Members, b.Members)
 	}
 	return false
+}
+
+// sameNumber reports whether an integer and an enumeration are of the same size and
+// sign.
+func sameNumber(a, b btf.Type) bool {
+	if !isNumber(a) || !isNumber(b) || signUnknown(a) || signUnknown(b) {
+		return false
+	}
+	class, signed := classify(a)
+	otherClass, otherSigned := classify(b)
+	return class == otherClass && signed == otherSigned && typeSize(a) == typeSize(b)
 }
 
 // order returns the byte order that a type's typedefs declare, or else the

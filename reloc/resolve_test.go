@@ -330,6 +330,28 @@ func TestEqualCopies(t *testing.T) {
 	}
 }
 
+// An enumeration is kept as the integer of its size and sign.
+func TestEnumRepresentation(t *testing.T) {
+	order := binary.LittleEndian
+	for _, test := range []struct {
+		layout btf.Type
+		want   bool
+	}{
+		{&btf.Enum{Name: "status", Size: 4}, true},
+		{&btf.Enum{Name: "status", Size: 4, Values: []btf.EnumValue{{Name: "A", Value: math.MaxInt32}}}, true},
+		{&btf.Enum{Name: "status", Size: 4, Values: []btf.EnumValue{{Name: "A", Value: math.MaxUint32}}}, false}, // or -1
+		{&btf.Enum{Name: "status", Size: 4, Signed: true}, false},
+		{&btf.Enum{Name: "status", Size: 2}, false},
+		{packed(t, "status", field("y", u32)), false},
+	} {
+		a := member(t, order, "0:0", field("x", u32))
+		there := member(t, order, "0:0", field("x", test.layout))
+		if got := reloc.SameRepresentation(a.Local.Field, there.Local.Field, order); got != test.want {
+			t.Errorf("%v: %t, want %t", test.layout, got, test.want)
+		}
+	}
+}
+
 func TestTwins(t *testing.T) {
 	for _, access := range readAccesses(t, "../testdata/programs/fields-el.o") {
 		if got, err := access.Resolve(readLayout(t, "twins-el")); err != nil || (access.Path == "md->hash" && !got.Exists) {

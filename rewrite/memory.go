@@ -52,7 +52,7 @@ func checkConvertible(local, target *reloc.Field, ins asm.Instruction) error {
 	case !isNumber(local) || !isNumber(target):
 		return refuse(remedySameType, differs, "the types differ", local, target)
 	case local.SignUnknown || target.SignUnknown:
-		return refuse("compile with clang 16 or later", differs, "the enumerations differ, and the compiler did not record whether one of them is signed", local, target)
+		return refuse("compile with clang 16 or later", differs, "the types differ, and the compiler did not record whether the enumeration is signed", local, target)
 	case mode != asm.MemMode && mode != asm.MemSXMode:
 		return refuse(remedySameType, "the instruction %q needs a field of the same type, and the layout has %s", spell(ins), target)
 	}

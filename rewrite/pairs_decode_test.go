@@ -105,11 +105,11 @@ func (u *pairUse) all(inputs []uint64) []byte {
 }
 
 // resolve returns both sides of a path. It reports false if the target has no
-// such field, or one that CO-RE takes for another.
+// such field.
 func (p *accessPair) resolve(path pairPath) (local, target pairLeaf, exists bool) {
 	local, _ = p.local.find(path)
 	target, exists = p.target.find(path)
-	return local, target, exists && (local.kind == pairEnum) == (target.kind == pairEnum)
+	return local, target, exists
 }
 
 func (p *accessPair) exists(path pairPath) bool {

@@ -275,7 +275,7 @@ func (g *pairGenerator) targetType(typ pairType, mayHaveBits bool) pairType {
 		return target
 	}
 	switch {
-	case g.chance(0.02): // which CO-RE takes for another field
+	case g.chance(0.05):
 		target.kind, target.enum = pairEnum, g.global("enum")
 		if typ.(*pairScalar).kind == pairEnum {
 			target.kind, target.enum = pairInt, ""

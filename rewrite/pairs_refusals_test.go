@@ -30,7 +30,7 @@ var pairsRefusals = []*regexp.Regexp{
 	regexp.MustCompile(`^a copy of it can't be converted: .*nothing tells which member of union \S+ is meant, and the layout keeps them in different ways$`),
 
 	// Nothing tells whether a compiler that says "unsigned" knows about signs.
-	regexp.MustCompile(`^the enumerations differ, and the compiler did not record whether one of them is signed: `),
+	regexp.MustCompile(`^the types differ, and the compiler did not record whether the enumeration is signed: `),
 	regexp.MustCompile(`^the compiler of the layout did not record whether .* is signed$`),
 
 	// Bit-fields. Of those that are accessed directly clang records another place
