@@ -63,7 +63,7 @@ type Access struct {
 	Local Resolution `json:"local"`
 
 	path       *pathSpec
-	nested     []*pathSpec   // where the root type lies in others, see Adopt
+	nested     *nest         // where the root type lies in others, see Adopt
 	enumerator btf.EnumValue // for records about one
 	order      binary.ByteOrder
 }
@@ -116,7 +116,6 @@ func Read(object []byte) ([]Access, error) {
 type Recorded struct {
 	Accesses []Access
 	Ext      *btfraw.Ext
-	types    *btf.Spec
 }
 
 // ReadObject is Read for an object that is parsed already.
@@ -155,7 +154,7 @@ func ReadObject(obj *elfobj.Object) (*Recorded, error) {
 		}
 		accesses = append(accesses, access)
 	}
-	return &Recorded{accesses, ext, types}, nil
+	return &Recorded{accesses, ext}, nil
 }
 
 // reader turns records into accesses.

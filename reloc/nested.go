@@ -13,27 +13,42 @@ import (
 // the other, though its name does not say so: a loader would look for a struct tag
 // of the kernel's.
 
-// nests are the structs, unions and enumerations within root types, each with the
-// paths that lead to it.
-type nests map[btf.Type][]*pathSpec
+// nest is a struct, a union or an enumeration within root types.
+type nest struct {
+	paths []*pathSpec // that lead to it, at least one
+
+	// What the layout has there, once somebody has asked.
+	layout     *Layout
+	candidates []candidate
+}
+
+// maxNested bounds how many nests are looked for.
+const maxNested = 1 << 16
 
 // Adopt marks the accesses whose root type is nested in another root type, which
-// isRoot chooses by its name, if the layout has something there too: Resolve then
-// looks for it there, and not by its name. Those to a struct without a name are
-// marked in any case, since no loader could find it by itself.
+// isRoot chooses by its name, if another access leads to it there, or through it, and
+// the layout has something there too: Resolve then looks for it there, and not
+// by its name. Those to a struct without a name are marked whatever the layout has,
+// since no loader could find it by itself.
+//
+// A program that never reaches into the member has the struct from elsewhere, the
+// packet or the kernel's memory: that it is also a member's type tells nothing.
 func (r *Recorded) Adopt(layout *Layout, isRoot func(name string) bool) error {
-	var nested nests
+	isOurs := func(a *Access) bool { return a.RootName() != "" && isRoot(a.RootName()) }
+	var nested map[btf.Type]*nest
 	for i := range r.Accesses {
 		access := &r.Accesses[i]
-		named := access.RootName() != ""
-		if access.Kind == LocalTypeID || named && isRoot(access.RootName()) {
+		if access.Kind == LocalTypeID || isOurs(access) {
 			continue
 		}
 		if nested == nil {
-			nested = r.nestsIn(isRoot)
+			var err error
+			if nested, err = r.nestsIn(isOurs); err != nil {
+				return err
+			}
 		}
 		access.nested = nested[btf.UnderlyingType(access.path.root)]
-		if !access.Adopted() || !named {
+		if !access.Adopted() || access.RootName() == "" {
 			continue
 		}
 		there, err := access.candidates(layout)
@@ -48,42 +63,68 @@ func (r *Recorded) Adopt(layout *Layout, isRoot func(name string) bool) error {
 }
 
 // Adopted reports whether Adopt marked the access.
-func (a *Access) Adopted() bool { return len(a.nested) > 0 }
+func (a *Access) Adopted() bool { return a.nested != nil }
 
-// nestsIn finds what is nested in the object's types that isRoot chooses.
-func (r *Recorded) nestsIn(isRoot func(name string) bool) nests {
-	found := make(nests)
-	for typ, err := range r.types.All() {
-		if err != nil {
-			break // damaged types that no access leads to
-		}
-		if isComposite(typ) && isRoot(typ.TypeName()) {
-			w := &nestWalk{found: found, patience: maxVisits}
-			w.walk(&pathSpec{root: typ, location: location{typ: typ}})
-		}
+// nestsIn finds what accesses lead through, and what is nested where they end.
+func (r *Recorded) nestsIn(isOurs func(*Access) bool) (map[btf.Type]*nest, error) {
+	w := &nestWalk{found: make(map[btf.Type]*nest), patience: maxNested}
+	type place struct {
+		root btf.Type
+		path string
 	}
-	return found
+	seen := make(map[place]bool)
+	for i := range r.Accesses {
+		access := &r.Accesses[i]
+		at := place{access.path.root, access.Path}
+		if !access.Kind.aboutField() || seen[at] || !isOurs(access) {
+			continue
+		}
+		seen[at] = true
+		w.passed(access.path)
+		end := access.path.clone()
+		if end.end != nil { // a loop comes to the elements from there, too
+			end.typ, end.end = end.end, nil
+		}
+		w.walk(end)
+	}
+	if w.patience < 0 {
+		return nil, fmt.Errorf("more than %d members are nested in what the program accesses", maxNested)
+	}
+	return w.found, nil
 }
 
-// nestWalk collects what is nested in one root type.
+// nestWalk collects nests.
 type nestWalk struct {
-	found    nests
+	found    map[btf.Type]*nest
 	patience int
 }
 
+// passed notes what a path leads through.
+func (w *nestWalk) passed(path *pathSpec) {
+	for n, step := range path.steps {
+		if is[*btf.Array](btf.UnderlyingType(step.typ)) {
+			continue
+		}
+		part := &pathSpec{root: path.root, first: path.first, steps: path.steps[:n+1]}
+		part.typ = step.typ
+		w.note(part)
+	}
+}
+
+// walk notes what is nested at the end of a path.
 func (w *nestWalk) walk(at *pathSpec) {
 	if w.patience--; w.patience < 0 || len(at.steps) > maxDepth {
 		return
 	}
 	underlying := btf.UnderlyingType(at.typ)
 	if array, ok := underlying.(*btf.Array); ok {
-		if first := at.clone(); first.element(array, 0, false) == nil {
+		if first := at.clone(); first.element(array, 0, true) == nil {
 			w.walk(first)
 		}
 		return
 	}
-	if at.typ != at.root && (isComposite(underlying) || is[*btf.Enum](underlying)) {
-		w.found[underlying] = append(w.found[underlying], at)
+	if len(at.steps) > 0 {
+		w.note(at)
 	}
 	all := members(underlying)
 	for i := range all {
@@ -93,17 +134,31 @@ func (w *nestWalk) walk(at *pathSpec) {
 	}
 }
 
+func (w *nestWalk) note(at *pathSpec) {
+	typ := btf.UnderlyingType(at.typ)
+	if !isComposite(typ) && !is[*btf.Enum](typ) {
+		return
+	}
+	if w.found[typ] == nil {
+		w.found[typ] = new(nest)
+	}
+	w.found[typ].paths = append(w.found[typ].paths, at)
+}
+
 func (p *pathSpec) clone() *pathSpec {
 	clone := *p
 	clone.steps = slices.Clone(p.steps)
 	return &clone
 }
 
-// nestedCandidates returns what a layout has where the root type of an access lies
-// in other root types of the program.
-func (a *Access) nestedCandidates(layout *Layout) ([]candidate, error) {
-	var found []candidate
-	for _, path := range a.nested {
+// candidatesIn returns the types that a layout has where the nest lies in root types
+// of the program.
+func (n *nest) candidatesIn(layout *Layout) ([]candidate, error) {
+	if n.layout == layout {
+		return n.candidates, nil
+	}
+	n.layout, n.candidates = layout, nil
+	for _, path := range n.paths {
 		roots, err := layout.candidatesFor(path.root)
 		if err != nil {
 			return nil, err
@@ -114,24 +169,33 @@ func (a *Access) nestedCandidates(layout *Layout) ([]candidate, error) {
 				return nil, err
 			}
 			typ := btf.UnderlyingType(at.typ)
-			if why != "" || is[*btf.Enum](typ) != is[*btf.Enum](btf.UnderlyingType(a.path.root)) {
+			if why != "" || is[*btf.Enum](typ) != is[*btf.Enum](btf.UnderlyingType(path.typ)) || n.has(typ) {
 				continue
+			}
+			if len(n.candidates) == maxCandidates {
+				return nil, fmt.Errorf("layout %s has more than %d different types where the program has %s", layout.name, maxCandidates, TypeString(path.typ))
 			}
 			id, err := layout.types.TypeID(typ)
 			if err != nil {
 				return nil, fmt.Errorf("layout %s: %w", layout.name, err)
 			}
-			found = append(found, candidate{typ, id, fields(typ), path})
+			n.candidates = append(n.candidates, candidate{typ, id, fields(typ), path})
 		}
 	}
-	return found, nil
+	return n.candidates, nil
+}
+
+// has reports whether a type is among the candidates.
+func (n *nest) has(typ btf.Type) bool {
+	return slices.ContainsFunc(n.candidates, func(c candidate) bool { return c.typ == typ })
 }
 
 // checkNested refuses to say where a field is in a nested struct that the layout
 // keeps in another way: whether a pointer to such a struct leads to the descriptor
-// or to a copy, which is as the program declares it, is not recorded.
-func (a *Access) checkNested(c candidate) error {
-	if !a.Kind.aboutField() || a.Kind == FieldExists || c.at == nil {
+// or to a copy, which is as the program declares it, is not recorded. Of one that is
+// missing nothing is said.
+func (a *Access) checkNested(c candidate, r *Resolution) error {
+	if !a.Kind.aboutField() || a.Kind == FieldExists || c.at == nil || !r.Exists {
 		return nil
 	}
 	local, target := &Field{typ: a.path.root}, &Field{typ: c.typ}

@@ -68,7 +68,7 @@ func (a *Access) Resolve(layout *Layout) (Resolution, error) {
 		return Resolution{}, err
 	}
 	if len(candidates) == 0 && a.Adopted() {
-		return a.missing(fmt.Sprintf("layout %s has no %s", layout.name, a.nested[0])), nil
+		return a.missing(fmt.Sprintf("layout %s has no %s", layout.name, a.nested.paths[0])), nil
 	}
 	if len(candidates) == 0 {
 		return a.missing(fmt.Sprintf("layout %s has no %s", layout.name, a.rootName())), nil
@@ -76,16 +76,16 @@ func (a *Access) Resolve(layout *Layout) (Resolution, error) {
 
 	results := make([]Resolution, len(candidates))
 	for i, candidate := range candidates {
-		if err := a.checkNested(candidate); err != nil {
+		if results[i], err = a.resolveIn(candidate); err != nil {
 			return Resolution{}, err
 		}
-		if results[i], err = a.resolveIn(candidate); err != nil {
+		if err := a.checkNested(candidate, &results[i]); err != nil {
 			return Resolution{}, err
 		}
 	}
 	for _, other := range results[1:] {
 		if !results[0].agrees(&other, a.order) {
-			return Resolution{}, &ambiguousError{a.Path, layout.name, results}
+			return Resolution{}, &ambiguousError{a, layout.name, results}
 		}
 	}
 	return results[0], nil
@@ -101,7 +101,7 @@ func (a *Access) DefinedIn(layout *Layout) (bool, error) {
 // candidates returns the types of the layout that the root type may stand for.
 func (a *Access) candidates(layout *Layout) ([]candidate, error) {
 	if a.Adopted() {
-		return a.nestedCandidates(layout)
+		return a.nested.candidatesIn(layout)
 	}
 	return layout.candidatesFor(a.path.root)
 }
@@ -208,7 +208,11 @@ func (a *Access) resolveType(c candidate) (Resolution, error) {
 	if a.Kind == TypeMatches {
 		matches = structurallyMatches
 	}
-	if !matches(a.path.root, c.typ) {
+	local := a.path.root
+	if c.at != nil { // a typedef need not be one there
+		local = btf.UnderlyingType(local)
+	}
+	if !matches(local, c.typ) {
 		r := a.missing(fmt.Sprintf("%s differs from the program's", TypeString(c.typ)))
 		r.Type = TypeString(c.typ)
 		return r, nil
@@ -309,8 +313,9 @@ func (r *Resolution) String() string {
 
 // ambiguousError lists what each candidate says.
 type ambiguousError struct {
-	path, layout string
-	results      []Resolution
+	access  *Access
+	layout  string
+	results []Resolution
 }
 
 func (e *ambiguousError) Error() string {
@@ -318,8 +323,12 @@ func (e *ambiguousError) Error() string {
 	for i, r := range e.results {
 		said[i] = fmt.Sprintf("%s says %s", r.Type, r.String())
 	}
-	return fmt.Sprintf("%s: the types in layout %s disagree: %s: keep the one that this NIC uses",
-		e.path, e.layout, strings.Join(said, "; "))
+	remedy := "keep the one that this NIC uses"
+	if e.access.Adopted() {
+		remedy = "declare a type for each of the fields that they are of"
+	}
+	return fmt.Sprintf("%s: the types in layout %s disagree: %s: %s",
+		e.access.Path, e.layout, strings.Join(said, "; "), remedy)
 }
 
 func (e *ambiguousError) Unwrap() error { return ErrAmbiguous }
