@@ -26,6 +26,7 @@ struct md_desc___nested {
 	alias alias;
 	enum color color;
 	enum unused unused;
+	enum { ANONYMOUS = 7 } anonymous;
 	struct kept tail[];
 };
 
@@ -67,6 +68,7 @@ SEC("xdp") int nested(struct xdp_md *ctx)
 
 	out += md->color == bpf_core_enum_value(enum color, BLUE);
 	out += bpf_core_enum_value(enum unused, UNUSED);
+	out += md->anonymous == bpf_core_enum_value(typeof(md->anonymous), ANONYMOUS);
 	return XDP_PASS;
 }
 
