@@ -200,7 +200,7 @@ func (r *reader) access(index int) (Access, error) {
 	}
 	access.Program, access.FunctionStart = section.function(record.InsnOffset)
 	if err := access.resolveLocally(root, record); err != nil {
-		return Access{}, err
+		return Access{}, fmt.Errorf("%s: %w", access.Source, err)
 	}
 	return access, nil
 }

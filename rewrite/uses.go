@@ -121,9 +121,17 @@ func (p *planner) checkEscapes(u *uses, edit *Edit) error {
 			continue
 		}
 		return refuse("use the field's value instead of its address, or "+remedySameType,
-			"its address is %s, where nothing tells what reads %s that the layout keeps as %s", escape.Use, local, target)
+			"its address is %s, where nothing tells what reads %s that the layout keeps as %s", escape.Use, local, inLayout(local, target))
 	}
 	return nil
+}
+
+// inLayout spells a field of the layout that differs from the program's.
+func inLayout(local, target *reloc.Field) string {
+	if target.Type == local.Type && target.Class == reloc.Aggregate {
+		return target.String() + " with other members"
+	}
+	return target.String()
 }
 
 // agree works out what becomes of a load or store for each of the offsets that
@@ -185,7 +193,7 @@ func (p *planner) checkIndexed(q question, ins asm.Instruction) error {
 	if _, same := p.distance(local, target); same || reloc.SameElements(local, target, p.order) {
 		return nil
 	}
-	return refuse("use a constant index", "the instruction %q accesses %s at an index that is not constant, and the layout has %s", spell(ins), local, target)
+	return refuse("use a constant index", "the instruction %q accesses %s at an index that is not constant, and the layout has %s", spell(ins), local, inLayout(local, target))
 }
 
 // adjusted is what a load or store becomes for one of the offsets that it may be
