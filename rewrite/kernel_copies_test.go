@@ -4,47 +4,33 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
-
-	"github.com/xdp-load/xdp-load/internal/netlab"
 )
 
 // A struct or an array that a program copies has in each member what the layout
 // has there, and zeros between. What a program copies to the layout is in each
 // member there.
 func TestKernelCopies(t *testing.T) {
-	netlab.NeedRoot(t)
-	random := kernelRandom(t)
-	for _, name := range kernelPrograms(t) {
-		if kernelSource(name) != "copies" {
-			continue
-		}
-		t.Run(name, func(t *testing.T) {
-			p := newKernelPair(t, kernelRewrite(t, name, "copies"))
-			copied := p.copies(t)
-			loaded := kernelLoad(t, p.object)
-			for range 20 {
-				for _, area := range kernelAreas(random, p.size) {
-					for _, member := range copied {
-						for _, leaf := range member.leaves {
-							leaf.target.write(area, leaf.target.read(area)) // a bool is 0 or 1
-						}
-					}
-					checkCopyLoads(t, loaded, copied, area)
-					stored := make([]byte, 64)
-					random.Read(stored)
-					checkCopyStores(t, loaded, "store_", copied, area, stored)
-					checkCopyStores(t, loaded, "set_", copied, area, bytes.Repeat([]byte{1}, 64))
-					checkCopyStores(t, loaded, "clear_", copied, area, make([]byte, 64))
-				}
+	kernelEach(t, "copies", 20, func(t *testing.T, p *kernelPair, loaded *ebpf.Collection, area []byte, random *rand.ChaCha8) {
+		copied := p.copies(t)
+		for _, member := range copied {
+			for _, leaf := range member.leaves {
+				leaf.target.write(area, leaf.target.read(area)) // a bool is 0 or 1
 			}
-		})
-	}
+		}
+		checkCopyLoads(t, loaded, copied, area)
+		stored := make([]byte, 64)
+		random.Read(stored)
+		checkCopyStores(t, loaded, "store_", copied, area, stored)
+		checkCopyStores(t, loaded, "set_", copied, area, bytes.Repeat([]byte{1}, 64))
+		checkCopyStores(t, loaded, "clear_", copied, area, make([]byte, 64))
+	})
 }
 
 // kernelCopy is a struct or array that a program copies, and what it consists of.

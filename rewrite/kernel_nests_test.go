@@ -7,8 +7,6 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf"
-
-	"github.com/xdp-load/xdp-load/internal/netlab"
 )
 
 // nestedLoads are the results of the programs in nests.c, given what the layout's
@@ -39,21 +37,10 @@ func foldElements(count int, path string, field func(string) uint64) (sum uint64
 // What is recorded of a struct within the descriptor is the layout's too, whatever
 // that calls the struct.
 func TestKernelNests(t *testing.T) {
-	netlab.NeedRoot(t)
-	random := kernelRandom(t)
-	for _, name := range kernelPrograms(t) {
-		if kernelSource(name) != "nests" {
-			continue
-		}
-		t.Run(name, func(t *testing.T) {
-			p := newKernelPair(t, kernelRewrite(t, name, "nests"))
-			loaded := kernelLoad(t, p.object)
-			for _, area := range kernelAreas(random, p.size) {
-				p.checkNestedLoads(t, loaded, area)
-				p.checkNestedStore(t, loaded, area, random)
-			}
-		})
-	}
+	kernelEach(t, "nests", 1, func(t *testing.T, p *kernelPair, loaded *ebpf.Collection, area []byte, random *rand.ChaCha8) {
+		p.checkNestedLoads(t, loaded, area)
+		p.checkNestedStore(t, loaded, area, random)
+	})
 }
 
 func (p *kernelPair) checkNestedLoads(t *testing.T, loaded *ebpf.Collection, area []byte) {

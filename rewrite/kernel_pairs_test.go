@@ -2,6 +2,7 @@ package rewrite_test
 
 import (
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -87,6 +88,27 @@ func kernelRewrite(t *testing.T, name, layout string) kernelObject {
 		t.Fatal(err)
 	}
 	return object
+}
+
+// kernelEach rewrites each object of a source for the layout of the same name, and
+// has its programs checked in several areas of random metadata, for some rounds.
+func kernelEach(t *testing.T, source string, rounds int, check func(*testing.T, *kernelPair, *ebpf.Collection, []byte, *rand.ChaCha8)) {
+	netlab.NeedRoot(t)
+	random := kernelRandom(t)
+	for _, name := range kernelPrograms(t) {
+		if kernelSource(name) != source {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			p := newKernelPair(t, kernelRewrite(t, name, source))
+			loaded := kernelLoad(t, p.object)
+			for range rounds {
+				for _, area := range kernelAreas(random, p.size) {
+					check(t, p, loaded, area, random)
+				}
+			}
+		})
+	}
 }
 
 func kernelTryRewrite(t *testing.T, name, layout string) (kernelObject, error) {

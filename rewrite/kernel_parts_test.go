@@ -7,32 +7,17 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf"
-
-	"github.com/xdp-load/xdp-load/internal/netlab"
 )
 
 // The parts that a program reads one by one are together the number in the
 // layout, as the program's type keeps it. Those that it writes one by one, in
 // any order, are the number that the layout then has.
 func TestKernelParts(t *testing.T) {
-	netlab.NeedRoot(t)
-	random := kernelRandom(t)
-	for _, name := range kernelPrograms(t) {
-		if kernelSource(name) != "parts" {
-			continue
-		}
-		t.Run(name, func(t *testing.T) {
-			p := newKernelPair(t, kernelRewrite(t, name, "parts"))
-			loaded := kernelLoad(t, p.object)
-			for range 10 {
-				for _, area := range kernelAreas(random, p.size) {
-					p.settle(t, loaded, area)
-					p.checkPartLoads(t, loaded, area)
-					p.checkPartStores(t, loaded, area, random)
-				}
-			}
-		})
-	}
+	kernelEach(t, "parts", 10, func(t *testing.T, p *kernelPair, loaded *ebpf.Collection, area []byte, random *rand.ChaCha8) {
+		p.settle(t, loaded, area)
+		p.checkPartLoads(t, loaded, area)
+		p.checkPartStores(t, loaded, area, random)
+	})
 }
 
 func (p *kernelPair) checkPartLoads(t *testing.T, loaded *ebpf.Collection, area []byte) {

@@ -7,8 +7,6 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf"
-
-	"github.com/xdp-load/xdp-load/internal/netlab"
 )
 
 // pathLoads are the results of the programs in paths.c, given what they choose by
@@ -87,23 +85,12 @@ var pathStores = map[string]func(pick uint64) string{
 // A load or store that clang shares between fields means the field of the path
 // that was taken.
 func TestKernelPaths(t *testing.T) {
-	netlab.NeedRoot(t)
-	random := kernelRandom(t)
-	for _, name := range kernelPrograms(t) {
-		if kernelSource(name) != "paths" {
-			continue
+	kernelEach(t, "paths", 1, func(t *testing.T, p *kernelPair, loaded *ebpf.Collection, area []byte, random *rand.ChaCha8) {
+		for pick := range uint64(8) {
+			p.checkPathLoads(t, loaded, area, pick)
+			p.checkPathStores(t, loaded, area, pick, random)
 		}
-		t.Run(name, func(t *testing.T) {
-			p := newKernelPair(t, kernelRewrite(t, name, "paths"))
-			loaded := kernelLoad(t, p.object)
-			for pick := range uint64(8) {
-				for _, area := range kernelAreas(random, p.size) {
-					p.checkPathLoads(t, loaded, area, pick)
-					p.checkPathStores(t, loaded, area, pick, random)
-				}
-			}
-		})
-	}
+	})
 }
 
 func (p *kernelPair) checkPathLoads(t *testing.T, loaded *ebpf.Collection, area []byte, pick uint64) {

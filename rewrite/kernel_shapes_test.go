@@ -9,29 +9,16 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf"
-
-	"github.com/xdp-load/xdp-load/internal/netlab"
 )
 
 // Every shape of access that shapes.c has, made by each compiler, means what C
 // says.
 func TestKernelShapes(t *testing.T) {
-	netlab.NeedRoot(t)
-	random := kernelRandom(t)
-	for _, name := range kernelPrograms(t) {
-		if kernelSource(name) != "shapes" {
-			continue
-		}
-		t.Run(name, func(t *testing.T) {
-			p := newKernelPair(t, kernelRewrite(t, name, "shapes"))
-			loaded := kernelLoad(t, p.object)
-			for _, area := range kernelAreas(random, p.size) {
-				p.settle(t, loaded, area)
-				p.checkShapeLoads(t, loaded, area, random)
-				p.checkShapeStores(t, loaded, area, random)
-			}
-		})
-	}
+	kernelEach(t, "shapes", 1, func(t *testing.T, p *kernelPair, loaded *ebpf.Collection, area []byte, random *rand.ChaCha8) {
+		p.settle(t, loaded, area)
+		p.checkShapeLoads(t, loaded, area, random)
+		p.checkShapeStores(t, loaded, area, random)
+	})
 }
 
 // settle gives every bool of the layout 0 or 1: C leaves open what others are.
