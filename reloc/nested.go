@@ -65,6 +65,19 @@ func (r *Recorded) Adopt(layout *Layout, isRoot func(name string) bool) error {
 // Adopted reports whether Adopt marked the access.
 func (a *Access) Adopted() bool { return a.nested != nil }
 
+// NestedIn returns the field that the root type is the type of, or that of the
+// elements of, if Adopt marked the access, such as "md->tag"; the first of several.
+func (a *Access) NestedIn() string {
+	if !a.Adopted() {
+		return ""
+	}
+	field := a.nested.paths[0].clone()
+	for n := len(field.steps); n > 0 && field.steps[n-1].name == ""; n-- {
+		field.steps = field.steps[:n-1]
+	}
+	return field.String()
+}
+
 // nestsIn finds what accesses lead through, and what is nested where they end.
 func (r *Recorded) nestsIn(isOurs func(*Access) bool) (map[btf.Type]*nest, error) {
 	w := &nestWalk{found: make(map[btf.Type]*nest), patience: maxNested}

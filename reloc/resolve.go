@@ -68,7 +68,7 @@ func (a *Access) Resolve(layout *Layout) (Resolution, error) {
 		return Resolution{}, err
 	}
 	if len(candidates) == 0 && a.Adopted() {
-		return a.missing(fmt.Sprintf("layout %s has no %s at %s", layout.name, TypeString(a.path.root), a.nested.paths[0])), nil
+		return a.missing(fmt.Sprintf("layout %s has no %s at %s", layout.name, TypeString(a.path.root), a.NestedIn())), nil
 	}
 	if len(candidates) == 0 {
 		return a.missing(fmt.Sprintf("layout %s has no %s", layout.name, a.rootName())), nil

@@ -42,6 +42,8 @@ func (e *Edit) Missing() (reason, remedy string) {
 		remedy = "compare an index instead of an address"
 	case access.PastEnd(): // of which nobody answers whether it exists
 		remedy = fmt.Sprintf("guard it with bpf_core_field_exists(%s)", access.Path[:strings.LastIndex(access.Path, "[")])
+	case access.Adopted() && resolution.Type == "": // the layout has no such struct
+		remedy = fmt.Sprintf("guard it with bpf_core_field_exists(%s)", access.NestedIn())
 	case access.Kind == reloc.EnumValue:
 		remedy = fmt.Sprintf("guard it with bpf_core_enum_value_exists(%s, %s)", access.Root, access.Path)
 	}
