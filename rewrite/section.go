@@ -57,13 +57,10 @@ func (s *section) slots() int { return len(s.Data) / reloc.InstructionSize }
 
 // linkedIn returns the slots of a section that ELF relocations patch.
 func (p *planner) linkedIn(s *section) map[int]bool {
-	if s.linked != nil {
-		return s.linked
-	}
-	s.linked = make(map[int]bool)
-	if table := p.object.Relocations(s.Section); table != nil {
-		for data := table.Data; len(data) >= elfobj.RelSize; data = data[elfobj.RelSize:] {
-			s.linked[int(p.order.Uint64(data)/reloc.InstructionSize)] = true
+	if s.linked == nil {
+		s.linked = make(map[int]bool)
+		for rel := range p.object.Rels(p.object.Relocations(s.Section)) {
+			s.linked[int(rel.Offset/reloc.InstructionSize)] = true
 		}
 	}
 	return s.linked
@@ -72,19 +69,12 @@ func (p *planner) linkedIn(s *section) map[int]bool {
 // symbolsIn returns the symbol of each slot of a section that an ELF relocation
 // patches.
 func (p *planner) symbolsIn(s *section) map[int]elf.Symbol {
-	if s.symbols != nil {
-		return s.symbols
-	}
-	s.symbols = make(map[int]elf.Symbol)
-	table := p.object.Relocations(s.Section)
-	if table == nil {
-		return s.symbols
-	}
-	for data := table.Data; len(data) >= elfobj.RelSize; data = data[elfobj.RelSize:] {
-		// Symbol 0 is not among the symbols of package elf.
-		index := int(elf.R_SYM64(p.order.Uint64(data[8:]))) - 1
-		if index >= 0 && index < len(p.object.Symbols) {
-			s.symbols[int(p.order.Uint64(data)/reloc.InstructionSize)] = p.object.Symbols[index]
+	if s.symbols == nil {
+		s.symbols = make(map[int]elf.Symbol)
+		for rel := range p.object.Rels(p.object.Relocations(s.Section)) {
+			if rel.Symbol != nil {
+				s.symbols[int(rel.Offset/reloc.InstructionSize)] = *rel.Symbol
+			}
 		}
 	}
 	return s.symbols
@@ -147,8 +137,8 @@ func (p *planner) hasLabels(s *section) bool {
 		if data.Flags&elf.SHF_ALLOC == 0 || holdsCode(data) { // .BTF.ext, DWARF; calls
 			continue
 		}
-		for entry := table.Data; len(entry) >= elfobj.RelSize; entry = entry[elfobj.RelSize:] {
-			if p.isLabel(s, data, entry) {
+		for rel := range p.object.Rels(table) {
+			if p.isLabel(s, data, rel) {
 				return true
 			}
 		}
@@ -158,15 +148,14 @@ func (p *planner) hasLabels(s *section) bool {
 
 // isLabel reports whether a place in data, which an ELF relocation patches, points
 // into a section where no function starts.
-func (p *planner) isLabel(s *section, data *elfobj.Section, entry []byte) bool {
-	offset, index := p.order.Uint64(entry), int(elf.R_SYM64(p.order.Uint64(entry[8:])))-1
-	if index < 0 || index >= len(p.object.Symbols) || int(p.object.Symbols[index].Section) != s.Index {
+func (p *planner) isLabel(s *section, data *elfobj.Section, rel elfobj.Rel) bool {
+	if rel.Symbol == nil || int(rel.Symbol.Section) != s.Index {
 		return false
 	}
-	if size := uint64(len(data.Data)); offset > size || size-offset < 8 {
+	if size := uint64(len(data.Data)); rel.Offset > size || size-rel.Offset < 8 {
 		return true // no pointer, and nobody knows what
 	}
-	to := p.object.Symbols[index].Value + p.order.Uint64(data.Data[offset:])
+	to := rel.Symbol.Value + p.order.Uint64(data.Data[rel.Offset:])
 	_, isStart := slices.BinarySearch(p.startsIn(s), int(to/reloc.InstructionSize))
 	return !isStart
 }

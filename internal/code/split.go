@@ -77,10 +77,8 @@ type replaced struct {
 
 func newSplitter(obj *elfobj.Object, section *elfobj.Section) *splitter {
 	s := &splitter{section.Data, obj.Order, make(map[int]bool), make(map[int]*replaced)}
-	if table := obj.Relocations(section); table != nil {
-		for data := table.Data; len(data) >= elfobj.RelSize; data = data[elfobj.RelSize:] {
-			s.relocated[int(obj.Order.Uint64(data)/slotSize)] = true
-		}
+	for rel := range obj.Rels(obj.Relocations(section)) {
+		s.relocated[int(rel.Offset/slotSize)] = true
 	}
 	return s
 }

@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 )
 
@@ -173,6 +174,30 @@ func (obj *Object) Relocations(target *Section) *Section {
 		}
 	}
 	return nil
+}
+
+// Rel is an entry of an SHT_REL section.
+type Rel struct {
+	Offset uint64      // of what it patches, in bytes from the start of the section
+	Symbol *elf.Symbol // that it patches it with; nil for none, or one that the object has not
+}
+
+// Rels returns the entries of an SHT_REL section, none of nil.
+func (obj *Object) Rels(table *Section) iter.Seq[Rel] {
+	return func(yield func(Rel) bool) {
+		if table == nil {
+			return
+		}
+		for data := table.Data; len(data) >= RelSize; data = data[RelSize:] {
+			rel := Rel{Offset: obj.Order.Uint64(data)}
+			if number := obj.Order.Uint64(data[relInfo:]) >> 32; number > 0 && number <= uint64(len(obj.Symbols)) {
+				rel.Symbol = &obj.Symbols[number-1] // package elf leaves out the first, which is none
+			}
+			if !yield(rel) {
+				return
+			}
+		}
+	}
 }
 
 // MoveRelocations changes the entries that patch target to where the bytes are

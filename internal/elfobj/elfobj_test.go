@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -181,6 +182,22 @@ func TestRelocations(t *testing.T) {
 	}
 	if got := obj.Relocations(obj.Section(".strtab")); got != nil {
 		t.Errorf(".strtab: %s", got)
+	}
+}
+
+func TestRels(t *testing.T) {
+	for _, end := range []string{"el", "eb"} {
+		obj, err := elfobj.Parse(objects(t)["programs/subprog-"+end+".o"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		rels := slices.Collect(obj.Rels(obj.Relocations(obj.Section(".text"))))
+		if len(rels) != 5 || rels[0].Offset != 0x40 || rels[0].Symbol.Name != "has_hash" || rels[4].Offset != 0x120 || rels[4].Symbol.Name != "got_mark" {
+			t.Errorf("%s: %v", end, rels)
+		}
+		for rel := range obj.Rels(nil) {
+			t.Errorf("%s: %v", end, rel)
+		}
 	}
 }
 

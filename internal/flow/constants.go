@@ -23,8 +23,10 @@ type Assumptions struct {
 	// which says nothing of the layout: those of ELF relocations.
 	Linked map[int]bool
 
-	// Program says that the kernel calls the function: r1 is the ctx. What the
-	// arguments of other functions are is not known.
+	// Program says that the kernel starts with the function, or verifies it by itself
+	// as it does global functions: what r1 is taken for, the ctx, is an address of
+	// which nothing is known. What the arguments of other functions are only Analyze
+	// finds out.
 	Program bool
 
 	arguments [5]value       // of r1 to r5
