@@ -267,7 +267,7 @@ func TestNoStruct(t *testing.T) {
 func TestEnumOfUnknownSign(t *testing.T) {
 	for object, want := range map[string]bool{"enum-el": false, "enum-clang14-el": true} {
 		_, _, err := rewrite.Rewrite(readFile(t, testdata+"/invalid/"+object+".o"), readLayout(t, "shapes-el"), rewrite.Options{})
-		refused := errors.Is(err, rewrite.ErrRefused) && strings.Contains(err.Error(), "did not record whether one of them is signed")
+		refused := errors.Is(err, rewrite.ErrRefused) && strings.Contains(err.Error(), "did not record whether the enumeration is signed")
 		if refused != want || !refused && err != nil {
 			t.Errorf("%s: %v", object, err)
 		}
