@@ -308,10 +308,6 @@ type costException struct {
 // costExceptions are all of them. In each, the program has instructions of its own
 // that clang would not have made for the layout.
 var costExceptions = []costException{
-	{"a bool of the program is stored in foreign byte order or as bits: clang 22 chooses between two constants that are in place already", 1,
-		func(use costUse, s costShape) bool {
-			return use == costStore && s.local.typ == "bool" && (s.target.order != "" || s.target.bits > 0)
-		}},
 	{"a bit-field that fills bytes is stored, and the layout has the same: clang adds its offset to the address in the program, and no sequence takes its place", 2,
 		func(use costUse, s costShape) bool {
 			return use != costLoad && s.local == s.target && s.local.bits > 0 && s.local.bits%8 == 0 && s.local.bit%8 == 0
@@ -480,6 +476,10 @@ func spellEdits(edits []rewrite.Edit) string {
 		cell := fmt.Sprintf("`%s`", edit.After)
 		var removed rewrite.Instructions
 		for _, other := range edit.Others {
+			if len(other.After) > 0 {
+				cell += fmt.Sprintf(", with `%s` for `%s`", other.After, other.Before)
+				continue
+			}
 			removed = append(removed, other.Before...)
 		}
 		if len(removed) > 0 {

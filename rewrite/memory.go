@@ -80,6 +80,7 @@ func (p *planner) convert(edit *Edit, ins asm.Instruction) (err error) {
 	switch ins.OpCode.Class() {
 	case asm.StXClass:
 		p.storeConstantAlone(edit, ins)
+		p.storeChoice(edit, ins)
 	case asm.LdXClass:
 		p.loadWhole(edit, ins)
 	}

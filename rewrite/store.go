@@ -123,11 +123,7 @@ func (s *sequence) number(value asm.Register, local, target image, extended bool
 // storeBits writes a number among others: it reads the bytes, replaces the bits
 // and writes the bytes back.
 func (s *sequence) storeBits(ins asm.Instruction, local, target image, regs registers) error {
-	value, restoreValue, err := s.copyOf(ins, regs)
-	if err != nil {
-		return err
-	}
-	around, restoreAround, err := regs.spare(s, ins.Dst, ins.Src, value)
+	value, restore, err := s.copyOf(ins, regs)
 	if err != nil {
 		return err
 	}
@@ -135,6 +131,17 @@ func (s *sequence) storeBits(ins asm.Instruction, local, target image, regs regi
 		s.shiftLeft(value, target.shift)
 	} else {
 		s.position(value, local, target, regs.extended(ins.Src, local.bits, local.signed))
+	}
+	err = s.replaceBits(ins, value, target, regs)
+	restore()
+	return err
+}
+
+// replaceBits writes bits that are in their place in a register.
+func (s *sequence) replaceBits(ins asm.Instruction, value asm.Register, target image, regs registers) error {
+	around, restore, err := regs.spare(s, ins.Dst, ins.Src, value)
+	if err != nil {
+		return err
 	}
 	if err := s.loadAround(ins, around, target); err != nil {
 		return err
@@ -145,9 +152,16 @@ func (s *sequence) storeBits(ins asm.Instruction, local, target image, regs regi
 	s.emit(asm.Or.Reg(around, value))
 	ins.Src = around
 	err = s.emitMemory(ins, target)
-	restoreAround()
-	restoreValue()
+	restore()
 	return err
+}
+
+// storePlaced writes what is the target's number already, and in its place.
+func (s *sequence) storePlaced(ins asm.Instruction, target image, regs registers) error {
+	if target.whole() {
+		return s.emitMemory(ins, target)
+	}
+	return s.replaceBits(ins, ins.Src, target, regs)
 }
 
 // fits reports whether a register is known to hold the number as the target's
