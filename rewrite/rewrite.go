@@ -29,7 +29,9 @@ var DefaultTypes = []string{reloc.Descriptor}
 type Options struct {
 	// Types are globs, as path.Match takes them, of the names of root types to
 	// resolve against the layout (optional, DefaultTypes if empty). A glob that
-	// matches a name matches its flavours too. "*" means every record.
+	// matches a name matches its flavours too. "*" means every record. What clang
+	// records of a struct within a chosen type is resolved with it, whatever that
+	// struct is called (reloc.Recorded.Adopt).
 	Types []string
 }
 
