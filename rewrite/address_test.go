@@ -97,3 +97,21 @@ PROGRAM(walk, struct md_0,
 		t.Errorf("got %#x, want %#x", got, want)
 	}
 }
+
+// A volatile bit-field of a packed struct is accessed with its neighbours, a byte at
+// a time: which byte is the field nothing tells.
+func TestVolatileBitField(t *testing.T) {
+	needTools(t, "gcc", "clang-16")
+	source := func(members, attribute string) string {
+		return `#include "cost.h"
+struct md_0 { ` + members + ` } ` + attribute + `;
+PROGRAM(volatile_bits, struct md_0, md->f = in_unsigned;)
+`
+	}
+	object := costCompile(t, "clang-16", source("volatile __s8 f : 8; const volatile __s64 beside : 59;", "__attribute__((packed, preserve_access_index))"), "el", "v3")
+	layout := costCompile(t, "clang-16", source("__u8 f;", "layout"), "el", "v3")
+	_, _, err := rewrite.Rewrite(object, parseLayout(t, "volatile-el", layout), rewrite.Options{Types: []string{"md_*"}})
+	if want := "where the bit-field volatile __s8:8 at bit 0 is in what the instruction"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %q", err, want)
+	}
+}

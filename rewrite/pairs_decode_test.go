@@ -258,7 +258,8 @@ func (p *accessPair) expectAll(use *pairUse, inputs []uint64, area []byte) {
 }
 
 // leavePadding expects of the padding of structs and arrays that were stored in
-// what became of it: C leaves that open.
+// what became of it: C leaves that open, be it bits of another member of a union or
+// not.
 func (p *accessPair) leavePadding(program *pairProgram, expected, after []byte) {
 	for _, use := range program.uses {
 		whole, exists := p.target.find(use.path.whole())
@@ -269,11 +270,30 @@ func (p *accessPair) leavePadding(program *pairProgram, expected, after []byte) 
 		size, _ := pairSize(whole.typ)
 		copy(expected[first:first+size], after[first:])
 		for _, path := range pairLeaves(p.target) {
-			if leaf, _ := p.target.find(path); path.within(use.path.whole()) {
+			_, isUsed := p.local.find(path)
+			if leaf, _ := p.target.find(path); path.within(use.path.whole()) && (isUsed || !p.overlapsUsed(leaf)) {
 				leaf.write(expected, leaf.read(unpadded))
 			}
 		}
 	}
+}
+
+// overlapsUsed reports whether a leaf of the target shares bytes with one that the
+// program has too, as members of a union do.
+func (p *accessPair) overlapsUsed(leaf pairLeaf) bool {
+	bytesOf := func(l pairLeaf) (first, end int) {
+		size, _ := pairSize(l.typ)
+		return l.bit / 8, l.bit/8 + size
+	}
+	first, end := bytesOf(leaf)
+	for _, path := range pairLeaves(p.target) {
+		other, _ := p.target.find(path)
+		otherFirst, otherEnd := bytesOf(other)
+		if _, isUsed := p.local.find(path); isUsed && first < otherEnd && otherFirst < end {
+			return true
+		}
+	}
+	return false
 }
 
 // copyBack does what a program does that copies a struct or array and stores it
