@@ -218,15 +218,15 @@ func (p *planner) throughOffset(q question, origin flow.Origin, ins asm.Instruct
 		return nil, refuse(remedyReport, "the instruction %q accesses bytes %d to %d of the field %s, which has %d",
 			spell(ins), origin.Delta, origin.Delta+int64(width(ins))-1, local, local.Size)
 	}
-	if local.IsBitField() && origin.Delta != 0 && local.BitSize == width(ins)*8 {
-		// A volatile bit-field of a packed struct is accessed with its neighbours, a
-		// byte at a time, and no shift tells which byte is the field.
-		return nil, refuse(remedyMacro, "where the bit-field %s is in what the instruction %q moves is not plain from the code around it", local, spell(ins))
-	}
 	// The offset within the root type that the instruction accesses, before and
 	// after the offset in the register changes.
 	before := p.questionsOf(q.access).present[q.access.Insn] + origin.Delta
 	after := int64(p.offsetFor(q.access, q.resolution)) + origin.Delta
+	if local.IsBitField() && origin.Delta != 0 && local.BitSize == width(ins)*8 && before*8 != int64(local.BitOffset) {
+		// A volatile bit-field of a packed struct is accessed with its neighbours, a
+		// byte at a time, and no shift tells which byte is the field.
+		return nil, refuse(remedyMacro, "where the bit-field %s is in what the instruction %q moves is not plain from the code around it", local, spell(ins))
+	}
 	if _, same := p.distance(local, target); same {
 		return &adjusted{after: Instructions{ins}, end: after + int64(width(ins))}, nil
 	}
