@@ -78,8 +78,8 @@ func (l *Layout) Defines(essential string) (bool, error) {
 const maxCandidates = 256
 
 // named returns the types that bear a name or a flavour of it, of the kinds that a
-// root type can be, but no forward declarations. Of equal copies, which failed deduplication leaves in
-// the BTF of kernel modules, it returns the first.
+// root type can be, but no forward declarations. Of equal copies, which failed
+// deduplication leaves in the BTF of kernel modules, it returns the first.
 func (l *Layout) named(essential string) ([]candidate, error) {
 	if candidates, ok := l.candidates[essential]; ok {
 		return candidates, nil

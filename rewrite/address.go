@@ -17,7 +17,7 @@ func (p *planner) patchOffset(edit *Edit, ins asm.Instruction) error {
 	if err := p.patchValue(edit, ins, p.offsetFor(access, &edit.Resolution)); err != nil {
 		return err
 	}
-	if err := p.checkLedTo(access); err != nil {
+	if err := p.checkEntered(access); err != nil {
 		return err
 	}
 	uses, err := p.usesOf(access)
@@ -34,13 +34,13 @@ func (p *planner) patchOffset(edit *Edit, ins asm.Instruction) error {
 	return nil
 }
 
-// checkLedTo refuses an offset in code that no path of its function leads to: it
+// checkEntered refuses an offset in code that no path of its function leads to: it
 // belongs to another function then, of which the symbol is gone. Code that only
 // constants keep runs away from is the function's own: nothing follows from an
 // offset there.
-func (p *planner) checkLedTo(access *reloc.Access) error {
+func (p *planner) checkEntered(access *reloc.Access) error {
 	fn := p.function(access)
-	if fn.err == nil && !fn.flow.LeadsTo(access.Insn) {
+	if fn.err == nil && !fn.flow.Entered(access.Insn) {
 		return refuse(remedySymbols, "no path leads to it in function %s", access.Program)
 	}
 	return nil

@@ -179,8 +179,8 @@ func mentions(ins asm.Instruction, reg asm.Register) bool {
 		return reg <= asm.R5
 	case class.IsJump() && ins.OpCode.JumpOp() == asm.Exit:
 		return reg == asm.R0
-	case class.IsJump() && ins.OpCode.JumpOp() == asm.Ja:
-		return false
+	case class.IsJump() && ins.OpCode.JumpOp() == asm.Ja: // gotox reads one
+		return ins.OpCode.Source() == asm.RegSource && ins.Dst == reg
 	case class == asm.LdClass && !ins.OpCode.IsDWordLoad(): // of the packet, which is a call
 		return reg <= asm.R6
 	case class == asm.StXClass && ins.OpCode.Mode() == asm.AtomicMode && reg == asm.R0: // may be a compare and exchange

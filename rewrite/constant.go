@@ -46,32 +46,24 @@ func (p *planner) putFor(access *reloc.Access, slot int, reg asm.Register) (valu
 // nextAfter returns the next instruction after one, in the same block, that reads
 // or writes a register.
 func (p *planner) nextAfter(access *reloc.Access, slot int, reg asm.Register) (at int, next asm.Instruction, ok bool) {
-	fn := p.function(access)
-	if fn.err != nil {
-		return 0, next, false
-	}
-	end := fn.flow.Blocks()[fn.flow.BlockAt(slot)].End
-	for at := slot + 1; at < end; at++ {
-		if fn.section.at(at)[0] == 0 {
-			continue // the second half of LDDW
-		}
-		ins, err := fn.section.instruction(at)
-		if err != nil || mentions(ins, reg) {
-			return at, ins, err == nil
-		}
-	}
-	return 0, next, false
+	return p.nearest(access, slot, reg, 1)
 }
 
 // lastBefore returns the last instruction before one, in the same block, that
 // reads or writes a register.
 func (p *planner) lastBefore(access *reloc.Access, slot int, reg asm.Register) (at int, last asm.Instruction, ok bool) {
+	return p.nearest(access, slot, reg, -1)
+}
+
+// nearest returns the nearest instruction in a direction, 1 or -1, in the same
+// block, that reads or writes a register.
+func (p *planner) nearest(access *reloc.Access, slot int, reg asm.Register, direction int) (at int, nearest asm.Instruction, ok bool) {
 	fn := p.function(access)
 	if fn.err != nil {
-		return 0, last, false
+		return 0, nearest, false
 	}
-	start := fn.flow.Blocks()[fn.flow.BlockAt(slot)].Start
-	for at := slot - 1; at >= start; at-- {
+	block := fn.flow.Blocks()[fn.flow.BlockAt(slot)]
+	for at := slot + direction; block.Start <= at && at < block.End; at += direction {
 		if fn.section.at(at)[0] == 0 {
 			continue // the second half of LDDW
 		}
@@ -80,5 +72,5 @@ func (p *planner) lastBefore(access *reloc.Access, slot int, reg asm.Register) (
 			return at, ins, err == nil
 		}
 	}
-	return 0, last, false
+	return 0, nearest, false
 }

@@ -5,11 +5,9 @@ import (
 	"slices"
 
 	"github.com/cilium/ebpf/asm"
-)
 
-// maxStack is how many bytes of stack the functions have together that are called
-// at a time: MAX_BPF_STACK of include/linux/filter.h.
-const maxStack = 512
+	"github.com/xdp-load/xdp-load/internal/flow"
+)
 
 // frameUnit is what the verifier rounds the stack of each of them up to. With a
 // JIT it is half of that since Linux 6.9 (round_up_stack_depth of
@@ -30,7 +28,7 @@ func (p *planner) deepen(fn *function, depth int) bool {
 		return true
 	}
 	more := frame(depth) - frame(fn.depth)
-	if fn.frames == nil || fn.frames.above+fn.frames.size+more+fn.frames.below > maxStack {
+	if fn.frames == nil || fn.frames.above+fn.frames.size+more+fn.frames.below > flow.MaxStack {
 		return false
 	}
 	fn.depth = depth
@@ -56,13 +54,13 @@ type frames struct {
 // kernel/bpf/verifier.c).
 func (f *frames) needed() int {
 	if f.tailCalls {
-		return max(f.size+f.below, maxStack/2+1)
+		return max(f.size+f.below, flow.MaxStack/2+1)
 	}
 	return f.size + f.below
 }
 
 // raiseAbove lets those that are called know that there is more above them. This
-// ends soon: there is no more than maxStack.
+// ends soon: there is no more than flow.MaxStack.
 func (f *frames) raiseAbove() {
 	for _, callee := range f.callees {
 		if above := f.above + f.size; above > callee.above {
@@ -164,7 +162,7 @@ func (c *circles) close(functions []*function) {
 }
 
 // tooDeep stands for what is not known.
-const tooDeep = maxStack + 1
+const tooDeep = flow.MaxStack + 1
 
 // frameOf returns what a function takes of the stack before anything is spilled,
 // as far as that is known: one that hands out an address in its stack is taken to

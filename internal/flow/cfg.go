@@ -127,9 +127,9 @@ func (f *Function) Leads(from, to int) bool {
 	return false
 }
 
-// LeadsTo reports whether some path leads from the function's start to a slot,
+// Entered reports whether some path leads from the function's start to a slot,
 // whatever decides the jumps on it.
-func (f *Function) LeadsTo(slot int) bool {
+func (f *Function) Entered(slot int) bool {
 	b := f.BlockAt(slot)
 	return b >= 0 && f.entered[b]
 }

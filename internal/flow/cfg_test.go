@@ -74,7 +74,7 @@ func TestBlocks(t *testing.T) {
 
 // A jump that constants decide leads to both sides, and none to what follows an
 // exit.
-func TestLeadsTo(t *testing.T) {
+func TestEntered(t *testing.T) {
 	for _, order := range orders {
 		f := function(t, order,
 			asm.Mov.Imm(asm.R0, 0),              // 0
@@ -89,7 +89,7 @@ func TestLeadsTo(t *testing.T) {
 			leads bool
 			runs  Verdict
 		}{{true, Reachable}, {true, Reachable}, {true, Reachable}, {true, Unreachable}, {false, Unreachable}, {false, Unreachable}, {false, Doubtful}} {
-			if got := f.LeadsTo(slot); got != want.leads {
+			if got := f.Entered(slot); got != want.leads {
 				t.Errorf("a path leads to slot %d: %v, want %v", slot, got, want.leads)
 			}
 			if got := c.Reachable(slot); got != want.runs {
@@ -404,7 +404,7 @@ func TestLinearInBadCode(t *testing.T) {
 	}
 	bytewise := &generator{order: binary.LittleEndian}
 	for n := range 8_000 {
-		bytewise.emit(classST|modeMEM|0x10, frame, 0, int16(-n%maxStack-1), 1)
+		bytewise.emit(classST|modeMEM|0x10, frame, 0, int16(-n%MaxStack-1), 1)
 		bytewise.emit(classJMP|opJEQ|8, 2, 1, 1, 0)
 	}
 	for name, g := range map[string]*generator{"below": below, "bytewise": bytewise} {

@@ -419,9 +419,9 @@ func (d *constantDomain) storeOnStack(s *state[value], ins *instruction, base, v
 	s.store(at, v, func(c value) value { return d.forget(s, c) })
 }
 
-// maxStack is how far down from r10 a function's stack reaches, MAX_BPF_STACK of
-// include/linux/filter.h.
-const maxStack = 512
+// MaxStack is how many bytes of stack a function has below r10, and all together
+// that are called at a time: MAX_BPF_STACK of include/linux/filter.h.
+const MaxStack = 512
 
 // placeIn returns the part of the stack that a load or store goes to, given the
 // address in its register. False if that can't be said, or if it is none that a
@@ -429,7 +429,7 @@ const maxStack = 512
 func (ins *instruction) placeIn(base value) (place, bool) {
 	from, ok := base.stackOffset()
 	at := place{from + int32(ins.off), int32(ins.width())}
-	return at, ok && at.at >= -maxStack && at.end() <= 0
+	return at, ok && at.at >= -MaxStack && at.end() <= 0
 }
 
 // lowest is below everything in the stack.
