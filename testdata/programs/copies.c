@@ -113,17 +113,7 @@ ARRAYS(ARRAY_VARIABLE)
 #define SET(type, name, ...)	__builtin_memset(&md->name, 1, sizeof(in_##name));
 #define CLEAR(type, name, ...)	__builtin_memset(&md->name, 0, sizeof(in_##name));
 
-#define PROGRAM(name, ...)						\
-	SEC("xdp") int name(struct xdp_md *ctx)				\
-	{								\
-		struct md_desc___copies *md = (void *)md_desc(ctx);	\
-									\
-		if (!md)						\
-			return XDP_PASS;				\
-		found = 1;						\
-		__VA_ARGS__						\
-		return XDP_PASS;					\
-	}
+#define PROGRAM(name, ...) PROGRAM_OF(struct md_desc___copies, name, __VA_ARGS__)
 
 PROGRAM(load_structs, COPIES(LOAD))
 PROGRAM(load_arrays, ARRAYS(LOAD))

@@ -37,17 +37,7 @@ __u64 got_prios, got_lengths, got_prio, got_vid, got_mark, got_blue, got_tag_siz
       got_device_size;
 __u16 in_vid;
 
-#define PROGRAM(name, ...)						\
-	SEC("xdp") int name(struct xdp_md *ctx)				\
-	{								\
-		struct md_desc___nests *md = (void *)md_desc(ctx);	\
-									\
-		if (!md)						\
-			return XDP_PASS;				\
-		found = 1;						\
-		__VA_ARGS__						\
-		return XDP_PASS;					\
-	}
+#define PROGRAM(name, ...) PROGRAM_OF(struct md_desc___nests, name, __VA_ARGS__)
 
 #define OPAQUE(pointer) asm volatile("" : "+r"(pointer))
 

@@ -114,17 +114,8 @@ __u64 low_u32_be32, middle_s64_be32, high_s32_s8;
 #define LOAD(type, name)		got_##name = md->name;
 #define STORE(type, name)		md->name = in_##name;
 
-#define PROGRAM(name, flavour, ...)					\
-	SEC("xdp") int name(struct xdp_md *ctx)				\
-	{								\
-		struct md_desc___##flavour *md = (void *)md_desc(ctx);	\
-									\
-		if (!md)						\
-			return XDP_PASS;				\
-		found = 1;						\
-		__VA_ARGS__						\
-		return XDP_PASS;					\
-	}
+#define PROGRAM(name, flavour, ...)	\
+	PROGRAM_OF(struct md_desc___##flavour, name, __VA_ARGS__)
 
 PROGRAM(load_bytes, parts, READABLE(LOAD_BYTES))
 PROGRAM(load_pairs, parts, PAIRS(LOAD_PAIRS))

@@ -26,18 +26,8 @@ struct net_device {
 } __attribute__((preserve_access_index));
 __u64 got_type_size;
 
-#define PROGRAM(name, ...)						\
-	SEC("xdp") int name(struct xdp_md *ctx)				\
-	{								\
-		struct md_desc___paths *md = (void *)md_desc(ctx);	\
-		__u64 pick = in_pick;					\
-									\
-		if (!md)						\
-			return XDP_PASS;				\
-		found = 1;						\
-		__VA_ARGS__						\
-		return XDP_PASS;					\
-	}
+#define PROGRAM(name, ...)	\
+	PROGRAM_OF(struct md_desc___paths, name, __u64 pick = in_pick; __VA_ARGS__)
 
 /* Keeps clang from knowing what it is. */
 #define OPAQUE(pointer) asm volatile("" : "+r"(pointer))

@@ -34,4 +34,20 @@ char _license[] SEC("license") = "Dual BSD/GPL";
 			got_##name = (md)->path;			\
 	} while (0)
 
+/*
+ * PROGRAM_OF(type, name, ...) - an XDP program for which md points to the
+ * descriptor, which is a type
+ */
+#define PROGRAM_OF(type, name, ...)					\
+	SEC("xdp") int name(struct xdp_md *ctx)				\
+	{								\
+		type *md = (void *)md_desc(ctx);			\
+									\
+		if (!md)						\
+			return XDP_PASS;				\
+		found = 1;						\
+		__VA_ARGS__						\
+		return XDP_PASS;					\
+	}
+
 #endif /* __RESULTS_H__ */

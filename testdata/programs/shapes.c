@@ -172,17 +172,7 @@ __u64 got_sum;
 	})
 #endif
 
-#define PROGRAM(name, ...)						\
-	SEC("xdp") int name(struct xdp_md *ctx)				\
-	{								\
-		struct md_desc___shapes *md = (void *)md_desc(ctx);	\
-									\
-		if (!md)						\
-			return XDP_PASS;				\
-		found = 1;						\
-		__VA_ARGS__						\
-		return XDP_PASS;					\
-	}
+#define PROGRAM(name, ...) PROGRAM_OF(struct md_desc___shapes, name, __VA_ARGS__)
 
 PROGRAM(load_plain, PLAIN(LOAD))
 PROGRAM(load_bits, BITS(LOAD))
