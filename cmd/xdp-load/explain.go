@@ -123,13 +123,13 @@ func explainRows(accesses []reloc.Access, report *rewrite.Report, refused *rewri
 
 func printRows(w io.Writer, rows []row) error {
 	return table(w, func(w io.Writer) {
-		fmt.Fprintln(w, "SOURCE\tACCESS\tKIND\tBEFORE\tAFTER\tIN THE LAYOUT")
+		fmt.Fprintln(w, "SOURCE\tACCESS\tKIND\tIN THE LAYOUT\tBEFORE\tAFTER")
 		for i := range rows {
 			access := &rows[i].Access
-			before, after, target := rows[i].columns()
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", place(access), access.Path, access.Kind, before, after, target)
+			target, before, after := rows[i].columns()
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", place(access), access.Path, access.Kind, target, before, after)
 			for _, other := range rows[i].others() {
-				fmt.Fprintf(w, "\t\t\t%s\t%s\n", other.Before, other.After)
+				fmt.Fprintf(w, "\t\t\t\t%s\t%s\n", other.Before, other.After)
 			}
 		}
 	})
@@ -143,16 +143,18 @@ func (r *row) others() []rewrite.Patch {
 	return r.Edit.Others
 }
 
-func (r *row) columns() (before, after, target string) {
+// columns returns what the access is in the layout, and what the instruction was
+// and becomes.
+func (r *row) columns() (target, before, after string) {
 	switch {
 	case r.Refusal != nil:
-		return "", "refused", r.Refusal.Reason + ": " + r.Refusal.Remedy
+		return "", "", "refused: " + r.Refusal.Reason + ": " + r.Refusal.Remedy
 	case r.Edit == nil:
-		return "", "left to the loader", r.Access.Root
+		return "", "", "left to the loader"
 	}
-	target = r.Edit.Resolution.String()
+	after = r.Edit.After.String()
 	if r.Edit.Note != "" && r.Edit.Resolution.Exists {
-		target += ", " + r.Edit.Note
+		after += " (" + r.Edit.Note + ")"
 	}
-	return r.Edit.Before.String(), r.Edit.After.String(), target
+	return r.Edit.Resolution.String(), r.Edit.Before.String(), after
 }
