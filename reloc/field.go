@@ -58,8 +58,8 @@ var orderTypedefs = map[string]Order{
 //
 // For a bit-field, Offset and Size are those of the bytes to load, as libbpf
 // computes them: the declared type's size at its own alignment, doubled until
-// the bits fit. If no 8 bytes hold them, Size is 0. The bits are counted as BTF does, from the lowest in little
-// endian, from the highest in big endian.
+// the bits fit. If no 8 bytes hold them, Size is 0. The bits are counted as BTF
+// does, from the lowest in little endian, from the highest in big endian.
 type Field struct {
 	Type   string `json:"type"`   // as C spells it
 	Offset uint32 `json:"offset"` // in bytes from the start of the root type

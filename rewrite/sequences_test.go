@@ -44,18 +44,16 @@ type sequenceCase struct {
 	source        func(uint64) uint64
 }
 
-const sequenceArea = 64
-
 func (g *sequenceCase) generate() {
 	g.around = rewrite.Around{
 		Order:          []binary.ByteOrder{binary.LittleEndian, binary.BigEndian}[g.IntN(2)],
 		InstructionSet: 3 + g.IntN(2),
-		LocalSize:      sequenceArea,
-		TargetSize:     sequenceArea,
+		LocalSize:      64,
 		Free:           []asm.Register{asm.R0, asm.R3, asm.R5, asm.R6},
 		Dies:           asm.R10,
 	}
 	g.local, g.target = g.field(), g.field()
+	g.around.TargetSize = max(fieldEnd(g.target), 8) + uint32(g.IntN(3)) // beyond which nothing may be read
 	g.source = func(random uint64) uint64 { return random }
 	offset, width := g.bytes()
 	size := map[uint32]asm.Size{1: asm.Byte, 2: asm.Half, 4: asm.Word, 8: asm.DWord}[width]
@@ -124,13 +122,13 @@ func (g *sequenceCase) know(bits int, signed bool) {
 // field returns a random number: a plain one, a bool, or a bit-field.
 func (g *sequenceCase) field() *reloc.Field {
 	size := uint32(1) << g.IntN(4)
-	f := &reloc.Field{Type: "field", Offset: uint32(8 + g.IntN(24)), Size: size, Signed: g.IntN(2) == 0}
+	f := &reloc.Field{Type: "field", Offset: uint32(g.IntN(24)), Size: size, Signed: g.IntN(2) == 0}
 	switch g.IntN(8) {
 	case 0:
 		f.Size, f.Class, f.Signed = 1, reloc.Bool, false
 	case 1:
 		f.Size, f.Class, f.Signed, f.BitSize = 1, reloc.Bool, false, 1
-		f.BitOffset = uint32(64 + g.IntN(128))
+		f.BitOffset = f.Offset*8 + uint32(g.IntN(8))
 	case 2, 3, 4:
 		f.BitSize = 1 + uint32(g.IntN(int(size)*8))
 		f.BitOffset = f.Offset*8 + uint32(g.IntN(int(size*8-f.BitSize)+1))
@@ -140,6 +138,14 @@ func (g *sequenceCase) field() *reloc.Field {
 		}
 	}
 	return f
+}
+
+// fieldEnd returns where a field ends, or the bytes that hold a bit-field.
+func fieldEnd(f *reloc.Field) uint32 {
+	if f.IsBitField() {
+		return (f.BitOffset + f.BitSize + 7) / 8
+	}
+	return f.Offset + f.Size
 }
 
 // bytes returns the bytes that the program moves: those of the field or a part of
@@ -153,7 +159,8 @@ func (g *sequenceCase) bytes() (offset int16, width uint32) {
 	first, last := g.local.BitOffset/8, (g.local.BitOffset+g.local.BitSize-1)/8
 	for width = 1; width < 8 && (width <= last-first || g.IntN(2) == 0); width *= 2 {
 	}
-	return int16(first - uint32(g.IntN(int(width-(last-first))))), width
+	before := min(first, uint32(g.IntN(int(width-(last-first)))))
+	return int16(first - before), width
 }
 
 // converted returns the load or store and what it becomes, of a load perhaps

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include "results.h"
+#include "write_bitfield.h"
 
 /* Byte order, width, sign, bool; and plain fields that are bit-fields there. */
 #define PLAIN(DO)			\
@@ -139,38 +140,6 @@ __u64 got_sum;
 #define STORE_MACRO(type, name, ...)	BPF_CORE_WRITE_BITFIELD(md, name, in_##name);
 #define STORE_PATH(path, name)		md->path = in_##name;
 #define STORE_CONSTANT(type, name, ...)	md->name = -2;
-
-/* As libbpf 1.4 and later define it. */
-#ifndef BPF_CORE_WRITE_BITFIELD
-#define BPF_CORE_WRITE_BITFIELD(s, field, new_val)			\
-	({								\
-		void *p = (void *)s + __CORE_RELO(s, field, BYTE_OFFSET); \
-		unsigned int byte_size = __CORE_RELO(s, field, BYTE_SIZE); \
-		unsigned int lshift = __CORE_RELO(s, field, LSHIFT_U64); \
-		unsigned int rshift = __CORE_RELO(s, field, RSHIFT_U64); \
-		unsigned long long mask, val, nval = new_val;		\
-		unsigned int rpad = rshift - lshift;			\
-									\
-		asm volatile("" : "+r"(p));				\
-									\
-		switch (byte_size) {					\
-		case 1: val = *(unsigned char *)p; break;		\
-		case 2: val = *(unsigned short *)p; break;		\
-		case 4: val = *(unsigned int *)p; break;		\
-		case 8: val = *(unsigned long long *)p; break;		\
-		}							\
-									\
-		mask = (~0ULL << rshift) >> lshift;			\
-		val = (val & ~mask) | ((nval << rpad) & mask);		\
-									\
-		switch (byte_size) {					\
-		case 1: *(unsigned char *)p = val; break;		\
-		case 2: *(unsigned short *)p = val; break;		\
-		case 4: *(unsigned int *)p = val; break;		\
-		case 8: *(unsigned long long *)p = val; break;		\
-		}							\
-	})
-#endif
 
 #define PROGRAM(name, ...) PROGRAM_OF(struct md_desc___shapes, name, __VA_ARGS__)
 

@@ -9,6 +9,7 @@
 #include <linux/types.h>
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
+#include "../../../testdata/programs/write_bitfield.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";
 
@@ -89,37 +90,5 @@ char _license[] SEC("license") = "Dual BSD/GPL";
 		for (int i = 0; i < (int)sizeof(value); i++)		\
 			BYTE(field, i) = BYTE(value, i);		\
 	})
-
-/* As libbpf 1.4 and later define it. */
-#ifndef BPF_CORE_WRITE_BITFIELD
-#define BPF_CORE_WRITE_BITFIELD(s, field, new_val)			\
-	({								\
-		void *p = (void *)s + __CORE_RELO(s, field, BYTE_OFFSET); \
-		unsigned int byte_size = __CORE_RELO(s, field, BYTE_SIZE); \
-		unsigned int lshift = __CORE_RELO(s, field, LSHIFT_U64); \
-		unsigned int rshift = __CORE_RELO(s, field, RSHIFT_U64); \
-		unsigned long long mask, val, nval = new_val;		\
-		unsigned int rpad = rshift - lshift;			\
-									\
-		asm volatile("" : "+r"(p));				\
-									\
-		switch (byte_size) {					\
-		case 1: val = *(unsigned char *)p; break;		\
-		case 2: val = *(unsigned short *)p; break;		\
-		case 4: val = *(unsigned int *)p; break;		\
-		case 8: val = *(unsigned long long *)p; break;		\
-		}							\
-									\
-		mask = (~0ULL << rshift) >> lshift;			\
-		val = (val & ~mask) | ((nval << rpad) & mask);		\
-									\
-		switch (byte_size) {					\
-		case 1: *(unsigned char *)p = val; break;		\
-		case 2: *(unsigned short *)p = val; break;		\
-		case 4: *(unsigned int *)p = val; break;		\
-		case 8: *(unsigned long long *)p = val; break;		\
-		}							\
-	})
-#endif
 
 #endif /* __PAIRS_H__ */

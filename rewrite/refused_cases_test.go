@@ -1,0 +1,121 @@
+package rewrite_test
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/xdp-load/xdp-load/rewrite"
+)
+
+// What is refused of fields that refused.c can't have beside its others: they are
+// in a packed struct, of a compiler that says less, or in a damaged function.
+func TestRefusedCases(t *testing.T) {
+	needTools(t, "gcc", "clang-14", "clang-19")
+	for name, c := range map[string]struct {
+		local, program string // a field f, and what is done with it
+		layout         string
+		compiler       string // of the layout, if it is not the program's
+		want           string
+	}{
+		"macro, a type that no register holds": {
+			"__u32 f;", "out_unsigned = BPF_CORE_READ_BITFIELD(md, f);",
+			"struct md_desc { unsigned __int128 f; }", "",
+			"md->f: the types differ: __u32 at 0 in the program, unsigned __int128 at 0 in the layout",
+		},
+		"macro, a bool that is a number": {
+			"_Bool f;", "out_unsigned = BPF_CORE_READ_BITFIELD(md, f);",
+			"struct md_desc { __u32 f; }", "",
+			"md->f: a truth value differs from a number, and the bit-field macros know nothing of that: _Bool at 0 in the program, __u32 at 0 in the layout",
+		},
+		"macro, a number that is stored to a bool": {
+			"__u8 f : 1;", "BPF_CORE_WRITE_BITFIELD(md, f, in_unsigned);",
+			"struct md_desc { _Bool f; }", "",
+			"md->f: a truth value differs from a number, and the bit-field macros know nothing of that",
+		},
+		"macro, an enumeration of unknown sign": {
+			"enum { LOW = -1, HIGH } f;", "out_signed = BPF_CORE_READ_BITFIELD(md, f);",
+			"struct md_desc { enum { LOW = -1, HIGH } f : 4; }", "clang-14",
+			"md->f: the compiler of the layout did not record whether",
+		},
+		"macro, bytes beyond the layout": {
+			"__u32 f : 5;", "out_unsigned = BPF_CORE_READ_BITFIELD(md, f);",
+			"struct md_desc { __u32 first; __u32 f : 5; } __attribute__((packed))", "",
+			"md->f: the 4 bytes that the bit-field macros load for __u32:5 at bit 32 end beyond the layout's type, which has 5",
+		},
+		"macro, bits on both sides of an 8-byte boundary": {
+			"__u64 f : 40;", "out_unsigned = BPF_CORE_READ_BITFIELD(md, f);",
+			"struct md_desc { __u32 first; __u64 f : 40; __u64 last : 56; } __attribute__((packed))", "",
+			"md->f: the bit-field __u64:40 at bit 32 crosses an 8-byte boundary, and the bit-field macros read no more",
+		},
+		"bits in nine bytes": {
+			"__u64 f;", "out_unsigned = md->f;",
+			"struct md_desc { __u64 first : 4, f : 62, last : 62; } __attribute__((packed))", "",
+			"md->f: the bit-field __u64:62 at bit 4 of the layout spans more bytes than one load reads",
+		},
+		"bits in foreign byte order": {
+			"__be32 f : 5;", "out_unsigned = md->f;",
+			"struct md_desc { __u32 f : 6; }", "",
+			"md->f: __be32:5 at bit 0 is a bit-field in foreign byte order",
+		},
+		"an atomic instruction for a struct": {
+			"struct { __u32 low, high; } f;", "__sync_fetch_and_add((__u64 *)&md->f, 1);",
+			"struct md_desc { struct { __u16 low, high; } f; }", "",
+			`needs a field of the same type, and the layout has __u16 at 0`,
+		},
+		"an instruction that is not understood": {
+			"__u32 f;", `__u32 *p = &md->f; asm volatile(".8byte 0xff" : "+r"(p)); out_unsigned = *p;`,
+			"struct md_desc { __u64 f; }", "",
+			"md->f: its offset is kept in a register, and the function is not understood: ",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			object := costCompile(t, "clang-19", `
+				#include "cost.h"
+				#include "../../../testdata/programs/write_bitfield.h"
+				struct md_desc { `+c.local+` } __attribute__((preserve_access_index));
+				PROGRAM(refused, struct md_desc, `+c.program+`)`, "el", "v3")
+			if c.compiler == "" {
+				c.compiler = "clang-19"
+			}
+			layout := costCompile(t, c.compiler, "#include <linux/types.h>\n"+c.layout+" layout;", "el", "v3")
+			out, report, err := rewrite.Rewrite(object, parseLayout(t, "case", layout), rewrite.Options{})
+			var refused *rewrite.RefusedError
+			if !errors.As(err, &refused) || out != nil || report != nil {
+				t.Fatalf("got %v, want %v", err, rewrite.ErrRefused)
+			}
+			if message := err.Error() + "\n" + refused.Details(); !strings.Contains(message, c.want) {
+				t.Errorf("got  %s\nwant %s", message, c.want)
+			}
+		})
+	}
+}
+
+// Where the symbol of a function was stripped, what an offset in a register is
+// used for can't be told from what other functions use.
+func TestRefusedWithoutSymbol(t *testing.T) {
+	needTools(t, "gcc", "clang-19", "llvm-objcopy-19")
+	path := filepath.Join(t.TempDir(), "stripped.o")
+	object := costCompile(t, "clang-19", `
+		#include "cost.h"
+		struct md_desc { __u32 first; __u32 f; } __attribute__((preserve_access_index));
+		PROGRAM(kept, struct md_desc, __u32 *p = &md->f; asm volatile("" : "+r"(p)); out_unsigned = *p;)`, "el", "v3")
+	if err := os.WriteFile(path, object, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("llvm-objcopy-19", "--strip-symbol=kept", path).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	layout := parseLayout(t, "wide", costCompile(t, "clang-19", "struct md_desc { unsigned long long f; } layout;", "el", "v3"))
+	if _, _, err := rewrite.Rewrite(object, layout, rewrite.Options{}); err != nil {
+		t.Errorf("with the symbol: %v", err)
+	}
+	_, _, err := rewrite.Rewrite(readFile(t, path), layout, rewrite.Options{})
+	const want = "md->f: its offset is kept in a register, and no symbol says where the function starts"
+	if !errors.Is(err, rewrite.ErrRefused) || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
