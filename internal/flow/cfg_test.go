@@ -99,6 +99,25 @@ func TestEntered(t *testing.T) {
 	}
 }
 
+// A slot leads to itself only around a loop, and nothing leads out of the
+// function.
+func TestLeads(t *testing.T) {
+	f := function(t, binary.LittleEndian,
+		asm.Mov.Imm(asm.R0, 0),               // 0
+		asm.Add.Imm(asm.R0, 1),               // 1
+		jump(asm.JNE.Imm(asm.R0, 9, ""), -2), // 2
+		asm.Return(),                         // 3
+	)
+	for _, test := range []struct {
+		from, to int
+		want     bool
+	}{{0, 3, true}, {0, 0, false}, {1, 1, true}, {2, 1, true}, {1, 0, false}, {3, 1, false}, {0, 4, false}, {-1, 3, false}} {
+		if got := f.Leads(test.from, test.to); got != test.want {
+			t.Errorf("%d leads to %d: %v", test.from, test.to, got)
+		}
+	}
+}
+
 // gotox jumps to the address in a register.
 func gotox(r asm.Register) asm.Instruction {
 	return asm.Instruction{OpCode: asm.OpCode(asm.JumpClass).SetJumpOp(asm.Ja).SetSource(asm.RegSource), Dst: r}
@@ -198,6 +217,13 @@ func TestMalformed(t *testing.T) {
 		"writes r10":         {[]asm.Instruction{asm.Mov.Imm(asm.RFP, 0), exit}, 0, "writes to r10"},
 		"gotox":              {[]asm.Instruction{gotox(asm.R1), exit}, 0, "instruction 0: a jump to an address in a register leads to nobody knows where"},
 		"nothing":            {[]asm.Instruction{exit}, 1, "no function"},
+		"no such register":   {[]asm.Instruction{asm.Mov.Reg(asm.R0, 11), exit}, 0, "registers 0 and 11: not defined"},
+		"no such LDX":        {[]asm.Instruction{{OpCode: classLDX}, exit}, 0, "opcode 0x1: not defined"},
+		"no such LD":         {[]asm.Instruction{{OpCode: classLD | modeMEM}, exit}, 0, "opcode 0x60: not defined"},
+		"no such ALU":        {[]asm.Instruction{{OpCode: classALU64 | 0xe0}, exit}, 0, "opcode 0xe7: not defined"},
+		"no such jump":       {[]asm.Instruction{{OpCode: classJMP | 0xf0}, exit}, 0, "opcode 0xf5: not defined"},
+		"32-bit call":        {[]asm.Instruction{{OpCode: classJMP32 | opCALL}, exit}, 0, "opcode 0x86: not defined"},
+		"32-bit gotox":       {[]asm.Instruction{{OpCode: classJMP32 | opJA | 8}, exit}, 0, "opcode 0xe: not defined"},
 		"conditional at end": {[]asm.Instruction{exit, jump(asm.JEq.Imm(asm.R0, 0, ""), -2)}, 0, "runs on"},
 	} {
 		for _, order := range orders {
@@ -264,8 +290,41 @@ func TestLiveness(t *testing.T) {
 	if got := l.Free(4); got != accessible&^(r0|r6) {
 		t.Errorf("free at 4: %v", got.List())
 	}
-	if got := l.Free(8) | l.Free(-1); got != 0 {
-		t.Errorf("free outside: %v", got.List())
+	for _, slot := range []int{-1, 8} {
+		if got := l.Free(slot) | l.Dies(slot) | l.LiveOut(slot); got != 0 {
+			t.Errorf("slot %d, outside: %v", slot, got.List())
+		}
+	}
+}
+
+// What a sequence in place of rare instructions may use, and what it may change.
+func TestLivenessOfRareInstructions(t *testing.T) {
+	for name, test := range map[string]struct {
+		op, dst, src uint8
+		imm          int32
+		free, dies   Registers
+	}{
+		"LD_ABS":        {classLD | modeABS, 0, 0, 0, Of(7, 8, 9), Of(6)},
+		"LD_IND":        {classLD | modeIND, 0, 8, 0, Of(7, 9), Of(6, 8)},
+		"load-acquire":  {classSTX | modeATOMIC, 7, 8, atomicLoadAcquire, accessible &^ Of(7, 8), Of(8)},
+		"store-release": {classSTX | modeATOMIC, 7, 8, atomicStoreRelease, accessible &^ Of(7, 8), Of(7, 8)},
+		"cmpxchg":       {classSTX | modeATOMIC, 7, 8, atomicCmpxchg, accessible &^ Of(0, 7, 8), Of(7, 8)},
+		"callx":         {classJMP | opCALL | 8, 7, 0, 0, Of(6, 8, 9), Of(7)},
+	} {
+		for _, order := range orders {
+			g := &generator{order: order}
+			g.emit(test.op, test.dst, test.src, 0, test.imm)
+			g.emit(classALU64|opMOV, 0, 0, 0, 0)
+			g.emit(classJMP|opEXIT, 0, 0, 0, 0)
+			f, err := NewFunction(g.code, order, 0, g.slot())
+			if err != nil {
+				t.Fatal(err)
+			}
+			l := f.Liveness(5)
+			if free, dies := l.Free(0), l.Dies(0); free != test.free || dies != test.dies {
+				t.Errorf("%s: %v are free and %v die, want %v and %v", name, free.List(), dies.List(), test.free.List(), test.dies.List())
+			}
+		}
 	}
 }
 
@@ -304,6 +363,7 @@ func TestStackDepth(t *testing.T) {
 		"to helper": {append(address, asm.FnMapLookupElem.Call()), 24, true},
 		"to program's function": {append(address,
 			asm.Instruction{OpCode: asm.Call.Op(asm.ImmSource), Src: asm.PseudoCall, Constant: -1}), 24, false},
+		"to kfunc":         {append(address, asm.Instruction{OpCode: asm.Call.Op(asm.ImmSource), Src: asm.PseudoKfuncCall}), 24, true},
 		"beyond the stack": {[]asm.Instruction{asm.StoreMem(asm.RFP, -520, asm.R1, asm.DWord)}, 0, false},
 		"below it":         {append(address, asm.StoreMem(asm.R2, -8, asm.R1, asm.DWord)), 32, true},
 		"indexed":          {append(address, asm.Add.Reg(asm.R2, asm.R1)), 24, false},
@@ -331,6 +391,7 @@ func TestExtension(t *testing.T) {
 		"s shifts":  {[]asm.Instruction{asm.Mov.Reg(asm.R0, asm.R1), asm.LSh.Imm(asm.R0, 56), asm.ArSh.Imm(asm.R0, 56)}, 8, 1},
 		"constant":  {[]asm.Instruction{asm.Mov.Imm(asm.R0, -3)}, 8, 1},
 		"lddw":      {[]asm.Instruction{asm.LoadImm(asm.R0, 1<<31, asm.DWord)}, 4, 8},
+		"-8 bits":   {[]asm.Instruction{asm.Mov.Imm(asm.R0, 1), {OpCode: asm.OpCode(asm.ALUClass).SetALUOp(asm.Swap), Constant: -8}}, 8, 8},
 		"two paths": {[]asm.Instruction{asm.LoadMem(asm.R0, asm.R1, 0, asm.Byte), jump(asm.JEq.Imm(asm.R1, 0, ""), 1), asm.Mov.Imm(asm.R0, 300)}, 2, 2},
 	} {
 		f := function(t, binary.LittleEndian, append(test.insns, asm.Return())...)

@@ -2,6 +2,7 @@ package flow
 
 import (
 	"encoding/binary"
+	"slices"
 	"testing"
 
 	"github.com/cilium/ebpf/asm"
@@ -61,6 +62,20 @@ func TestAnalyze(t *testing.T) {
 		if got != test.want {
 			t.Errorf("%s: %d, want %d", name, got, test.want)
 		}
+	}
+}
+
+// A function of which nothing is known returns what it likes.
+func TestAnalyzeUnknownCall(t *testing.T) {
+	u := &Unit{Function: function(t, binary.LittleEndian,
+		call,                                // 0
+		jump(asm.JEq.Imm(asm.R0, 0, ""), 1), // 1
+		asm.Mov.Imm(asm.R0, 1),              // 2
+		asm.Return(),                        // 3
+	)}
+	u.Program = true
+	if got := Analyze([]*Unit{u})[u].Reachable(2); got != Doubtful {
+		t.Errorf("%s, want %s", got, Doubtful)
 	}
 }
 
@@ -203,5 +218,35 @@ func TestExposed(t *testing.T) {
 	escapes := f.Constants(Assumptions{}).Origins([]int{0}).Escapes
 	if len(escapes) != 1 || escapes[0].Slot != 5 || escapes[0].Use != Passed {
 		t.Errorf("%+v", escapes)
+	}
+}
+
+// What an offset was in is something else once it was overwritten by a load from
+// the packet, and no address while it is shifted up.
+func TestOffsetsGone(t *testing.T) {
+	for name, test := range map[string]struct {
+		op       uint8
+		imm      int32
+		accesses int
+		escapes  []Escape
+	}{
+		"kept":        {classALU64 | opADD, 0, 1, nil},
+		"overwritten": {classLD | modeABS, 0, 0, nil},
+		"shifted":     {classALU64 | opLSH, 32, 1, []Escape{{2, 0, Computed, true}}},
+	} {
+		g := &generator{order: binary.LittleEndian}
+		g.emit(classALU64|opMOV, 0, 0, 0, 8)
+		g.emit(test.op, 0, 0, 0, test.imm)
+		g.emit(classLDX|modeMEM, 2, 0, 0, 0)
+		g.emit(classALU64|opMOV, 0, 0, 0, 0)
+		g.emit(classJMP|opEXIT, 0, 0, 0, 0)
+		f, err := NewFunction(g.code, g.order, 0, g.slot())
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := f.Constants(Assumptions{}).Origins([]int{0})
+		if len(o.Accesses) != test.accesses || !slices.Equal(o.Escapes, test.escapes) {
+			t.Errorf("%s: %+v, %+v", name, o.Accesses, o.Escapes)
+		}
 	}
 }

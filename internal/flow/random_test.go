@@ -140,6 +140,10 @@ func (g *generator) instruction() {
 		g.pointer()
 	case 11:
 		g.anyAccess(g.reg(), g.reg(), int16(g.IntN(16)))
+	case 12:
+		if g.IntN(3) == 0 { // from the packet, and r1 to r5 are gone
+			g.emit(classLD|some[uint8](g, modeABS, modeIND)|some[uint8](g, 0x00, 0x08, 0x10), 0, g.reg(), 0, 0)
+		}
 	default:
 		g.alu()
 	}
@@ -190,7 +194,7 @@ func (g *generator) alu() {
 		if fromReg != 0 {
 			off = some[int16](g, 0, 0, 8, 16)
 			if class == classALU64 {
-				off = some[int16](g, 0, 0, 8, 16, 32)
+				off = some[int16](g, 0, 0, 0, 1, 8, 16, 32) // 1 is addr_space_cast
 			}
 		}
 	case opDIV, opMOD:
@@ -258,7 +262,10 @@ func (g *generator) anyAccess(base, other uint8, off int16) {
 	case 4:
 		g.emit(classST|modeMEM|size, base, 0, off, g.immediate())
 	case 5:
-		operation := some[int32](g, opADD, opOR|atomicFetch, atomicXchg, atomicCmpxchg, atomicStoreRelease)
+		operation := some[int32](g, opADD, opOR|atomicFetch, atomicXchg, atomicCmpxchg, atomicStoreRelease, atomicLoadAcquire)
+		if operation == atomicLoadAcquire {
+			base, other = other, base
+		}
 		g.emit(classSTX|modeATOMIC|some[uint8](g, 0, 0x18), base, other, off, operation)
 	default:
 		g.emit(classSTX|modeMEM|size, base, other, off, 0)
@@ -448,6 +455,8 @@ func (m *machine) step(i int, ins *instruction) (next int, ok bool) {
 		m.regs[ins.dst] = m.arithmetic(ins, m.regs[ins.dst], operand)
 	case ins.isCall():
 		m.call(ins)
+	case ins.class() == classLD:
+		m.packet(ins)
 	case ins.jumps():
 		if m.takes(ins) {
 			targets := m.f.targets(i)
@@ -502,7 +511,7 @@ func (m *machine) arithmetic(ins *instruction, a, b uint64) uint64 {
 	if ins.code() == opEND {
 		return m.reorder(ins, a)
 	}
-	if ins.code() == opMOV && ins.off != 0 {
+	if ins.code() == opMOV && ins.off != 0 { // a cast, of 1 bit here, may do anything
 		b = uint64(int64(b<<(64-ins.off)) >> (64 - ins.off))
 	}
 	if !ins.is32() {
@@ -587,6 +596,21 @@ func (m *machine) call(ins *instruction) {
 		result &= 7
 	}
 	m.regs[0] = result
+}
+
+// packet loads from the packet, whose skb is in r6.
+func (m *machine) packet(ins *instruction) {
+	v := m.random.Uint64()
+	if !m.blind {
+		v = v*7 + m.regs[6]
+	}
+	if !m.blind && ins.mode() == modeIND {
+		v = v*7 + m.regs[ins.src]
+	}
+	for r := 1; r <= 5; r++ {
+		m.regs[r] = m.random.Uint64()
+	}
+	m.regs[0] = v & lowBits(ins.width()*8)
 }
 
 // memory returns the bytes at an address.

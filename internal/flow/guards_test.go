@@ -1,0 +1,62 @@
+package flow
+
+import (
+	"encoding/binary"
+	"testing"
+)
+
+// A guard is one for what every path to it leaves alone, and for what is behind
+// it only.
+func TestGuardsOnPaths(t *testing.T) {
+	nothing := func(*generator) {}
+	for name, test := range map[string]struct {
+		meta    uint8 // the register that keeps data_meta
+		between func(*generator)
+		want    int // guards
+	}{
+		"kept":            {7, nothing, 1},
+		"load elsewhere":  {7, func(g *generator) { g.emit(classLD|modeABS, 0, 0, 0, 0) }, 1},
+		"load over it":    {0, func(g *generator) { g.emit(classLD|modeABS, 0, 0, 0, 0) }, 0},
+		"on many ways":    {7, ways(8, func(g *generator) { g.emit(classALU64|opMOV, 9, 0, 0, 0) }), 1},
+		"not on all ways": {7, ways(8, func(g *generator) { g.emit(classALU64|opMOV, 7, 0, 0, 0) }), 0},
+	} {
+		g := &generator{order: binary.LittleEndian}
+		g.emit(classALU64|opMOV|8, 6, 1, 0, 0)
+		g.emit(classLDX|modeMEM, 9, 6, 16, 0)
+		g.emit(classLDX|modeMEM, 8, 6, int16(XDP.Data), 0)
+		g.emit(classLDX|modeMEM, test.meta, 6, int16(XDP.DataMeta), 0)
+		test.between(g)
+		g.emit(classALU64|opADD, test.meta, 0, 0, 16)
+		g.emit(classJMP|opJGT|8, test.meta, 8, 2, 0)
+		guarded := g.slot()
+		g.emit(classALU64|opMOV, 0, 0, 0, 0)
+		g.emit(classJMP|opEXIT, 0, 0, 0, 0)
+		g.emit(classALU64|opMOV, 0, 0, 0, 1) // if the bytes are not there
+		g.emit(classJMP|opEXIT, 0, 0, 0, 0)
+		g.emit(classJMP|opEXIT, 0, 0, 0, 0) // nothing leads here
+		f, err := NewFunction(g.code, g.order, 0, g.slot())
+		if err != nil {
+			t.Fatal(err)
+		}
+		guards := f.Constants(Assumptions{Program: true}).Guards(XDP)
+		if got := guards.Before(guarded); len(got) != test.want {
+			t.Errorf("%s: %+v, want %d", name, got, test.want)
+		}
+		for slot := guarded + 2; slot <= g.slot(); slot++ {
+			if got := guards.Before(slot); len(got) != 0 {
+				t.Errorf("%s: %+v before slot %d", name, got, slot)
+			}
+		}
+	}
+}
+
+// ways makes that many ways to the code that follows, one of which has
+// something on it.
+func ways(n int, on func(*generator)) func(*generator) {
+	return func(g *generator) {
+		for way := range n - 1 {
+			g.emit(classJMP|opJEQ, 9, 0, int16(n-1-way), int32(way))
+		}
+		on(g)
+	}
+}

@@ -1,0 +1,113 @@
+package flow
+
+import (
+	"encoding/binary"
+	"slices"
+	"testing"
+)
+
+// What may come from more offsets, or with more distances, than are kept apart
+// may come from all, at any distance.
+func TestManyOrigins(t *testing.T) {
+	many := func(g *generator) (offsets []int) {
+		const n = maxOrigins + 10
+		for way := range n - 1 {
+			offsets = append(offsets, g.slot())
+			g.emit(classALU64|opMOV, 6, 0, 0, 8)
+			g.emit(classJMP|opJEQ, 7, 0, int16(2*(n-1-way)-1), int32(way))
+		}
+		offsets = append(offsets, g.slot())
+		g.emit(classALU64|opMOV, 6, 0, 0, 8)
+		g.emit(classALU64|opADD|8, 6, 8, 0, 0)
+		return offsets
+	}
+	distant := func(g *generator) []int {
+		g.emit(classALU64|opMOV, 6, 0, 0, 8)
+		g.emit(classALU64|opADD|8, 6, 8, 0, 0)
+		for n := range 7 {
+			g.emit(classJMP|opJEQ, 7, 0, 1, int32(n))
+			g.emit(classALU64|opADD, 6, 0, 0, 1<<n)
+		}
+		return []int{1}
+	}
+	for name, code := range map[string]func(*generator) []int{"offsets": many, "distances": distant} {
+		g := &generator{order: binary.LittleEndian}
+		g.emit(classLDX|modeMEM, 7, 1, 16, 0)
+		offsets := code(g)
+		g.emit(classALU64|opADD, 6, 0, 0, 4)
+		g.emit(classLDX|modeMEM, 0, 6, 0, 0)
+		g.emit(classJMP|opEXIT, 0, 0, 0, 0)
+		f, err := NewFunction(g.code, g.order, 0, g.slot())
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := f.Constants(Assumptions{Program: true}).Origins(offsets)
+		if len(o.Accesses) != 1 || !o.Accesses[0].Indexed {
+			t.Fatalf("%s: %+v", name, o.Accesses)
+		}
+		for _, slot := range offsets {
+			if !slices.ContainsFunc(o.Accesses[0].Origins, func(o Origin) bool { return o.Slot == slot }) {
+				t.Errorf("%s: the offset at %d is none of %+v", name, slot, o.Accesses[0].Origins)
+			}
+		}
+	}
+}
+
+// Behind more branches that the layout decides than are looked at, what one of
+// them decides is still doubtful, and so is what depends on what is written on
+// either side of one.
+func TestManyBranches(t *testing.T) {
+	undecided := func(g *generator) { // r9
+		g.assume.Undecided[g.slot()] = true
+		g.emit(classALU64|opMOV, 9, 0, 0, 1)
+	}
+	use := func(g *generator, register uint8) int {
+		g.emit(classJMP|opJEQ, register, 0, 1, 0)
+		g.emit(classALU64|opMOV, 0, 0, 0, 9)
+		return g.slot() - 1
+	}
+	for name, test := range map[string]struct {
+		open bool // whether all ways of the many branches can be gone
+		code func(*generator) (use int)
+	}{
+		"decided": {true, func(g *generator) int { undecided(g); return use(g, 9) }},
+		"register": {false, func(g *generator) int {
+			undecided(g)
+			g.emit(classALU64|opMOV, 8, 0, 0, 0)
+			g.emit(classJMP|opJEQ, 9, 0, 1, 0)
+			g.emit(classALU64|opMOV, 8, 0, 0, 1)
+			return use(g, 8)
+		}},
+		"stack": {false, func(g *generator) int {
+			undecided(g)
+			g.emit(classST|modeMEM|0x18, frame, 0, -8, 0)
+			g.emit(classJMP|opJEQ, 9, 0, 1, 0)
+			g.emit(classST|modeMEM|0x18, frame, 0, -8, 1)
+			g.emit(classLDX|modeMEM|0x18, 8, frame, -8, 0)
+			return use(g, 8)
+		}},
+	} {
+		const many = 1000
+		g := &generator{order: binary.LittleEndian}
+		g.assume = Assumptions{Program: true, Known: make(map[int]int64), Undecided: make(map[int]bool)}
+		if test.open {
+			g.assume.Undecided[0] = true
+		} else {
+			g.assume.Known[0] = 1
+		}
+		g.emit(classALU64|opMOV, 6, 0, 0, 1)
+		for n := range many {
+			g.emit(classJMP|opJEQ, 6, 0, int16(many-1-n), 0)
+		}
+		slot := test.code(g)
+		g.emit(classALU64|opMOV, 0, 0, 0, 0)
+		g.emit(classJMP|opEXIT, 0, 0, 0, 0)
+		f, err := NewFunction(g.code, g.order, 0, g.slot())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := f.Constants(g.assume).Reachable(slot); got != Doubtful {
+			t.Errorf("%s: %s, want %s", name, got, Doubtful)
+		}
+	}
+}
