@@ -134,11 +134,14 @@ type relocation struct {
 	symbol  string
 }
 
+// absolute stands for the section of symbols that are in none.
+const absolute = "*ABS*"
+
 // object assembles a program: its sections from number 1 on, tables of
 // relocations, .symtab, .strtab.
 func (p *program) object(tb testing.TB, order binary.ByteOrder) *elfobj.Object {
 	tb.Helper()
-	b := &builder{order: order, strings: []byte{0}, numbers: map[string]int{}, symbols: map[string]int{}}
+	b := &builder{order: order, strings: []byte{0}, numbers: map[string]int{absolute: int(elf.SHN_ABS)}, symbols: map[string]int{}}
 	b.add(elf.Section64{}, "", nil)
 	symbols := make([]byte, elfobj.SymbolSize)
 	b.symbols[""] = 0

@@ -16,14 +16,15 @@ import (
 
 // change is a replacement before it is encoded.
 type change struct {
-	slot  int
-	code  []any
-	jumps []code.Jump
-	kept  int
+	slot   int
+	code   []any
+	jumps  []code.Jump
+	kept   int
+	copies []code.Copy
 }
 
 func (c *change) encode(order binary.ByteOrder) code.Replacement {
-	return code.Replacement{Slot: c.slot, Code: encode(order, c.code...), Jumps: c.jumps, Kept: c.kept}
+	return code.Replacement{Slot: c.slot, Code: encode(order, c.code...), Jumps: c.jumps, Kept: c.kept, Copies: c.copies}
 }
 
 func changes(order binary.ByteOrder, all []change) []code.Replacement {
@@ -166,11 +167,14 @@ func TestMoveRelocations(t *testing.T) {
 		"address by name":            {[]any{set(0), load(0), exit}, rel64, "high", []any{moved, load(0), exit}},
 		"address of first plus high": {[]any{set(0), load(16), exit}, rel64, "low", []any{moved, load(48), exit}},
 		"variable":                   {[]any{set(0), load(16), exit}, rel64, ".bss", []any{moved, load(16), exit}},
+		"number":                     {[]any{set(0), load(16), exit}, rel64, "number", []any{moved, load(16), exit}},
+		"of nothing":                 {[]any{set(0), load(16), exit}, rel64, "", []any{moved, load(16), exit}},
 	} {
 		p := program{
 			sections: []contents{{name: ".text", code: text}, {name: "xdp", code: test.parts}, {name: ".bss", data: make([]byte, 64)}},
 			symbols: []symbol{
 				{"low", ".text", elf.STT_FUNC, 0, 16}, {"high", ".text", elf.STT_FUNC, 16, 16}, {"extern", "", elf.STT_NOTYPE, 0, 0},
+				{"number", absolute, elf.STT_NOTYPE, 16, 0},
 			},
 			relocations: []relocation{{"xdp", 8, test.kind, test.from}},
 		}
@@ -405,6 +409,25 @@ func TestReplaceRefuses(t *testing.T) {
 		"relocation of unknown type": {program{sections: append(only(set(0), exit).sections, contents{name: ".data", data: make([]byte, 8)}),
 			relocations: []relocation{{".data", 0, 77, "xdp"}}},
 			at(0, nop, nop), "unknown type 77"},
+		"relocation inside of an instruction": {program{sections: append(only(set(0), exit).sections, contents{name: "tc", code: []any{load(0), exit}}),
+			relocations: []relocation{{"tc", 4, rel64, "xdp"}}},
+			at(0, nop, nop), "no table of relocations"},
+		"table of jumps that ends early": {program{sections: append(only(load(0), exit).sections, contents{name: ".jumptables", data: make([]byte, 8)}),
+			symbols:     []symbol{{"table", ".jumptables", elf.STT_OBJECT, 0, 16}},
+			relocations: []relocation{{"xdp", 0, rel64, "table"}}},
+			at(2, nop, nop), "it has 16 bytes at 0, the section has 8"},
+		"half a jump in a table": {program{sections: append(only(load(0), exit).sections, contents{name: ".jumptables", data: make([]byte, 8)}),
+			symbols:     []symbol{{"table", ".jumptables", elf.STT_OBJECT, 0, 4}},
+			relocations: []relocation{{"xdp", 0, rel64, "table"}}},
+			at(2, nop, nop), "damaged table"},
+		"copy of something else":    {only(set(0), exit), []change{{slot: 0, code: []any{set(0), nop}, copies: []code.Copy{{At: 1, From: 1}}}}, "slot 1 is no copy of instruction 1"},
+		"copy of nothing":           {only(set(0), exit), []change{{slot: 0, code: []any{set(0), nop}, copies: []code.Copy{{At: 1, From: 2}}}}, "slot 1 is no copy of instruction 2"},
+		"copy outside of the code":  {only(set(0), exit), []change{{slot: 0, code: []any{set(0)}, copies: []code.Copy{{At: 1, From: 0}}}}, "slot 1 is no instruction that could be a copy"},
+		"copy that is half an LDDW": {only(load(0), exit), []change{{slot: 0, code: []any{load(0)}, copies: []code.Copy{{At: 1, From: 0}}}}, "slot 1 is no instruction that could be a copy"},
+		"two copies in one":         {only(set(0), exit), []change{{slot: 0, code: []any{nop, set(0)}, copies: []code.Copy{{At: 1, From: 0}, {At: 1, From: 0}}}}, "slot 1 is no instruction that could be a copy"},
+		"copy with two targets": {program{sections: only(call(-1), exit).sections, relocations: []relocation{{"xdp", 0, rel32, "xdp"}}},
+			[]change{{slot: 1, code: []any{call(0), exit}, jumps: []code.Jump{{At: 0, Target: 1}}, copies: []code.Copy{{At: 0, From: 0}}}},
+			"slot 0 has a target, and a relocation that says another"},
 		"two sections": {program{sections: append(only(set(0), exit).sections, only(set(0), exit).sections...)}, at(0, nop), "two sections xdp"},
 		"no code":      {program{sections: []contents{{name: "xdp", data: make([]byte, 16)}}}, at(0, nop), "no section xdp with code"},
 		"no section":   {program{sections: []contents{{name: "tc", code: []any{exit}}}}, at(0, nop), "no section xdp with code"},
@@ -420,6 +443,65 @@ func TestReplaceRefuses(t *testing.T) {
 				t.Errorf("%s, %s: the object changed", name, endian)
 			}
 		}
+	}
+}
+
+// Tables of relocations that are none.
+func TestReplaceDamagedTables(t *testing.T) {
+	for name, test := range map[string]struct {
+		damage func(*elfobj.Section, binary.ByteOrder)
+		want   string
+	}{
+		"cut short":      {func(table *elfobj.Section, _ binary.ByteOrder) { table.Data = table.Data[:8] }, "no table of relocations"},
+		"no such symbol": {func(table *elfobj.Section, order binary.ByteOrder) { order.PutUint64(table.Data[8:], 99<<32|rel64) }, "no symbol 99"},
+		"with addends":   {func(table *elfobj.Section, _ binary.ByteOrder) { table.Type = elf.SHT_RELA }, "type SHT_RELA"},
+		"of no section":  {func(table *elfobj.Section, _ binary.ByteOrder) { table.Info = 0 }, "no table of relocations"},
+	} {
+		for endian, order := range orders {
+			p := only(load(0), exit)
+			p.relocations = []relocation{{"xdp", 0, rel64, "xdp"}}
+			obj := p.object(t, order)
+			test.damage(obj.Section(".relxdp"), order)
+			err := code.Replace(obj, nil, map[string][]code.Replacement{"xdp": changes(order, grown(2))})
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("%s, %s: %v, want %q", name, endian, err, test.want)
+			}
+		}
+	}
+}
+
+// Code without symbols, as after strip.
+func TestReplaceStripped(t *testing.T) {
+	p := only(jump(1), set(1), exit)
+	obj := p.object(t, binary.LittleEndian)
+	if err := obj.Remove(func(s *elfobj.Section) bool { return s.Type == elf.SHT_SYMTAB }); err != nil {
+		t.Fatal(err)
+	}
+	obj, err := elfobj.Parse(obj.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := code.Replace(obj, nil, map[string][]code.Replacement{"xdp": changes(binary.LittleEndian, grown(1))}); err != nil {
+		t.Fatal(err)
+	}
+	if got := decode(binary.LittleEndian, obj.Section("xdp").Data)[0]; got != jump(3) {
+		t.Errorf("%+v", got)
+	}
+}
+
+// More code than a distance of 32 bits reaches over.
+func TestReplaceTooLong(t *testing.T) {
+	var parts []any
+	long, replacements := make([]byte, 8<<21), []code.Replacement(nil)
+	for slot := range 64 {
+		parts = append(parts, set(0))
+		replacements = append(replacements, code.Replacement{Slot: slot, Code: long})
+	}
+	p := only(append(parts, exit)...)
+	obj := p.object(t, binary.LittleEndian)
+	err := code.Replace(obj, nil, map[string][]code.Replacement{"xdp": replacements})
+	if err == nil || !strings.Contains(err.Error(), "longer than any program") {
+		t.Error(err)
 	}
 }
 

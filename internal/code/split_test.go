@@ -86,32 +86,100 @@ func TestSplit(t *testing.T) {
 	for _, path := range fixtures(t) {
 		raw := withoutDWARF(t, read(t, path).Object).Bytes() // symbols keep their numbers
 		for seed := range 4 {
-			before, p := parse(t, raw), parse(t, raw)
-			made := detours(p.Object, rand.New(rand.NewSource(int64(seed))))
-			origins, err := code.Split(p.Object, p.ext, made)
-			if err != nil {
-				t.Fatalf("%s, seed %d: %v", path, seed, err)
-			}
-			checkExt(t, path, p)
-			p = parse(t, p.Bytes())
-			grown += len(p.Bytes()) - len(before.Bytes())
-			for i, symbol := range before.Symbols {
-				if elf.ST_TYPE(symbol.Info) != elf.STT_FUNC {
-					continue
-				}
-				section := before.Sections[symbol.Section].Name
-				w := &walk{
-					old: view(before, section), now: view(p, section), origins: origins, section: section,
-					seen: make(map[[2]int]bool),
-				}
-				if err := w.from(int(symbol.Value/8), int(p.Symbols[i].Value/8)); err != nil {
-					t.Errorf("%s, seed %d, %s: %v", path, seed, symbol.Name, err)
-				}
-			}
+			grown += checkSplit(t, path, raw, seed)
 		}
 	}
 	if grown < 1e6 {
 		t.Errorf("only %d bytes of copies", grown)
+	}
+}
+
+// The same of functions that don't end in an exit.
+func TestSplitShapes(t *testing.T) {
+	unless := func(offset int16) ins { return ins{opcode: jeq, offset: offset} }
+	for name, p := range map[string]program{
+		"goto back": {
+			sections: []contents{{name: "xdp", code: []any{set(1), unless(2), set(2), unless(-3), set(3), jump(-4)}}},
+			symbols:  []symbol{{"f", "xdp", elf.STT_FUNC, 0, 48}},
+		},
+	} {
+		for _, order := range orders {
+			raw, grown := p.object(t, order).Bytes(), 0
+			for seed := range 100 {
+				grown += checkSplit(t, name, raw, seed)
+			}
+			if grown == 0 {
+				t.Errorf("%s: no copies", name)
+			}
+		}
+	}
+}
+
+// checkSplit splits an object and returns by how many bytes it grows.
+func checkSplit(t *testing.T, path string, raw []byte, seed int) int {
+	t.Helper()
+	before, p := parse(t, raw), parse(t, raw)
+	made := detours(p.Object, rand.New(rand.NewSource(int64(seed))))
+	origins, err := code.Split(p.Object, p.ext, made)
+	if err != nil {
+		t.Fatalf("%s, seed %d: %v", path, seed, err)
+	}
+	checkExt(t, path, p)
+	p = parse(t, p.Bytes())
+	for i, symbol := range before.Symbols {
+		if elf.ST_TYPE(symbol.Info) != elf.STT_FUNC {
+			continue
+		}
+		section := before.Sections[symbol.Section].Name
+		w := &walk{
+			old: view(before, section), now: view(p, section), origins: origins, section: section,
+			seen: make(map[[2]int]bool),
+		}
+		if err := w.from(int(symbol.Value/8), int(p.Symbols[i].Value/8)); err != nil {
+			t.Errorf("%s, seed %d, %s: %v", path, seed, symbol.Name, err)
+		}
+	}
+	for section, slots := range origins {
+		starts, old := instructions(p, section), instructions(before, section)
+		if !slices.EqualFunc(starts, slots, func(starts bool, slot int) bool { return starts == old[slot] }) {
+			t.Errorf("%s, seed %d: the slots of %s are said to be %v", path, seed, section, slots)
+		}
+	}
+	return len(p.Bytes()) - len(before.Bytes())
+}
+
+// instructions returns in which slots of a section an instruction starts.
+func instructions(p parsed, section string) []bool {
+	var starts []bool
+	for _, i := range decode(p.Order, p.Section(section).Data) {
+		starts = append(starts, i.opcode != 0) // what the second half of LDDW has
+	}
+	return starts
+}
+
+// Where a gotox or a relocation says where to go, there is no way to a copy.
+func TestSplitRefuses(t *testing.T) {
+	toCopy := []code.Exit{{Slot: -1, Copy: 0}}
+	copied := code.Stretch{From: 0, To: 1, Exits: []code.Exit{{Slot: 1}}}
+	for name, test := range map[string]struct {
+		program
+		detours code.Detours
+		want    string
+	}{
+		"gotox": {only(set(0), ins{opcode: opGotox}, exit),
+			code.Detours{Last: 2, Copies: []code.Stretch{copied}, Exits: map[int][]code.Exit{1: toCopy}}, "instruction 1: gotox to a copy"},
+		"copy of a gotox": {only(set(0), ins{opcode: opGotox}, exit),
+			code.Detours{Last: 2, Copies: []code.Stretch{{From: 0, To: 2, Exits: toCopy}}}, "instruction 1: gotox to a copy"},
+		"relocated jump": {program{sections: only(set(0), jump(0), exit).sections, relocations: []relocation{{"xdp", 8, rel64, "xdp"}}},
+			code.Detours{Last: 2, Copies: []code.Stretch{copied}, Exits: map[int][]code.Exit{1: toCopy}}, "instruction 1: a relocation says where it jumps"},
+	} {
+		for endian, order := range orders {
+			test.detours.Section = "xdp"
+			_, err := code.Split(test.object(t, order), nil, []code.Detours{test.detours})
+			if err == nil || err.Error() != test.want {
+				t.Errorf("%s, %s: %v, want %q", name, endian, err, test.want)
+			}
+		}
 	}
 }
 
