@@ -172,7 +172,7 @@ func leaves(i ins) bool {
 func distanceOf(i ins) (int, bool) {
 	class := i.opcode & 7
 	switch {
-	case i.opcode == opGotol, i.opcode == opCall && i.src == pseudoCall:
+	case i.opcode == opGotol, i.opcode == opCall && i.src == pseudoCall, i.opcode == lddw && i.src == pseudoFunc:
 		return int(i.imm), true
 	case i.opcode == opCall, i.opcode == opExit, i.opcode == opGotox, class != 5 && class != 6:
 		return 0, false

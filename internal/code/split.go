@@ -241,11 +241,15 @@ func (s *splitter) replacements() []Replacement {
 // origins returns the old slot by the new one.
 func (s *splitter) origins() []int {
 	origins := make([]int, 0, len(s.code)/slotSize)
-	for slot := range len(s.code) / slotSize {
-		if r := s.bySlot[slot]; r != nil {
-			origins = append(origins, r.origins...)
-		} else {
+	for slot := 0; slot < len(s.code)/slotSize; slot++ {
+		r := s.bySlot[slot]
+		if r == nil {
 			origins = append(origins, slot)
+			continue
+		}
+		origins = append(origins, r.origins...)
+		if s.raw(slot)[0] == opLDDW {
+			slot++ // the second half is in the replacement
 		}
 	}
 	return origins

@@ -94,12 +94,22 @@ func TestSplit(t *testing.T) {
 	}
 }
 
-// The same of functions that don't end in an exit.
+// The same of functions that don't end in an exit, and of blocks that end in an
+// LDDW.
 func TestSplitShapes(t *testing.T) {
 	unless := func(offset int16) ins { return ins{opcode: jeq, offset: offset} }
 	for name, p := range map[string]program{
 		"goto back": {
 			sections: []contents{{name: "xdp", code: []any{set(1), unless(2), set(2), unless(-3), set(3), jump(-4)}}},
+			symbols:  []symbol{{"f", "xdp", elf.STT_FUNC, 0, 48}},
+		},
+		"LDDW of a map": {
+			sections:    []contents{{name: "xdp", code: []any{set(1), unless(4), load(5), unless(-4), exit, set(2), unless(-4), jump(-7)}}},
+			symbols:     []symbol{{"map", "", elf.STT_NOTYPE, 0, 0}, {"f", "xdp", elf.STT_FUNC, 0, 72}},
+			relocations: []relocation{{"xdp", 16, rel64, "map"}},
+		},
+		"LDDW of a function": {
+			sections: []contents{{name: "xdp", code: []any{function(-1), call(-3), unless(-2), unless(-5), jump(-4)}}},
 			symbols:  []symbol{{"f", "xdp", elf.STT_FUNC, 0, 48}},
 		},
 	} {

@@ -53,6 +53,32 @@ func TestManyOrigins(t *testing.T) {
 	}
 }
 
+// What has the same offset elsewhere is as far from it as it was.
+func TestManyOriginsElsewhere(t *testing.T) {
+	g := &generator{order: binary.LittleEndian}
+	g.emit(classLDX|modeMEM, 7, 1, 16, 0)
+	g.emit(classALU64|opMOV, 6, 0, 0, 8)
+	g.emit(classALU64|opMOV|8, 2, 6, 0, 0)
+	g.emit(classALU64|opADD|8, 2, 8, 0, 0)
+	g.emit(classALU64|opADD, 2, 0, 0, 4)
+	g.emit(classLDX|modeMEM, 0, 2, 0, 0) // 5
+	g.emit(classALU64|opADD|8, 6, 8, 0, 0)
+	for n := range 7 {
+		g.emit(classJMP|opJEQ, 7, 0, 1, int32(n))
+		g.emit(classALU64|opADD, 6, 0, 0, 1<<n)
+	}
+	g.emit(classLDX|modeMEM, 0, 6, 0, 0)
+	g.emit(classJMP|opEXIT, 0, 0, 0, 0)
+	f, err := NewFunction(g.code, g.order, 0, g.slot())
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := f.Constants(Assumptions{Program: true}).Origins([]int{1})
+	if len(o.Accesses) != 2 || o.Accesses[0].Slot != 5 || o.Accesses[0].Origins[0] != (Origin{1, 4}) {
+		t.Errorf("%+v", o.Accesses)
+	}
+}
+
 // Behind more branches that the layout decides than are looked at, what one of
 // them decides is still doubtful, and so is what depends on what is written on
 // either side of one.

@@ -79,6 +79,22 @@ func TestAnalyzeUnknownCall(t *testing.T) {
 	}
 }
 
+// And it leaves what it likes where others find it.
+func TestAnalyzeUnknownCallStores(t *testing.T) {
+	u := &Unit{Function: function(t, binary.LittleEndian,
+		call,                                     // 0
+		asm.LoadImm(asm.R2, 0, asm.DWord),        // 1
+		asm.LoadMem(asm.R0, asm.R2, 0, asm.Word), // 3
+		jump(asm.JEq.Imm(asm.R0, 0, ""), 1),      // 4
+		asm.Mov.Imm(asm.R0, 1),                   // 5
+		asm.Return(),                             // 6
+	)}
+	u.Program, u.Linked = true, map[int]bool{1: true}
+	if got := Analyze([]*Unit{u})[u].Reachable(5); got != Doubtful {
+		t.Errorf("%s, want %s", got, Doubtful)
+	}
+}
+
 // A program may call itself only as far as the kernel lets it, but the analysis
 // has to come to an end.
 func TestAnalyzeRecursion(t *testing.T) {
@@ -248,5 +264,60 @@ func TestOffsetsGone(t *testing.T) {
 		if len(o.Accesses) != test.accesses || !slices.Equal(o.Escapes, test.escapes) {
 			t.Errorf("%s: %+v, %+v", name, o.Accesses, o.Escapes)
 		}
+	}
+}
+
+// The index of a load from the packet is a use of an offset, and what is loaded
+// depends on it, and on what the layout left in the packet.
+func TestPacketLoad(t *testing.T) {
+	for name, test := range map[string]struct {
+		mode   uint8
+		stores bool
+		escape int // the slot
+	}{
+		"index":  {modeIND, false, 3},
+		"stored": {modeABS, true, 5},
+	} {
+		g := &generator{order: binary.LittleEndian}
+		g.emit(classALU64|opMOV|8, 6, 1, 0, 0)
+		g.emit(classLDX|modeMEM, 8, 6, int16(TC.Data), 0)
+		g.emit(classALU64|opMOV, 7, 0, 0, 8) // 2
+		g.emit(classLD|test.mode, 0, 7, 0, 0)
+		g.emit(classJMP|opJEQ, 0, 0, 1, 0)
+		if test.stores { // for the next packet, or the same once more
+			g.emit(classSTX|modeMEM, 8, 7, 0, 0)
+		} else {
+			g.emit(classALU64|opMOV, 9, 0, 0, 1)
+		}
+		g.emit(classALU64|opMOV, 0, 0, 0, 0)
+		g.emit(classJMP|opEXIT, 0, 0, 0, 0)
+		f, err := NewFunction(g.code, g.order, 0, g.slot())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := f.Constants(Assumptions{Program: true, Undecided: map[int]bool{2: true}})
+		if got := c.Origins([]int{2}).Escapes; len(got) != 1 || got[0].Slot != test.escape {
+			t.Errorf("%s: %+v, want one at %d", name, got, test.escape)
+		}
+		if got := c.Reachable(5); got != Doubtful {
+			t.Errorf("%s: %s, want %s", name, got, Doubtful)
+		}
+	}
+}
+
+// A kfunc may return an address in the stack that it was given, as
+// bpf_dynptr_slice_rdwr does: a store there changes the stack.
+func TestReturnedAddress(t *testing.T) {
+	f := function(t, binary.LittleEndian,
+		asm.Mov.Reg(asm.R3, asm.RFP),
+		asm.Add.Imm(asm.R3, -8),
+		asm.Instruction{OpCode: asm.Call.Op(asm.ImmSource), Src: asm.PseudoKfuncCall},
+		asm.StoreImm(asm.RFP, -8, 7, asm.Word),
+		asm.StoreImm(asm.R0, 0, 9, asm.Word),
+		asm.LoadMem(asm.R0, asm.RFP, -8, asm.Word),
+		asm.Return(),
+	)
+	if n, ok := f.Constants(Assumptions{Program: true}).Value(6, asm.R0); ok {
+		t.Errorf("still %d", n)
 	}
 }
