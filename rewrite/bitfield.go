@@ -182,7 +182,7 @@ func mentions(ins asm.Instruction, reg asm.Register) bool {
 	case class.IsJump() && ins.OpCode.JumpOp() == asm.Ja: // gotox reads one
 		return ins.OpCode.Source() == asm.RegSource && ins.Dst == reg
 	case class == asm.LdClass && !ins.OpCode.IsDWordLoad(): // of the packet, which is a call
-		return reg <= asm.R6
+		return reg <= asm.R6 || ins.OpCode.Mode() == asm.IndMode && ins.Src == reg
 	case class == asm.StXClass && ins.OpCode.Mode() == asm.AtomicMode && reg == asm.R0: // may be a compare and exchange
 		return true
 	case ins.Dst == reg:

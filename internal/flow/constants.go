@@ -278,8 +278,15 @@ func (d *constantDomain) step(s *state[value], i int) {
 	case ins.writes():
 		d.store(s, i, ins)
 	case ins.class() == classLD:
-		s.fill(clobbered, value{})
+		d.loadPacket(s, ins)
 	}
+}
+
+// loadPacket loads from the packet as LD_ABS and LD_IND do, which are calls.
+func (d *constantDomain) loadPacket(s *state[value], ins *instruction) {
+	guided := d.assume.remember&packetMemory != 0 || ins.mode() == modeIND && s.regs[ins.src].guided
+	s.fill(clobbered, value{})
+	s.regs[0] = scalar(below(ins.width()), guided)
 }
 
 // immediate returns what an instruction's own constant will be.

@@ -205,6 +205,9 @@ func (d *originDomain) step(s *state[offset], i int) {
 	case ins.exits():
 		d.escape(i, Returned, s.regs[0])
 	case ins.class() == classLD:
+		if ins.mode() == modeIND {
+			d.escape(i, Computed, s.regs[ins.src])
+		}
 		s.fill(clobbered, offset{})
 	}
 }
@@ -445,14 +448,16 @@ func (d *originDomain) union(a, b int32) int32 {
 // all: each set is kept, with all that were on the way to it.
 const maxOrigins = 64
 
-// anyOrigin returns the set of all origins, at a distance that is not known.
+// anyOrigin returns the set of all origins, at a distance that is not known. It
+// is none of those that number returns, which are at known distances.
 func (d *originDomain) anyOrigin() int32 {
 	if d.all == 0 {
 		var all []Origin
 		for _, slot := range slices.Sorted(maps.Keys(d.recorded)) {
 			all = append(all, Origin{Slot: slot})
 		}
-		d.all = d.number(all)
+		d.all = int32(len(d.sets))
+		d.sets = append(d.sets, all)
 	}
 	return d.all
 }

@@ -24,6 +24,9 @@ type Unit struct {
 // as one. What functions return is not known.
 func Analyze(units []*Unit) map[*Unit]*Constants {
 	a := &analysis{units: units, guided: dependOnLayout(units)}
+	if slices.ContainsFunc(units, (*Unit).callsUnknown) {
+		a.remember = packetMemory | otherMemory
+	}
 	for {
 		left := a.remember
 		a.run()

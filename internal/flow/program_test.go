@@ -304,20 +304,3 @@ func TestPacketLoad(t *testing.T) {
 		}
 	}
 }
-
-// A kfunc may return an address in the stack that it was given, as
-// bpf_dynptr_slice_rdwr does: a store there changes the stack.
-func TestReturnedAddress(t *testing.T) {
-	f := function(t, binary.LittleEndian,
-		asm.Mov.Reg(asm.R3, asm.RFP),
-		asm.Add.Imm(asm.R3, -8),
-		asm.Instruction{OpCode: asm.Call.Op(asm.ImmSource), Src: asm.PseudoKfuncCall},
-		asm.StoreImm(asm.RFP, -8, 7, asm.Word),
-		asm.StoreImm(asm.R0, 0, 9, asm.Word),
-		asm.LoadMem(asm.R0, asm.RFP, -8, asm.Word),
-		asm.Return(),
-	)
-	if n, ok := f.Constants(Assumptions{Program: true}).Value(6, asm.R0); ok {
-		t.Errorf("still %d", n)
-	}
-}
