@@ -188,38 +188,49 @@ func namesCompatible(a, b string) bool {
 }
 
 // compatible decides type_exists, type_size and target_type_id for two types of
-// the same name (bpf_core_types_are_compat of libbpf).
-func compatible(local, target btf.Type) bool { return compatibleAt(local, target, maxDepth/2) }
+// the same name (bpf_core_types_are_compat of libbpf): what pointers, arrays and
+// functions are made of has to be of the same kind, in the end.
+func compatible(local, target btf.Type) bool {
+	return sameKind(local, target) && (&compatibility{make(map[typePair]bool)}).at(local, target, maxDepth/2)
+}
 
-func compatibleAt(local, target btf.Type, depth int) bool {
-	if depth == 0 {
-		return false
-	}
-	if !sameKind(local, target) {
-		return false
-	}
+type compatibility struct {
+	decided map[typePair]bool // of functions
+}
+
+// at compares types with so many steps to go. Typedefs don't count.
+func (c *compatibility) at(local, target btf.Type, depth int) bool {
 	local, target = btf.UnderlyingType(local), btf.UnderlyingType(target)
-	if !sameKind(local, target) {
+	if is[*btf.Void](local) && is[*btf.Void](target) {
+		return true
+	}
+	if depth == 0 || !sameKind(local, target) {
 		return false
 	}
 	switch local := local.(type) {
 	case *btf.Struct, *btf.Union, *btf.Enum, *btf.Fwd, *btf.Int:
 		return true
 	case *btf.Pointer:
-		return compatibleBehind(local.Target, target.(*btf.Pointer).Target, depth-1)
+		return c.at(local.Target, target.(*btf.Pointer).Target, depth-1)
 	case *btf.Array:
-		return compatibleBehind(local.Type, target.(*btf.Array).Type, depth-1)
+		return c.at(local.Type, target.(*btf.Array).Type, depth-1)
+	case *btf.FuncProto:
+		return c.prototypes(local, target.(*btf.FuncProto), depth-1)
 	}
 	return false
 }
 
-// compatibleBehind is compatibleAt past a pointer, where typedefs don't count.
-func compatibleBehind(local, target btf.Type, depth int) bool {
-	local, target = btf.UnderlyingType(local), btf.UnderlyingType(target)
-	if is[*btf.Void](local) && is[*btf.Void](target) {
-		return true
+func (c *compatibility) prototypes(local, target *btf.FuncProto, depth int) bool {
+	pair := typePair{local, target}
+	if decided, ok := c.decided[pair]; ok {
+		return decided
 	}
-	return compatibleAt(local, target, depth)
+	compatible := len(local.Params) == len(target.Params) && c.at(local.Return, target.Return, depth)
+	for i := 0; compatible && i < len(local.Params); i++ {
+		compatible = c.at(local.Params[i].Type, target.Params[i].Type, depth)
+	}
+	c.decided[pair] = compatible
+	return compatible
 }
 
 // structurallyMatches decides type_matches (bpf_core_types_match of libbpf):

@@ -58,6 +58,7 @@ func subjects(t *testing.T, endian string) []subject {
 			all = append(all, newSubject(t, name+"-"+cpu, compileBPF(t, "clang-19", name, endian, cpu), layout))
 		}
 	}
+	all = append(all, newSubject(t, "types", compileBPF(t, "clang-19", "types", endian, "v3"), compileBPF(t, "clang-19", "types_layout", endian, "v3")))
 	all = append(all, newSubject(t, "enum", compileBPF(t, "clang-14", "enum", endian, "v3"), layout))
 	return all
 }

@@ -120,6 +120,8 @@ var ciliumDiffers = []difference{
 	{"not there: LDDW", allOf(is.missing, recordOf(reloc.EnumValue), is.lddw), does.poisonRegister, does.poison},
 	{"equal copies of a type: its ID", allOf(recordOf(reloc.TargetTypeID), is.copied), does.refuse, does.answer},
 	{"type_matches, a struct that only the layout names", allOf(recordOf(reloc.TypeMatches), is.namedThere), does.nothing, does.answer},
+	{"type_matches, a pointer to a struct of another name", allOf(recordOf(reloc.TypeMatches), is.pointsElsewhere), does.nothing, does.answer},
+	{"type_matches, a float", allOf(recordOf(reloc.TypeMatches), is.hasFloat), does.refuse, does.answer},
 	{"types of which one lacks the field", is.partial, does.choose, does.refuse},
 	{"types that disagree: all but offset and ID", allOf(is.disagree, not(is.partial), not(recordOf(reloc.ByteOffset, reloc.TargetTypeID))), does.nothing, does.refuse},
 	{"one past the end of an array", allOf(is.inRegister, is.pastEnd), does.refuse, does.answer},

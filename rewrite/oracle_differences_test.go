@@ -160,6 +160,12 @@ func (c *comparison) namedThere() bool {
 	return c.access.RootName() == "md_desc___kinds" && c.resolution.Type == "struct md_desc___nic"
 }
 
+// hasFloat: a member is a floating-point number.
+func (c *comparison) hasFloat() bool { return c.access.RootName() == "reals" }
+
+// pointsElsewhere: it is a pointer to a struct that has another name in the layout.
+func (c *comparison) pointsElsewhere() bool { return c.access.RootName() == "to_struct_t" }
+
 // pastEnd: it is the address of one past the last element of an array.
 func (c *comparison) pastEnd() bool { return c.access.PastEnd() }
 
