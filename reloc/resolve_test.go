@@ -318,15 +318,33 @@ func TestTypeMatchesClang(t *testing.T) {
 func TestEqualCopies(t *testing.T) {
 	inner := func() btf.Type { return packed(t, "", field("p", u8), field("x", be32)) }
 	a := member(t, binary.LittleEndian, "0:0", field("x", u32))
-	size := access(t, binary.LittleEndian, packed(t, "md_desc", field("x", u32)), "0", reloc.TargetTypeID)
+	id := access(t, binary.LittleEndian, packed(t, "md_desc", field("x", u32)), "0", reloc.TargetTypeID)
 	layout := layoutOf(t, binary.LittleEndian, packed(t, "md_desc", field("", inner())), packed(t, "md_desc", field("", inner())), packed(t, "md_desc___3", field("", inner())))
 
 	if got, err := a.Resolve(layout); err != nil || got.String() != "__be32 at 1" {
 		t.Errorf("%s, %v", got.String(), err)
 	}
 	// Their IDs differ, but there is one candidate only.
-	if got, err := size.Resolve(layout); err != nil || got.Value != 1 {
+	if got, err := id.Resolve(layout); err != nil || got.Value != 1 {
 		t.Errorf("type ID %d, %v, want that of the first", got.Value, err)
+	}
+	// Values of enumerations are asked for, so that other ones make another type.
+	status := func(values ...btf.EnumValue) btf.Type {
+		return packed(t, "md_desc", field("x", &btf.Enum{Name: "status", Size: 4, Values: values}))
+	}
+	for _, test := range []struct {
+		other btf.Type
+		want  error
+	}{
+		{status(btf.EnumValue{Name: "GOOD", Value: 1}), nil},
+		{status(btf.EnumValue{Name: "GOOD", Value: 2}), reloc.ErrAmbiguous},
+		{status(btf.EnumValue{Name: "FINE", Value: 1}), reloc.ErrAmbiguous},
+		{status(btf.EnumValue{Name: "GOOD", Value: 1}, btf.EnumValue{Name: "BAD"}), reloc.ErrAmbiguous},
+	} {
+		layout := layoutOf(t, binary.LittleEndian, status(btf.EnumValue{Name: "GOOD", Value: 1}), test.other)
+		if _, err := id.Resolve(layout); !errors.Is(err, test.want) {
+			t.Errorf("%v: %v, want %v", test.other, err, test.want)
+		}
 	}
 }
 
