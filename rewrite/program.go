@@ -49,6 +49,8 @@ func (p *planner) analyze() *program {
 		for slot, callee := range p.named(p.functionAt(at)) {
 			if called := p.program.units[callee]; called != nil {
 				unit.Calls[slot] = called
+			} else if section := p.object.Section(callee.section); section != nil && holdsCode(section) {
+				p.program.understood = false // its symbol was stripped
 			}
 		}
 	}
@@ -58,6 +60,7 @@ func (p *planner) analyze() *program {
 	}
 	p.program.constants = make(map[*flow.Unit]*flow.Constants, len(units))
 	for _, unit := range units {
+		unit.Alone = true
 		p.program.constants[unit] = unit.Function.Constants(unit.Assumptions)
 	}
 	return p.program

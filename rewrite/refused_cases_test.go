@@ -75,7 +75,7 @@ func TestRefusedCases(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			object := costCompile(t, "clang-19", `
 				#include "cost.h"
-				#include "../../../testdata/programs/write_bitfield.h"
+				#include "write_bitfield.h"
 				struct md_desc { `+c.local+` } __attribute__((preserve_access_index));
 				PROGRAM(refused, struct md_desc, `+c.program+`)`, "el", "v3")
 			if c.compiler == "" {
@@ -98,24 +98,69 @@ func TestRefusedCases(t *testing.T) {
 // used for can't be told from what other functions use.
 func TestRefusedWithoutSymbol(t *testing.T) {
 	needTools(t, "gcc", "clang-19", "llvm-objcopy-19")
-	path := filepath.Join(t.TempDir(), "stripped.o")
 	object := costCompile(t, "clang-19", `
 		#include "cost.h"
 		struct md_desc { __u32 first; __u32 f; } __attribute__((preserve_access_index));
 		PROGRAM(kept, struct md_desc, __u32 *p = &md->f; asm volatile("" : "+r"(p)); out_unsigned = *p;)`, "el", "v3")
-	if err := os.WriteFile(path, object, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.Command("llvm-objcopy-19", "--strip-symbol=kept", path).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
 	layout := parseLayout(t, "wide", costCompile(t, "clang-19", "struct md_desc { unsigned long long f; } layout;", "el", "v3"))
 	if _, _, err := rewrite.Rewrite(object, layout, rewrite.Options{}); err != nil {
 		t.Errorf("with the symbol: %v", err)
 	}
-	_, _, err := rewrite.Rewrite(readFile(t, path), layout, rewrite.Options{})
+	_, _, err := rewrite.Rewrite(stripped(t, object, "kept"), layout, rewrite.Options{})
 	const want = "md->f: its offset is kept in a register, and no symbol says where the function starts"
 	if !errors.Is(err, rewrite.ErrRefused) || !strings.Contains(err.Error(), want) {
 		t.Errorf("got %v, want %s", err, want)
 	}
+}
+
+// What a function of the kernel returns or writes has nothing to do with the
+// layout, in this program or in another one. Of a function whose symbol was
+// stripped nobody can tell, so the kernel decides.
+func TestRefusedBesideCalls(t *testing.T) {
+	needTools(t, "gcc", "clang-19", "llvm-objcopy-19")
+	const unguarded = `
+		struct md_desc { __u64 gone; } __attribute__((preserve_access_index));
+		PROGRAM(reads, struct md_desc, if (in_unsigned) out_unsigned = md->gone;)`
+	layout := parseLayout(t, "without", costCompile(t, "clang-19", "struct md_desc { int other; } layout;", "el", "v3"))
+	for name, c := range map[string]struct {
+		source string
+		strip  string // a symbol
+		want   bool   // refused
+	}{
+		"none": {unguarded, "", true},
+		"of the kernel": {`
+			extern void bpf_rcu_read_lock(void) __ksym;
+			SEC("xdp") int calls(struct xdp_md *ctx) { bpf_rcu_read_lock(); return XDP_PASS; }` + unguarded, "", true},
+		"of the program": {`
+			static __attribute__((noinline)) int called(int n) { asm volatile("" : "+r"(n)); return n; }
+			SEC("xdp") int calls(struct xdp_md *ctx) { return called(ctx->rx_queue_index); }` + unguarded, "", true},
+		"of what is not known": {`
+			static __attribute__((noinline)) int called(int n) { asm volatile("" : "+r"(n)); return n; }
+			SEC("xdp") int calls(struct xdp_md *ctx) { return called(ctx->rx_queue_index); }` + unguarded, "called", false},
+		"a callback that is not known": {`
+			static long called(__u32 n, void *data) { in_unsigned = n; return 0; }
+			SEC("xdp") int calls(struct xdp_md *ctx) { bpf_loop(2, called, 0, 0); return XDP_PASS; }` + unguarded, "called", false},
+	} {
+		object := costCompile(t, "clang-19", `#include "cost.h"`+c.source, "el", "v3")
+		if c.strip != "" {
+			object = stripped(t, object, c.strip)
+		}
+		_, report, err := rewrite.Rewrite(object, layout, rewrite.Options{})
+		if errors.Is(err, rewrite.ErrRefused) != c.want || !c.want && (err != nil || len(report.Poisoned()) != 1 || report.Poisoned()[0].Guarded) {
+			t.Errorf("a call %s: refused %t, want %t: %v", name, errors.Is(err, rewrite.ErrRefused), c.want, err)
+		}
+	}
+}
+
+// stripped returns an object without the symbol of a function.
+func stripped(t *testing.T, object []byte, symbol string) []byte {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "stripped.o")
+	if err := os.WriteFile(path, object, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("llvm-objcopy-19", "--strip-symbol="+symbol, path).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return readFile(t, path)
 }

@@ -29,6 +29,10 @@ type Assumptions struct {
 	// finds out.
 	Program bool
 
+	// Alone says that nothing is known of the program's other functions: what
+	// depends on the layout may be in memory. Analyze finds out whether it is.
+	Alone bool
+
 	arguments [5]value       // of r1 to r5
 	remember  memory         // where guided values may be from the start
 	guided    func(int) bool // whether the call at an index runs guided functions
@@ -78,6 +82,9 @@ var programArguments = [5]value{{kind: context, known: ^uint64(0)}}
 func (f *Function) Constants(assume Assumptions) *Constants {
 	if assume.Program {
 		assume.arguments = programArguments
+	}
+	if assume.Alone {
+		assume.remember = packetMemory | otherMemory
 	}
 	for {
 		c := f.constants(assume)
@@ -426,8 +433,9 @@ func (d *constantDomain) storeOnStack(s *state[value], ins *instruction, base, v
 	s.store(at, v, func(c value) value { return d.forget(s, c) })
 }
 
-// MaxStack is how many bytes of stack a function has below r10, and all together
-// that are called at a time: MAX_BPF_STACK of include/linux/filter.h.
+// MaxStack is how many bytes of stack a function has below r10, and how many all
+// functions have together that are active at a time: MAX_BPF_STACK of
+// include/linux/filter.h.
 const MaxStack = 512
 
 // placeIn returns the part of the stack that a load or store goes to, given the
@@ -488,6 +496,9 @@ func (d *constantDomain) call(s *state[value], i int, ins *instruction) {
 			d.lend(s, at, &guided)
 		}
 	}
+	if guided && ins.writesPacket() {
+		d.leaks |= packetMemory
+	}
 	s.fill(clobbered, value{})
 	s.regs[0] = unknown(guided)
 }
@@ -528,6 +539,15 @@ func (ins *instruction) onlyGoesUp() bool {
 	}
 	return true
 }
+
+// writesPacket tells the helpers that write to the packet what they are given.
+func (ins *instruction) writesPacket() bool {
+	return !ins.fromReg() && ins.src == 0 && slices.Contains(packetHelpers, ins.imm)
+}
+
+// packetHelpers are bpf_skb_store_bytes, bpf_l3_csum_replace, bpf_l4_csum_replace,
+// bpf_skb_vlan_push and bpf_xdp_store_bytes.
+var packetHelpers = []int64{9, 10, 11, 18, 190}
 
 // callbackHelpers call a function of the program: bpf_for_each_map_elem,
 // bpf_timer_set_callback, bpf_find_vma, bpf_loop, bpf_user_ringbuf_drain.

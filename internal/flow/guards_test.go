@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// A guard is one for what every path to it leaves alone, and for what is behind
-// it only.
+// A guard counts if nothing on any path to it changes the registers that it
+// compares, and only for the code behind it.
 func TestGuardsOnPaths(t *testing.T) {
 	nothing := func(*generator) {}
 	for name, test := range map[string]struct {

@@ -449,7 +449,8 @@ func (d *originDomain) union(a, b int32) int32 {
 const maxOrigins = 64
 
 // anyOrigin returns the set of all origins, at a distance that is not known. It
-// is none of those that number returns, which are at known distances.
+// has a number of its own: an ordinary set may have the same origins, and what is
+// added to their distances counts.
 func (d *originDomain) anyOrigin() int32 {
 	if d.all == 0 {
 		var all []Origin

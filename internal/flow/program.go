@@ -11,8 +11,8 @@ type Unit struct {
 	Assumptions
 
 	// Calls maps the slots that refer to other functions of the program to
-	// these: calls, and LDDW that loads the address of a callback. A call that
-	// is not in it is taken to do anything.
+	// these: calls, and LDDW that loads the address of a callback. What is not in
+	// it is the kernel's.
 	Calls map[int]*Unit
 }
 
@@ -24,9 +24,6 @@ type Unit struct {
 // as one. What functions return is not known.
 func Analyze(units []*Unit) map[*Unit]*Constants {
 	a := &analysis{units: units, guided: dependOnLayout(units)}
-	if slices.ContainsFunc(units, (*Unit).callsUnknown) {
-		a.remember = packetMemory | otherMemory
-	}
 	for {
 		left := a.remember
 		a.run()
@@ -71,7 +68,7 @@ func dependOnLayout(units []*Unit) map[*Unit]bool {
 		for _, callee := range u.Calls {
 			callers[callee] = append(callers[callee], u)
 		}
-		if len(u.Known) > 0 || len(u.Undecided) > 0 || u.callsUnknown() {
+		if len(u.Known) > 0 || len(u.Undecided) > 0 {
 			find(u)
 		}
 	}
@@ -83,16 +80,6 @@ func dependOnLayout(units []*Unit) map[*Unit]bool {
 		}
 	}
 	return guided
-}
-
-func (u *Unit) callsUnknown() bool {
-	for i := range u.insns {
-		ins := &u.insns[i]
-		if ins.isCall() && ins.src == pseudoCall && u.Calls[u.start+i] == nil {
-			return true
-		}
-	}
-	return false
 }
 
 // run looks at the programs, then at the functions that they call.

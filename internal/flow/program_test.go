@@ -65,36 +65,6 @@ func TestAnalyze(t *testing.T) {
 	}
 }
 
-// A function of which nothing is known returns what it likes.
-func TestAnalyzeUnknownCall(t *testing.T) {
-	u := &Unit{Function: function(t, binary.LittleEndian,
-		call,                                // 0
-		jump(asm.JEq.Imm(asm.R0, 0, ""), 1), // 1
-		asm.Mov.Imm(asm.R0, 1),              // 2
-		asm.Return(),                        // 3
-	)}
-	u.Program = true
-	if got := Analyze([]*Unit{u})[u].Reachable(2); got != Doubtful {
-		t.Errorf("%s, want %s", got, Doubtful)
-	}
-}
-
-// And it leaves what it likes where others find it.
-func TestAnalyzeUnknownCallStores(t *testing.T) {
-	u := &Unit{Function: function(t, binary.LittleEndian,
-		call,                                     // 0
-		asm.LoadImm(asm.R2, 0, asm.DWord),        // 1
-		asm.LoadMem(asm.R0, asm.R2, 0, asm.Word), // 3
-		jump(asm.JEq.Imm(asm.R0, 0, ""), 1),      // 4
-		asm.Mov.Imm(asm.R0, 1),                   // 5
-		asm.Return(),                             // 6
-	)}
-	u.Program, u.Linked = true, map[int]bool{1: true}
-	if got := Analyze([]*Unit{u})[u].Reachable(5); got != Doubtful {
-		t.Errorf("%s, want %s", got, Doubtful)
-	}
-}
-
 // A program may call itself only as far as the kernel lets it, but the analysis
 // has to come to an end.
 func TestAnalyzeRecursion(t *testing.T) {
@@ -272,11 +242,15 @@ func TestOffsetsGone(t *testing.T) {
 func TestPacketLoad(t *testing.T) {
 	for name, test := range map[string]struct {
 		mode   uint8
-		stores bool
-		escape int // the slot
+		then   func(*generator) // for the next packet, or the same once more
+		escape int              // the slot
 	}{
-		"index":  {modeIND, false, 3},
-		"stored": {modeABS, true, 5},
+		"index":  {modeIND, func(g *generator) { g.emit(classALU64|opMOV, 9, 0, 0, 1) }, 3},
+		"stored": {modeABS, func(g *generator) { g.emit(classSTX|modeMEM, 8, 7, 0, 0) }, 5},
+		"stored by a helper": {modeABS, func(g *generator) {
+			g.emit(classALU64|opMOV|8, 4, 7, 0, 0)
+			g.emit(classJMP|opCALL, 0, 0, 0, 10) // bpf_l3_csum_replace
+		}, 6},
 	} {
 		g := &generator{order: binary.LittleEndian}
 		g.emit(classALU64|opMOV|8, 6, 1, 0, 0)
@@ -284,11 +258,7 @@ func TestPacketLoad(t *testing.T) {
 		g.emit(classALU64|opMOV, 7, 0, 0, 8) // 2
 		g.emit(classLD|test.mode, 0, 7, 0, 0)
 		g.emit(classJMP|opJEQ, 0, 0, 1, 0)
-		if test.stores { // for the next packet, or the same once more
-			g.emit(classSTX|modeMEM, 8, 7, 0, 0)
-		} else {
-			g.emit(classALU64|opMOV, 9, 0, 0, 1)
-		}
+		test.then(g)
 		g.emit(classALU64|opMOV, 0, 0, 0, 0)
 		g.emit(classJMP|opEXIT, 0, 0, 0, 0)
 		f, err := NewFunction(g.code, g.order, 0, g.slot())
