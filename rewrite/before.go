@@ -77,9 +77,7 @@ func (r *rewriting) editsBefore(edits []Edit) []Edit {
 		edit.Access = *r.accessBefore(&edit.Access)
 		if original := originalOf(&edit, merged); original != nil {
 			original.Copies = append(original.Copies, edit.Position)
-			if original.Note != edit.Note { // of which one says that no path leads to it
-				original.Note = min(original.Note, edit.Note)
-			}
+			original.Guarded = original.Guarded && edit.Guarded
 			original.Others = append(original.Others, edit.Others...)
 		} else {
 			merged = append(merged, edit)
@@ -95,7 +93,7 @@ func (r *rewriting) editsBefore(edits []Edit) []Edit {
 // access, that one is a copy of, or nil.
 func originalOf(edit *Edit, edits []Edit) *Edit {
 	for i := len(edits) - 1; i >= 0 && edits[i].Access.Record == edit.Access.Record; i-- {
-		if slices.Equal(edits[i].After, edit.After) && (edits[i].Poisoned || edits[i].Note == edit.Note) {
+		if slices.Equal(edits[i].After, edit.After) && edits[i].Note == edit.Note {
 			return &edits[i]
 		}
 	}

@@ -12,7 +12,7 @@ import (
 
 // judgeMissing decides before the kernel does what it would say of an access to
 // what is not there. One that can be reached is refused, one that can't be is
-// noted as guarded. Of others only the kernel knows.
+// guarded. Of others only the kernel knows.
 func (p *planner) judgeMissing(edit *Edit) error {
 	constants, ok := p.constantsAt(&edit.Access)
 	verdict := flow.Doubtful
@@ -27,7 +27,7 @@ func (p *planner) judgeMissing(edit *Edit) error {
 		reason, remedy := edit.Missing()
 		return refuse(remedy, "%s, and the program can reach it", reason)
 	case flow.Unreachable:
-		edit.Note += ", guarded"
+		edit.Guarded = true
 	}
 	return nil
 }

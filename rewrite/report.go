@@ -36,6 +36,10 @@ type Edit struct {
 	// instructions that the verifier refuses where they can be reached.
 	Poisoned bool `json:"poisoned,omitempty"`
 
+	// Guarded is set for a poisoned access that the program can't reach with this
+	// layout. Of others only the verifier knows.
+	Guarded bool `json:"guarded,omitempty"`
+
 	// Exact is set if the layout keeps what is accessed just as the program was
 	// compiled for: nothing is changed, and nothing is read in another way.
 	Exact bool `json:"exact,omitempty"`

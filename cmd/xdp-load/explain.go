@@ -19,9 +19,9 @@ func newExplain(f *flags) *cobra.Command {
 		Short: "Show the accesses that the compiler recorded in an object",
 		Long: `Show the accesses that the compiler recorded in an object.
 
-With a layout, show each instruction before and after, and why an access that
-can't be rewritten is refused. Records that the layout is not asked about are
-left to whoever loads the object.`,
+With a layout, show what it has for each access, the instruction before and
+after, and why an access that can't be rewritten is refused. Records that the
+layout is not asked about are left to whoever loads the object.`,
 		Args: oneObject,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			object, err := readObject(args[0])
@@ -153,7 +153,10 @@ func (r *row) columns() (target, before, after string) {
 		return "", "", "left to the loader"
 	}
 	after = r.Edit.After.String()
-	if r.Edit.Note != "" && r.Edit.Resolution.Exists {
+	switch {
+	case r.Edit.Guarded:
+		after += " (guarded)"
+	case r.Edit.Note != "" && r.Edit.Resolution.Exists:
 		after += " (" + r.Edit.Note + ")"
 	}
 	return r.Edit.Resolution.String(), r.Edit.Before.String(), after

@@ -47,7 +47,7 @@ func printEdits(w io.Writer, edits []rewrite.Edit) error {
 }
 
 func printEdit(w io.Writer, edit *rewrite.Edit) {
-	access := &edit.Access
+	access, note := &edit.Access, edit.Note
 	after := edit.After.String()
 	switch {
 	case edit.Poisoned:
@@ -55,7 +55,10 @@ func printEdit(w io.Writer, edit *rewrite.Edit) {
 	case !edit.Changed():
 		after = "the same"
 	}
-	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t-> %s\t%s\n", place(access), access.Path, access.Kind, edit.Before, after, edit.Note)
+	if edit.Guarded {
+		note += ", guarded"
+	}
+	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t-> %s\t%s\n", place(access), access.Path, access.Kind, edit.Before, after, note)
 	for _, other := range edit.Others {
 		fmt.Fprintf(w, "\t\t\t%s\t-> %s\n", other.Before, other.After)
 	}
