@@ -195,7 +195,7 @@ func compatible(local, target btf.Type) bool {
 }
 
 type compatibility struct {
-	decided map[typePair]bool // of functions
+	decided map[typePair]bool // of functions: each pair once, or it takes exponential time
 }
 
 // at compares types with so many steps to go. Typedefs don't count.

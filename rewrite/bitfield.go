@@ -176,7 +176,7 @@ func mentions(ins asm.Instruction, reg asm.Register) bool {
 	class := ins.OpCode.Class()
 	switch {
 	case class.IsJump() && ins.OpCode.JumpOp() == asm.Call:
-		return reg <= asm.R5
+		return reg <= asm.R5 || ins.OpCode.Source() == asm.RegSource && ins.Dst == reg
 	case class.IsJump() && ins.OpCode.JumpOp() == asm.Exit:
 		return reg == asm.R0
 	case class.IsJump() && ins.OpCode.JumpOp() == asm.Ja: // gotox reads one

@@ -221,7 +221,7 @@ func costCompile(t testing.TB, compiler, source, endian, cpu string) []byte {
 	}
 	object := filepath.Join(dir, "cost.o")
 	out, err := exec.Command(compiler, "-O2", "-g", "-target", "bpf"+endian, "-mcpu="+cpu, "-w",
-		"-isystem", "/usr/include/"+strings.TrimSpace(string(triple)), "-Itestdata/cost", "-c", path, "-o", object).CombinedOutput()
+		"-isystem", "/usr/include/"+strings.TrimSpace(string(triple)), "-Itestdata/cost", "-I../testdata/programs", "-c", path, "-o", object).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}

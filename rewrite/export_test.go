@@ -2,6 +2,7 @@ package rewrite
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/cilium/ebpf/asm"
 
@@ -12,16 +13,18 @@ import (
 type Around struct {
 	Order          binary.ByteOrder
 	InstructionSet int    // 4, or less
-	LocalSize      uint32 // of the program's type
-	TargetSize     uint32 // of the layout's
+	TargetSize     uint32 // of the layout's type, in bytes
 	Free           []asm.Register
-	Dies           asm.Register // is not read afterwards
-	Constant       func(asm.Register) (int64, bool)
-	Extended       func(reg asm.Register, bits int, signed bool) bool
+	Dies           asm.Register // is not read afterwards; r10 if there is none
+
+	// What is known of a register before it is stored. They may know less than
+	// there is to know, never more.
+	Constant func(asm.Register) (int64, bool)
+	Extended func(reg asm.Register, bits int, signed bool) bool
 }
 
-// Converted returns what a load or store of a field becomes. A bit-field is where
-// the instruction has it.
+// Converted returns what a load or store of a field becomes. Of a bit-field, the
+// instruction moves the bytes at its offset, which have all of it.
 func (a *Around) Converted(ins asm.Instruction, local, target *reloc.Field) (Instructions, error) {
 	there, err := targetImage(target, a.TargetSize, a.Order)
 	if err != nil {
@@ -34,11 +37,11 @@ func (a *Around) Converted(ins asm.Instruction, local, target *reloc.Field) (Ins
 	case movesPart(ins, local) && isLoad:
 		err = s.loadPart(ins, part, there)
 	case movesPart(ins, local):
-		err = s.storePart(ins, part, here, there, &around{a, nil})
+		err = s.storePart(ins, part, here, there, &around{Around: a})
 	case isLoad:
 		err = s.load(ins, here, there)
 	default:
-		_, err = s.store(ins, here, there, &around{a, nil})
+		_, err = s.store(ins, here, there, &around{Around: a})
 	}
 	return s.insns, err
 }
@@ -58,19 +61,35 @@ func (a *Around) PickedOut(ins asm.Instruction, local, target *reloc.Field, byte
 func (a *Around) sequence(target *reloc.Field) *sequence {
 	return &sequence{
 		insns: Instructions{}, order: a.Order, instructionSet: a.InstructionSet,
-		from: int64(target.Offset), to: int64(min(target.Offset+target.Size, a.LocalSize, a.TargetSize)),
+		from: int64(target.Offset), to: int64(min(target.Offset+target.Size, a.TargetSize)),
 	}
 }
 
+// around hands out registers as slotRegisters does.
 type around struct {
 	*Around
-	taken []asm.Register
+	taken   []asm.Register
+	spilled int16
 }
 
-func (a *around) spare(*sequence, ...asm.Register) (asm.Register, func(), error) {
-	reg := a.Free[len(a.taken)]
-	a.taken = append(a.taken, reg)
-	return reg, func() {}, nil
+func (a *around) spare(s *sequence, inUse ...asm.Register) (asm.Register, func(), error) {
+	take := func(candidates ...asm.Register) (asm.Register, bool) {
+		for _, reg := range candidates {
+			if reg != asm.RFP && !slices.Contains(inUse, reg) && !slices.Contains(a.taken, reg) {
+				a.taken = append(a.taken, reg)
+				return reg, true
+			}
+		}
+		return 0, false
+	}
+	if reg, ok := take(append(a.Free, a.Dies)...); ok {
+		return reg, func() {}, nil
+	}
+	a.spilled += 8
+	at := -a.spilled
+	reg, _ := take(asm.R0, asm.R1, asm.R2, asm.R3, asm.R4, asm.R5, asm.R6)
+	s.emit(asm.StoreMem(asm.RFP, at, reg, asm.DWord))
+	return reg, func() { s.emit(asm.LoadMem(reg, asm.RFP, at, asm.DWord)) }, nil
 }
 
 func (a *around) dead(reg asm.Register) bool              { return reg == a.Dies }
@@ -79,3 +98,6 @@ func (a *around) constant(reg asm.Register) (int64, bool) { return a.Constant(re
 func (a *around) extended(reg asm.Register, bits int, signed bool) bool {
 	return a.Extended(reg, bits, signed)
 }
+
+// Mentions reports whether an instruction reads or writes a register.
+func Mentions(ins asm.Instruction, reg asm.Register) bool { return mentions(ins, reg) }

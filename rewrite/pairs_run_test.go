@@ -49,7 +49,7 @@ func (c pairCompiler) compile(dir, source string) ([]byte, error) {
 		return nil, err
 	}
 	object := filepath.Join(dir, "pairs.o")
-	args := []string{"-O2", "-g", "-target", "bpfel", "-mcpu=" + c.cpu, "-w", "-fno-crash-diagnostics", "-Itestdata/pairs"}
+	args := []string{"-O2", "-g", "-target", "bpfel", "-mcpu=" + c.cpu, "-w", "-fno-crash-diagnostics", "-Itestdata/pairs", "-I../testdata/programs"}
 	for _, asm := range debianHeaders {
 		args = append(args, "-isystem", filepath.Dir(asm))
 	}

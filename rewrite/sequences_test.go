@@ -16,6 +16,7 @@ import (
 // byte order of the machine: also where no compiler has been seen to ask for it.
 func TestSequencesMeanTheField(t *testing.T) {
 	random := rand.New(rand.NewPCG(9, 10))
+	shapes := make(map[string]int)
 	for range 100_000 {
 		g := &sequenceCase{Rand: random}
 		g.generate()
@@ -27,10 +28,18 @@ func TestSequencesMeanTheField(t *testing.T) {
 			order: g.around.Order, local: g.local, target: g.target, size: int(g.around.TargetSize),
 			before: before, after: after, needed: g.needed(), source: g.source,
 		}
+		for _, shape := range use.shapes() {
+			shapes[shape]++
+		}
 		for range 4 {
 			if err := use.check(random); err != nil {
 				t.Fatalf("%v, %+v -> %+v: %q -> %q: %v", g.around.Order, g.local, g.target, use.before, use.after, err)
 			}
+		}
+	}
+	for _, shape := range sequenceShapes {
+		if shapes[shape] < 100 {
+			t.Errorf("%d times %s", shapes[shape], shape)
 		}
 	}
 }
@@ -48,9 +57,10 @@ func (g *sequenceCase) generate() {
 	g.around = rewrite.Around{
 		Order:          []binary.ByteOrder{binary.LittleEndian, binary.BigEndian}[g.IntN(2)],
 		InstructionSet: 3 + g.IntN(2),
-		LocalSize:      64,
-		Free:           []asm.Register{asm.R0, asm.R3, asm.R5, asm.R6},
-		Dies:           asm.R10,
+		Free:           []asm.Register{asm.R0, asm.R3, asm.R5, asm.R6}[:g.IntN(5)],
+		Dies:           asm.RFP,
+		Constant:       func(asm.Register) (int64, bool) { return 0, false },
+		Extended:       func(asm.Register, int, bool) bool { return false },
 	}
 	g.local, g.target = g.field(), g.field()
 	g.around.TargetSize = max(fieldEnd(g.target), 8) + uint32(g.IntN(3)) // beyond which nothing may be read
@@ -66,7 +76,6 @@ func (g *sequenceCase) generate() {
 		if g.local.Class == reloc.Bool {
 			g.ins.Constant &= 1
 		}
-		g.know(0, true)
 	default:
 		g.ins = asm.StoreMem(asm.R1, offset, asm.R2, size)
 		g.value()
@@ -86,7 +95,7 @@ func (g *sequenceCase) value() {
 	if g.IntN(2) == 0 {
 		g.around.Dies = g.ins.Src
 	}
-	switch bits := 8 << g.IntN(4); g.IntN(4) {
+	switch bits := 1 + g.IntN(64); g.IntN(4) {
 	case 0:
 		value := g.Uint64() >> g.IntN(64)
 		if g.IntN(2) == 0 {
@@ -104,22 +113,19 @@ func (g *sequenceCase) value() {
 		g.know(bits, false)
 	case 2:
 		g.know(bits, true)
-	default:
-		g.know(64, true)
 	}
 }
 
 // know makes the register a number that is extended from so many bits.
 func (g *sequenceCase) know(bits int, signed bool) {
 	g.source = func(random uint64) uint64 { return extended(random, bits, signed) }
-	g.around.Constant = func(asm.Register) (int64, bool) { return 0, false }
 	g.around.Extended = func(reg asm.Register, from int, asSigned bool) bool {
-		enough := bits <= from && signed == asSigned || bits < from && !signed || from == 64
+		enough := bits <= from && signed == asSigned || bits < from && !signed
 		return reg == g.ins.Src && enough
 	}
 }
 
-// field returns a random number: a plain one, a bool, or a bit-field.
+// field returns a random field: a plain number, a bool, or a bit-field.
 func (g *sequenceCase) field() *reloc.Field {
 	size := uint32(1) << g.IntN(4)
 	f := &reloc.Field{Type: "field", Offset: uint32(g.IntN(24)), Size: size, Signed: g.IntN(2) == 0}

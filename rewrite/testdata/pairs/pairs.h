@@ -9,7 +9,7 @@
 #include <linux/types.h>
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
-#include "../../../testdata/programs/write_bitfield.h"
+#include "write_bitfield.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";
 
