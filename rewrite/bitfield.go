@@ -60,13 +60,21 @@ func (p *planner) bitsOf(access *reloc.Access, ins asm.Instruction, slot int, im
 	if !p.track(t, fn, slot) || t.high-t.low != img.bits || !t.possible.has(t.low) || !(t.certain || t.possible.count() == 1) {
 		return bitUse{}, false
 	}
-	if t.replaces {
-		if other, ok := fn.replaced[unit]; ok && other != t.bitUse {
-			return bitUse{}, false
-		}
-		fn.replaced[unit] = t.bitUse
+	if t.replaces && !fn.replaces(unit, t.bitUse) {
+		return bitUse{}, false
 	}
 	return t.bitUse, true
+}
+
+// replaces notes which bits of some bytes a function replaces. It returns false
+// if that can't be, as elsewhere it replaces others there: what looks as if it
+// made room for a field may pick out a part of it.
+func (fn *function) replaces(unit unit, use bitUse) bool {
+	if other, ok := fn.replaced[unit]; ok && other != use {
+		return false
+	}
+	fn.replaced[unit] = use
+	return true
 }
 
 // unit names bytes that a function accesses a bit-field in.

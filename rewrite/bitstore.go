@@ -58,8 +58,8 @@ type stored struct {
 // if the instruction is not the load or store of one that is understood.
 func (p *planner) assignBits(edit *Edit, ins asm.Instruction) bool {
 	access := &edit.Access
-	assigned := p.function(access).assigned
-	if s, ok := assigned[access.Insn]; ok {
+	fn := p.function(access)
+	if s, ok := fn.assigned[access.Insn]; ok {
 		edit.After, edit.Note = s.after, s.note
 		return true
 	}
@@ -67,7 +67,7 @@ func (p *planner) assignBits(edit *Edit, ins asm.Instruction) bool {
 		return false
 	}
 	b := p.findBitStore(access, ins)
-	if b == nil {
+	if b == nil || !fn.replaces(unitOf(access, ins), bitUse{b.image.shift, b.image.shift + b.image.bits, true}) {
 		return false
 	}
 	if _, same := p.sameBits(b.image, &edit.Resolution); same {
@@ -77,7 +77,7 @@ func (p *planner) assignBits(edit *Edit, ins asm.Instruction) bool {
 	if s == nil {
 		return false
 	}
-	assigned[b.store.access.Insn] = *s
+	fn.assigned[b.store.access.Insn] = *s
 	edit.After, edit.Others = Instructions{}, append(edit.Others, removed...)
 	return true
 }
