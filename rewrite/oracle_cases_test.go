@@ -86,6 +86,7 @@ func compileBPF(t *testing.T, compiler, name, endian, cpu string) []byte {
 		t.Fatal(err)
 	}
 	object, source := filepath.Join(t.TempDir(), name+".o"), dependency(t, "testdata/oracle/"+name+".c")
+	dependency(t, "testdata/oracle/types.h")
 	out, err := exec.Command(compiler, "-O2", "-g", "-target", "bpf"+endian, "-mcpu="+cpu,
 		"-Wall", "-Werror", "-isystem", "/usr/include/"+strings.TrimSpace(string(triple)), "-I../bpf",
 		"-c", source, "-o", object).CombinedOutput()

@@ -169,3 +169,41 @@ func stripped(t *testing.T, object []byte, symbol string) []byte {
 	}
 	return readFile(t, path)
 }
+
+// An access in code that is copied to keep paths apart is not guarded if only one
+// of the copies can't be reached.
+func TestGuardedCopies(t *testing.T) {
+	needTools(t, "gcc", "clang-19")
+	layout := parseLayout(t, "without", costCompile(t, "clang-19", "struct md_desc { unsigned short a; unsigned long long b; } layout;", "el", "v3"))
+	const never, doubtful = "there", "*(volatile __s64 *)&in_signed" // which the kernel has to know
+	for _, flags := range [][2]string{{never, doubtful}, {doubtful, never}} {
+		object := costCompile(t, "clang-19", `
+			#include "cost.h"
+			struct md_desc { __u32 a, b; __u64 gone; } __attribute__((preserve_access_index));
+			PROGRAM(copied, struct md_desc,
+				volatile __u32 *p;
+				__u64 there = __builtin_preserve_field_info(md->gone, 2);
+				__u64 flag;
+
+				*(volatile __s64 *)&in_signed = there;
+				if (in_unsigned & 1) {
+					p = &md->a;
+					flag = `+flags[0]+`;
+				} else {
+					p = &md->b;
+					flag = `+flags[1]+`;
+				}
+				asm volatile("" : "+r"(p), "+r"(flag));
+				if (flag)
+					out_signed = md->gone;
+				out_unsigned = *p;)`, "el", "v3")
+		_, report, err := rewrite.Rewrite(object, layout, rewrite.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		poisoned := report.Poisoned()
+		if len(poisoned) != 1 || len(poisoned[0].Copies) != 1 || poisoned[0].Guarded {
+			t.Errorf("%d poisoned edits, the first with copies at %d, guarded %t", len(poisoned), poisoned[0].Copies, poisoned[0].Guarded)
+		}
+	}
+}
