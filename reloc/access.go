@@ -111,11 +111,13 @@ func Read(object []byte) ([]Access, error) {
 	return recorded.Accesses, nil
 }
 
-// Recorded is what the compiler recorded in an object: the accesses, and the
-// section that they come from.
+// Recorded is what the compiler recorded in an object: the accesses, the
+// functions' prototypes, and the section that both come from.
 type Recorded struct {
-	Accesses []Access
-	Ext      *btfraw.Ext
+	Accesses   []Access
+	Prototypes map[Place]Prototype // by where a function starts
+	Externs    map[string]int      // how many parameters the kernel's functions have, by name
+	Ext        *btfraw.Ext
 }
 
 // ReadObject is Read for an object that is parsed already.
@@ -140,7 +142,7 @@ func ReadObject(obj *elfobj.Object) (*Recorded, error) {
 		return nil, err
 	}
 
-	if !ext.HasFuncInfo {
+	if len(ext.Functions) == 0 {
 		return nil, ErrNoFuncInfo
 	}
 
@@ -154,7 +156,7 @@ func ReadObject(obj *elfobj.Object) (*Recorded, error) {
 		}
 		accesses = append(accesses, access)
 	}
-	return &Recorded{accesses, ext}, nil
+	return &Recorded{accesses, prototypes(types, ext), externs(types, obj), ext}, nil
 }
 
 // reader turns records into accesses.

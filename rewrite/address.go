@@ -11,7 +11,7 @@ import (
 // follows from the code.
 func (p *planner) patchOffset(edit *Edit, ins asm.Instruction) error {
 	access := &edit.Access
-	if p.macros[keyOf(access)] {
+	if p.isMacro(access) {
 		return p.patchMacro(edit, ins)
 	}
 	if err := p.patchValue(edit, ins, p.offsetFor(access, &edit.Resolution)); err != nil {
@@ -50,7 +50,7 @@ func (p *planner) checkEntered(access *reloc.Access) error {
 // keep.
 func (p *planner) offsetFor(access *reloc.Access, resolution *reloc.Resolution) uint64 {
 	local, target := access.Local.Field, resolution.Field
-	if by, ok := p.distance(local, target); ok && !p.macros[keyOf(access)] {
+	if by, ok := p.distance(local, target); ok && !p.isMacro(access) {
 		return uint64(p.questionsOf(access).present[access.Insn] + by)
 	}
 	return resolution.Value
@@ -109,7 +109,7 @@ func (p *planner) checkMacro(access *reloc.Access, readOnly bool) error {
 			stores[width(ins)]++
 		}
 	}
-	if !eachWidth(loads) || !eachWidth(stores) {
+	if !eachWidth(loads) || !eachWidth(stores) || reached.passesOn(access.Insn) {
 		return errMacroShared
 	}
 	if readOnly && stores[1] > 0 {
@@ -149,16 +149,51 @@ func keyOf(access *reloc.Access) macroKey {
 
 // bitfieldMacros finds the functions and fields where the libbpf macros are
 // used: they record size and both shifts.
-func bitfieldMacros(accesses []reloc.Access) map[macroKey]bool {
+func (p *planner) bitfieldMacros() map[macroKey]bool {
 	needed := map[reloc.Kind]uint8{reloc.ByteSize: 1, reloc.LeftShift: 2, reloc.RightShift: 4}
 	const all = 7
 	seen := make(map[macroKey]uint8)
 	macros := make(map[macroKey]bool)
-	for i := range accesses {
-		key := keyOf(&accesses[i])
-		if seen[key] |= needed[accesses[i].Kind]; seen[key] == all {
+	for i := range p.recorded.Accesses {
+		access := &p.recorded.Accesses[i]
+		if needed[access.Kind] == 0 || p.isOwn(access) {
+			continue
+		}
+		key := keyOf(access)
+		if seen[key] |= needed[access.Kind]; seen[key] == all {
 			macros[key] = true
 		}
 	}
 	return macros
+}
+
+// isMacro reports whether an offset is the one that a bit-field macro asks for: it
+// is used for loads or stores of different widths, where the macro is used for the
+// field. One of which no use as an address is known counts as such, too.
+func (p *planner) isMacro(access *reloc.Access) bool {
+	if !p.macros[keyOf(access)] {
+		return false
+	}
+	isMacro, known := p.macroOffsets[access.Record]
+	if !known {
+		isMacro = p.differInWidth(access)
+		p.macroOffsets[access.Record] = isMacro
+	}
+	return isMacro
+}
+
+func (p *planner) differInWidth(access *reloc.Access) bool {
+	reached, err := p.reachedAnyway(access)
+	if err != nil {
+		return true
+	}
+	widths := make(map[uint32]bool)
+	for _, use := range reached.accesses[access.Insn] {
+		ins, err := p.section(access.Section).instruction(use.Slot)
+		if err != nil || !isMemory(ins) {
+			return true
+		}
+		widths[width(ins)] = true
+	}
+	return len(widths) > 1 || len(widths) == 0 && !reached.passesOn(access.Insn)
 }

@@ -43,15 +43,18 @@ func (r *rewriting) tellBefore(err error) {
 		return
 	}
 	told := make(map[int]bool)
-	refused.Refusals = slices.DeleteFunc(refused.Refusals, func(refusal Refusal) bool {
-		record := r.accessBefore(&refusal.Access).Record
-		again := told[record]
-		told[record] = true
-		return again
-	})
-	for i := range refused.Refusals {
-		refused.Refusals[i].Access = *r.accessBefore(&refused.Refusals[i].Access)
+	var refusals []Refusal
+	for _, refusal := range refused.Refusals {
+		refusal.Access = *r.accessBefore(&refusal.Access)
+		isCopy := func(other Refusal) bool {
+			return other.Access.Record == refusal.Access.Record && other.Access.Section == refusal.Access.Section && other.Access.Insn == refusal.Access.Insn
+		}
+		if !slices.ContainsFunc(refusals, isCopy) {
+			refusals = append(refusals, refusal)
+			told[refusal.Access.Record] = true
+		}
 	}
+	refused.Refusals = refusals
 	refused.Edits = slices.DeleteFunc(r.editsBefore(refused.Edits), func(edit Edit) bool { return told[edit.Access.Record] })
 	for i := range refused.Edits { // which are in no object
 		refused.Edits[i].Position, refused.Edits[i].Copies = 0, nil
@@ -116,9 +119,14 @@ func withoutCopies(patches []Patch) []Patch {
 
 // accessBefore returns the access that one is, or is a copy of.
 func (r *rewriting) accessBefore(access *reloc.Access) *reloc.Access {
-	slot := access.Insn
+	slot, start := access.Insn, access.FunctionStart
 	if old := r.oldSlots[access.Section]; old != nil {
-		slot = old[slot]
+		slot, start = old[slot], old[start]
+	}
+	if access.Record < 0 { // see Refusal.Unrecorded
+		before := *access
+		before.Insn, before.FunctionStart = slot, start
+		return &before
 	}
 	return r.before[keyAt(access, slot)]
 }

@@ -1,7 +1,6 @@
 package rewrite
 
 import (
-	"debug/elf"
 	"sort"
 	"strings"
 
@@ -14,7 +13,8 @@ import (
 type function struct {
 	section    *section
 	start, end int  // slots, the end exclusive
-	isProgram  bool // the kernel calls it, not another function
+	isProgram  bool // the kernel calls it, whether another function does or not
+	isGlobal   bool
 	flow       *flow.Function
 	err        error // set if its code is not understood, flow is nil then
 
@@ -26,6 +26,8 @@ type function struct {
 	guardsKnown    bool
 	depth          int     // that it uses the stack to, with what is spilled
 	frames         *frames // nil as long as nothing was spilled anywhere
+
+	memory map[int]bool // slots of loads and stores that are recorded
 
 	*questions
 	unanswered *reached // by what is recorded, whatever the layout answers
@@ -46,9 +48,11 @@ func (p *planner) functionAt(at place) *function {
 		section:   p.section(at.section),
 		start:     at.slot,
 		isProgram: p.programs()[at],
+		isGlobal:  p.isGlobal(at),
 		questions: p.questionsAt(at),
 		replaced:  make(map[unit]bitUse),
 		assigned:  make(map[int]stored),
+		memory:    p.recordedMemory[at],
 	}
 	fn.end = p.functionEnd(fn.section, fn.start)
 	fn.flow, fn.err = flow.NewFunction(fn.section.Data, p.order, fn.start, fn.end, p.tableIn(fn.section)...)
@@ -80,25 +84,58 @@ func (p *planner) isFunction(at place) bool {
 	return next < len(starts) && starts[next] == at.slot && at.slot < s.slots()
 }
 
-// programs returns where the object's programs start: global functions outside
-// of .text and, with -ffunction-sections, of .text.NAME. All others are called
-// by these (bpf_object__add_programs of libbpf).
+// programs returns where the object's programs start: the functions outside of
+// .text and, with -ffunction-sections, of .text.NAME (bpf_object__add_programs of
+// libbpf). A static one is a program if no other function calls it: libbpf refuses
+// such a program, cilium/ebpf loads it.
 func (p *planner) programs() map[place]bool {
 	if p.entries != nil {
 		return p.entries
 	}
 	p.entries = make(map[place]bool)
+	var static []place
 	for _, section := range p.object.Sections {
 		if !holdsCode(section) || section.Name == ".text" || strings.HasPrefix(section.Name, ".text.") {
 			continue
 		}
 		for _, symbol := range p.object.Functions(section) {
-			if elf.ST_BIND(symbol.Info) != elf.STB_LOCAL {
-				p.entries[place{section.Name, int(symbol.Value / reloc.InstructionSize)}] = true
+			at := place{section.Name, int(symbol.Value / reloc.InstructionSize)}
+			if isGlobal(symbol) {
+				p.entries[at] = true
+			} else {
+				static = append(static, at)
 			}
 		}
 	}
+	if len(static) > 0 {
+		called := p.called()
+		for _, at := range static {
+			p.entries[at] = !called[at]
+		}
+	}
 	return p.entries
+}
+
+// called returns where the functions start that others of the object call or take
+// the address of.
+func (p *planner) called() map[place]bool {
+	called := make(map[place]bool)
+	for _, section := range p.object.Sections {
+		if holdsCode(section) {
+			s := p.section(section.Name)
+			for _, at := range p.namedIn(s, 0, s.slots()) {
+				called[at] = true
+			}
+		}
+	}
+	return called
+}
+
+// isGlobal reports whether the function that starts at a place has a global symbol.
+func (p *planner) isGlobal(at place) bool {
+	s := p.section(at.section)
+	p.startsIn(s)
+	return s.globals[at.slot]
 }
 
 // reads returns how many arguments a function reads.

@@ -2,25 +2,12 @@ package rewrite
 
 import (
 	"path"
-	"strings"
 
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/xdp-load/xdp-load/internal/flow"
 	"github.com/xdp-load/xdp-load/reloc"
 )
-
-// contexts are the types of program that have a metadata area, by how their
-// sections are called (libbpf's section_defs).
-var contexts = []struct {
-	prefix  string
-	context flow.Context
-}{
-	{"xdp", flow.XDP},
-	{"tc", flow.TC}, // "tcx" too
-	{"classifier", flow.TC},
-	{"action", flow.TC},
-}
 
 // checkGuard refuses a load or store, in a slot, that ends beyond the bytes which
 // the program has checked, where it has the size of its own struct baked in:
@@ -29,6 +16,9 @@ var contexts = []struct {
 func (p *planner) checkGuard(access *reloc.Access, slot int, end int64) error {
 	if end <= int64(access.Local.TypeSize) {
 		return nil // within the size that is baked in, if one is
+	}
+	if err := p.checkPrototype(access, slot, end); err != nil {
+		return err
 	}
 	guard, ok := p.bakedGuard(access, slot)
 	if !ok || end <= guard.Bytes {
@@ -79,19 +69,17 @@ func (p *planner) guardsOf(access *reloc.Access) *flow.Guards {
 		return fn.guards
 	}
 	fn.guardsKnown = true
-	for _, c := range contexts {
-		constants, err := p.constantsOf(fn)
-		if err == nil && strings.HasPrefix(access.Section, c.prefix) {
-			fn.guards = constants.Guards(c.context)
-			break
-		}
+	context := p.contextOf(fn)
+	constants, err := p.constantsOf(fn)
+	if err == nil && context != nil {
+		fn.guards = constants.Guards(*context)
 	}
 	return fn.guards
 }
 
 // source returns the source line of an instruction.
 func (p *planner) source(section string, slot int) reloc.Source {
-	line, ok := p.ext.LineAt(section, uint32(slot*reloc.InstructionSize))
+	line, ok := p.recorded.Ext.LineAt(section, uint32(slot*reloc.InstructionSize))
 	if !ok {
 		return reloc.Source{}
 	}

@@ -1,6 +1,7 @@
 package rewrite
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -9,41 +10,21 @@ import (
 
 	"github.com/cilium/ebpf/asm"
 
-	"github.com/xdp-load/xdp-load/internal/btfraw"
 	"github.com/xdp-load/xdp-load/internal/elfobj"
+	"github.com/xdp-load/xdp-load/internal/flow"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
-// plan decides the edit of every access, without changing the object.
-func (p *planner) plan(ours []reloc.Access, layout *reloc.Layout) ([]Edit, error) {
-	resolutions := make([]reloc.Resolution, len(ours))
-	unresolved := make([]error, len(ours))
-	for i := range ours {
-		resolution, err := ours[i].Resolve(layout)
-		if errors.Is(err, reloc.ErrByteOrder) {
-			return nil, err
-		}
-		if errors.Is(err, reloc.ErrAmbiguous) {
-			return nil, located(ours[i], err)
-		}
-		unresolved[i] = err
-		resolutions[i] = resolution
-		if err == nil {
-			p.learn(question{&ours[i], &resolutions[i]})
-		}
-	}
-
-	edits := make([]Edit, 0, len(ours))
-	var refused []Refusal
-	for i, access := range ours {
-		if err := unresolved[i]; err != nil {
-			refused = append(refused, Refusal{access, err.Error(), remedySameType})
-			continue
-		}
-		edit, err := p.edit(access, resolutions[i])
+// plan decides the edit of every access, without changing the object. It comes
+// after resolve and judge.
+func (p *planner) plan(layout string) ([]Edit, error) {
+	edits := make([]Edit, 0, len(p.accesses))
+	refused := append(p.unrecorded(), p.tooSmall()...)
+	for i, access := range p.accesses {
+		edit, err := p.edit(i)
 		var r *refusal
 		if errors.As(err, &r) {
-			refused = append(refused, Refusal{access, r.reason, r.remedy})
+			refused = append(refused, Refusal{Access: access, Reason: r.reason, Remedy: r.remedy})
 			continue
 		}
 		if err != nil {
@@ -52,9 +33,45 @@ func (p *planner) plan(ours []reloc.Access, layout *reloc.Layout) ([]Edit, error
 		edits = append(edits, edit)
 	}
 	if len(refused) > 0 {
-		return nil, &RefusedError{layout.Name(), refused, edits}
+		slices.SortStableFunc(refused, p.compareRefusals)
+		return nil, &RefusedError{layout, refused, edits}
 	}
 	return edits, nil
+}
+
+// compareRefusals orders refusals as their instructions are in the object.
+func (p *planner) compareRefusals(a, b Refusal) int {
+	index := func(r *Refusal) int {
+		if section := p.section(r.Access.Section); section.Section != nil {
+			return section.Index
+		}
+		return 0
+	}
+	return cmp.Or(cmp.Compare(index(&a), index(&b)), cmp.Compare(a.Access.Insn, b.Access.Insn))
+}
+
+// resolve asks the layout what every access comes to that is not one of the
+// program's own copies.
+func (p *planner) resolve(layout *reloc.Layout) error {
+	for i := range p.accesses {
+		access := &p.accesses[i]
+		if p.isOwn(access) {
+			p.resolutions[i] = access.Local
+			continue
+		}
+		resolution, err := access.Resolve(layout)
+		if errors.Is(err, reloc.ErrByteOrder) {
+			return err
+		}
+		if errors.Is(err, reloc.ErrAmbiguous) {
+			return located(*access, err)
+		}
+		p.resolutions[i], p.unresolved[i] = resolution, err
+		if err == nil {
+			p.learn(p.question(i))
+		}
+	}
+	return nil
 }
 
 // place is where an instruction is.
@@ -69,12 +86,23 @@ func placeOf(access *reloc.Access) place { return place{access.Section, access.F
 // planner decides the edits of one object for one layout.
 type planner struct {
 	object    *elfobj.Object
-	ext       *btfraw.Ext
+	recorded  *reloc.Recorded
 	order     binary.ByteOrder
 	macros    map[macroKey]bool
 	sections  map[string]*section
 	functions map[place]*function
 	questions map[place]*questions // by where the function starts that asks them
+
+	accesses    []reloc.Access // to rewrite
+	resolutions []reloc.Resolution
+	unresolved  []error
+	verdicts    []error // why an access is refused for what its pointer points at
+
+	own            map[int]flow.Region     // where the program's own copies are, by record
+	descriptors    map[site]int64          // see judge
+	disputed       map[place][]flow.Access // whose pointers are to be kept apart, by the function's place
+	recordedMemory map[place]map[int]bool  // slots of loads and stores that are recorded, by the function's place
+	macroOffsets   map[int]bool            // by record, see isMacro
 
 	// Unset until somebody asks:
 	entries map[place]bool // where programs start
@@ -84,30 +112,65 @@ type planner struct {
 	framesKnown bool // see findFrames
 }
 
-func newPlanner(obj *elfobj.Object, recorded *reloc.Recorded, ours map[int]bool) *planner {
-	accesses := recorded.Accesses
+// newPlanner plans for some of the recorded accesses. Of these own are to copies of
+// the program's own, which stay as they are.
+func newPlanner(obj *elfobj.Object, recorded *reloc.Recorded, accesses []reloc.Access, own map[int]flow.Region) *planner {
 	p := &planner{
 		object:    obj,
-		ext:       recorded.Ext,
+		recorded:  recorded,
 		order:     obj.Order,
-		macros:    bitfieldMacros(accesses),
 		sections:  make(map[string]*section),
 		functions: make(map[place]*function),
 		questions: make(map[place]*questions),
+
+		accesses:       accesses,
+		resolutions:    make([]reloc.Resolution, len(accesses)),
+		unresolved:     make([]error, len(accesses)),
+		verdicts:       make([]error, len(accesses)),
+		own:            own,
+		descriptors:    make(map[site]int64),
+		disputed:       make(map[place][]flow.Access),
+		recordedMemory: make(map[place]map[int]bool),
+		macroOffsets:   make(map[int]bool),
 	}
+	p.macros = p.bitfieldMacros()
+	ours := make(map[int]bool, len(accesses))
 	for i := range accesses {
-		section, insn := p.section(accesses[i].Section), accesses[i].Insn
-		section.recorded[insn] = true
-		if !ours[accesses[i].Record] {
-			section.theirs[insn] = accesses[i].Path
+		ours[accesses[i].Record] = true
+		p.learnMemory(&accesses[i])
+	}
+	for i := range recorded.Accesses {
+		access := &recorded.Accesses[i]
+		section := p.section(access.Section)
+		if !p.isOwn(access) {
+			section.recorded[access.Insn] = true
+		}
+		if !ours[access.Record] {
+			section.theirs[access.Insn] = access.Path
 		}
 	}
 	return p
 }
 
+// learnMemory notes a load or store that is recorded.
+func (p *planner) learnMemory(access *reloc.Access) {
+	at := placeOf(access)
+	if access.Kind != reloc.ByteOffset {
+		return
+	}
+	if p.recordedMemory[at] == nil {
+		p.recordedMemory[at] = make(map[int]bool)
+	}
+	p.recordedMemory[at][access.Insn] = true
+}
+
+// question returns an access and what the layout says of it.
+func (p *planner) question(i int) question { return question{&p.accesses[i], &p.resolutions[i]} }
+
 // edit plans the edit of one access. A refusal is an error of type *refusal.
-func (p *planner) edit(access reloc.Access, resolution reloc.Resolution) (Edit, error) {
-	edit := Edit{Access: access, Resolution: resolution}
+func (p *planner) edit(i int) (Edit, error) {
+	access := p.accesses[i]
+	edit := Edit{Access: access, Resolution: p.resolutions[i]}
 	section := p.section(access.Section)
 	if !holdsCode(section.Section) {
 		return edit, refuse(remedyRecompile, "section %s holds no instructions", section)
@@ -120,8 +183,16 @@ func (p *planner) edit(access reloc.Access, resolution reloc.Resolution) (Edit, 
 	if p.linkedIn(section)[access.Insn] {
 		return edit, refuse(remedyRecompile, "the instruction %q is also patched by an ELF relocation", spell(before))
 	}
-
-	if err := p.replacement(&edit, before); err != nil {
+	if p.isOwn(&access) {
+		return p.ownEdit(edit, before)
+	}
+	if err := p.unresolved[i]; err != nil {
+		return edit, refuse(remedySameType, "%v", err)
+	}
+	if err := p.checkPresent(&access, before); err != nil {
+		return edit, err
+	}
+	if err := cmp.Or(p.verdicts[i], p.replacement(&edit, before), p.checkFollowed(&access)); err != nil {
 		return edit, err
 	}
 	edit.Exact = p.isExact(&edit)
@@ -137,6 +208,12 @@ func (p *planner) edit(access reloc.Access, resolution reloc.Resolution) (Edit, 
 	return edit, nil
 }
 
+// ownEdit leaves an access to a copy of the program's own as it is.
+func (p *planner) ownEdit(edit Edit, before asm.Instruction) (Edit, error) {
+	edit.After, edit.Own, edit.Exact = edit.Before, p.own[edit.Access.Record].String(), true
+	return edit, p.checkPresent(&edit.Access, before)
+}
+
 // isExact decides Edit.Exact.
 func (p *planner) isExact(edit *Edit) bool {
 	local, target := edit.Access.Local.Field, edit.Resolution.Field
@@ -148,9 +225,6 @@ func (p *planner) isExact(edit *Edit) bool {
 
 // replacement fills in After, and Others, Poisoned and Note where they apply.
 func (p *planner) replacement(edit *Edit, before asm.Instruction) error {
-	if err := p.checkPresent(&edit.Access, before); err != nil {
-		return err
-	}
 	switch {
 	case edit.Resolution.Poison:
 		edit.After = poison(int(before.Width()))

@@ -12,8 +12,11 @@ import (
 // program is what is known of all functions of an object once the layout has
 // answered the questions in them.
 type program struct {
-	units     map[place]*flow.Unit // by where they start
+	order     []place              // where the functions start that are understood
+	units     map[place]*flow.Unit // the same functions
+	places    map[*flow.Unit]place // and where each starts
 	constants map[*flow.Unit]*flow.Constants
+	pointers  *flow.Pointers
 
 	// understood says that all functions are: otherwise nothing is known of who
 	// calls a function and with what.
@@ -25,7 +28,7 @@ func (p *planner) analyze() *program {
 	if p.program != nil {
 		return p.program
 	}
-	p.program = &program{units: make(map[place]*flow.Unit), understood: true}
+	p.program = &program{units: make(map[place]*flow.Unit), places: make(map[*flow.Unit]place), understood: true}
 	var units []*flow.Unit
 	for _, section := range p.object.Sections {
 		if !holdsCode(section) {
@@ -34,18 +37,20 @@ func (p *planner) analyze() *program {
 		undecided := p.section(section.Name).undecided()
 		for _, symbol := range p.object.Functions(section) {
 			at := place{section.Name, int(symbol.Value / reloc.InstructionSize)}
-			unit := p.unit(p.functionAt(at), symbol, undecided)
+			unit := p.unit(p.functionAt(at), undecided)
 			if unit == nil {
 				p.program.understood = false
 				continue
 			}
 			if p.program.units[at] == nil {
-				p.program.units[at] = unit
+				p.program.order = append(p.program.order, at)
+				p.program.units[at], p.program.places[unit] = unit, at
 				units = append(units, unit)
 			}
 		}
 	}
-	for at, unit := range p.program.units {
+	for _, at := range p.program.order {
+		unit := p.program.units[at]
 		for slot, callee := range p.named(p.functionAt(at)) {
 			if called := p.program.units[callee]; called != nil {
 				unit.Calls[slot] = called
@@ -56,33 +61,45 @@ func (p *planner) analyze() *program {
 	}
 	if p.program.understood {
 		p.program.constants = flow.Analyze(units)
-		return p.program
+	} else {
+		p.program.constants = make(map[*flow.Unit]*flow.Constants, len(units))
+		for _, unit := range units {
+			unit.Alone = true
+			p.program.constants[unit] = unit.Function.Constants(unit.Assumptions)
+		}
 	}
-	p.program.constants = make(map[*flow.Unit]*flow.Constants, len(units))
-	for _, unit := range units {
-		unit.Alone = true
-		p.program.constants[unit] = unit.Function.Constants(unit.Assumptions)
-	}
+	p.program.pointers = flow.FindPointers(units, p.program.constants)
 	return p.program
 }
 
 // unit returns nil for a function that is not understood.
-func (p *planner) unit(fn *function, symbol elf.Symbol, undecided map[int]bool) *flow.Unit {
+func (p *planner) unit(fn *function, undecided map[int]bool) *flow.Unit {
 	if fn.err != nil {
 		return nil
 	}
-	// Global functions in .text are verified on their own, whoever calls them.
-	entered := fn.isProgram || elf.ST_BIND(symbol.Info) != elf.STB_LOCAL
-	return &flow.Unit{
+	unit := &flow.Unit{
 		Function: fn.flow,
 		Assumptions: flow.Assumptions{
 			Known:     fn.section.answers,
 			Undecided: undecided,
 			Linked:    p.linkedIn(fn.section),
-			Program:   entered,
+			Program:   fn.isProgram || fn.isGlobal, // those in .text are verified on their own, whoever calls them
+		},
+		PointerAssumptions: flow.PointerAssumptions{
+			Entry:      fn.isProgram,
+			Context:    p.contextOf(fn),
+			Parameters: p.parametersOf(fn),
+			Addresses:  p.addressesIn(fn.section),
+			Results:    p.resultsIn(fn.section),
+			Offsets:    make(map[int]bool, len(fn.offsets)),
+			Sizes:      fn.section.sizes,
 		},
 		Calls: make(map[int]*flow.Unit),
 	}
+	for slot := range fn.offsets {
+		unit.Offsets[slot] = true
+	}
+	return unit
 }
 
 // undecided returns the slots with a record whose value is not known.
@@ -107,15 +124,21 @@ func (p *planner) isCall(raw []byte) bool { return raw[0] == opCall && p.sourceO
 // named returns the functions that a function calls or takes the address of, by
 // slot.
 func (p *planner) named(fn *function) map[int]place {
-	symbols, functions := p.symbolsIn(fn.section), make(map[int]place)
-	for slot := fn.start; slot < fn.end; slot++ {
-		raw := fn.section.at(slot)
+	return p.namedIn(fn.section, fn.start, fn.end)
+}
+
+// namedIn returns the functions that the code in some slots of a section calls or
+// takes the address of, by slot.
+func (p *planner) namedIn(s *section, start, end int) map[int]place {
+	symbols, functions := p.symbolsIn(s), make(map[int]place)
+	for slot := start; slot < end; slot++ {
+		raw := s.at(slot)
 		immediate := int(int32(p.order.Uint32(raw[4:])))
 		symbol, relocated := symbols[slot]
 		isCall, inSection := p.isCall(raw), elf.ST_TYPE(symbol.Info) == elf.STT_SECTION
 		switch {
 		case isCall && !relocated:
-			functions[slot] = place{fn.section.Name, slot + 1 + immediate}
+			functions[slot] = place{s.Name, slot + 1 + immediate}
 		case isCall && inSection:
 			functions[slot] = place{p.sectionName(symbol), immediate + 1}
 		case relocated && inSection:
@@ -128,7 +151,7 @@ func (p *planner) named(fn *function) map[int]place {
 }
 
 // declareCalls says of each call in a function how many arguments the called one
-// reads.
+// takes.
 func (p *planner) declareCalls(fn *function) {
 	called := p.named(fn)
 	for _, slot := range slices.Sorted(maps.Keys(called)) {
@@ -137,7 +160,12 @@ func (p *planner) declareCalls(fn *function) {
 			continue
 		}
 		if callee := p.functionAt(at); callee.err == nil {
-			fn.flow.Declare(slot, callee.reads())
+			fn.flow.Declare(slot, p.takes(callee))
+		}
+	}
+	for slot, kfunc := range p.kfuncsIn(fn.section) {
+		if takes, ok := p.recorded.Externs[kfunc]; ok {
+			fn.flow.Declare(slot, min(takes, 5))
 		}
 	}
 }

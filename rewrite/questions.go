@@ -59,8 +59,12 @@ func (p *planner) learn(q question) {
 		p.learnOffset(q)
 		return
 	}
+	section := p.section(q.access.Section)
 	if !q.resolution.Poison {
-		p.section(q.access.Section).answers[q.access.Insn] = int64(q.resolution.Value)
+		section.answers[q.access.Insn] = int64(q.resolution.Value)
+	}
+	if q.access.Kind == reloc.TypeSize && !q.access.Adopted() {
+		section.sizes[q.access.Insn] = true
 	}
 }
 

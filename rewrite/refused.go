@@ -29,6 +29,10 @@ type Refusal struct {
 	Access reloc.Access `json:"access"`
 	Reason string       `json:"reason"` // what is wrong, with the layout's side of it
 	Remedy string       `json:"remedy"` // what to do about it
+
+	// Unrecorded says that the compiler recorded nothing of the access: of Access only
+	// the place is set, with the root type for a path, and Record is -1.
+	Unrecorded bool `json:"unrecorded,omitempty"`
 }
 
 // String returns the refusal on one line: where, what, why, what to do.

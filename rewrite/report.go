@@ -40,6 +40,12 @@ type Edit struct {
 	// layout. Of others only the verifier knows.
 	Guarded bool `json:"guarded,omitempty"`
 
+	// Own says where the copy of the program's own is that is accessed: "stack", "map
+	// value", "data", "ring buffer" or "heap". It is laid out as the program declares
+	// it, which is what Resolution tells, and nothing is changed. It is empty for the
+	// descriptor.
+	Own string `json:"own,omitempty"`
+
 	// Exact is set if the layout keeps what is accessed just as the program was
 	// compiled for: nothing is changed, and nothing is read in another way.
 	Exact bool `json:"exact,omitempty"`

@@ -100,8 +100,27 @@ func (r *rewriting) read() (err error) {
 	if err := r.recorded.Adopt(r.layout, r.options.isRoot); err != nil {
 		return err
 	}
-	r.accesses = r.options.choose(r.recorded.Accesses)
+	r.accesses = r.inOrder(r.options.choose(r.recorded.Accesses))
 	return nil
+}
+
+// inOrder returns accesses in the order of the object's instructions, whatever the
+// order of their records: what they become must not depend on that.
+func (r *rewriting) inOrder(accesses []reloc.Access) []reloc.Access {
+	index := make(map[string]int)
+	for _, section := range r.object.Sections {
+		index[section.Name] = section.Index
+	}
+	compare := func(a, b reloc.Access) int {
+		return cmp.Or(cmp.Compare(index[a.Section], index[b.Section]), cmp.Compare(a.Insn, b.Insn),
+			cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Root, b.Root), cmp.Compare(a.Path, b.Path))
+	}
+	if slices.IsSortedFunc(accesses, compare) {
+		return accesses
+	}
+	accesses = slices.Clone(accesses)
+	slices.SortStableFunc(accesses, compare)
+	return accesses
 }
 
 func (r *rewriting) run() (err error) {

@@ -9,6 +9,7 @@ import (
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/xdp-load/xdp-load/internal/elfobj"
+	"github.com/xdp-load/xdp-load/internal/flow"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -21,11 +22,13 @@ type section struct {
 	recorded map[int]bool         // slots that have a record, ours or not
 	theirs   map[int]string       // what records are about that are left to the loader, by slot
 	answers  map[int]int64        // of the layout, by slot, to what is no question for an offset
+	sizes    map[int]bool         // slots that hold a size of the descriptor
 	planned  map[int]Instructions // by slot
 
 	linked  map[int]bool       // slots that the loader patches
 	symbols map[int]elf.Symbol // that it patches them with
 	starts  []int              // of functions
+	globals map[int]bool       // those with a global symbol
 	table   []int              // slots that gotox may lead to
 }
 
@@ -39,6 +42,7 @@ func (p *planner) section(name string) *section {
 			recorded: make(map[int]bool),
 			theirs:   make(map[int]string),
 			answers:  make(map[int]int64),
+			sizes:    make(map[int]bool),
 			planned:  make(map[int]Instructions),
 		}
 		p.sections[name] = s
@@ -91,9 +95,11 @@ func (p *planner) sectionName(symbol elf.Symbol) string {
 // startsIn returns the slots where functions start in a section.
 func (p *planner) startsIn(s *section) []int {
 	if s.starts == nil {
-		s.starts = []int{}
+		s.starts, s.globals = []int{}, make(map[int]bool)
 		for _, symbol := range p.object.Functions(s.Section) {
-			s.starts = append(s.starts, int(symbol.Value/reloc.InstructionSize))
+			slot := int(symbol.Value / reloc.InstructionSize)
+			s.starts = append(s.starts, slot)
+			s.globals[slot] = s.globals[slot] || isGlobal(symbol)
 		}
 	}
 	return s.starts
@@ -158,4 +164,46 @@ func (p *planner) isLabel(s *section, data *elfobj.Section, rel elfobj.Rel) bool
 	to := rel.Symbol.Value + p.order.Uint64(data.Data[rel.Offset:])
 	_, isStart := slices.BinarySearch(p.startsIn(s), int(to/reloc.InstructionSize))
 	return !isStart
+}
+
+// addressesIn returns the regions that LDDW loads addresses in, by slot.
+func (p *planner) addressesIn(s *section) map[int]flow.Region {
+	addresses := make(map[int]flow.Region)
+	for slot, symbol := range p.symbolsIn(s) {
+		section := p.sectionName(symbol)
+		switch {
+		case symbol.Section == elf.SHN_UNDEF, section == ".maps", section == "maps":
+			addresses[slot] = flow.Unknown
+		default:
+			addresses[slot] = flow.Data
+		}
+	}
+	return addresses
+}
+
+// kfuncsIn returns the names of the kernel's functions that a section calls, by
+// slot.
+func (p *planner) kfuncsIn(s *section) map[int]string {
+	kfuncs := make(map[int]string)
+	for slot, symbol := range p.symbolsIn(s) {
+		if symbol.Section == elf.SHN_UNDEF && slot < s.slots() && s.at(slot)[0] == opCall {
+			kfuncs[slot] = symbol.Name
+		}
+	}
+	return kfuncs
+}
+
+// allocators are the kfuncs that return memory of the program's own.
+var allocators = map[string]bool{"bpf_obj_new_impl": true, "bpf_percpu_obj_new_impl": true}
+
+// resultsIn returns the regions that the results of calls point into, by slot, as
+// far as the name of what is called tells.
+func (p *planner) resultsIn(s *section) map[int]flow.Region {
+	results := make(map[int]flow.Region)
+	for slot, name := range p.kfuncsIn(s) {
+		if allocators[name] {
+			results[slot] = flow.Heap
+		}
+	}
+	return results
 }

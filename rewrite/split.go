@@ -22,34 +22,34 @@ const (
 	maxCopied = 10_000 // slots
 )
 
-// plan decides the edit of every access, copying code where it has to.
+// plan decides the edit of every access, copying code where it has to. Once it is
+// known that an access is to a copy of the program's own, more is known of the code
+// around it: the object is planned for anew then, too.
 func (r *rewriting) plan() error {
-	left := maxCopied
-	for range maxSplits {
-		p := newPlanner(r.object, r.recorded, r.ours())
-		edits, err := p.plan(r.accesses, r.layout)
-		detours := p.detours(&left)
-		split, failed := r.split(detours)
-		if failed != nil {
-			return failed
+	left, own := maxCopied, make(map[int]flow.Region)
+	for splits := 0; ; {
+		p := newPlanner(r.object, r.recorded, r.accesses, own)
+		if err := p.resolve(r.layout); err != nil {
+			return err
+		}
+		if found := p.judge(); found > 0 {
+			continue
+		}
+		edits, err := p.plan(r.layout.Name())
+		split := false
+		if splits < maxSplits {
+			var failed error
+			if split, failed = r.split(p.detours(&left)); failed != nil {
+				return failed
+			}
 		}
 		if !split {
 			r.edits = edits
 			return err
 		}
+		splits++
+		clear(own) // records are numbered anew
 	}
-	var err error
-	r.edits, err = newPlanner(r.object, r.recorded, r.ours()).plan(r.accesses, r.layout)
-	return err
-}
-
-// ours returns the records to resolve.
-func (r *rewriting) ours() map[int]bool {
-	ours := make(map[int]bool, len(r.accesses))
-	for i := range r.accesses {
-		ours[r.accesses[i].Record] = true
-	}
-	return ours
 }
 
 // split copies code: in all functions, or, where a jump does not reach, in one at
@@ -86,14 +86,11 @@ func (p *planner) detours(left *int) []code.Detours {
 	var detours []code.Detours
 	for _, at := range slices.SortedFunc(maps.Keys(p.functions), comparePlaces) {
 		fn := p.functions[at]
-		if fn.uses == nil || len(fn.uses.disputed) == 0 {
+		disputed, nodes := p.paths(at, fn, *left)
+		if nodes == nil {
 			continue
 		}
-		nodes, ok := fn.uses.origins.Paths(fn.uses.disputed, *left)
-		if !ok {
-			continue
-		}
-		s := newPathSplit(fn.flow, nodes, fn.uses.disputed)
+		s := newPathSplit(fn.flow, nodes, disputed)
 		copies := s.copies()
 		if s.size <= *left {
 			*left -= s.size
@@ -101,6 +98,24 @@ func (p *planner) detours(left *int) []code.Detours {
 		}
 	}
 	return detours
+}
+
+// paths returns the accesses of a function that paths bring different things to, and
+// what keeps these paths apart: first of all the pointers.
+func (p *planner) paths(at place, fn *function, left int) ([]flow.Access, []flow.Node) {
+	if disputed := p.disputed[at]; len(disputed) > 0 {
+		nodes, ok := p.program.pointers.Paths(p.program.units[at], disputed, left)
+		if ok {
+			return disputed, nodes
+		}
+	}
+	if fn.uses != nil && len(fn.uses.disputed) > 0 {
+		nodes, ok := fn.uses.origins.Paths(fn.uses.disputed, left)
+		if ok {
+			return fn.uses.disputed, nodes
+		}
+	}
+	return nil, nil
 }
 
 func comparePlaces(a, b place) int {

@@ -43,6 +43,13 @@ func reachedFrom(origins *flow.Origins) *reached {
 	return r
 }
 
+// passesOn reports whether an address made with an offset gets out of sight. A
+// bit-field macro shifts what is in the register of the offset, where no width fits:
+// that does not count.
+func (r *reached) passesOn(slot int) bool {
+	return slices.ContainsFunc(r.escapes[slot], func(e flow.Escape) bool { return e.Address && e.Use != flow.Computed })
+}
+
 // agreed is what becomes of a load or store: the same for each of the offsets
 // that it may be reached with.
 type agreed struct {
@@ -187,9 +194,13 @@ func (u *uses) agree(p *planner, access *reloc.Access, use flow.Access) *agreed 
 }
 
 // checkIndexed refuses a load or store at an index into a field that is not
-// constant, unless all that it can reach is the same in the layout.
+// constant, unless all that it can reach is the same in the layout. What is beside a
+// number is another field, which the layout has elsewhere.
 func (p *planner) checkIndexed(q question, ins asm.Instruction) error {
 	local, target := q.access.Local.Field, q.resolution.Field
+	if !isElementwise(local) {
+		return refuse("use a constant index, or declare an array", "the instruction %q accesses %s at an index that is not constant, and what is beside it is something else in the layout", spell(ins), local)
+	}
 	if _, same := p.distance(local, target); same || reloc.SameElements(local, target, p.order) {
 		return nil
 	}
@@ -211,7 +222,7 @@ func (p *planner) throughOffset(q question, origin flow.Origin, ins asm.Instruct
 		return nil, nil
 	}
 	local, target := q.access.Local.Field, q.resolution.Field
-	if p.macros[keyOf(q.access)] {
+	if p.isMacro(q.access) {
 		return &adjusted{after: Instructions{ins}, end: int64(target.Offset + target.Size)}, nil
 	}
 	if origin.Delta < 0 || origin.Delta+int64(width(ins)) > int64(local.Size) && !local.IsBitField() {

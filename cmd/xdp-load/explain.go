@@ -112,7 +112,12 @@ func explainRows(accesses []reloc.Access, report *rewrite.Report, refused *rewri
 	}
 	if refused != nil {
 		for i := range refused.Refusals {
-			rows[refused.Refusals[i].Access.Record].Refusal = &refused.Refusals[i]
+			refusal := &refused.Refusals[i]
+			if refusal.Unrecorded {
+				rows = append(rows, row{Access: refusal.Access, Refusal: refusal})
+			} else {
+				rows[refusal.Access.Record].Refusal = refusal
+			}
 		}
 	}
 	slices.SortStableFunc(rows, func(a, b row) int {
@@ -127,7 +132,7 @@ func printRows(w io.Writer, rows []row) error {
 		for i := range rows {
 			access := &rows[i].Access
 			target, before, after := rows[i].columns()
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", place(access), access.Path, access.Kind, target, before, after)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", place(access), access.Path, rows[i].kind(), target, before, after)
 			for _, other := range rows[i].others() {
 				fmt.Fprintf(w, "\t\t\t\t%s\t%s\n", other.Before, other.After)
 			}
@@ -141,6 +146,14 @@ func (r *row) others() []rewrite.Patch {
 		return nil
 	}
 	return r.Edit.Others
+}
+
+// kind returns what was recorded of the access.
+func (r *row) kind() string {
+	if r.Refusal != nil && r.Refusal.Unrecorded {
+		return "not recorded"
+	}
+	return r.Access.Kind.String()
 }
 
 // columns returns what the access is in the layout, and what the instruction was
@@ -158,6 +171,9 @@ func (r *row) columns() (target, before, after string) {
 		after += " (guarded)"
 	case r.Edit.Note != "" && r.Edit.Resolution.Exists:
 		after += " (" + r.Edit.Note + ")"
+	}
+	if r.Edit.Own != "" {
+		return "own copy, " + r.Edit.Own, r.Edit.Before.String(), after
 	}
 	return r.Edit.Resolution.String(), r.Edit.Before.String(), after
 }

@@ -55,8 +55,11 @@ func printEdit(w io.Writer, edit *rewrite.Edit) {
 	case !edit.Changed():
 		after = "the same"
 	}
-	if edit.Guarded {
+	switch {
+	case edit.Guarded:
 		note += ", guarded"
+	case edit.Own != "":
+		note = "own copy, " + edit.Own
 	}
 	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t-> %s\t%s\n", place(access), access.Path, access.Kind, edit.Before, after, note)
 	for _, other := range edit.Others {

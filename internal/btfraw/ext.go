@@ -48,12 +48,19 @@ type Line struct {
 	Line, Column uint32
 }
 
-// Ext is the contents of a .BTF.ext section. Of the function information in it
-// only HasFuncInfo is looked at.
+// FuncInfoRecord is a func_info record: the type of the function that starts with
+// an instruction, struct bpf_func_info.
+type FuncInfoRecord struct {
+	Section    string // of the instruction
+	InsnOffset uint32 // in bytes from the start of the section
+	TypeID     uint32
+}
+
+// Ext is the contents of a .BTF.ext section.
 type Ext struct {
-	CORERelos   []CORERelo        // in the order of the section
-	Lines       map[string][]Line // by section name, sorted by InsnOffset
-	HasFuncInfo bool
+	CORERelos []CORERelo        // in the order of the section
+	Lines     map[string][]Line // by section name, sorted by InsnOffset
+	Functions []FuncInfoRecord  // in the order of the section
 
 	data  []byte
 	order binary.ByteOrder
@@ -91,11 +98,11 @@ func ParseExt(data []byte, types *BTF) (*Ext, error) {
 	}
 
 	ext := &Ext{data: data, order: order}
-	funcs, err := ext.table(funcInfoField)
+	funcs, err := ext.region(funcInfoField, funcInfoSize, types)
 	if err != nil {
 		return nil, fmt.Errorf("damaged .BTF.ext: func_info: %w", err)
 	}
-	ext.HasFuncInfo = funcs.end > funcs.start
+	ext.readFunctions(funcs)
 	ext.lines, err = ext.region(lineInfoField, lineInfoSize, types)
 	if err != nil {
 		return nil, fmt.Errorf("damaged .BTF.ext: line_info: %w", err)
@@ -106,7 +113,7 @@ func ParseExt(data []byte, types *BTF) (*Ext, error) {
 			return nil, fmt.Errorf("damaged .BTF.ext: core_relo: %w", err)
 		}
 	}
-	if overlap(funcs, ext.cores.span) || overlap(ext.lines.span, ext.cores.span) {
+	if overlap(funcs.span, ext.cores.span) || overlap(ext.lines.span, ext.cores.span) {
 		return nil, errors.New("damaged .BTF.ext: core_relo lies on top of another table")
 	}
 
@@ -176,6 +183,19 @@ func (ext *Ext) region(field int, minSize int, types *BTF) (region, error) {
 		result.sections = append(result.sections, section)
 	}
 	return result, nil
+}
+
+func (ext *Ext) readFunctions(funcs region) {
+	for _, section := range funcs.sections {
+		for _, record := range section.records {
+			raw := ext.data[record.start:record.end]
+			ext.Functions = append(ext.Functions, FuncInfoRecord{
+				Section:    section.name,
+				InsnOffset: ext.order.Uint32(raw),
+				TypeID:     ext.order.Uint32(raw[4:]),
+			})
+		}
+	}
 }
 
 func (ext *Ext) readLines(types *BTF) error {

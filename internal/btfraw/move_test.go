@@ -121,7 +121,7 @@ func TestWithoutDoubleLines(t *testing.T) {
 		if diff := cmp.Diff(want, left.Lines); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", object, diff)
 		}
-		if len(left.CORERelos) != len(ext.CORERelos) || left.HasFuncInfo != ext.HasFuncInfo {
+		if len(left.CORERelos) != len(ext.CORERelos) || len(left.Functions) != len(ext.Functions) {
 			t.Errorf("%s: other tables changed", object)
 		}
 		checkMoved(t, object, moved.Bytes(), data, where)

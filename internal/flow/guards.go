@@ -1,12 +1,13 @@
 package flow
 
-// Context says where a program's ctx has the bounds of the metadata area.
-type Context struct{ Data, DataMeta int32 }
+// Context says where a program's ctx has the bounds of the metadata area and of
+// the packet, in bytes.
+type Context struct{ Data, DataEnd, DataMeta int32 }
 
 // The types of program that have a metadata area.
 var (
-	XDP = Context{Data: 0, DataMeta: 8}    // struct xdp_md
-	TC  = Context{Data: 76, DataMeta: 140} // struct __sk_buff
+	XDP = Context{Data: 0, DataEnd: 4, DataMeta: 8}     // struct xdp_md
+	TC  = Context{Data: 76, DataEnd: 80, DataMeta: 140} // struct __sk_buff
 )
 
 // Guard is a conditional jump that compares data_meta plus some bytes with

@@ -3,6 +3,8 @@ package flow
 import (
 	"encoding/binary"
 	"slices"
+
+	"github.com/cilium/ebpf/asm"
 )
 
 // Node is a block as it is come to by some of the paths through a function.
@@ -23,9 +25,50 @@ type Node struct {
 // A function with a block for each node does the same, and every access in it is
 // closer to one origin.
 func (o *Origins) Paths(accesses []Access, slots int) ([]Node, bool) {
-	p := newPartition(o, accesses)
+	origins := make(map[int]bool)
+	for _, access := range accesses {
+		for _, origin := range access.Origins {
+			origins[origin.Slot] = true
+		}
+	}
+	p := newPartition(o.solver, accesses)
+	p.append = func(key []byte, v offset) []byte { return v.append(key) }
+	p.concerns = func(v offset) bool {
+		return slices.ContainsFunc(o.domain.sets[v.set], func(o Origin) bool { return origins[o.Slot] })
+	}
+	return p.paths(new(state[offset]), slots)
+}
+
+// Paths keeps paths of a function apart that bring different pointers to accesses,
+// in the register that these find their address in, as Origins.Paths does origins.
+func (p *Pointers) Paths(u *Unit, accesses []Access, slots int) ([]Node, bool) {
+	fn := p.functions[u]
+	if fn == nil || fn.solver == nil {
+		return nil, false
+	}
+	sites := make(map[Pointee]bool)
+	for _, access := range accesses {
+		i := u.index(access.Slot)
+		if i < 0 || !u.insns[i].reads() && !u.insns[i].writes() {
+			continue
+		}
+		for _, pointee := range p.At(u, access.Slot, asm.Register(u.insns[i].address())) {
+			sites[pointee.made()] = true
+		}
+	}
+	part := newPartition(fn.solver, accesses)
+	part.append = func(key []byte, v pointer) []byte { return binary.LittleEndian.AppendUint32(key, uint32(v)) }
+	part.concerns = func(v pointer) bool {
+		return slices.ContainsFunc(p.sets.list(v), func(p Pointee) bool { return sites[p.made()] })
+	}
+	return part.paths(p.entry(fn), slots)
+}
+
+// paths returns the nodes, given what holds where the function is entered and how many
+// slots there may be in nodes beyond the first of each block.
+func (p *partition[V]) paths(entry *state[V], slots int) ([]Node, bool) {
 	p.left = slots
-	if !p.run() {
+	if !p.run(entry) {
 		return nil, false
 	}
 	nodes := p.reached()
@@ -37,25 +80,25 @@ func (o *Origins) Paths(accesses []Access, slots int) ([]Node, bool) {
 }
 
 // partition solves for what holds in front of every block like a solver, but
-// apart for each combination of the origins.
-type partition struct {
+// apart for each combination of the values that are of concern.
+type partition[V comparable] struct {
 	function *Function
-	solver   *solver[offset]
-	domain   *originDomain
-	origins  map[int]bool // slots
-	leads    []bool       // by block: to one of the accesses, or has it
+	solver   *solver[V]
+	concerns func(V) bool
+	append   func(key []byte, v V) []byte
+	leads    []bool // by block: to one of the accesses, or has it
 	live     *Liveness
 
-	nodes []partitionNode
+	nodes []partitionNode[V]
 	index map[nodeKey]int
 	work  []int
 	seen  []bool // by block: whether it has a node
 	left  int    // slots
 }
 
-type partitionNode struct {
+type partitionNode[V comparable] struct {
 	Node
-	before *state[offset]
+	before *state[V]
 	visits int
 	queued bool
 }
@@ -65,13 +108,11 @@ type nodeKey struct {
 	brought string
 }
 
-func newPartition(o *Origins, accesses []Access) *partition {
-	f := o.domain.constants.function
-	p := &partition{
+func newPartition[V comparable](solver *solver[V], accesses []Access) *partition[V] {
+	f := solver.f
+	p := &partition[V]{
 		function: f,
-		solver:   o.solver,
-		domain:   o.domain,
-		origins:  make(map[int]bool),
+		solver:   solver,
 		leads:    make([]bool, len(f.blocks)),
 		live:     f.Liveness(-1),
 		index:    make(map[nodeKey]int),
@@ -79,15 +120,12 @@ func newPartition(o *Origins, accesses []Access) *partition {
 	}
 	for _, access := range accesses {
 		p.markLeading(f.BlockAt(access.Slot))
-		for _, origin := range access.Origins {
-			p.origins[origin.Slot] = true
-		}
 	}
 	return p
 }
 
 // markLeading marks a block and those that can come before it.
-func (p *partition) markLeading(b int) {
+func (p *partition[V]) markLeading(b int) {
 	for work := []int{b}; len(work) > 0; {
 		b := work[len(work)-1]
 		work = work[:len(work)-1]
@@ -99,8 +137,8 @@ func (p *partition) markLeading(b int) {
 }
 
 // run returns false if there are too many nodes.
-func (p *partition) run() bool {
-	p.flow(new(state[offset]), 0)
+func (p *partition[V]) run(entry *state[V]) bool {
+	p.flow(entry, 0)
 	for len(p.work) > 0 {
 		n := p.work[len(p.work)-1]
 		p.work = p.work[:len(p.work)-1]
@@ -119,15 +157,15 @@ func (p *partition) run() bool {
 }
 
 // through returns what holds after a node, and where it can lead.
-func (p *partition) through(n int) (*state[offset], edges) {
+func (p *partition[V]) through(n int) (*state[V], edges) {
 	after := p.nodes[n].before.clone()
 	from, to := p.function.span(p.nodes[n].Block)
 	p.solver.steps(after, from, to)
-	return after, p.domain.leave(after, p.nodes[n].Block)
+	return after, p.solver.domain.leave(after, p.nodes[n].Block)
 }
 
 // flow lets a state hold in front of a block, and returns the node for it.
-func (p *partition) flow(from *state[offset], b int) int {
+func (p *partition[V]) flow(from *state[V], b int) int {
 	key := nodeKey{b, p.brought(from, b)}
 	n, ok := p.index[key]
 	if !ok {
@@ -141,19 +179,19 @@ func (p *partition) flow(from *state[offset], b int) int {
 		for i := range node.Succs {
 			node.Succs[i] = -1
 		}
-		p.nodes = append(p.nodes, partitionNode{Node: node, before: from.clone()})
+		p.nodes = append(p.nodes, partitionNode[V]{Node: node, before: from.clone()})
 		p.push(n)
 		return n
 	}
 	node := &p.nodes[n]
 	node.visits++
-	if node.before.mergeIn(from, mergeAfter[offset](node.visits, p.domain)) {
+	if node.before.mergeIn(from, mergeAfter(node.visits, p.solver.domain)) {
 		p.push(n)
 	}
 	return n
 }
 
-func (p *partition) push(n int) {
+func (p *partition[V]) push(n int) {
 	if !p.nodes[n].queued {
 		p.nodes[n].queued = true
 		p.work = append(p.work, n)
@@ -162,7 +200,7 @@ func (p *partition) push(n int) {
 
 // brought tells apart what a block is come to with: what the registers that it
 // may read, and the stack, have of the origins.
-func (p *partition) brought(from *state[offset], b int) string {
+func (p *partition[V]) brought(from *state[V], b int) string {
 	if !p.leads[b] {
 		return ""
 	}
@@ -170,13 +208,13 @@ func (p *partition) brought(from *state[offset], b int) string {
 	first, _ := p.function.span(b)
 	for _, r := range p.live.in[first].List() {
 		if v := from.regs[r]; p.concerns(v) {
-			key = v.append(append(key, byte(r)))
+			key = p.append(append(key, byte(r)), v)
 		}
 	}
 	for _, c := range from.stack {
 		if p.concerns(c.value) {
 			key = binary.LittleEndian.AppendUint32(append(key, byte(registers), byte(c.size)), uint32(c.at))
-			key = c.value.append(key)
+			key = p.append(key, c.value)
 		}
 	}
 	return string(key)
@@ -194,12 +232,8 @@ func (v offset) append(key []byte) []byte {
 	return append(binary.LittleEndian.AppendUint32(key, uint32(v.set)), flags)
 }
 
-func (p *partition) concerns(v offset) bool {
-	return slices.ContainsFunc(p.domain.sets[v.set], func(o Origin) bool { return p.origins[o.Slot] })
-}
-
 // reached returns the nodes that are come to in the end, numbered anew.
-func (p *partition) reached() []Node {
+func (p *partition[V]) reached() []Node {
 	number := make([]int, len(p.nodes))
 	for n := range number {
 		number[n] = -1

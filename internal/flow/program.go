@@ -9,6 +9,7 @@ import (
 type Unit struct {
 	*Function
 	Assumptions
+	PointerAssumptions
 
 	// Calls maps the slots that refer to other functions of the program to
 	// these: calls, and LDDW that loads the address of a callback. What is not in

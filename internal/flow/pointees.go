@@ -1,0 +1,260 @@
+package flow
+
+import (
+	"encoding/binary"
+	"slices"
+)
+
+// Region is a kind of memory.
+type Region uint8
+
+// The regions that a pointer can point at.
+const (
+	Unknown    Region = iota // what came out of memory, or from a function, of which nothing is known
+	Area                     // the metadata area
+	Packet                   // the packet
+	Ctx                      // the program's ctx
+	Stack                    // of the function itself, or of one that called it
+	MapValue                 // a value of a map
+	Data                     // the object's own variables
+	RingBuffer               // a record of a ring buffer
+	Heap                     // what the program allocated: an object, or in an arena
+	Code                     // a function of the object
+
+	recordedOffset // a number, no address: a recorded offset
+	recordedSize   // the same: a recorded size of the descriptor
+)
+
+// IsOwn reports whether a region is memory of the program's own, which is laid out
+// as the program declares it.
+func (r Region) IsOwn() bool {
+	switch r {
+	case Stack, MapValue, Data, RingBuffer, Heap:
+		return true
+	}
+	return false
+}
+
+// String returns the region in words.
+func (r Region) String() string {
+	return [...]string{"unknown", "metadata area", "packet", "ctx", "stack", "map value", "data", "ring buffer", "heap", "code", "offset", "size"}[r]
+}
+
+// Pointee is what a pointer may point at.
+type Pointee struct {
+	Region Region
+
+	// Unit and Slot say which instruction of which function made the pointer.
+	// They are zero where there are too many.
+	Unit *Unit
+	Slot int
+
+	// Offset is what constants have added since then, or since Field was added.
+	// Indexed says that something was added that is not constant.
+	Offset  int64
+	Indexed bool
+
+	// Field is set if a recorded offset was added: to an address Base bytes from
+	// the start, or further if BaseIndexed.
+	Field       RecordedAt
+	Base        int64
+	BaseIndexed bool
+
+	// Past says that a recorded size of the descriptor was added: this is what
+	// comes behind it.
+	Past bool
+}
+
+// RecordedAt is where an instruction is that holds a recorded offset.
+type RecordedAt struct {
+	Unit *Unit // nil if there is none
+	Slot int
+}
+
+// isNumber reports whether it is no address.
+func (p *Pointee) isNumber() bool { return p.Region >= recordedOffset }
+
+// isKnown reports whether it is known to be an address.
+func (p *Pointee) isKnown() bool { return p.Region != Unknown && !p.isNumber() }
+
+// made returns the pointee as it was made, before anything was added.
+func (p Pointee) made() Pointee { return Pointee{Region: p.Region, Unit: p.Unit, Slot: p.Slot} }
+
+// From returns how many bytes from the start of what it points into an address is,
+// leaving out the field, and whether that is known.
+func (p *Pointee) From() (int64, bool) {
+	if p.Field.Unit != nil {
+		return p.Base, !p.BaseIndexed
+	}
+	return p.Offset, !p.Indexed
+}
+
+func (p Pointee) moved(by int64) Pointee {
+	p.Offset += by
+	return p
+}
+
+func (p Pointee) indexed() Pointee {
+	p.Indexed = true
+	return p
+}
+
+// addField returns the sum of an address and a recorded offset.
+func (p Pointee) addField(offset *Pointee) Pointee {
+	if p.Field.Unit == nil { // what comes first tells where the root type starts
+		p.Base, p.BaseIndexed = p.Offset, p.Indexed
+	}
+	p.Field = RecordedAt{offset.Unit, offset.Slot}
+	p.Offset, p.Indexed = offset.Offset, offset.Indexed
+	return p
+}
+
+// pointer is a set of pointees, by number: each set is kept once. 0 is the empty
+// set, that of a plain number.
+type pointer int32
+
+// pointeeSets numbers sets of pointees.
+type pointeeSets struct {
+	units    map[*Unit]int // so that sets have an order
+	pointees []Pointee
+	known    map[Pointee]int32
+	sets     [][]int32 // indices of pointees, ascending
+	numbers  map[string]pointer
+	unions   map[[2]pointer]pointer
+}
+
+// maxPointees is how many pointees a value can have until they lose what tells
+// them apart within a region.
+const maxPointees = 32
+
+func newPointeeSets(units []*Unit) *pointeeSets {
+	s := &pointeeSets{
+		units:   make(map[*Unit]int, len(units)),
+		known:   make(map[Pointee]int32),
+		sets:    [][]int32{nil},
+		numbers: map[string]pointer{"": 0},
+		unions:  make(map[[2]pointer]pointer),
+	}
+	for n, u := range units {
+		s.units[u] = n + 1
+	}
+	return s
+}
+
+// of returns the set of some pointees.
+func (s *pointeeSets) of(pointees ...Pointee) pointer {
+	set := make([]int32, len(pointees))
+	for n, p := range pointees {
+		number, ok := s.known[p]
+		if !ok {
+			number = int32(len(s.pointees))
+			s.known[p] = number
+			s.pointees = append(s.pointees, p)
+		}
+		set[n] = number
+	}
+	return s.number(set)
+}
+
+func (s *pointeeSets) number(set []int32) pointer {
+	slices.Sort(set)
+	set = slices.Compact(set)
+	if len(set) > maxPointees {
+		return s.of(s.regions(set)...)
+	}
+	key := make([]byte, 0, 4*len(set))
+	for _, p := range set {
+		key = binary.LittleEndian.AppendUint32(key, uint32(p))
+	}
+	number, ok := s.numbers[string(key)]
+	if !ok {
+		number = pointer(len(s.sets))
+		s.numbers[string(key)] = number
+		s.sets = append(s.sets, set)
+	}
+	return number
+}
+
+// regions returns one pointee for each region in a set, somewhere in it.
+func (s *pointeeSets) regions(set []int32) []Pointee {
+	var seen [recordedSize + 1]bool
+	var pointees []Pointee
+	for _, n := range set {
+		region := s.pointees[n].Region
+		if !seen[region] {
+			seen[region] = true
+			pointees = append(pointees, Pointee{Region: region, Indexed: true})
+		}
+	}
+	return pointees
+}
+
+func (s *pointeeSets) union(a, b pointer) pointer {
+	switch {
+	case a == b || b == 0:
+		return a
+	case a == 0:
+		return b
+	}
+	key := [2]pointer{min(a, b), max(a, b)}
+	number, ok := s.unions[key]
+	if !ok {
+		number = s.number(slices.Concat(s.sets[a], s.sets[b]))
+		s.unions[key] = number
+	}
+	return number
+}
+
+// list returns the pointees of a set.
+func (s *pointeeSets) list(p pointer) []Pointee {
+	if p == 0 {
+		return nil
+	}
+	list := make([]Pointee, len(s.sets[p]))
+	for n, at := range s.sets[p] {
+		list[n] = s.pointees[at]
+	}
+	return list
+}
+
+// where returns the pointees of a set that something holds of.
+func (s *pointeeSets) where(p pointer, holds func(*Pointee) bool) []Pointee {
+	return slices.DeleteFunc(s.list(p), func(p Pointee) bool { return !holds(&p) })
+}
+
+// each returns what becomes of a set if each pointee becomes another one.
+func (s *pointeeSets) each(p pointer, becomes func(Pointee) Pointee) pointer {
+	list := s.list(p)
+	for n := range list {
+		list[n] = becomes(list[n])
+	}
+	return s.of(list...)
+}
+
+// coarse gives up the distance where there are several from one place: what is
+// added each time around a loop counts as an index.
+func (s *pointeeSets) coarse(p pointer) pointer {
+	type place struct {
+		Region
+		*Unit
+		slot  int
+		field RecordedAt
+		past  bool
+	}
+	at := func(p *Pointee) place { return place{p.Region, p.Unit, p.Slot, p.Field, p.Past} }
+	list := s.list(p)
+	counts := make(map[place]int, len(list))
+	for n := range list {
+		counts[at(&list[n])]++
+	}
+	if len(counts) == len(list) {
+		return p
+	}
+	for n := range list {
+		if counts[at(&list[n])] > 1 {
+			list[n].Offset, list[n].Indexed = 0, true
+			list[n].Base, list[n].BaseIndexed = 0, list[n].Field.Unit != nil
+		}
+	}
+	return s.of(list...)
+}

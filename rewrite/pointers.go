@@ -1,0 +1,523 @@
+package rewrite
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/xdp-load/xdp-load/internal/btfraw"
+	"github.com/xdp-load/xdp-load/internal/flow"
+	"github.com/xdp-load/xdp-load/reloc"
+)
+
+// Clang records the same for a field of the descriptor as for one of a copy that the
+// program has made on its stack or in a map. Which it is follows from where the
+// pointer comes from.
+
+// site is an instruction that loads the address of the metadata area.
+type site struct {
+	unit *flow.Unit // nil for any
+	slot int
+}
+
+func siteOf(p *flow.Pointee) site { return site{p.Unit, p.Slot} }
+
+// isOwn reports whether an access is to a copy of the program's own.
+func (p *planner) isOwn(access *reloc.Access) bool {
+	_, own := p.own[access.Record]
+	return own
+}
+
+// isDescriptor reports whether the root type of an access is the descriptor, or
+// nested in it. Of another type the target's is meant wherever it is not known to be
+// the program's own, as for libbpf.
+func isDescriptor(access *reloc.Access) bool {
+	return access.Adopted() || btfraw.EssentialName(access.RootName()) == reloc.Descriptor
+}
+
+// judge finds out of each access whether it is to the descriptor, to a copy of the
+// program's own, or whether nobody knows: then it is refused. It returns how many
+// copies it found that were not known before, which takes planning anew.
+func (p *planner) judge() (found int) {
+	macros := make(map[macroKey][]int)
+	for i := range p.accesses {
+		access := &p.accesses[i]
+		switch {
+		case p.isOwn(access):
+			continue
+		case p.macros[keyOf(access)] && access.Kind != reloc.ByteOffset:
+			macros[keyOf(access)] = append(macros[keyOf(access)], i)
+			continue
+		}
+		found += p.judgeOne(i)
+	}
+	return found + p.judgeMacros(macros)
+}
+
+// judgeOne judges an access by itself.
+func (p *planner) judgeOne(i int) (found int) {
+	access := &p.accesses[i]
+	unit := p.analyze().units[placeOf(access)]
+	switch {
+	case access.Kind == reloc.TypeSize && unit != nil:
+		region, own, err := p.judgeSize(access, unit)
+		if own {
+			p.own[access.Record] = region
+			return 1
+		}
+		p.verdicts[i] = err
+	case access.Kind != reloc.ByteOffset || unit == nil: // see checkFollowed
+	default:
+		pointees, reached := p.pointeesOf(access, unit)
+		if !reached {
+			return 0
+		}
+		if region, own := ownRegion(pointees); own {
+			p.own[access.Record] = region
+			return 1
+		}
+		if !isDescriptor(access) {
+			p.noteDescriptor(pointees)
+			return 0
+		}
+		p.verdicts[i] = p.judgeDescriptor(i, unit, pointees)
+	}
+	return 0
+}
+
+// checkFollowed refuses an access in code of which nothing is known.
+func (p *planner) checkFollowed(access *reloc.Access) error {
+	if access.Kind != reloc.ByteOffset || !isDescriptor(access) || p.analyze().units[placeOf(access)] != nil {
+		return nil
+	}
+	fn := p.function(access)
+	if fn.err == nil {
+		return refuse(remedySymbols, "nothing tells what its pointer points at, as no symbol says where the function starts")
+	}
+	return refuse(remedyFunction, "nothing tells what its pointer points at, as the function is not understood: %v", fn.err)
+}
+
+// pointeesOf returns what the pointer may point at that an access starts from, or
+// that its offset is added to. reached is false if the program never comes there, or
+// adds it to nothing.
+func (p *planner) pointeesOf(access *reloc.Access, unit *flow.Unit) (pointees []flow.Pointee, reached bool) {
+	ins, err := p.section(access.Section).instruction(access.Insn)
+	if err != nil {
+		return nil, false // which is refused
+	}
+	pointers := p.program.pointers
+	if !isMemory(ins) {
+		pointees = pointers.AddedTo(unit, access.Insn)
+		return pointees, len(pointees) > 0
+	}
+	return pointers.At(unit, access.Insn, addressOf(ins)), pointers.Reaches(unit, access.Insn)
+}
+
+// addressOf returns the register that a load or store finds its address in.
+func addressOf(ins asm.Instruction) asm.Register {
+	if ins.OpCode.Class() == asm.LdXClass {
+		return ins.Src
+	}
+	return ins.Dst
+}
+
+// ownRegion returns where the memory is that all pointees are in, if that is the
+// program's own.
+func ownRegion(pointees []flow.Pointee) (flow.Region, bool) {
+	if len(pointees) == 0 {
+		return 0, false
+	}
+	for i := range pointees {
+		if !pointees[i].Region.IsOwn() {
+			return 0, false
+		}
+	}
+	return pointees[0].Region, true
+}
+
+// judgeDescriptor refuses an access unless its pointer points at the descriptor's
+// start, whichever way it comes there.
+func (p *planner) judgeDescriptor(i int, unit *flow.Unit, pointees []flow.Pointee) error {
+	access := &p.accesses[i]
+	others := make(map[flow.Region]bool)
+	for n := range pointees {
+		if pointees[n].Region != flow.Area {
+			others[pointees[n].Region] = true
+		}
+	}
+	inArea := slices.ContainsFunc(pointees, func(p flow.Pointee) bool { return p.Region == flow.Area })
+	if inArea {
+		p.noteDescriptor(pointees)
+	}
+	switch {
+	case inArea && len(others) > 0:
+		if allOwn(others) {
+			p.dispute(access)
+		}
+		return refuse("use two variables, one for the descriptor and one for the copy",
+			"its pointer points at the descriptor on one path, and %s on another", spellRegions(others))
+	case !inArea:
+		return refuse("get the descriptor by md_desc(ctx), and pass it to static functions only",
+			"its pointer points %s, and nothing tells whether the descriptor is there or a copy of the program's own", spellRegions(others))
+	case access.Adopted():
+		return nil
+	}
+	return p.checkStart(i, pointees)
+}
+
+// dispute notes that paths are to be kept apart that bring different pointers to an
+// access, or to the loads and stores that its offset is used for.
+func (p *planner) dispute(access *reloc.Access) {
+	at := placeOf(access)
+	ins, err := p.section(access.Section).instruction(access.Insn)
+	if err != nil {
+		return
+	}
+	if isMemory(ins) {
+		p.disputed[at] = append(p.disputed[at], flow.Access{Slot: access.Insn})
+		return
+	}
+	if reached, err := p.reachedAnyway(access); err == nil {
+		p.disputed[at] = append(p.disputed[at], reached.accesses[access.Insn]...)
+	}
+}
+
+func allOwn(regions map[flow.Region]bool) bool {
+	for region := range regions {
+		if !region.IsOwn() {
+			return false
+		}
+	}
+	return true
+}
+
+// places says where pointers point, by region.
+var places = map[flow.Region]string{
+	flow.Unknown:    "at what came out of memory or a function that is not followed",
+	flow.Packet:     "into the packet",
+	flow.Ctx:        "at the ctx",
+	flow.Stack:      "at a copy on the stack",
+	flow.MapValue:   "at a copy in a map",
+	flow.Data:       "at a copy in the program's data",
+	flow.RingBuffer: "at a copy in a ring buffer",
+	flow.Heap:       "at a copy in memory that was allocated",
+	flow.Code:       "at code",
+}
+
+func spellRegions(regions map[flow.Region]bool) string {
+	var spelled []string
+	for region, where := range places {
+		if regions[region] {
+			spelled = append(spelled, where)
+		}
+	}
+	if len(spelled) == 0 {
+		return "nowhere, it is a number"
+	}
+	slices.Sort(spelled)
+	return strings.Join(spelled, " or ")
+}
+
+// checkStart refuses an access whose pointer is not the descriptor's own address but
+// a multiple of its size further, as that is the size of the program's struct.
+func (p *planner) checkStart(i int, pointees []flow.Pointee) error {
+	access, resolution := &p.accesses[i], &p.resolutions[i]
+	size := int64(access.Local.TypeSize)
+	if size == int64(resolution.TypeSize) || resolution.TypeSize == 0 {
+		return nil
+	}
+	for n := range pointees {
+		from, known := pointees[n].From()
+		switch {
+		case pointees[n].Past:
+		case !known:
+			return refuse("get the descriptor by md_desc(ctx)", "its pointer is the address of the metadata area plus something that is not constant and not recorded")
+		case size > 0 && from != 0 && from%size == 0:
+			return refuse("add bpf_core_type_size(struct md_desc) to the address instead",
+				"its pointer is %d bytes into the metadata area, the size of %s in the program, and the layout's has %d", from, access.Root, resolution.TypeSize)
+		}
+	}
+	return nil
+}
+
+// noteDescriptor notes where in the metadata area a descriptor is.
+func (p *planner) noteDescriptor(pointees []flow.Pointee) {
+	for n := range pointees {
+		if pointees[n].Region != flow.Area || pointees[n].Past {
+			continue
+		}
+		from, known := pointees[n].From()
+		if !known {
+			from = 0
+		}
+		at := siteOf(&pointees[n])
+		if first, ok := p.descriptors[at]; !ok || from < first {
+			p.descriptors[at] = from
+		}
+	}
+}
+
+// judgeSize decides whose size a program asks for: that of the NIC's descriptor, or
+// that of the memory that it keeps its own in.
+func (p *planner) judgeSize(access *reloc.Access, unit *flow.Unit) (region flow.Region, own bool, err error) {
+	added := p.program.pointers.AddedTo(unit, access.Insn)
+	passed := p.program.pointers.SizeOf(unit, access.Insn)
+	p.noteDescriptor(added)
+	if region, own := ownRegion(slices.Concat(added, passed)); own {
+		return region, true, nil
+	}
+	isOwn := func(p flow.Pointee) bool { return p.Region.IsOwn() }
+	if !slices.ContainsFunc(added, isOwn) && !slices.ContainsFunc(passed, isOwn) || !isDescriptor(access) {
+		return 0, false, nil
+	}
+	return 0, false, refuse("use sizeof(struct md_desc) for memory of the program's own",
+		"the size is that of the descriptor in one place, and of memory of the program's own in another")
+}
+
+// judgeMacros judges what bit-field macros ask for besides the offset: it is about
+// the same memory.
+func (p *planner) judgeMacros(macros map[macroKey][]int) (found int) {
+	offsets := make(map[macroKey][]int)
+	for i := range p.accesses {
+		if access := &p.accesses[i]; access.Kind == reloc.ByteOffset && macros[keyOf(access)] != nil {
+			offsets[keyOf(access)] = append(offsets[keyOf(access)], i)
+		}
+	}
+	for key, asked := range macros {
+		found += p.judgeMacro(asked, offsets[key])
+	}
+	return found
+}
+
+func (p *planner) judgeMacro(asked, offsets []int) (found int) {
+	var region flow.Region
+	own, others := 0, 0
+	for _, i := range offsets {
+		switch access := &p.accesses[i]; {
+		case p.isOwn(access):
+			region = p.own[access.Record]
+			own++
+		case p.isMacro(access):
+			others++
+		}
+	}
+	if own == 0 {
+		return 0
+	}
+	for _, i := range asked {
+		access := &p.accesses[i]
+		switch {
+		case others == 0:
+			p.own[access.Record] = region
+			found++
+		case p.unresolved[i] == nil && p.resolutions[i].Value == access.Local.Value && !p.resolutions[i].Poison:
+		default:
+			p.verdicts[i] = refuse("use the macro for the copy in a function of its own",
+				"the bit-field macros ask for a field of the descriptor and of a copy of the program's own in one function, and nothing tells which asks for what")
+		}
+	}
+	return found
+}
+
+// unrecorded refuses what the program does with the descriptor that the compiler
+// did not record, once for each source line.
+func (p *planner) unrecorded() []Refusal {
+	var refused []Refusal
+	for _, at := range p.analyze().order {
+		fn := p.functions[at]
+		seen := make(map[reloc.Source]bool)
+		for _, use := range p.program.pointers.Uses(p.program.units[at]) {
+			r := p.judgeUse(fn, use)
+			if r == nil {
+				continue
+			}
+			source := p.source(fn.section.Name, use.Slot)
+			if seen[source] {
+				continue
+			}
+			seen[source] = true
+			refused = append(refused, Refusal{Access: p.unrecordedAt(fn, use.Slot), Reason: r.reason, Remedy: r.remedy, Unrecorded: true})
+		}
+	}
+	return refused
+}
+
+// unrecordedAt returns an access that the compiler recorded nothing of.
+func (p *planner) unrecordedAt(fn *function, slot int) reloc.Access {
+	const root = "struct " + reloc.Descriptor
+	return reloc.Access{
+		Record: -1, Program: p.prototype(fn).Name, Section: fn.section.Name, Insn: slot,
+		FunctionStart: fn.start, Root: root, Path: root, Source: p.source(fn.section.Name, slot),
+	}
+}
+
+const remedyUnrecorded = "read it field by field, copy it with md_desc_copy(dst, md), and declare its type with __attribute__((preserve_access_index))"
+
+// judgeUse says what is wrong with a use of an address that may be the descriptor's;
+// nil if nothing is.
+func (p *planner) judgeUse(fn *function, use flow.MemoryUse) *refusal {
+	ins, err := fn.section.instruction(use.Slot)
+	if err != nil {
+		return nil
+	}
+	if use.Argument == 0 && fn.memory[use.Slot] {
+		return nil // recorded
+	}
+	for n := range use.Pointees {
+		pointee := &use.Pointees[n]
+		if pointee.Region != flow.Area || pointee.Past {
+			continue
+		}
+		switch {
+		case use.Argument > 0:
+			if r := p.judgeArgument(fn, ins, use, pointee); r != nil {
+				return r
+			}
+		case pointee.Field.Unit != nil:
+			if r := p.judgeThroughField(fn, ins, use.Slot, pointee); r != nil {
+				return r
+			}
+		case p.touches(pointee, int64(ins.Offset), int64(width(ins))):
+			return &refusal{fmt.Sprintf("the compiler recorded nothing of the instruction %q, which accesses the descriptor at a place that is only right for the program's own struct", spell(ins)), remedyUnrecorded}
+		}
+	}
+	return nil
+}
+
+// touches reports whether bytes at an address without a recorded offset may be the
+// descriptor's: it is where that is, and not in front of it.
+func (p *planner) touches(pointee *flow.Pointee, offset, size int64) bool {
+	from, isDescriptor := p.descriptors[siteOf(pointee)]
+	if pointee.Unit == nil {
+		return len(p.descriptors) > 0
+	}
+	return isDescriptor && (pointee.Indexed || pointee.Offset+offset+size > from)
+}
+
+// judgeThroughField looks at a load or store through the address of a field that
+// another function made.
+func (p *planner) judgeThroughField(fn *function, ins asm.Instruction, slot int, pointee *flow.Pointee) *refusal {
+	if pointee.Field.Unit == p.program.units[place{fn.section.Name, fn.start}] {
+		return nil // it is one of usesOf
+	}
+	field := p.fieldAt(pointee)
+	if field == nil || pointee.Indexed && isElementwise(field) {
+		return nil
+	}
+	first := pointee.Offset + int64(ins.Offset)
+	if !pointee.Indexed && first >= 0 && first+int64(width(ins)) <= int64(field.Size) {
+		return nil
+	}
+	return beyondField(ins, field)
+}
+
+func beyondField(ins asm.Instruction, field *reloc.Field) *refusal {
+	return &refusal{fmt.Sprintf("the instruction %q accesses more than the field %s through its address, and what is beside it is something else in the layout", spell(ins), field),
+		"access each field by its name"}
+}
+
+// isElementwise reports whether a field has parts that an index can choose from.
+func isElementwise(field *reloc.Field) bool { return field.Class == reloc.Aggregate }
+
+// fieldAt returns the program's field that an address was made from; nil if that was
+// for a copy, or is refused anyway.
+func (p *planner) fieldAt(pointee *flow.Pointee) *reloc.Field {
+	unit := pointee.Field.Unit
+	at, ok := p.program.places[unit]
+	if !ok {
+		return nil
+	}
+	q, ok := p.questionsAt(at).offsets[pointee.Field.Slot]
+	if !ok {
+		return nil
+	}
+	return q.access.Local.Field
+}
+
+// judgeArgument looks at an address in the metadata area that a function of the
+// kernel's is called with.
+func (p *planner) judgeArgument(fn *function, ins asm.Instruction, use flow.MemoryUse, pointee *flow.Pointee) *refusal {
+	if isNumberArgument(ins, use.Argument) {
+		return nil
+	}
+	if pointee.Field.Unit == nil {
+		if !p.touches(pointee, 0, 1<<16) {
+			return nil
+		}
+		return &refusal{fmt.Sprintf("the descriptor as a whole is passed to %s, which knows nothing of the layout", calledBy(ins)), remedyUnrecorded}
+	}
+	field := p.fieldAt(pointee)
+	if field == nil {
+		return nil
+	}
+	size, ok := p.sizeOfArgument(fn, ins, use)
+	if !ok || !pointee.Indexed && pointee.Offset >= 0 && pointee.Offset+size <= int64(field.Size) {
+		return nil
+	}
+	return &refusal{fmt.Sprintf("%d bytes are passed to %s from the address of the field %s, which has %d, and what is beside it is something else in the layout", size, calledBy(ins), field, field.Size),
+		"pass each field by its name"}
+}
+
+// calledBy names what a call calls.
+func calledBy(ins asm.Instruction) string {
+	if ins.Src == asm.R0 && ins.OpCode.Source() == asm.ImmSource {
+		return helperName(asm.BuiltinFunc(ins.Constant))
+	}
+	return "a function of the kernel's"
+}
+
+// helperName returns the name that C has for what package asm calls FnRingbufOutput.
+func helperName(helper asm.BuiltinFunc) string {
+	var name strings.Builder
+	name.WriteString("bpf")
+	for _, letter := range strings.TrimPrefix(helper.String(), "Fn") {
+		if unicode.IsUpper(letter) {
+			name.WriteByte('_')
+		}
+		name.WriteRune(unicode.ToLower(letter))
+	}
+	return name.String()
+}
+
+// isNumberArgument reports whether a helper takes an argument for a number and does
+// not look what is there: bpf_trace_printk prints r3 to r5.
+func isNumberArgument(ins asm.Instruction, argument int) bool {
+	return ins.Src == asm.R0 && asm.BuiltinFunc(ins.Constant) == asm.FnTracePrintk && argument >= 3
+}
+
+// sizeArguments are the arguments of helpers that say how many bytes there are at
+// another one, by that one.
+var sizeArguments = map[asm.BuiltinFunc]map[int]asm.Register{
+	asm.FnProbeRead:          {3: asm.R2},
+	asm.FnProbeReadKernel:    {3: asm.R2},
+	asm.FnProbeReadUser:      {3: asm.R2},
+	asm.FnPerfEventOutput:    {4: asm.R5},
+	asm.FnSkbOutput:          {4: asm.R5},
+	asm.FnXdpOutput:          {4: asm.R5},
+	asm.FnRingbufOutput:      {2: asm.R3},
+	asm.FnCsumDiff:           {1: asm.R2, 3: asm.R4},
+	asm.FnSkbLoadBytes:       {3: asm.R4},
+	asm.FnSkbStoreBytes:      {3: asm.R4},
+	asm.FnXdpLoadBytes:       {3: asm.R4},
+	asm.FnXdpStoreBytes:      {3: asm.R4},
+	asm.FnGetCurrentComm:     {1: asm.R2},
+	asm.FnProbeReadStr:       {3: asm.R2},
+	asm.FnProbeReadKernelStr: {3: asm.R2},
+}
+
+// sizeOfArgument returns how many bytes a helper is told that an argument has, if it
+// is and that is constant.
+func (p *planner) sizeOfArgument(fn *function, ins asm.Instruction, use flow.MemoryUse) (int64, bool) {
+	if ins.Src != asm.R0 {
+		return 0, false
+	}
+	register, ok := sizeArguments[asm.BuiltinFunc(ins.Constant)][use.Argument]
+	if !ok {
+		return 0, false
+	}
+	constants := p.program.constants[p.program.units[place{fn.section.Name, fn.start}]]
+	return constants.Value(use.Slot, register)
+}

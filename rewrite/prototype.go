@@ -1,0 +1,167 @@
+package rewrite
+
+import (
+	"debug/elf"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/xdp-load/xdp-load/internal/btfraw"
+	"github.com/xdp-load/xdp-load/internal/flow"
+	"github.com/xdp-load/xdp-load/reloc"
+)
+
+// What is known of functions from outside of their code: from their prototypes,
+// their symbols, and the names of their sections.
+
+// contexts are the types of program that have a metadata area, by the struct that
+// the ctx is declared as.
+var contexts = map[string]*flow.Context{"xdp_md": &flow.XDP, "__sk_buff": &flow.TC}
+
+// contextSections are the same by how the sections of programs are called
+// (libbpf's section_defs), for those that declare the ctx as another thing.
+var contextSections = []struct {
+	prefix  string
+	context *flow.Context
+}{
+	{"xdp", &flow.XDP},
+	{"tc", &flow.TC}, // "tcx" too
+	{"classifier", &flow.TC},
+	{"action", &flow.TC},
+}
+
+// prototype returns a function's prototype. It has no parameters where func_info
+// has none.
+func (p *planner) prototype(fn *function) reloc.Prototype {
+	return p.recorded.Prototypes[reloc.Place{Section: fn.section.Name, Slot: fn.start}]
+}
+
+// contextOf returns where the first argument of a function has the bounds of the
+// metadata area, if it is the ctx of a program that has one; nil otherwise.
+func (p *planner) contextOf(fn *function) *flow.Context {
+	if parameters := p.prototype(fn).Parameters; len(parameters) > 0 {
+		if context := contexts[btfraw.EssentialName(parameters[0].Struct)]; context != nil {
+			return context
+		}
+	}
+	if !fn.isProgram {
+		return nil
+	}
+	for _, c := range contextSections {
+		if strings.HasPrefix(fn.section.Name, c.prefix) {
+			return c.context
+		}
+	}
+	return nil
+}
+
+// parametersOf returns the regions that a function's arguments point into, going by
+// its prototype, for a caller that isn't the object's. One that is declared as a
+// descriptor is one.
+func (p *planner) parametersOf(fn *function) (regions [5]flow.Region) {
+	for n, parameter := range p.prototype(fn).Parameters {
+		if n < len(regions) && btfraw.EssentialName(parameter.Struct) == reloc.Descriptor {
+			regions[n] = flow.Area
+		}
+	}
+	if fn.isProgram || p.contextOf(fn) != nil {
+		regions[0] = flow.Ctx
+	}
+	return regions
+}
+
+// takes returns how many arguments a function of the object is called with: those
+// that its code reads, and of a global function those that it was declared with, as
+// the kernel verifies it and its callers by that alone (btf_prepare_func_args of
+// kernel/bpf/btf.c).
+func (p *planner) takes(fn *function) int {
+	if fn.isGlobal {
+		return max(fn.reads(), min(len(p.prototype(fn).Parameters), 5))
+	}
+	return fn.reads()
+}
+
+// isGlobal reports whether a symbol is visible to other objects.
+func isGlobal(symbol elf.Symbol) bool { return elf.ST_BIND(symbol.Info) != elf.STB_LOCAL }
+
+// declaredSize returns how many bytes of the descriptor the kernel lets a global
+// function see: it verifies it by its prototype alone, and wants of its callers that
+// there are so many (btf_prepare_func_args of kernel/bpf/btf.c).
+func (p *planner) declaredSize(fn *function) (size uint32, name string, ok bool) {
+	if !fn.isGlobal || fn.isProgram {
+		return 0, "", false
+	}
+	for _, parameter := range p.prototype(fn).Parameters {
+		if btfraw.EssentialName(parameter.Struct) == reloc.Descriptor && parameter.Size > size {
+			size, name, ok = parameter.Size, parameter.Name, true
+		}
+	}
+	return size, name, ok
+}
+
+const remedyGlobal = "make the function static"
+
+// checkPrototype refuses an access in a global function that ends beyond what the
+// function may see of a descriptor that it gets from its caller.
+func (p *planner) checkPrototype(access *reloc.Access, slot int, end int64) error {
+	fn := p.function(access)
+	size, name, ok := p.declaredSize(fn)
+	if !ok || end <= int64(size) || !p.isFromCaller(fn, slot) {
+		return nil
+	}
+	return refuse(remedyGlobal, "in the layout it ends at byte %d, and the kernel lets the global function %s see the %d bytes of its argument %s, as it is declared",
+		end, p.prototype(fn).Name, size, name)
+}
+
+// isFromCaller reports whether a load or store finds its address in what the function
+// was called with.
+func (p *planner) isFromCaller(fn *function, slot int) bool {
+	unit := p.program.units[place{fn.section.Name, fn.start}]
+	ins, err := fn.section.instruction(slot)
+	if unit == nil || err != nil {
+		return false
+	}
+	return slices.ContainsFunc(p.program.pointers.At(unit, slot, addressOf(ins)), func(pointee flow.Pointee) bool {
+		return pointee.Region == flow.Area && (pointee.Unit != unit || pointee.Slot == fn.start)
+	})
+}
+
+// tooSmall refuses global functions that want more bytes of a descriptor than the
+// layout's has.
+func (p *planner) tooSmall() []Refusal {
+	have := p.descriptorSize()
+	var refused []Refusal
+	for _, at := range p.analyze().order {
+		fn := p.functions[at]
+		size, name, ok := p.declaredSize(fn)
+		if !ok || have == 0 || have >= size || !p.getsDescriptor(at) {
+			continue
+		}
+		function := p.prototype(fn).Name
+		refused = append(refused, Refusal{
+			Access: p.unrecordedAt(fn, fn.start), Unrecorded: true, Remedy: remedyGlobal,
+			Reason: fmt.Sprintf("the kernel wants %d bytes for the argument %s of the global function %s, as it is declared, and the layout's descriptor has %d", size, name, function, have),
+		})
+	}
+	return refused
+}
+
+// getsDescriptor reports whether a function is called with the descriptor.
+func (p *planner) getsDescriptor(at place) bool {
+	for _, argument := range p.program.pointers.Arguments(p.program.units[at]) {
+		if slices.ContainsFunc(argument, func(pointee flow.Pointee) bool { return pointee.Region == flow.Area }) {
+			return true
+		}
+	}
+	return false
+}
+
+// descriptorSize returns the size of the layout's descriptor, 0 if no access tells.
+func (p *planner) descriptorSize() uint32 {
+	for i := range p.accesses {
+		if access := &p.accesses[i]; isDescriptor(access) && !access.Adopted() && !p.isOwn(access) && p.resolutions[i].TypeSize > 0 {
+			return p.resolutions[i].TypeSize
+		}
+	}
+	return 0
+}
