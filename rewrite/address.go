@@ -182,6 +182,11 @@ func (p *planner) isMacro(access *reloc.Access) bool {
 	return isMacro
 }
 
+// isMacroOffset is isMacro for any access: that of a load or store is none.
+func (p *planner) isMacroOffset(access *reloc.Access) bool {
+	return !p.section(access.Section).isMemoryAt(access.Insn) && p.isMacro(access)
+}
+
 func (p *planner) differInWidth(access *reloc.Access) bool {
 	reached, err := p.reachedAnyway(access)
 	if err != nil {

@@ -27,8 +27,6 @@ type function struct {
 	depth          int     // that it uses the stack to, with what is spilled
 	frames         *frames // nil as long as nothing was spilled anywhere
 
-	memory map[int]bool // slots of loads and stores that are recorded
-
 	*questions
 	unanswered *reached // by what is recorded, whatever the layout answers
 	uses       *uses
@@ -52,7 +50,6 @@ func (p *planner) functionAt(at place) *function {
 		questions: p.questionsAt(at),
 		replaced:  make(map[unit]bitUse),
 		assigned:  make(map[int]stored),
-		memory:    p.recordedMemory[at],
 	}
 	fn.end = p.functionEnd(fn.section, fn.start)
 	fn.flow, fn.err = flow.NewFunction(fn.section.Data, p.order, fn.start, fn.end, p.tableIn(fn.section)...)
@@ -119,16 +116,19 @@ func (p *planner) programs() map[place]bool {
 // called returns where the functions start that others of the object call or take
 // the address of.
 func (p *planner) called() map[place]bool {
-	called := make(map[place]bool)
+	if p.calledAt != nil {
+		return p.calledAt
+	}
+	p.calledAt = make(map[place]bool)
 	for _, section := range p.object.Sections {
 		if holdsCode(section) {
 			s := p.section(section.Name)
 			for _, at := range p.namedIn(s, 0, s.slots()) {
-				called[at] = true
+				p.calledAt[at] = true
 			}
 		}
 	}
-	return called
+	return p.calledAt
 }
 
 // isGlobal reports whether the function that starts at a place has a global symbol.

@@ -19,7 +19,7 @@ import (
 // after resolve and judge.
 func (p *planner) plan(layout string) ([]Edit, error) {
 	edits := make([]Edit, 0, len(p.accesses))
-	refused := append(p.unrecorded(), p.tooSmall()...)
+	refused := slices.Concat(p.unrecorded(), p.tooSmall(), p.tooNarrow())
 	for i, access := range p.accesses {
 		edit, err := p.edit(i)
 		var r *refusal
@@ -67,9 +67,11 @@ func (p *planner) resolve(layout *reloc.Layout) error {
 			return located(*access, err)
 		}
 		p.resolutions[i], p.unresolved[i] = resolution, err
-		if err == nil {
-			p.learn(p.question(i))
+		if err != nil {
+			p.learnUnresolved(access)
+			continue
 		}
+		p.learn(p.question(i))
 	}
 	return nil
 }
@@ -98,23 +100,23 @@ type planner struct {
 	unresolved  []error
 	verdicts    []error // why an access is refused for what its pointer points at
 
-	own            map[int]flow.Region     // where the program's own copies are, by record
-	descriptors    map[site]int64          // see judge
-	disputed       map[place][]flow.Access // whose pointers are to be kept apart, by the function's place
-	recordedMemory map[place]map[int]bool  // slots of loads and stores that are recorded, by the function's place
-	macroOffsets   map[int]bool            // by record, see isMacro
+	own          map[int]ownCopy         // where the program's own copies are, by record
+	descriptors  map[site]int64          // see judge
+	disputed     map[place][]flow.Access // whose pointers are to be kept apart, by the function's place
+	macroOffsets map[int]bool            // by record, see isMacro
 
 	// Unset until somebody asks:
-	entries map[place]bool // where programs start
-	program *program
-	version int // of the instruction set
+	entries  map[place]bool // where programs start
+	calledAt map[place]bool // see called
+	program  *program
+	version  int // of the instruction set
 
 	framesKnown bool // see findFrames
 }
 
 // newPlanner plans for some of the recorded accesses. Of these own are to copies of
 // the program's own, which stay as they are.
-func newPlanner(obj *elfobj.Object, recorded *reloc.Recorded, accesses []reloc.Access, own map[int]flow.Region) *planner {
+func newPlanner(obj *elfobj.Object, recorded *reloc.Recorded, accesses []reloc.Access, own map[int]ownCopy) *planner {
 	p := &planner{
 		object:    obj,
 		recorded:  recorded,
@@ -123,21 +125,22 @@ func newPlanner(obj *elfobj.Object, recorded *reloc.Recorded, accesses []reloc.A
 		functions: make(map[place]*function),
 		questions: make(map[place]*questions),
 
-		accesses:       accesses,
-		resolutions:    make([]reloc.Resolution, len(accesses)),
-		unresolved:     make([]error, len(accesses)),
-		verdicts:       make([]error, len(accesses)),
-		own:            own,
-		descriptors:    make(map[site]int64),
-		disputed:       make(map[place][]flow.Access),
-		recordedMemory: make(map[place]map[int]bool),
-		macroOffsets:   make(map[int]bool),
+		accesses:     accesses,
+		resolutions:  make([]reloc.Resolution, len(accesses)),
+		unresolved:   make([]error, len(accesses)),
+		verdicts:     make([]error, len(accesses)),
+		own:          own,
+		descriptors:  make(map[site]int64),
+		disputed:     make(map[place][]flow.Access),
+		macroOffsets: make(map[int]bool),
 	}
 	p.macros = p.bitfieldMacros()
 	ours := make(map[int]bool, len(accesses))
 	for i := range accesses {
 		ours[accesses[i].Record] = true
-		p.learnMemory(&accesses[i])
+		if kind := accesses[i].Kind; kind == reloc.ByteOffset || kind == reloc.TypeSize {
+			p.section(accesses[i].Section).accessed[accesses[i].Insn] = true
+		}
 	}
 	for i := range recorded.Accesses {
 		access := &recorded.Accesses[i]
@@ -150,18 +153,6 @@ func newPlanner(obj *elfobj.Object, recorded *reloc.Recorded, accesses []reloc.A
 		}
 	}
 	return p
-}
-
-// learnMemory notes a load or store that is recorded.
-func (p *planner) learnMemory(access *reloc.Access) {
-	at := placeOf(access)
-	if access.Kind != reloc.ByteOffset {
-		return
-	}
-	if p.recordedMemory[at] == nil {
-		p.recordedMemory[at] = make(map[int]bool)
-	}
-	p.recordedMemory[at][access.Insn] = true
 }
 
 // question returns an access and what the layout says of it.
@@ -210,7 +201,7 @@ func (p *planner) edit(i int) (Edit, error) {
 
 // ownEdit leaves an access to a copy of the program's own as it is.
 func (p *planner) ownEdit(edit Edit, before asm.Instruction) (Edit, error) {
-	edit.After, edit.Own, edit.Exact = edit.Before, p.own[edit.Access.Record].String(), true
+	edit.After, edit.Own, edit.Exact = edit.Before, p.own[edit.Access.Record].region.String(), true
 	return edit, p.checkPresent(&edit.Access, before)
 }
 
@@ -231,6 +222,10 @@ func (p *planner) replacement(edit *Edit, before asm.Instruction) error {
 		edit.Poisoned = true
 		edit.Note = edit.Resolution.Missing
 		return p.judgeMissing(edit)
+	case isMemory(before) && edit.Access.Kind == reloc.TypeSize: // of what comes behind the type
+		moved, err := setSpan(before, int64(edit.Resolution.Value), width(before))
+		edit.After = Instructions{moved}
+		return err
 	case isMemory(before):
 		if err := p.patchMemory(edit, before); err != nil {
 			return err
@@ -274,7 +269,7 @@ func isImmediate(ins asm.Instruction) bool {
 // it should hold, so that nothing is changed that is not what was recorded.
 func (p *planner) checkPresent(access *reloc.Access, ins asm.Instruction) error {
 	switch {
-	case isMemory(ins) && access.Kind == reloc.ByteOffset:
+	case isMemory(ins) && (access.Kind == reloc.ByteOffset || access.Kind == reloc.TypeSize):
 		return checkValue(access, int64(ins.Offset), ins)
 	case isImmediate(ins):
 		return checkValue(access, ins.Constant, ins)

@@ -2,7 +2,7 @@ package rewrite
 
 import (
 	"fmt"
-	"slices"
+	"math/bits"
 	"strings"
 	"unicode"
 
@@ -24,6 +24,12 @@ type site struct {
 }
 
 func siteOf(p *flow.Pointee) site { return site{p.Unit, p.Slot} }
+
+// ownCopy is what an access accesses that is a copy of the program's own.
+type ownCopy struct {
+	region flow.Region
+	macro  bool // by a bit-field macro
+}
 
 // isOwn reports whether an access is to a copy of the program's own.
 func (p *planner) isOwn(access *reloc.Access) bool {
@@ -61,30 +67,42 @@ func (p *planner) judge() (found int) {
 func (p *planner) judgeOne(i int) (found int) {
 	access := &p.accesses[i]
 	unit := p.analyze().units[placeOf(access)]
-	switch {
-	case access.Kind == reloc.TypeSize && unit != nil:
-		region, own, err := p.judgeSize(access, unit)
-		if own {
-			p.own[access.Record] = region
-			return 1
-		}
-		p.verdicts[i] = err
-	case access.Kind != reloc.ByteOffset || unit == nil: // see checkFollowed
-	default:
-		pointees, reached := p.pointeesOf(access, unit)
-		if !reached {
-			return 0
-		}
-		if region, own := ownRegion(pointees); own {
-			p.own[access.Record] = region
-			return 1
-		}
-		if !isDescriptor(access) {
-			p.noteDescriptor(pointees)
-			return 0
-		}
-		p.verdicts[i] = p.judgeDescriptor(i, unit, pointees)
+	if unit == nil {
+		return 0 // see checkFollowed
 	}
+	switch access.Kind {
+	case reloc.TypeSize:
+		return p.judgeSize(i, unit)
+	case reloc.ByteOffset:
+		return p.judgeOffset(i, unit)
+	}
+	return 0
+}
+
+// judgeOffset judges an access to a field.
+func (p *planner) judgeOffset(i int, unit *flow.Unit) (found int) {
+	access := &p.accesses[i]
+	pointees, reached := p.pointeesOf(access, unit)
+	if !reached {
+		return 0
+	}
+	in := regionsOf(pointees)
+	switch {
+	case in.allOwn():
+		p.own[access.Record] = ownCopy{in.first(), p.isMacroOffset(access)}
+		return 1
+	case in.hasOwn():
+		p.dispute(access)
+		p.verdicts[i] = refuse("use two variables, one for the descriptor and one for the copy",
+			"its pointer points %s, depending on the path", in)
+	case !isDescriptor(access):
+	case in != 1<<flow.Area:
+		p.verdicts[i] = refuse("get the descriptor by md_desc(ctx), and pass it to static functions only",
+			"its pointer points %s, and nothing tells whether the descriptor is there or a copy of the program's own", in)
+	case !access.Adopted():
+		p.verdicts[i] = p.checkStart(i, pointees)
+	}
+	p.noteDescriptor(pointees)
 	return 0
 }
 
@@ -104,79 +122,18 @@ func (p *planner) checkFollowed(access *reloc.Access) error {
 // that its offset is added to. reached is false if the program never comes there, or
 // adds it to nothing.
 func (p *planner) pointeesOf(access *reloc.Access, unit *flow.Unit) (pointees []flow.Pointee, reached bool) {
-	ins, err := p.section(access.Section).instruction(access.Insn)
-	if err != nil {
-		return nil, false // which is refused
+	if p.section(access.Section).isMemoryAt(access.Insn) {
+		return p.program.pointers.Address(unit, access.Insn)
 	}
-	pointers := p.program.pointers
-	if !isMemory(ins) {
-		pointees = pointers.AddedTo(unit, access.Insn)
-		return pointees, len(pointees) > 0
-	}
-	return pointers.At(unit, access.Insn, addressOf(ins)), pointers.Reaches(unit, access.Insn)
-}
-
-// addressOf returns the register that a load or store finds its address in.
-func addressOf(ins asm.Instruction) asm.Register {
-	if ins.OpCode.Class() == asm.LdXClass {
-		return ins.Src
-	}
-	return ins.Dst
-}
-
-// ownRegion returns where the memory is that all pointees are in, if that is the
-// program's own.
-func ownRegion(pointees []flow.Pointee) (flow.Region, bool) {
-	if len(pointees) == 0 {
-		return 0, false
-	}
-	for i := range pointees {
-		if !pointees[i].Region.IsOwn() {
-			return 0, false
-		}
-	}
-	return pointees[0].Region, true
-}
-
-// judgeDescriptor refuses an access unless its pointer points at the descriptor's
-// start, whichever way it comes there.
-func (p *planner) judgeDescriptor(i int, unit *flow.Unit, pointees []flow.Pointee) error {
-	access := &p.accesses[i]
-	others := make(map[flow.Region]bool)
-	for n := range pointees {
-		if pointees[n].Region != flow.Area {
-			others[pointees[n].Region] = true
-		}
-	}
-	inArea := slices.ContainsFunc(pointees, func(p flow.Pointee) bool { return p.Region == flow.Area })
-	if inArea {
-		p.noteDescriptor(pointees)
-	}
-	switch {
-	case inArea && len(others) > 0:
-		if allOwn(others) {
-			p.dispute(access)
-		}
-		return refuse("use two variables, one for the descriptor and one for the copy",
-			"its pointer points at the descriptor on one path, and %s on another", spellRegions(others))
-	case !inArea:
-		return refuse("get the descriptor by md_desc(ctx), and pass it to static functions only",
-			"its pointer points %s, and nothing tells whether the descriptor is there or a copy of the program's own", spellRegions(others))
-	case access.Adopted():
-		return nil
-	}
-	return p.checkStart(i, pointees)
+	pointees = p.program.pointers.AddedTo(unit, access.Insn)
+	return pointees, len(pointees) > 0
 }
 
 // dispute notes that paths are to be kept apart that bring different pointers to an
 // access, or to the loads and stores that its offset is used for.
 func (p *planner) dispute(access *reloc.Access) {
 	at := placeOf(access)
-	ins, err := p.section(access.Section).instruction(access.Insn)
-	if err != nil {
-		return
-	}
-	if isMemory(ins) {
+	if p.section(access.Section).isMemoryAt(access.Insn) {
 		p.disputed[at] = append(p.disputed[at], flow.Access{Slot: access.Insn})
 		return
 	}
@@ -185,18 +142,40 @@ func (p *planner) dispute(access *reloc.Access) {
 	}
 }
 
-func allOwn(regions map[flow.Region]bool) bool {
-	for region := range regions {
-		if !region.IsOwn() {
-			return false
-		}
+// regions is a set of regions.
+type regions uint16
+
+func regionsOf(pointees []flow.Pointee) regions {
+	var set regions
+	for n := range pointees {
+		set |= 1 << pointees[n].Region
 	}
-	return true
+	return set
 }
 
-// places says where pointers point, by region.
-var places = map[flow.Region]string{
-	flow.Unknown:    "at what came out of memory or a function that is not followed",
+func (r regions) has(region flow.Region) bool { return r&(1<<region) != 0 }
+
+// first returns one of the regions: always the same.
+func (r regions) first() flow.Region { return flow.Region(bits.TrailingZeros16(uint16(r))) }
+
+// own returns those that are the program's own.
+func (r regions) own() regions {
+	var own regions
+	for region := range whereabouts {
+		if flow.Region(region).IsOwn() {
+			own |= r & (1 << region)
+		}
+	}
+	return own
+}
+
+func (r regions) hasOwn() bool { return r.own() != 0 }
+func (r regions) allOwn() bool { return r != 0 && r.own() == r }
+
+// whereabouts says where pointers point, by region.
+var whereabouts = [...]string{
+	flow.Unknown:    "at what came out of memory, or of a function that is not followed",
+	flow.Area:       "at the descriptor",
 	flow.Packet:     "into the packet",
 	flow.Ctx:        "at the ctx",
 	flow.Stack:      "at a copy on the stack",
@@ -207,17 +186,16 @@ var places = map[flow.Region]string{
 	flow.Code:       "at code",
 }
 
-func spellRegions(regions map[flow.Region]bool) string {
+func (r regions) String() string {
 	var spelled []string
-	for region, where := range places {
-		if regions[region] {
+	for region, where := range whereabouts {
+		if r.has(flow.Region(region)) {
 			spelled = append(spelled, where)
 		}
 	}
 	if len(spelled) == 0 {
-		return "nowhere, it is a number"
+		return "nowhere, as it is a number"
 	}
-	slices.Sort(spelled)
 	return strings.Join(spelled, " or ")
 }
 
@@ -262,59 +240,73 @@ func (p *planner) noteDescriptor(pointees []flow.Pointee) {
 
 // judgeSize decides whose size a program asks for: that of the NIC's descriptor, or
 // that of the memory that it keeps its own in.
-func (p *planner) judgeSize(access *reloc.Access, unit *flow.Unit) (region flow.Region, own bool, err error) {
-	added := p.program.pointers.AddedTo(unit, access.Insn)
-	passed := p.program.pointers.SizeOf(unit, access.Insn)
+func (p *planner) judgeSize(i int, unit *flow.Unit) (found int) {
+	access := &p.accesses[i]
+	added, _ := p.pointeesOf(access, unit)
+	in := regionsOf(added) | regionsOf(p.program.pointers.SizeOf(unit, access.Insn))
 	p.noteDescriptor(added)
-	if region, own := ownRegion(slices.Concat(added, passed)); own {
-		return region, true, nil
+	switch {
+	case in.allOwn():
+		p.own[access.Record] = ownCopy{region: in.first()}
+		return 1
+	case in.hasOwn() && p.resolutions[i].Value != access.Local.Value:
+		p.verdicts[i] = refuse("use sizeof for memory of the program's own",
+			"the size is that of the descriptor in one place, and of memory of the program's own in another")
 	}
-	isOwn := func(p flow.Pointee) bool { return p.Region.IsOwn() }
-	if !slices.ContainsFunc(added, isOwn) && !slices.ContainsFunc(passed, isOwn) || !isDescriptor(access) {
-		return 0, false, nil
-	}
-	return 0, false, refuse("use sizeof(struct md_desc) for memory of the program's own",
-		"the size is that of the descriptor in one place, and of memory of the program's own in another")
+	return 0
 }
 
 // judgeMacros judges what bit-field macros ask for besides the offset: it is about
 // the same memory.
 func (p *planner) judgeMacros(macros map[macroKey][]int) (found int) {
-	offsets := make(map[macroKey][]int)
+	type offsets struct{ own, others int }
+	counts := make(map[macroKey]offsets)
+	regions := make(map[macroKey]flow.Region)
 	for i := range p.accesses {
-		if access := &p.accesses[i]; access.Kind == reloc.ByteOffset && macros[keyOf(access)] != nil {
-			offsets[keyOf(access)] = append(offsets[keyOf(access)], i)
+		access := &p.accesses[i]
+		key := keyOf(access)
+		if access.Kind != reloc.ByteOffset || macros[key] == nil {
+			continue
 		}
+		count := counts[key]
+		if own, isOwn := p.own[access.Record]; isOwn && own.macro {
+			count.own, regions[key] = count.own+1, own.region
+		} else if !isOwn && p.isMacroOffset(access) {
+			count.others++
+		}
+		counts[key] = count
 	}
 	for key, asked := range macros {
-		found += p.judgeMacro(asked, offsets[key])
+		if counts[key].own == 0 {
+			continue
+		}
+		shared := counts[key].others > 0 || p.asksMore(asked, counts[key].own)
+		found += p.judgeMacro(asked, regions[key], shared)
 	}
 	return found
 }
 
-func (p *planner) judgeMacro(asked, offsets []int) (found int) {
-	var region flow.Region
-	own, others := 0, 0
-	for _, i := range offsets {
-		switch access := &p.accesses[i]; {
-		case p.isOwn(access):
-			region = p.own[access.Record]
-			own++
-		case p.isMacro(access):
-			others++
+// asksMore reports whether something is asked for more often than the macro is used.
+func (p *planner) asksMore(asked []int, uses int) bool {
+	counts := make(map[reloc.Kind]int)
+	for _, i := range asked {
+		kind := p.accesses[i].Kind
+		if counts[kind]++; counts[kind] > uses && kind != reloc.FieldExists {
+			return true
 		}
 	}
-	if own == 0 {
-		return 0
-	}
+	return false
+}
+
+func (p *planner) judgeMacro(asked []int, region flow.Region, shared bool) (found int) {
 	for _, i := range asked {
-		access := &p.accesses[i]
+		access, resolution := &p.accesses[i], &p.resolutions[i]
 		switch {
-		case others == 0:
-			p.own[access.Record] = region
+		case access.Kind == reloc.FieldExists:
+		case !shared:
+			p.own[access.Record] = ownCopy{region, true}
 			found++
-		case p.unresolved[i] == nil && p.resolutions[i].Value == access.Local.Value && !p.resolutions[i].Poison:
-		default:
+		case p.unresolved[i] != nil || resolution.Poison || resolution.Value != access.Local.Value:
 			p.verdicts[i] = refuse("use the macro for the copy in a function of its own",
 				"the bit-field macros ask for a field of the descriptor and of a copy of the program's own in one function, and nothing tells which asks for what")
 		}
@@ -359,16 +351,16 @@ const remedyUnrecorded = "read it field by field, copy it with md_desc_copy(dst,
 // judgeUse says what is wrong with a use of an address that may be the descriptor's;
 // nil if nothing is.
 func (p *planner) judgeUse(fn *function, use flow.MemoryUse) *refusal {
+	if use.Argument == 0 && fn.section.accessed[use.Slot] {
+		return nil // recorded
+	}
 	ins, err := fn.section.instruction(use.Slot)
 	if err != nil {
 		return nil
 	}
-	if use.Argument == 0 && fn.memory[use.Slot] {
-		return nil // recorded
-	}
 	for n := range use.Pointees {
 		pointee := &use.Pointees[n]
-		if pointee.Region != flow.Area || pointee.Past {
+		if pointee.Region != flow.Area || pointee.Past && !pointee.Indexed && pointee.Offset+int64(ins.Offset) >= 0 {
 			continue
 		}
 		switch {
@@ -394,7 +386,7 @@ func (p *planner) touches(pointee *flow.Pointee, offset, size int64) bool {
 	if pointee.Unit == nil {
 		return len(p.descriptors) > 0
 	}
-	return isDescriptor && (pointee.Indexed || pointee.Offset+offset+size > from)
+	return isDescriptor && (pointee.Indexed || pointee.Past || pointee.Offset+offset+size > from)
 }
 
 // judgeThroughField looks at a load or store through the address of a field that

@@ -83,7 +83,7 @@ func (p *planner) unit(fn *function, undecided map[int]bool) *flow.Unit {
 			Known:     fn.section.answers,
 			Undecided: undecided,
 			Linked:    p.linkedIn(fn.section),
-			Program:   fn.isProgram || fn.isGlobal, // those in .text are verified on their own, whoever calls them
+			Program:   p.isEntered(fn),
 		},
 		PointerAssumptions: flow.PointerAssumptions{
 			Entry:      fn.isProgram,
@@ -99,7 +99,17 @@ func (p *planner) unit(fn *function, undecided map[int]bool) *flow.Unit {
 	for slot := range fn.offsets {
 		unit.Offsets[slot] = true
 	}
+	for slot := range fn.unknown {
+		unit.Offsets[slot] = true
+	}
 	return unit
+}
+
+// isEntered reports whether a function is looked at by itself: because it is a program,
+// because it is global, as the kernel verifies such functions on their own, or because
+// no other function calls it.
+func (p *planner) isEntered(fn *function) bool {
+	return fn.isProgram || fn.isGlobal || !p.called()[place{fn.section.Name, fn.start}]
 }
 
 // undecided returns the slots with a record whose value is not known.

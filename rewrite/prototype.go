@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/cilium/ebpf/asm"
+
 	"github.com/xdp-load/xdp-load/internal/btfraw"
 	"github.com/xdp-load/xdp-load/internal/flow"
 	"github.com/xdp-load/xdp-load/reloc"
@@ -117,11 +119,11 @@ func (p *planner) checkPrototype(access *reloc.Access, slot int, end int64) erro
 // was called with.
 func (p *planner) isFromCaller(fn *function, slot int) bool {
 	unit := p.program.units[place{fn.section.Name, fn.start}]
-	ins, err := fn.section.instruction(slot)
-	if unit == nil || err != nil {
+	if unit == nil {
 		return false
 	}
-	return slices.ContainsFunc(p.program.pointers.At(unit, slot, addressOf(ins)), func(pointee flow.Pointee) bool {
+	pointees, _ := p.program.pointers.Address(unit, slot)
+	return slices.ContainsFunc(pointees, func(pointee flow.Pointee) bool {
 		return pointee.Region == flow.Area && (pointee.Unit != unit || pointee.Slot == fn.start)
 	})
 }
@@ -154,6 +156,56 @@ func (p *planner) getsDescriptor(at place) bool {
 		}
 	}
 	return false
+}
+
+// tooNarrow refuses to make room in front of the packet for as many bytes as the
+// program's own struct has, in a function that fills in a descriptor, if the layout's
+// has more: md_desc(ctx) would be NULL from then on.
+func (p *planner) tooNarrow() []Refusal {
+	have := p.descriptorSize()
+	var refused []Refusal
+	for _, at := range p.analyze().order {
+		fn := p.functions[at]
+		size := p.storedSize(fn)
+		if size == 0 || size >= have {
+			continue
+		}
+		for slot := fn.start; slot < fn.end; slot++ {
+			if p.makesRoom(fn, slot, size) {
+				refused = append(refused, Refusal{
+					Access: p.unrecordedAt(fn, slot), Unrecorded: true, Remedy: "make room for bpf_core_type_size(struct md_desc) bytes",
+					Reason: fmt.Sprintf("it makes room for %d bytes, the size of struct md_desc in the program, and the layout's has %d", size, have),
+				})
+			}
+		}
+	}
+	return refused
+}
+
+// storedSize returns the size of the program's struct of which a function stores
+// fields in the descriptor; 0 if it stores none.
+func (p *planner) storedSize(fn *function) uint32 {
+	for _, q := range fn.stores {
+		if isDescriptor(q.access) && !q.access.Adopted() {
+			return q.access.Local.TypeSize
+		}
+	}
+	return 0
+}
+
+// makesRoom reports whether an instruction calls bpf_xdp_adjust_meta for so many bytes
+// more.
+func (p *planner) makesRoom(fn *function, slot int, size uint32) bool {
+	raw := fn.section.at(slot)
+	if raw[0] != opCall || p.sourceOf(raw) != 0 || asm.BuiltinFunc(p.order.Uint32(raw[4:])) != asm.FnXdpAdjustMeta {
+		return false
+	}
+	constants := p.program.constants[p.program.units[place{fn.section.Name, fn.start}]]
+	if constants == nil {
+		return false
+	}
+	by, ok := constants.Value(slot, asm.R2)
+	return ok && int32(by) == -int32(size)
 }
 
 // descriptorSize returns the size of the layout's descriptor, 0 if no access tells.

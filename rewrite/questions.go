@@ -19,6 +19,7 @@ type question struct {
 type questions struct {
 	offsets map[int]question // that it keeps in registers
 	present map[int]int64    // what these instructions hold
+	unknown map[int]bool     // the same, if it can't be said what the layout has
 	stores  map[int]question
 	stored  map[unit]bool // bytes with a bit-field that it stores
 
@@ -41,6 +42,7 @@ func (p *planner) questionsAt(start place) *questions {
 		qs = &questions{
 			offsets: make(map[int]question),
 			present: make(map[int]int64),
+			unknown: make(map[int]bool),
 			stores:  make(map[int]question),
 			stored:  make(map[unit]bool),
 		}
@@ -65,6 +67,14 @@ func (p *planner) learn(q question) {
 	}
 	if q.access.Kind == reloc.TypeSize && !q.access.Adopted() {
 		section.sizes[q.access.Insn] = true
+	}
+}
+
+// learnUnresolved notes an offset of which the layout says nothing: it may be for a
+// copy of the program's own.
+func (p *planner) learnUnresolved(access *reloc.Access) {
+	if access.Kind == reloc.ByteOffset && !p.section(access.Section).isMemoryAt(access.Insn) {
+		p.questionsOf(access).unknown[access.Insn] = true
 	}
 }
 

@@ -20,10 +20,13 @@ type section struct {
 	order binary.ByteOrder
 
 	recorded map[int]bool         // slots that have a record, ours or not
+	accessed map[int]bool         // those that are for an offset
 	theirs   map[int]string       // what records are about that are left to the loader, by slot
 	answers  map[int]int64        // of the layout, by slot, to what is no question for an offset
 	sizes    map[int]bool         // slots that hold a size of the descriptor
 	planned  map[int]Instructions // by slot
+
+	addresses, results map[int]flow.Region // see addressesIn and resultsIn
 
 	linked  map[int]bool       // slots that the loader patches
 	symbols map[int]elf.Symbol // that it patches them with
@@ -40,6 +43,7 @@ func (p *planner) section(name string) *section {
 			Section:  p.object.Section(name),
 			order:    p.order,
 			recorded: make(map[int]bool),
+			accessed: make(map[int]bool),
 			theirs:   make(map[int]string),
 			answers:  make(map[int]int64),
 			sizes:    make(map[int]bool),
@@ -168,17 +172,19 @@ func (p *planner) isLabel(s *section, data *elfobj.Section, rel elfobj.Rel) bool
 
 // addressesIn returns the regions that LDDW loads addresses in, by slot.
 func (p *planner) addressesIn(s *section) map[int]flow.Region {
-	addresses := make(map[int]flow.Region)
-	for slot, symbol := range p.symbolsIn(s) {
+	if s.addresses != nil {
+		return s.addresses
+	}
+	symbols := p.symbolsIn(s)
+	s.addresses = make(map[int]flow.Region, len(symbols))
+	for slot, symbol := range symbols {
 		section := p.sectionName(symbol)
-		switch {
-		case symbol.Section == elf.SHN_UNDEF, section == ".maps", section == "maps":
-			addresses[slot] = flow.Unknown
-		default:
-			addresses[slot] = flow.Data
+		s.addresses[slot] = flow.Data
+		if symbol.Section == elf.SHN_UNDEF || section == ".maps" || section == "maps" {
+			s.addresses[slot] = flow.Unknown
 		}
 	}
-	return addresses
+	return s.addresses
 }
 
 // kfuncsIn returns the names of the kernel's functions that a section calls, by
@@ -199,11 +205,26 @@ var allocators = map[string]bool{"bpf_obj_new_impl": true, "bpf_percpu_obj_new_i
 // resultsIn returns the regions that the results of calls point into, by slot, as
 // far as the name of what is called tells.
 func (p *planner) resultsIn(s *section) map[int]flow.Region {
-	results := make(map[int]flow.Region)
+	if s.results != nil {
+		return s.results
+	}
+	s.results = make(map[int]flow.Region)
 	for slot, name := range p.kfuncsIn(s) {
 		if allocators[name] {
-			results[slot] = flow.Heap
+			s.results[slot] = flow.Heap
 		}
 	}
-	return results
+	return s.results
+}
+
+// isMemoryAt reports whether the instruction at a slot is a load or store.
+func (s *section) isMemoryAt(slot int) bool {
+	if s.Section == nil || slot >= s.slots() {
+		return false
+	}
+	switch asm.OpCode(s.at(slot)[0]).Class() {
+	case asm.LdXClass, asm.StClass, asm.StXClass:
+		return true
+	}
+	return false
 }

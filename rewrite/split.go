@@ -26,7 +26,7 @@ const (
 // known that an access is to a copy of the program's own, more is known of the code
 // around it: the object is planned for anew then, too.
 func (r *rewriting) plan() error {
-	left, own := maxCopied, make(map[int]flow.Region)
+	left, own := maxCopied, make(map[int]ownCopy)
 	for splits := 0; ; {
 		p := newPlanner(r.object, r.recorded, r.accesses, own)
 		if err := p.resolve(r.layout); err != nil {

@@ -262,6 +262,14 @@ func FuzzFunction(f *testing.F) {
 			o := c.Origins(recorded)
 			o.Paths(o.Accesses, 1000)
 			c.Guards(XDP).Before(len(code)/slotSize - 1)
+
+			u := &Unit{Function: function, PointerAssumptions: PointerAssumptions{
+				Entry: true, Context: &XDP, Parameters: [5]Region{Ctx}, Offsets: map[int]bool{1: true}, Sizes: map[int]bool{2: true},
+			}}
+			pointers := FindPointers([]*Unit{u}, map[*Unit]*Constants{u: c})
+			for _, use := range pointers.Uses(u) {
+				pointers.Paths(u, []Access{{Slot: use.Slot}}, 1000)
+			}
 		}
 	})
 }

@@ -3,8 +3,6 @@ package flow
 import (
 	"encoding/binary"
 	"slices"
-
-	"github.com/cilium/ebpf/asm"
 )
 
 // Node is a block as it is come to by some of the paths through a function.
@@ -48,12 +46,9 @@ func (p *Pointers) Paths(u *Unit, accesses []Access, slots int) ([]Node, bool) {
 	}
 	sites := make(map[Pointee]bool)
 	for _, access := range accesses {
-		i := u.index(access.Slot)
-		if i < 0 || !u.insns[i].reads() && !u.insns[i].writes() {
-			continue
-		}
-		for _, pointee := range p.At(u, access.Slot, asm.Register(u.insns[i].address())) {
-			sites[pointee.made()] = true
+		pointees, _ := p.Address(u, access.Slot)
+		for n := range pointees {
+			sites[pointees[n].made()] = true
 		}
 	}
 	part := newPartition(fn.solver, accesses)

@@ -115,10 +115,12 @@ type pointer int32
 
 // pointeeSets numbers sets of pointees.
 type pointeeSets struct {
-	units    map[*Unit]int // so that sets have an order
+	units    map[*Unit]int // so that they have an order
 	pointees []Pointee
 	known    map[Pointee]int32
-	sets     [][]int32 // indices of pointees, ascending
+	single   []pointer   // by pointee, the set of it alone; 0 as long as nobody has asked
+	sets     [][]int32   // indices of pointees, ascending
+	lists    [][]Pointee // the same sets
 	numbers  map[string]pointer
 	unions   map[[2]pointer]pointer
 }
@@ -132,6 +134,7 @@ func newPointeeSets(units []*Unit) *pointeeSets {
 		units:   make(map[*Unit]int, len(units)),
 		known:   make(map[Pointee]int32),
 		sets:    [][]int32{nil},
+		lists:   [][]Pointee{nil},
 		numbers: map[string]pointer{"": 0},
 		unions:  make(map[[2]pointer]pointer),
 	}
@@ -143,17 +146,33 @@ func newPointeeSets(units []*Unit) *pointeeSets {
 
 // of returns the set of some pointees.
 func (s *pointeeSets) of(pointees ...Pointee) pointer {
+	if len(pointees) == 1 {
+		return s.only(s.pointee(pointees[0]))
+	}
 	set := make([]int32, len(pointees))
 	for n, p := range pointees {
-		number, ok := s.known[p]
-		if !ok {
-			number = int32(len(s.pointees))
-			s.known[p] = number
-			s.pointees = append(s.pointees, p)
-		}
-		set[n] = number
+		set[n] = s.pointee(p)
 	}
 	return s.number(set)
+}
+
+func (s *pointeeSets) pointee(p Pointee) int32 {
+	number, ok := s.known[p]
+	if !ok {
+		number = int32(len(s.pointees))
+		s.known[p] = number
+		s.pointees = append(s.pointees, p)
+		s.single = append(s.single, 0)
+	}
+	return number
+}
+
+// only returns the set of one pointee.
+func (s *pointeeSets) only(pointee int32) pointer {
+	if s.single[pointee] == 0 {
+		s.single[pointee] = s.number([]int32{pointee})
+	}
+	return s.single[pointee]
 }
 
 func (s *pointeeSets) number(set []int32) pointer {
@@ -171,6 +190,11 @@ func (s *pointeeSets) number(set []int32) pointer {
 		number = pointer(len(s.sets))
 		s.numbers[string(key)] = number
 		s.sets = append(s.sets, set)
+		list := make([]Pointee, len(set))
+		for n, at := range set {
+			list[n] = s.pointees[at]
+		}
+		s.lists = append(s.lists, list)
 	}
 	return number
 }
@@ -205,26 +229,36 @@ func (s *pointeeSets) union(a, b pointer) pointer {
 	return number
 }
 
-// list returns the pointees of a set.
-func (s *pointeeSets) list(p pointer) []Pointee {
-	if p == 0 {
-		return nil
-	}
-	list := make([]Pointee, len(s.sets[p]))
-	for n, at := range s.sets[p] {
-		list[n] = s.pointees[at]
-	}
-	return list
-}
+// list returns the pointees of a set, for reading only.
+func (s *pointeeSets) list(p pointer) []Pointee { return s.lists[p] }
 
-// where returns the pointees of a set that something holds of.
-func (s *pointeeSets) where(p pointer, holds func(*Pointee) bool) []Pointee {
-	return slices.DeleteFunc(s.list(p), func(p Pointee) bool { return !holds(&p) })
+// where returns the subset of a set that something holds of.
+func (s *pointeeSets) where(p pointer, holds func(*Pointee) bool) pointer {
+	list := s.lists[p]
+	count := 0
+	for n := range list {
+		if holds(&list[n]) {
+			count++
+		}
+	}
+	if count == len(list) {
+		return p
+	}
+	set := make([]int32, 0, count)
+	for n := range list {
+		if holds(&list[n]) {
+			set = append(set, s.sets[p][n])
+		}
+	}
+	return s.number(set)
 }
 
 // each returns what becomes of a set if each pointee becomes another one.
 func (s *pointeeSets) each(p pointer, becomes func(Pointee) Pointee) pointer {
-	list := s.list(p)
+	if len(s.lists[p]) == 1 {
+		return s.of(becomes(s.lists[p][0]))
+	}
+	list := slices.Clone(s.lists[p])
 	for n := range list {
 		list[n] = becomes(list[n])
 	}
@@ -242,7 +276,10 @@ func (s *pointeeSets) coarse(p pointer) pointer {
 		past  bool
 	}
 	at := func(p *Pointee) place { return place{p.Region, p.Unit, p.Slot, p.Field, p.Past} }
-	list := s.list(p)
+	if len(s.lists[p]) < 2 {
+		return p
+	}
+	list := slices.Clone(s.lists[p])
 	counts := make(map[place]int, len(list))
 	for n := range list {
 		counts[at(&list[n])]++

@@ -142,27 +142,20 @@ func (p *Pointers) entry(fn *pointerFunction) *state[pointer] {
 	return entry
 }
 
-// Reaches reports whether the function can come to a slot.
-func (p *Pointers) Reaches(u *Unit, slot int) bool {
-	fn := p.functions[u]
-	i := u.index(slot)
-	return fn != nil && fn.solver != nil && i >= 0 && fn.solver.before[u.blockOf[i]] != nil
-}
-
-// At returns what a register may point at before the instruction at a slot. It is
-// empty for a number, and where the function can't be. It is quick if asked for
-// ascending slots.
-func (p *Pointers) At(u *Unit, slot int, register asm.Register) []Pointee {
-	fn := p.functions[u]
-	if fn == nil || fn.solver == nil || register >= registers {
-		return nil
+// Address returns what the address of the load or store at a slot may point at. It is
+// empty for a number, and reached is false where the function can't be. It is quick if
+// asked for ascending slots. The result is for reading only.
+func (p *Pointers) Address(u *Unit, slot int) (pointees []Pointee, reached bool) {
+	fn, i := p.functions[u], u.index(slot)
+	if fn == nil || fn.solver == nil || i < 0 {
+		return nil, false
 	}
-	if i := u.index(slot); i >= 0 {
-		if st := fn.solver.at(i); st != nil {
-			return p.sets.where(st.regs[register], func(p *Pointee) bool { return !p.isNumber() })
-		}
+	st := fn.solver.at(i)
+	if st == nil || !u.insns[i].reads() && !u.insns[i].writes() {
+		return nil, st != nil
 	}
-	return nil
+	address := st.regs[u.insns[i].address()]
+	return p.sets.list(p.sets.where(address, func(p *Pointee) bool { return !p.isNumber() })), true
 }
 
 // Arguments returns what the arguments of a function may point at, in all calls.
@@ -282,7 +275,7 @@ func (d *pointerDomain) step(s *state[pointer], i int) {
 
 // returns notes what the function returns.
 func (d *pointerDomain) returns(v pointer) {
-	v = d.sets.of(d.sets.where(v, func(p *Pointee) bool { return p.Region != Stack || p.Unit != d.fn.unit })...)
+	v = d.sets.where(v, func(p *Pointee) bool { return p.Region != Stack || p.Unit != d.fn.unit })
 	if all := d.sets.union(d.fn.result, v); all != d.fn.result {
 		d.fn.result = all
 		d.queueAll(d.fn.callers)
@@ -351,7 +344,7 @@ func (d *pointerDomain) move(i int, ins *instruction, v pointer) pointer {
 
 // numbers returns the recorded numbers in a set.
 func (d *pointerDomain) numbers(v pointer) pointer {
-	return d.sets.of(d.sets.where(v, (*Pointee).isNumber)...)
+	return d.sets.where(v, (*Pointee).isNumber)
 }
 
 func (d *pointerDomain) add(i int, ins *instruction, a, b pointer) pointer {
@@ -379,11 +372,11 @@ func (d *pointerDomain) isAddress(v pointer) bool {
 // sum returns the sum of an address and a number that is not constant, and notes
 // what is added to it if that is recorded.
 func (d *pointerDomain) sum(address, number pointer) pointer {
-	recorded := d.sets.where(number, (*Pointee).isNumber)
+	recorded := d.sets.list(d.numbers(number))
 	if len(recorded) == 0 {
 		return d.sets.each(address, Pointee.indexed)
 	}
-	bases := d.sets.of(d.sets.where(address, (*Pointee).isKnown)...)
+	bases := d.sets.where(address, (*Pointee).isKnown)
 	var all []Pointee
 	for n := range recorded {
 		added := &recorded[n]
@@ -488,10 +481,12 @@ func (d *pointerDomain) fromStack(s *state[pointer], p *Pointee, at int64) point
 	}
 	owner.readers[d.fn.unit] = true
 	for _, cells := range []map[int64]pointer{owner.lent, owner.left} {
-		for place, value := range cells {
-			if p.Indexed || p.Field.Unit != nil || place == at {
-				v = d.sets.union(v, value)
-			}
+		if !p.Indexed && p.Field.Unit == nil {
+			v = d.sets.union(v, cells[at])
+			continue
+		}
+		for _, place := range slices.Sorted(maps.Keys(cells)) {
+			v = d.sets.union(v, cells[place])
 		}
 	}
 	return v
@@ -638,22 +633,20 @@ var callbacks = map[int64][]callback{
 func (d *pointerDomain) sized(s *state[pointer], i int, ins *instruction, size asm.Register) pointer {
 	isHelper := ins.src == 0 && !ins.fromReg()
 	switch {
-	case isHelper && slices.Contains(reservations, ins.imm):
-		return d.made(RingBuffer, i)
-	case isHelper && slices.Contains(reads, ins.imm):
-		return s.regs[1] // and r3, where an address in the area is a use
 	case size == asm.R1:
+		return 0
+	case isHelper && slices.Contains(reservations, ins.imm):
+		if size == asm.R2 {
+			return d.made(RingBuffer, i)
+		}
 		return 0
 	}
 	return s.regs[size-1]
 }
 
-// reservations are bpf_ringbuf_reserve and bpf_ringbuf_reserve_dynptr. reads are
-// bpf_probe_read and its like, which copy to r1 r2 bytes from r3.
-var (
-	reservations = []int64{131, 198}
-	reads        = []int64{4, 45, 112, 113, 114, 115, 148}
-)
+// reservations are bpf_ringbuf_reserve and bpf_ringbuf_reserve_dynptr, which are told
+// how much they are to make.
+var reservations = []int64{131, 198}
 
 // resultOf returns the region that a call's result points into.
 func (d *pointerDomain) resultOf(i int, ins *instruction) Region {

@@ -1,0 +1,288 @@
+package flow
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf/asm"
+)
+
+// pointerUnit is a function of an object, by name.
+type pointerUnit struct {
+	name  string
+	entry bool
+	alone bool // nobody calls it
+	calls map[int]string
+	insns []asm.Instruction
+
+	offsets, sizes []int
+	addresses      map[int]Region
+}
+
+func (u *pointerUnit) unit(t *testing.T) *Unit {
+	unit := &Unit{Function: function(t, binary.LittleEndian, u.insns...), Calls: make(map[int]*Unit)}
+	unit.Program, unit.Entry = u.entry || u.alone, u.entry
+	unit.Offsets, unit.Sizes, unit.Addresses = make(map[int]bool), make(map[int]bool), u.addresses
+	unit.Undecided = make(map[int]bool)
+	for _, slot := range slices.Concat(u.offsets, u.sizes) {
+		unit.Undecided[slot] = true
+	}
+	for _, slot := range u.offsets {
+		unit.Offsets[slot] = true
+	}
+	for _, slot := range u.sizes {
+		unit.Sizes[slot] = true
+	}
+	if u.entry {
+		unit.Context, unit.Parameters[0] = &XDP, Ctx
+	}
+	return unit
+}
+
+// pointersOf analyzes an object, and returns its functions in the order given.
+func pointersOf(t *testing.T, functions []pointerUnit) (*Pointers, []*Unit) {
+	t.Helper()
+	var units []*Unit
+	byName := make(map[string]*Unit)
+	for i := range functions {
+		unit := functions[i].unit(t)
+		units = append(units, unit)
+		byName[functions[i].name] = unit
+	}
+	for i := range functions {
+		for slot, name := range functions[i].calls {
+			units[i].Calls[slot] = byName[name]
+		}
+	}
+	return FindPointers(units, Analyze(units)), units
+}
+
+// spelled describes pointees in one line.
+func spelled(pointees []Pointee) string {
+	var all []string
+	for _, p := range pointees {
+		text := fmt.Sprintf("%s%+d", p.Region, p.Offset)
+		if p.Indexed {
+			text += "?"
+		}
+		if p.Field.Unit != nil {
+			text += fmt.Sprintf(" of field %d", p.Field.Slot)
+		}
+		if p.Past {
+			text += " past"
+		}
+		all = append(all, text)
+	}
+	slices.Sort(all)
+	return strings.Join(all, ", ")
+}
+
+var (
+	loadMeta = asm.LoadMem(asm.R2, asm.R1, 8, asm.Word) // r2 = ctx->data_meta
+	ret      = asm.Return()
+)
+
+// A load through a register is looked at in the last function, at the slot that is
+// given: what it may point at.
+func TestPointers(t *testing.T) {
+	spillMeta := []asm.Instruction{loadMeta, asm.StoreMem(asm.RFP, -16, asm.R2, asm.DWord)}
+	addressOf := func(reg asm.Register, offset int32) []asm.Instruction {
+		return []asm.Instruction{asm.Mov.Reg(reg, asm.RFP), asm.Add.Imm(reg, offset)}
+	}
+	loadFunction := asm.Instruction{OpCode: asm.LoadImmOp(asm.DWord), Dst: asm.R2, Src: asm.PseudoFunc}
+	read := asm.LoadMem(asm.R0, asm.R2, 4, asm.Word)
+	deref := []asm.Instruction{read, ret}
+
+	for name, test := range map[string]struct {
+		functions []pointerUnit
+		slot      int
+		want      string
+	}{
+		"the metadata area": {
+			[]pointerUnit{{entry: true, insns: slices.Concat([]asm.Instruction{loadMeta}, deref)}}, 1, "metadata area+0",
+		},
+		"and a constant": {
+			[]pointerUnit{{entry: true, insns: slices.Concat([]asm.Instruction{loadMeta, asm.Add.Imm(asm.R2, 8)}, deref)}}, 2, "metadata area+8",
+		},
+		"and what is not constant": {
+			[]pointerUnit{{entry: true, insns: slices.Concat([]asm.Instruction{loadMeta, asm.LoadMem(asm.R3, asm.R1, 16, asm.Word), asm.Add.Reg(asm.R2, asm.R3)}, deref)}},
+			3, "metadata area+0?",
+		},
+		"and a recorded offset": {
+			[]pointerUnit{{entry: true, insns: slices.Concat([]asm.Instruction{loadMeta, asm.Mov.Imm(asm.R3, 8), asm.Add.Reg(asm.R2, asm.R3)}, deref), offsets: []int{1}}},
+			3, "metadata area+0 of field 1",
+		},
+		"and a recorded size": {
+			[]pointerUnit{{entry: true, insns: slices.Concat([]asm.Instruction{loadMeta, asm.Mov.Imm(asm.R3, 32), asm.Add.Reg(asm.R3, asm.R2), asm.Mov.Reg(asm.R2, asm.R3)}, deref), sizes: []int{1}}},
+			4, "metadata area+0 past",
+		},
+		"the packet": {
+			[]pointerUnit{{entry: true, insns: slices.Concat([]asm.Instruction{asm.LoadMem(asm.R2, asm.R1, 0, asm.Word)}, deref)}}, 1, "packet+0",
+		},
+		"a number of the ctx": {
+			[]pointerUnit{{entry: true, insns: slices.Concat([]asm.Instruction{asm.LoadMem(asm.R2, asm.R1, 12, asm.Word)}, deref)}}, 1, "",
+		},
+		"what was spilled": {
+			[]pointerUnit{{entry: true, insns: slices.Concat(spillMeta, []asm.Instruction{asm.FnKtimeGetNs.Call(), asm.LoadMem(asm.R2, asm.RFP, -16, asm.DWord)}, deref)}},
+			4, "metadata area+0",
+		},
+		"the stack": {
+			[]pointerUnit{{entry: true, insns: slices.Concat(addressOf(asm.R2, -32), deref)}}, 2, "stack-32",
+		},
+		"either": {
+			[]pointerUnit{{entry: true, insns: slices.Concat(
+				[]asm.Instruction{loadMeta, asm.LoadMem(asm.R3, asm.R1, 16, asm.Word), jump(asm.JEq.Imm(asm.R3, 0, ""), 2)}, addressOf(asm.R2, -32), deref)}},
+			5, "metadata area+0, stack-32",
+		},
+		"nowhere or the metadata area": {
+			[]pointerUnit{{entry: true, insns: slices.Concat(
+				[]asm.Instruction{loadMeta, asm.LoadMem(asm.R3, asm.R1, 16, asm.Word), jump(asm.JEq.Imm(asm.R3, 0, ""), 1), asm.Mov.Imm(asm.R2, 0)}, deref)}},
+			4, "metadata area+0",
+		},
+		"one step further each time": {
+			[]pointerUnit{{entry: true, insns: slices.Concat(
+				[]asm.Instruction{loadMeta, asm.LoadMem(asm.R3, asm.R1, 16, asm.Word), asm.Add.Imm(asm.R2, 4), jump(asm.JNE.Imm(asm.R3, 0, ""), -2)}, deref)}},
+			4, "metadata area+0?",
+		},
+		"a map value": {
+			[]pointerUnit{{entry: true, insns: slices.Concat([]asm.Instruction{asm.FnMapLookupElem.Call(), asm.Mov.Reg(asm.R2, asm.R0)}, deref)}}, 2, "map value+0",
+		},
+		"out of a map": {
+			[]pointerUnit{{entry: true, insns: slices.Concat([]asm.Instruction{asm.FnMapLookupElem.Call(), asm.LoadMem(asm.R2, asm.R0, 0, asm.DWord)}, deref)}}, 2, "unknown+0",
+		},
+		"data": {
+			[]pointerUnit{{entry: true, insns: slices.Concat([]asm.Instruction{asm.LoadImm(asm.R2, 0, asm.DWord)}, deref), addresses: map[int]Region{0: Data}}}, 2, "data+0",
+		},
+		"an argument": {
+			[]pointerUnit{
+				{name: "callee", insns: deref},
+				{entry: true, insns: []asm.Instruction{loadMeta, call, ret}, calls: map[int]string{1: "callee"}},
+			}, 0, "metadata area+0",
+		},
+		"an argument of two calls": {
+			[]pointerUnit{
+				{name: "callee", insns: deref},
+				{entry: true, insns: slices.Concat([]asm.Instruction{asm.Mov.Reg(asm.R6, asm.R1), loadMeta, call}, addressOf(asm.R2, -8), []asm.Instruction{call, ret}), calls: map[int]string{2: "callee", 5: "callee"}},
+			}, 0, "metadata area+0, stack-8",
+		},
+		"an argument that nobody passes": {
+			[]pointerUnit{{alone: true, insns: deref}}, 0, "unknown+0",
+		},
+		"what is returned": {
+			[]pointerUnit{
+				{entry: true, insns: slices.Concat([]asm.Instruction{call, asm.Mov.Reg(asm.R2, asm.R0)}, deref), calls: map[int]string{0: "callee"}},
+				{name: "callee", insns: []asm.Instruction{loadMeta, asm.Mov.Reg(asm.R0, asm.R2), ret}},
+			}, 2, "metadata area+0",
+		},
+		"in the stack of the caller": {
+			[]pointerUnit{
+				{name: "callee", insns: slices.Concat([]asm.Instruction{asm.LoadMem(asm.R2, asm.R1, 8, asm.DWord)}, deref)},
+				{entry: true, insns: slices.Concat(spillMeta, addressOf(asm.R1, -24), []asm.Instruction{call, ret}), calls: map[int]string{4: "callee"}},
+			}, 1, "metadata area+0",
+		},
+		"left in the stack of the caller": {
+			[]pointerUnit{
+				{entry: true, insns: slices.Concat(addressOf(asm.R2, -8), []asm.Instruction{call, asm.LoadMem(asm.R2, asm.RFP, -8, asm.DWord)}, deref), calls: map[int]string{2: "callee"}},
+				{name: "callee", insns: []asm.Instruction{asm.LoadMem(asm.R3, asm.R1, 8, asm.Word), asm.StoreMem(asm.R2, 0, asm.R3, asm.DWord), asm.Mov.Imm(asm.R0, 0), ret}},
+			}, 4, "metadata area+0",
+		},
+		"in the stack of the caller, for a callback": {
+			[]pointerUnit{
+				{name: "callback", insns: []asm.Instruction{asm.LoadMem(asm.R2, asm.R2, 0, asm.DWord), read, ret}},
+				{entry: true, insns: slices.Concat(spillMeta, []asm.Instruction{loadFunction}, addressOf(asm.R3, -16), []asm.Instruction{asm.FnLoop.Call(), ret}), calls: map[int]string{2: "callback"}},
+			}, 1, "metadata area+0",
+		},
+		"what was in the stack before is not there for the callee": {
+			[]pointerUnit{
+				{name: "callee", insns: slices.Concat([]asm.Instruction{asm.LoadMem(asm.R2, asm.R1, 8, asm.DWord)}, deref)},
+				{entry: true, insns: slices.Concat(spillMeta, addressOf(asm.R3, -8), []asm.Instruction{asm.StoreMem(asm.RFP, -16, asm.R3, asm.DWord)}, addressOf(asm.R1, -24), []asm.Instruction{call, ret}), calls: map[int]string{7: "callee"}},
+			}, 1, "stack-8",
+		},
+	} {
+		pointers, units := pointersOf(t, test.functions)
+		pointees, reached := pointers.Address(units[0], test.slot)
+		if got := spelled(pointees); !reached || got != test.want {
+			t.Errorf("%s: %q, reached: %t, want %q", name, got, reached, test.want)
+		}
+	}
+}
+
+// What recorded numbers are added to, or passed as the size of.
+func TestRecordedNumbers(t *testing.T) {
+	pointers, units := pointersOf(t, []pointerUnit{{
+		entry: true, sizes: []int{1, 4}, offsets: []int{7},
+		insns: []asm.Instruction{
+			loadMeta,                    // 0
+			asm.Mov.Imm(asm.R3, 32),     // 1
+			asm.Add.Reg(asm.R2, asm.R3), // 2
+			asm.Mov.Imm(asm.R1, 0),      // 3
+			asm.Mov.Imm(asm.R2, 32),     // 4
+			asm.FnRingbufReserve.Call(), // 5
+			asm.Mov.Reg(asm.R6, asm.R0), // 6
+			asm.Mov.Imm(asm.R7, 8),      // 7
+			asm.Add.Reg(asm.R7, asm.R6), // 8
+			asm.LoadMem(asm.R0, asm.R7, 0, asm.Word),
+			ret,
+		},
+	}})
+	for slot, want := range map[int][2]string{1: {"metadata area+0", ""}, 4: {"", "ring buffer+0"}, 7: {"ring buffer+0", ""}} {
+		added, sized := spelled(pointers.AddedTo(units[0], slot)), spelled(pointers.SizeOf(units[0], slot))
+		if added != want[0] || sized != want[1] {
+			t.Errorf("slot %d: added to %q, size of %q, want %q", slot, added, sized, want)
+		}
+	}
+}
+
+// Of the uses of addresses in the metadata area none is left out.
+func TestMemoryUses(t *testing.T) {
+	pointers, units := pointersOf(t, []pointerUnit{{
+		entry: true,
+		insns: []asm.Instruction{
+			loadMeta,                                  // 0
+			asm.LoadMem(asm.R0, asm.R2, 0, asm.Word),  // 1
+			asm.StoreMem(asm.R2, 4, asm.R0, asm.Word), // 2
+			asm.StoreImm(asm.R2, 8, 1, asm.Word),      // 3
+			asm.StoreMem(asm.RFP, -8, asm.R2, asm.DWord),
+			asm.Mov.Imm(asm.R3, 4),     // 5
+			asm.FnRingbufOutput.Call(), // 6
+			ret,
+		},
+	}})
+	var got []string
+	for _, use := range pointers.Uses(units[0]) {
+		got = append(got, fmt.Sprintf("%d.%d", use.Slot, use.Argument))
+	}
+	if want := []string{"1.0", "2.0", "3.0", "6.2"}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// Paths that bring different pointers to a load are kept apart, others are not.
+func TestPointerPaths(t *testing.T) {
+	pointers, units := pointersOf(t, []pointerUnit{{
+		entry: true,
+		insns: []asm.Instruction{
+			loadMeta, // 0
+			asm.LoadMem(asm.R3, asm.R1, 16, asm.Word), // 1
+			jump(asm.JEq.Imm(asm.R3, 0, ""), 2),       // 2
+			asm.Mov.Reg(asm.R2, asm.RFP),              // 3
+			asm.Add.Imm(asm.R2, -32),                  // 4
+			asm.LoadMem(asm.R0, asm.R2, 4, asm.Word),  // 5
+			ret,
+		},
+	}})
+	nodes, ok := pointers.Paths(units[0], []Access{{Slot: 5}}, 100)
+	count := make(map[int]int)
+	for _, node := range nodes {
+		count[node.Block]++
+	}
+	if !ok || count[0] != 1 || count[1] != 1 || count[2] != 2 {
+		t.Errorf("%v, nodes by block: %v", ok, count)
+	}
+	if _, ok := pointers.Paths(units[0], []Access{{Slot: 1}}, 100); ok {
+		t.Error("paths are kept apart that bring the same pointer")
+	}
+}
