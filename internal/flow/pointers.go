@@ -262,8 +262,10 @@ func (d *pointerDomain) step(s *state[pointer], i int) {
 	case ins.isCall():
 		d.call(s, i, ins)
 	case ins.reads():
+		d.used(s.regs[ins.src])
 		s.regs[ins.dst] = d.load(s, i, ins)
 	case ins.writes():
+		d.used(s.regs[ins.dst])
 		d.store(s, i, ins)
 	case ins.class() == classLD:
 		s.fill(clobbered, 0)
@@ -361,12 +363,19 @@ func (d *pointerDomain) add(i int, ins *instruction, a, b pointer) pointer {
 	case d.isAddress(a):
 		return d.sum(a, b)
 	}
-	return d.sets.each(d.sets.union(a, b), Pointee.indexed)
+	// Either may be an address, or the index of what is to be added to one.
+	all := d.sets.each(d.sets.union(a, b), Pointee.indexed)
+	return d.sets.union(all, d.sets.union(d.fields(d.unknown(a), b), d.fields(d.unknown(b), a)))
 }
 
 // isAddress reports whether a value is known to be an address.
 func (d *pointerDomain) isAddress(v pointer) bool {
-	return slices.ContainsFunc(d.sets.sets[v], func(n int32) bool { return d.sets.pointees[n].isKnown() })
+	return slices.ContainsFunc(d.sets.list(v), func(p Pointee) bool { return p.isKnown() })
+}
+
+// unknown returns what may be an address in a set or something else.
+func (d *pointerDomain) unknown(v pointer) pointer {
+	return d.sets.where(v, func(p *Pointee) bool { return p.Region == Unknown })
 }
 
 // sum returns the sum of an address and a number that is not constant, and notes
@@ -377,16 +386,22 @@ func (d *pointerDomain) sum(address, number pointer) pointer {
 		return d.sets.each(address, Pointee.indexed)
 	}
 	bases := d.sets.where(address, (*Pointee).isKnown)
-	var all []Pointee
 	for n := range recorded {
-		added := &recorded[n]
-		if added.Region == recordedOffset {
-			d.note(added, func(fn *pointerFunction) map[int]pointer { return fn.offsets }, bases)
+		if added := &recorded[n]; added.Region == recordedOffset {
+			d.note(added.Unit, added.Slot, func(fn *pointerFunction) map[int]pointer { return fn.offsets }, bases)
 		} else {
-			d.note(added, func(fn *pointerFunction) map[int]pointer { return fn.added }, bases)
+			d.note(added.Unit, added.Slot, func(fn *pointerFunction) map[int]pointer { return fn.added }, bases)
 		}
+	}
+	return d.fields(address, number)
+}
+
+// fields returns the sums of addresses and the recorded numbers in a set.
+func (d *pointerDomain) fields(address, number pointer) pointer {
+	var all []Pointee
+	for _, added := range d.sets.list(d.numbers(number)) {
 		for _, p := range d.sets.list(address) {
-			all = append(all, p.plus(added))
+			all = append(all, p.plus(&added))
 		}
 	}
 	return d.sets.of(all...)
@@ -401,11 +416,21 @@ func (p Pointee) plus(number *Pointee) Pointee {
 	return p
 }
 
-// note adds to what is known of a recorded number.
-func (d *pointerDomain) note(number *Pointee, in func(*pointerFunction) map[int]pointer, v pointer) {
-	if fn := d.functions[number.Unit]; fn != nil {
+// note adds to what is known of the recorded number at a slot.
+func (d *pointerDomain) note(u *Unit, slot int, in func(*pointerFunction) map[int]pointer, v pointer) {
+	if fn := d.functions[u]; fn != nil {
 		known := in(fn)
-		known[number.Slot] = d.sets.union(known[number.Slot], v)
+		known[slot] = d.sets.union(known[slot], v)
+	}
+}
+
+// used notes that recorded offsets were added to what may be an address, as it is used
+// as one.
+func (d *pointerDomain) used(address pointer) {
+	for _, p := range d.sets.list(d.unknown(address)) {
+		if p.Field.Unit != nil {
+			d.note(p.Field.Unit, p.Field.Slot, func(fn *pointerFunction) map[int]pointer { return fn.offsets }, d.sets.of(Pointee{Region: Unknown}))
+		}
 	}
 }
 
@@ -581,12 +606,13 @@ func (d *pointerDomain) pass(fn *pointerFunction, arguments [5]pointer) {
 // given.
 func (d *pointerDomain) callOther(s *state[pointer], i int, ins *instruction) {
 	for _, r := range ins.arguments().List() {
+		d.used(s.regs[r])
 		for _, p := range d.sets.list(s.regs[r]) {
 			switch fn := d.functions[p.Unit]; {
 			case p.Region == Code && fn != nil:
 				d.pass(fn, d.callbackArguments(s, i, ins))
 			case p.Region == recordedSize:
-				d.note(&p, func(fn *pointerFunction) map[int]pointer { return fn.passed }, d.sized(s, i, ins, r))
+				d.note(p.Unit, p.Slot, func(fn *pointerFunction) map[int]pointer { return fn.passed }, d.sized(s, i, ins, r))
 			}
 		}
 	}
