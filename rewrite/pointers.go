@@ -286,12 +286,16 @@ func (p *planner) judgeMacros(macros map[macroKey][]int) (found int) {
 	return found
 }
 
-// asksMore reports whether something is asked for more often than the macro is used.
+// asksMore reports whether something is asked for more often than so many uses of the
+// macro do. A use shifts to the right in one of two ways, for which it asks twice.
 func (p *planner) asksMore(asked []int, uses int) bool {
 	counts := make(map[reloc.Kind]int)
 	for _, i := range asked {
-		kind := p.accesses[i].Kind
-		if counts[kind]++; counts[kind] > uses && kind != reloc.FieldExists {
+		counts[p.accesses[i].Kind]++
+	}
+	counts[reloc.RightShift] = (counts[reloc.RightShift] + 1) / 2
+	for kind, count := range counts {
+		if kind != reloc.FieldExists && count > uses {
 			return true
 		}
 	}
