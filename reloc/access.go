@@ -116,6 +116,7 @@ func Read(object []byte) ([]Access, error) {
 type Recorded struct {
 	Accesses []Access
 	Ext      *btfraw.Ext
+	Types    *btf.Spec // the object's
 }
 
 // ReadObject is Read for an object that is parsed already.
@@ -154,7 +155,15 @@ func ReadObject(obj *elfobj.Object) (*Recorded, error) {
 		}
 		accesses = append(accesses, access)
 	}
-	return &Recorded{accesses, ext}, nil
+	return &Recorded{accesses, ext, types}, nil
+}
+
+// NewAccess returns an access that no record is about any more, and so of no
+// instruction: what a record of that kind, with that access string, from a root type
+// would be about. The byte order is the object's.
+func NewAccess(root btf.Type, accessString string, kind Kind, order binary.ByteOrder) (Access, error) {
+	access := Access{Kind: kind, Root: TypeString(root), order: order}
+	return access, access.resolveLocally(root, 0, accessString)
 }
 
 // reader turns records into accesses.
@@ -199,7 +208,7 @@ func (r *reader) access(index int) (Access, error) {
 		order:   r.obj.Order,
 	}
 	access.Program, access.FunctionStart = section.function(record.InsnOffset)
-	if err := access.resolveLocally(root, record); err != nil {
+	if err := access.resolveLocally(root, btf.TypeID(record.TypeID), record.AccessString); err != nil {
 		return Access{}, fmt.Errorf("%s: %w", access.Source, err)
 	}
 	return access, nil
@@ -247,22 +256,22 @@ func (r *reader) source(record *btfraw.CORERelo) Source {
 	return Source{File: path.Clean(line.File), Line: line.Line, Column: line.Column, Text: line.Text}
 }
 
-// resolveLocally follows the record's access string in the object's own types.
-func (a *Access) resolveLocally(root btf.Type, record *btfraw.CORERelo) error {
+// resolveLocally follows an access string in the object's own types.
+func (a *Access) resolveLocally(root btf.Type, id btf.TypeID, accessString string) error {
 	a.path = &pathSpec{root: root}
 	switch {
 	case a.Kind.aboutField():
-		return a.resolveLocalField(root, record.AccessString)
+		return a.resolveLocalField(root, accessString)
 	case a.Kind.aboutEnum():
-		return a.resolveLocalEnumerator(root, record.AccessString)
+		return a.resolveLocalEnumerator(root, accessString)
 	}
 
 	a.Path = a.Root
-	if record.AccessString != "0" {
-		return fmt.Errorf("%s of %s with access string %.20q instead of \"0\"", a.Kind, a.Root, record.AccessString)
+	if accessString != "0" {
+		return fmt.Errorf("%s of %s with access string %.20q instead of \"0\"", a.Kind, a.Root, accessString)
 	}
 	var err error
-	a.Local, err = typeResolution(a.Kind, root, btf.TypeID(record.TypeID))
+	a.Local, err = typeResolution(a.Kind, root, id)
 	return err
 }
 

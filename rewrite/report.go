@@ -11,6 +11,10 @@ import (
 type Report struct {
 	Layout string `json:"layout"`
 	Edits  []Edit `json:"edits"`
+
+	// Rewritten is set if the object, or a part of it, had been rewritten for this
+	// layout already. Edits are of what was not.
+	Rewritten bool `json:"rewritten,omitempty"`
 }
 
 // Edit is what became of one access.

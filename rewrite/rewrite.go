@@ -37,8 +37,10 @@ type Options struct {
 
 // Rewrite returns the object with every access to the chosen root types edited
 // for the layout, and a report of it. The records of these accesses are gone
-// from .BTF.ext; everything else is as it was. An object without such accesses
-// comes back unchanged.
+// from .BTF.ext, and .BTF has a type more, which says what they were resolved to;
+// everything else is as it was. An object without such accesses comes back
+// unchanged, and so does one that was rewritten for the same layout: one in which
+// all of them come to the same. One that was rewritten for another is refused.
 //
 // Records of kind local_type_id stay, since they don't depend on the layout but
 // on the loader, which may number the object's types anew.
@@ -54,6 +56,9 @@ func Rewrite(object []byte, layout *reloc.Layout, opts Options) ([]byte, *Report
 		return nil, nil, err
 	}
 	report := &Report{Layout: layout.Name(), Edits: []Edit{}}
+	if report.Rewritten, err = r.checkMarks(); err != nil {
+		return nil, nil, err
+	}
 	if len(r.accesses) == 0 {
 		return bytes.Clone(object), report, nil
 	}
@@ -110,6 +115,9 @@ func (r *rewriting) run() (err error) {
 		return err
 	}
 	if err := r.plan(); err != nil {
+		return err
+	}
+	if err := r.mark(); err != nil {
 		return err
 	}
 	ext, err := dropRecords(r.object, r.recorded.Ext, r.edits)

@@ -50,13 +50,14 @@ Exits with 1 if a layout does not fit.`,
 
 // checkResult is what check says of one layout.
 type checkResult struct {
-	Layout   string   `json:"layout"`
-	Fits     bool     `json:"fits"`
-	Exact    bool     `json:"exact"`
-	Accesses int      `json:"accesses"`
-	Missing  []string `json:"missing,omitempty"` // paths of poisoned accesses
-	Error    string   `json:"error,omitempty"`
-	Details  []string `json:"details,omitempty"`
+	Layout    string   `json:"layout"`
+	Fits      bool     `json:"fits"`
+	Exact     bool     `json:"exact"`
+	Accesses  int      `json:"accesses"`
+	Rewritten bool     `json:"rewritten,omitempty"` // for this layout already, or a part of it
+	Missing   []string `json:"missing,omitempty"`   // paths of poisoned accesses
+	Error     string   `json:"error,omitempty"`
+	Details   []string `json:"details,omitempty"`
 
 	report *rewrite.Report
 }
@@ -79,6 +80,7 @@ func (f *flags) check(object []byte, path string, exact bool) checkResult {
 
 	result.Fits, result.Exact = true, result.report.Exact()
 	result.Accesses = len(result.report.Edits)
+	result.Rewritten = result.report.Rewritten
 	result.Missing = missingPaths(result.report)
 	if exact && !result.Exact {
 		result.Fits = false
@@ -126,6 +128,8 @@ func (r *checkResult) String() string {
 		return strings.TrimRight("does not fit: "+r.Error+"\n    "+strings.Join(r.Details, "    "), " \n")
 	case len(r.Missing) > 0:
 		return fmt.Sprintf("fits if guarded: not there: %s (%s)", strings.Join(r.Missing, ", "), summary(r.report))
+	case r.Rewritten && r.Accesses == 0:
+		return summary(r.report)
 	case r.Exact:
 		return fmt.Sprintf("fits exactly (%s)", summary(r.report))
 	}

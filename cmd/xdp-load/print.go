@@ -79,6 +79,16 @@ func place(access *reloc.Access) string {
 // summary counts what became of the accesses: "5 accesses: 3 changed,
 // 1 unchanged, 1 poisoned".
 func summary(report *rewrite.Report) string {
+	switch {
+	case report.Rewritten && len(report.Edits) == 0:
+		return "already rewritten for this layout"
+	case report.Rewritten:
+		return "partly rewritten for this layout already, " + editSummary(report)
+	}
+	return editSummary(report)
+}
+
+func editSummary(report *rewrite.Report) string {
 	changed, poisoned := 0, len(report.Poisoned())
 	for i := range report.Edits {
 		if report.Edits[i].Changed() && !report.Edits[i].Poisoned {
