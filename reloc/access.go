@@ -117,6 +117,8 @@ type Recorded struct {
 	Accesses []Access
 	Ext      *btfraw.Ext
 	Types    *btf.Spec // the object's
+
+	raw *btfraw.BTF
 }
 
 // ReadObject is Read for an object that is parsed already.
@@ -155,7 +157,7 @@ func ReadObject(obj *elfobj.Object) (*Recorded, error) {
 		}
 		accesses = append(accesses, access)
 	}
-	return &Recorded{accesses, ext, types}, nil
+	return &Recorded{accesses, ext, types, raw}, nil
 }
 
 // NewAccess returns an access that no record is about any more, and so of no

@@ -99,8 +99,8 @@ func TestIdempotent(t *testing.T) {
 		if !bytes.Equal(again, r.out) {
 			t.Error("the output differs")
 		}
-		if len(report.Edits) > 0 || !report.Rewritten {
-			t.Errorf("rewritten: %t, edits: %v", report.Rewritten, editsOf(report))
+		if len(report.Edits) > 0 || !report.Rewritten || len(r.report.Unaccessed) > 0 || len(report.Unaccessed) > 0 {
+			t.Errorf("rewritten: %t, edits: %v, not accessed: %v, %v", report.Rewritten, editsOf(report), r.report.Unaccessed, report.Unaccessed)
 		}
 	})
 }

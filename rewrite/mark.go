@@ -56,22 +56,29 @@ type resolved struct {
 	identity string
 }
 
-// checkMarks compares the marks of an object with the layout: those with a root type
-// that is to be resolved, or that the layout defines. It reports whether there are
-// such, and refuses an object that was rewritten for another layout.
-func (r *rewriting) checkMarks() (marked bool, err error) {
+// readMarks returns the marks of the object.
+func (r *rewriting) readMarks() ([]mark, error) {
 	types, err := r.recorded.Types.AnyTypesByName(markName)
 	if errors.Is(err, btf.ErrNotFound) {
-		return false, nil
+		return nil, nil
 	}
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	for _, typ := range types {
-		mark, err := r.readMark(typ)
-		if err != nil {
-			return false, fmt.Errorf("damaged mark of what it was rewritten for: %w", err)
+	marks := make([]mark, len(types))
+	for i, typ := range types {
+		if marks[i], err = r.readMark(typ); err != nil {
+			return nil, fmt.Errorf("damaged mark of what it was rewritten for: %w", err)
 		}
+	}
+	return marks, nil
+}
+
+// checkMarks compares with the layout the marks that have a root type to resolve, or
+// one that the layout defines. It reports whether there are such, and refuses an object
+// that was rewritten for another layout.
+func (r *rewriting) checkMarks() (marked bool, err error) {
+	for _, mark := range r.marks {
 		concerned, err := mark.concerns(r.layout, r.options)
 		if err != nil {
 			return false, err
@@ -85,6 +92,21 @@ func (r *rewriting) checkMarks() (marked bool, err error) {
 		marked = true
 	}
 	return marked, nil
+}
+
+// unaccessed returns the descriptor's structs of which no field is accessed, as far
+// as they are to be resolved.
+func (r *rewriting) unaccessed() ([]string, error) {
+	if !r.options.isRoot(reloc.Descriptor) {
+		return nil, nil
+	}
+	var resolved []reloc.Access
+	for _, mark := range r.marks {
+		for i := range mark {
+			resolved = append(resolved, mark[i].access)
+		}
+	}
+	return r.recorded.Unaccessed(reloc.Descriptor, resolved)
 }
 
 func (r *rewriting) readMark(typ btf.Type) (mark, error) {

@@ -59,6 +59,9 @@ func Rewrite(object []byte, layout *reloc.Layout, opts Options) ([]byte, *Report
 	if report.Rewritten, err = r.checkMarks(); err != nil {
 		return nil, nil, err
 	}
+	if report.Unaccessed, err = r.unaccessed(); err != nil {
+		return nil, nil, err
+	}
 	if len(r.accesses) == 0 {
 		return bytes.Clone(object), report, nil
 	}
@@ -75,6 +78,7 @@ type rewriting struct {
 	layout  *reloc.Layout
 	options *Options
 
+	marks    []mark // that the object came with
 	recorded *reloc.Recorded
 	accesses []reloc.Access // those to rewrite
 	edits    []Edit
@@ -91,7 +95,11 @@ func newRewriting(object []byte, layout *reloc.Layout, opts *Options) (*rewritin
 		return nil, err
 	}
 	r := &rewriting{object: obj, layout: layout, options: opts}
-	return r, r.read()
+	if err := r.read(); err != nil {
+		return nil, err
+	}
+	r.marks, err = r.readMarks()
+	return r, err
 }
 
 // read reads the records.
