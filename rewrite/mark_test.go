@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cilium/ebpf"
+
 	"github.com/xdp-load/xdp-load/internal/netlab"
 	"github.com/xdp-load/xdp-load/reloc"
 	"github.com/xdp-load/xdp-load/rewrite"
@@ -316,4 +318,18 @@ PROGRAM(mark, struct md_desc, out_unsigned = md->`+strings.Repeat("n.", deep)+"h
 	if !errors.As(err, &refused) || !strings.Contains(err.Error(), "is longer than a name in BTF can be") {
 		t.Errorf("got %v", err)
 	}
+}
+
+// markLoads loads an object with cilium/ebpf.
+func markLoads(t *testing.T, object []byte) error {
+	t.Helper()
+	spec, err := ebpf.LoadCollectionSpecFromReader(bytes.NewReader(object))
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaded, err := ebpf.NewCollection(spec)
+	if err == nil {
+		loaded.Close()
+	}
+	return err
 }

@@ -62,10 +62,11 @@ func Rewrite(object []byte, layout *reloc.Layout, opts Options) ([]byte, *Report
 	if report.Unaccessed, err = r.unaccessed(); err != nil {
 		return nil, nil, err
 	}
-	if len(r.accesses) == 0 {
+	unresolvable := r.unresolvable()
+	if len(r.accesses) == 0 && len(unresolvable) == 0 {
 		return bytes.Clone(object), report, nil
 	}
-	if err := r.run(); err != nil {
+	if err := r.alsoRefused(unresolvable, r.run()); err != nil {
 		return nil, nil, err
 	}
 	report.Edits = r.edits
@@ -198,7 +199,7 @@ func checkDefined(layout *reloc.Layout, accesses []reloc.Access) error {
 	}
 	// A struct and an enum, say, can have the same name.
 	missing = slices.DeleteFunc(missing, func(name string) bool { return defined[name] })
-	if slices.Contains(missing, reloc.Descriptor) || len(missing) == len(defined) {
+	if slices.Contains(missing, reloc.Descriptor) || len(missing) > 0 && len(missing) == len(defined) {
 		return fmt.Errorf("layout %s %w: %s: give the BTF of an object compiled from the NIC's own header",
 			layout.Name(), ErrNoDescriptor, strings.Join(missing, ", "))
 	}
