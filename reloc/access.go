@@ -10,6 +10,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 	"path"
 	"sort"
 
@@ -118,7 +119,24 @@ type Recorded struct {
 	Ext      *btfraw.Ext
 	Types    *btf.Spec // the object's
 
+	// Resolved are accesses of which somebody who knows took the records, made by
+	// NewAccess (optional).
+	Resolved []Access
+
 	raw *btfraw.BTF
+}
+
+// all returns the accesses, those included that are resolved.
+func (r *Recorded) all() iter.Seq[*Access] {
+	return func(yield func(*Access) bool) {
+		for _, accesses := range [][]Access{r.Accesses, r.Resolved} {
+			for i := range accesses {
+				if !yield(&accesses[i]) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // ReadObject is Read for an object that is parsed already.
@@ -157,7 +175,7 @@ func ReadObject(obj *elfobj.Object) (*Recorded, error) {
 		}
 		accesses = append(accesses, access)
 	}
-	return &Recorded{accesses, ext, types, raw}, nil
+	return &Recorded{Accesses: accesses, Ext: ext, Types: types, raw: raw}, nil
 }
 
 // NewAccess returns an access that no record is about any more, and so of no

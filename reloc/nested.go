@@ -32,8 +32,8 @@ const maxNested = 1 << 16
 var errNested = fmt.Errorf("more than %d members are nested in what the program accesses", maxNested)
 
 // Adopt marks the accesses whose root type is nested in another root type, which
-// isRoot chooses by its name, if another access leads to it there, or through it, and
-// the layout has something there too: Resolve then looks for it there, and not
+// isRoot chooses by its name, if another access, be it resolved already, leads to it
+// there, or through it, and the layout has something there too: Resolve then looks for it there, and not
 // by its name. Those to a struct without a name are marked whatever the layout has,
 // since no loader could find it by itself.
 //
@@ -98,8 +98,7 @@ func (r *Recorded) enumsIn(isOurs func(*Access) bool, nested map[btf.Type]*nest)
 	if !slices.ContainsFunc(r.Accesses, func(a Access) bool { return asks(&a) && !isOurs(&a) }) {
 		return nil, nil
 	}
-	for i := range r.Accesses {
-		access := &r.Accesses[i]
+	for access := range r.all() {
 		root := access.path.root
 		switch {
 		case isOurs(access) && !roots[root]:
@@ -159,8 +158,7 @@ func (r *Recorded) nestsIn(isOurs func(*Access) bool) (map[btf.Type]*nest, error
 		path string
 	}
 	seen := make(map[place]bool)
-	for i := range r.Accesses {
-		access := &r.Accesses[i]
+	for access := range r.all() {
 		at := place{access.path.root, access.Path}
 		if !access.Kind.aboutField() || seen[at] || !isOurs(access) {
 			continue

@@ -12,11 +12,11 @@ import (
 // Unaccessed returns the object's structs of a name of which no field is accessed, as
 // C spells them. If there are accesses to some, only flavours count: of the struct
 // without a suffix a program may know the name and no more, in the prototype of a
-// function, say. resolved are accesses that are not recorded any more.
+// function, say.
 //
 // They tell of a struct without preserve_access_index: whatever accesses it is compiled
 // for the program's own offsets.
-func (r *Recorded) Unaccessed(essential string, resolved []Access) ([]string, error) {
+func (r *Recorded) Unaccessed(essential string) ([]string, error) {
 	ids, err := r.raw.Named(essential)
 	if err != nil {
 		return nil, err
@@ -25,11 +25,9 @@ func (r *Recorded) Unaccessed(essential string, resolved []Access) ([]string, er
 		return nil, nil
 	}
 	accessed := make(map[btf.Type]bool)
-	for _, accesses := range [][]Access{r.Accesses, resolved} {
-		for i := range accesses {
-			if accesses[i].Kind.aboutField() {
-				accesses[i].path.passes(accessed)
-			}
+	for access := range r.all() {
+		if access.Kind.aboutField() {
+			access.path.passes(accessed)
 		}
 	}
 

@@ -56,22 +56,26 @@ type resolved struct {
 	identity string
 }
 
-// readMarks returns the marks of the object.
-func (r *rewriting) readMarks() ([]mark, error) {
+// readMarks reads the marks of the object. The accesses in them lead to nested types as
+// well as those that have records.
+func (r *rewriting) readMarks() error {
 	types, err := r.recorded.Types.AnyTypesByName(markName)
 	if errors.Is(err, btf.ErrNotFound) {
-		return nil, nil
+		return nil
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
-	marks := make([]mark, len(types))
+	r.marks = make([]mark, len(types))
 	for i, typ := range types {
-		if marks[i], err = r.readMark(typ); err != nil {
-			return nil, fmt.Errorf("damaged mark of what it was rewritten for: %w", err)
+		if r.marks[i], err = r.readMark(typ); err != nil {
+			return fmt.Errorf("damaged mark of what it was rewritten for: %w", err)
+		}
+		for n := range r.marks[i] {
+			r.recorded.Resolved = append(r.recorded.Resolved, r.marks[i][n].access)
 		}
 	}
-	return marks, nil
+	return nil
 }
 
 // checkMarks compares with the layout the marks that have a root type to resolve, or
@@ -79,17 +83,15 @@ func (r *rewriting) readMarks() ([]mark, error) {
 // that was rewritten for another layout.
 func (r *rewriting) checkMarks() (marked bool, err error) {
 	for _, mark := range r.marks {
-		concerned, err := mark.concerns(r.layout, r.options)
+		roots := r.rootsOf(mark)
+		concerned, err := r.concerned(roots)
+		if err == nil && concerned {
+			marked = true
+			err = r.checkMark(mark, roots)
+		}
 		if err != nil {
 			return false, err
 		}
-		if !concerned {
-			continue
-		}
-		if err := mark.check(r.layout); err != nil {
-			return false, err
-		}
-		marked = true
 	}
 	return marked, nil
 }
@@ -100,13 +102,7 @@ func (r *rewriting) unaccessed() ([]string, error) {
 	if !r.options.isRoot(reloc.Descriptor) {
 		return nil, nil
 	}
-	var resolved []reloc.Access
-	for _, mark := range r.marks {
-		for i := range mark {
-			resolved = append(resolved, mark[i].access)
-		}
-	}
-	return r.recorded.Unaccessed(reloc.Descriptor, resolved)
+	return r.recorded.Unaccessed(reloc.Descriptor)
 }
 
 func (r *rewriting) readMark(typ btf.Type) (mark, error) {
@@ -144,24 +140,53 @@ func (m *resolved) read(member *btf.Member, object *elfobj.Object) (err error) {
 	return err
 }
 
-// concerns reports whether a root type is to be resolved, or is one of the layout's.
-func (m mark) concerns(layout *reloc.Layout, options *Options) (bool, error) {
+// rootsOf returns the names of the root types that the accesses of a mark were chosen
+// by: of its own, or, if all of them are nested, of all marks, since they lead there.
+func (r *rewriting) rootsOf(m mark) map[string]bool {
+	roots := make(map[string]bool)
 	for i := range m {
-		if m[i].nested {
+		if !m[i].nested {
+			roots[m[i].access.RootName()] = true
+		}
+	}
+	if len(roots) > 0 {
+		return roots
+	}
+	for _, other := range r.marks {
+		for i := range other {
+			roots[other[i].access.RootName()] = roots[other[i].access.RootName()] || !other[i].nested
+		}
+	}
+	for i := range m {
+		delete(roots, m[i].access.RootName())
+	}
+	return roots
+}
+
+// concerned reports whether one of some root types is to be resolved, or is one of the
+// layout's.
+func (r *rewriting) concerned(roots map[string]bool) (bool, error) {
+	for i := range r.recorded.Resolved {
+		access := &r.recorded.Resolved[i]
+		if !roots[access.RootName()] {
 			continue
 		}
-		defined, err := m[i].access.DefinedIn(layout)
-		if err != nil || defined || options.isRoot(m[i].access.RootName()) {
+		defined, err := access.DefinedIn(r.layout)
+		if err != nil || defined || r.options.isRoot(access.RootName()) {
 			return err == nil, err
 		}
 	}
 	return false, nil
 }
 
-// check wants every access to come to the same in a layout.
-func (m mark) check(layout *reloc.Layout) error {
-	accesses, err := m.adopted(layout)
-	if err != nil {
+// checkMark wants every access of a mark to come to the same in the layout.
+func (r *rewriting) checkMark(m mark, roots map[string]bool) error {
+	layout, accesses := r.layout, make([]reloc.Access, len(m))
+	for i := range m {
+		accesses[i] = m[i].access
+	}
+	recorded := &reloc.Recorded{Accesses: accesses, Resolved: r.recorded.Resolved}
+	if err := recorded.Adopt(layout, func(name string) bool { return roots[name] }); err != nil {
 		return err
 	}
 	if err := checkDefined(layout, accesses); err != nil {
@@ -180,20 +205,6 @@ func (m mark) check(layout *reloc.Layout) error {
 		other = cmp.Or(other, err)
 	}
 	return other
-}
-
-// adopted returns the accesses of a mark, those of nested types as they were adopted
-// from the root types' members.
-func (m mark) adopted(layout *reloc.Layout) ([]reloc.Access, error) {
-	accesses, roots := make([]reloc.Access, len(m)), make(map[string]bool)
-	for i := range m {
-		accesses[i] = m[i].access
-		if !m[i].nested {
-			roots[m[i].access.RootName()] = true
-		}
-	}
-	recorded := &reloc.Recorded{Accesses: accesses}
-	return accesses, recorded.Adopt(layout, func(name string) bool { return roots[name] })
 }
 
 // compare refuses an access that comes to something else in a layout, or to nothing

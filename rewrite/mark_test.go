@@ -255,6 +255,61 @@ func TestMarkSurvives(t *testing.T) {
 	}
 }
 
+// What is nested in the descriptor is found by the accesses in the mark, too: in a file
+// that is linked to a rewritten one, and in the records that it kept.
+func TestMarkLeadsToNested(t *testing.T) {
+	needTools(t, "gcc", "clang-19", "bpftool")
+	dir := t.TempDir()
+	path := func(name string) string { return filepath.Join(dir, name) }
+	write := func(name string, object []byte) {
+		if err := os.WriteFile(path(name), object, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const types = `#include "cost.h"
+#include <bpf/bpf_core_read.h>
+enum color { RED = 1, BLUE = 7 };
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+struct tag { __u16 vid, prio; };
+struct md_desc { __u32 hash; struct tag tag; enum color color; };
+#pragma clang attribute pop
+`
+	const nested = "struct md_desc { __u32 hash; struct tag { __u16 vid, prio; } tag; "
+	first, second := markLayout(t, "first", nested+"}"), markLayout(t, "second", nested+"enum color { BLUE = 9 } color; }")
+	rewritten := func(object []byte, layout *reloc.Layout, edits int, marked bool) []byte {
+		t.Helper()
+		out, report, err := rewrite.Rewrite(object, layout, rewrite.Options{})
+		if err != nil || len(report.Edits) != edits || report.Rewritten != marked {
+			t.Fatalf("%v, %+v", err, report)
+		}
+		return out
+	}
+
+	program := costCompile(t, "clang-19", strings.Replace(types, "cost.h\"", "cost.h\"\nint prio(struct tag *tag);", 1)+
+		"PROGRAM(linked, struct md_desc, out_unsigned = md->hash + prio(&md->tag);)", "el", "v3")
+	write("program.o", rewritten(program, first, 2, false))
+	write("function.o", costCompile(t, "clang-19", strings.Replace(types, `#include "cost.h"`, "#include <linux/bpf.h>\n#include <bpf/bpf_helpers.h>", 1)+
+		"int prio(struct tag *tag) { return tag ? tag->prio : 0; }", "el", "v3"))
+	if _, err := kernelCommand("bpftool", "gen", "object", path("linked.o"), path("program.o"), path("function.o")); err != nil {
+		t.Fatal(err)
+	}
+	linked := rewritten(readFile(t, path("linked.o")), first, 1, true)
+	if again := rewritten(linked, first, 0, true); !bytes.Equal(again, linked) {
+		t.Error("rewriting again changes it")
+	}
+	_, _, err := rewrite.Rewrite(linked, markLayout(t, "moved", "struct md_desc { __u32 hash; struct tag { __u16 prio, vid; } tag; }"), rewrite.Options{})
+	if !errors.Is(err, rewrite.ErrRefused) {
+		t.Errorf("another layout: %v", err)
+	}
+
+	asks := costCompile(t, "clang-19", types+"PROGRAM(asks, struct md_desc, out_unsigned = md->hash + bpf_core_enum_value_exists(enum color, BLUE);)", "el", "v3")
+	without := rewritten(asks, first, 1, false)
+	if again := rewritten(without, first, 0, true); !bytes.Equal(again, without) {
+		t.Error("rewriting again changes it")
+	}
+	rewritten(without, second, 1, true)
+}
+
 // The kernel, which has the mark when libbpf loads an object, knows it by its name.
 func TestMarkInTheKernel(t *testing.T) {
 	netlab.NeedRoot(t)

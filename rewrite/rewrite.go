@@ -96,19 +96,18 @@ func newRewriting(object []byte, layout *reloc.Layout, opts *Options) (*rewritin
 		return nil, err
 	}
 	r := &rewriting{object: obj, layout: layout, options: opts}
-	if err := r.read(); err != nil {
-		return nil, err
-	}
-	r.marks, err = r.readMarks()
-	return r, err
+	return r, r.read()
 }
 
-// read reads the records.
+// read reads the records, and the marks.
 func (r *rewriting) read() (err error) {
 	if r.recorded, err = reloc.ReadObject(r.object); err != nil {
 		return err
 	}
 	if err := r.options.check(); err != nil {
+		return err
+	}
+	if err := r.readMarks(); err != nil {
 		return err
 	}
 	if err := r.recorded.Adopt(r.layout, r.options.isRoot); err != nil {
