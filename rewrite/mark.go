@@ -248,6 +248,9 @@ func (r *rewriting) mark() error {
 			return &RefusedError{r.layout.Name(), []Refusal{{edit.Access, err.reason, err.remedy}}, nil}
 		}
 	}
+	if len(w.members) == 0 {
+		return nil
+	}
 	if _, err := types.Union(markName, markSize, w.members); err != nil {
 		return fmt.Errorf("mark of what it is rewritten for: %w", err)
 	}
