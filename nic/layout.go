@@ -44,8 +44,30 @@ const baseHint = "give the vmlinux of the same kernel build as its base"
 // vermagic names the running kernel. A base that is not needed is not read.
 //
 // Returns an error wrapping ErrNeedsBase if the base is missing, ErrWrongBase
-// if it is another kernel's, or os.ErrNotExist.
+// if it is another kernel's, or os.ErrNotExist. BTF that GCC made is refused, and
+// so is a descriptor that is longer than the metadata area can be.
 func OpenLayout(file, base string) (*reloc.Layout, error) {
+	layout, err := readLayout(file, base)
+	if err != nil {
+		return nil, err
+	}
+	size, err := layout.SizeOf(reloc.Descriptor)
+	if err != nil {
+		return nil, err
+	}
+	if size > maxMetadata {
+		return nil, fmt.Errorf("layout %s: struct %s has %d bytes, and the metadata area no more than %d, so that no packet ever has one: declare what the NIC writes in front of a packet, and nothing else",
+			file, reloc.Descriptor, size, maxMetadata)
+	}
+	return layout, nil
+}
+
+// maxMetadata is how many bytes there can be between data_meta and data: their number
+// is a multiple of 4 that fits the 8 bits of meta_len in struct skb_shared_info
+// (xdp_metalen_invalid in include/net/xdp.h).
+const maxMetadata = 252
+
+func readLayout(file, base string) (*reloc.Layout, error) {
 	types, err := readTypes(file)
 	if err != nil {
 		return nil, fmt.Errorf("layout %w", err)

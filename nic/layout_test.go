@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -40,6 +41,7 @@ func TestOpenLayout(t *testing.T) {
 		"split in object":        {contents: object(little, map[string][]byte{".BTF": split(little)}), base: base(little)},
 		"with base":              {contents: object(little, map[string][]byte{".BTF": split(little), ".BTF.base": base(little)})},
 		"with base, not another": {contents: object(little, map[string][]byte{".BTF": split(little), ".BTF.base": base(little)}), base: []byte("not read")},
+		"as long as can be":      {contents: rawBTF(little, "\x00md_desc\x00hash\x00u32\x00", append(u32Type(14), sized(descriptor(1, 9), 252)...))},
 		"base not needed":        {contents: whole(little), base: []byte("not read")},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -76,22 +78,26 @@ func TestOpenLayoutRefuses(t *testing.T) {
 		err      error // nil: any
 		want     string
 	}{
-		"empty":           {want: "neither raw BTF nor an ELF file"},
-		"text":            {contents: []byte("struct md_desc {};"), want: "neither raw BTF nor an ELF file"},
-		"xz":              {contents: []byte("\xfd7zXZ\x00\x00"), want: "decompress it with xz -dk "},
-		"gzip":            {contents: []byte("\x1f\x8b\x08\x00"), want: "decompress it with gzip -dk "},
-		"zstd":            {contents: []byte("\x28\xb5\x2f\xfd"), want: "decompress it with zstd -dk "},
-		"no BTF":          {contents: object(little, nil), want: "compile with -g"},
-		"GCC's BTF":       {contents: object(little, map[string][]byte{".BTF": whole(little), ".comment": []byte("\x00GCC: (12.2.0-14+deb12u1+) 12.2.0\x00")}), want: "compiled by GCC"},
-		"short BTF":       {contents: whole(little)[:20], want: "damaged BTF"},
-		"short section":   {contents: object(little, map[string][]byte{".BTF": whole(little)[:20]}), want: "too short"},
-		"no base":         {contents: split(little), err: nic.ErrNeedsBase, want: "give the vmlinux of the same kernel build as its base"},
-		"other kernel's":  {contents: module("1.2.3-other"), err: nic.ErrNeedsBase, want: "of kernel 1.2.3-other, and running is "},
-		"base is split":   {contents: split(little), base: split(little), err: nic.ErrNeedsBase, want: "is itself split BTF"},
-		"base is none":    {contents: split(little), base: []byte("none"), want: "base: neither raw BTF"},
-		"wrong base":      {contents: split(little), base: whole(little), err: nic.ErrWrongBase},
-		"other order":     {contents: split(little), base: base(big), err: nic.ErrWrongBase},
-		"running kernel?": {contents: module(release(t)), err: nic.ErrWrongBase, want: "base /sys/kernel/btf/vmlinux"},
+		"empty":            {want: "neither raw BTF nor an ELF file"},
+		"text":             {contents: []byte("struct md_desc {};"), want: "neither raw BTF nor an ELF file"},
+		"xz":               {contents: []byte("\xfd7zXZ\x00\x00"), want: "decompress it with xz -dk "},
+		"gzip":             {contents: []byte("\x1f\x8b\x08\x00"), want: "decompress it with gzip -dk "},
+		"zstd":             {contents: []byte("\x28\xb5\x2f\xfd"), want: "decompress it with zstd -dk "},
+		"no BTF":           {contents: object(little, nil), want: "compile with -g"},
+		"GCC's BTF":        {contents: object(little, map[string][]byte{".BTF": whole(little), ".comment": []byte("\x00GCC: (12.2.0-14+deb12u1+) 12.2.0\x00")}), want: "compiled by GCC"},
+		"GCC's module?":    {contents: object(little, map[string][]byte{".BTF": whole(little), ".modinfo": nil, ".comment": []byte("\x00GCC: (12.2.0-14+deb12u1+) 12.2.0\x00")}), want: "compiled by GCC"},
+		"linked":           {contents: object(little, map[string][]byte{".BTF": whole(little), ".comment": []byte("GCC: (12.2.0-14+deb12u1+) 12.2.0\x00")}), want: "compiled by GCC"},
+		"short BTF":        {contents: whole(little)[:20], want: "damaged BTF"},
+		"short section":    {contents: object(little, map[string][]byte{".BTF": whole(little)[:20]}), want: "too short"},
+		"no base":          {contents: split(little), err: nic.ErrNeedsBase, want: "give the vmlinux of the same kernel build as its base"},
+		"other kernel's":   {contents: module("1.2.3-other"), err: nic.ErrNeedsBase, want: "of kernel 1.2.3-other, and running is "},
+		"base is split":    {contents: split(little), base: split(little), err: nic.ErrNeedsBase, want: "is itself split BTF"},
+		"base is none":     {contents: split(little), base: []byte("none"), want: "base: neither raw BTF"},
+		"wrong base":       {contents: split(little), base: whole(little), err: nic.ErrWrongBase},
+		"other order":      {contents: split(little), base: base(big), err: nic.ErrWrongBase},
+		"too long":         {contents: rawBTF(little, "\x00md_desc\x00hash\x00u32\x00", append(u32Type(14), sized(descriptor(1, 9), 253)...)), want: "struct md_desc has 253 bytes, and the metadata area no more than 252"},
+		"flavour too long": {contents: rawBTF(little, "\x00md_desc\x00hash\x00u32\x00md_desc___x\x00", append(append(u32Type(14), descriptor(1, 9)...), sized(descriptor(18, 9), 256)...)), want: "struct md_desc has 256 bytes"},
+		"running kernel?":  {contents: module(release(t)), err: nic.ErrWrongBase, want: "base /sys/kernel/btf/vmlinux"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			file, baseFile := write(t, "layout", test.contents), ""
@@ -113,6 +119,42 @@ func TestOpenLayoutRefuses(t *testing.T) {
 				t.Errorf("%q does not start with the file's name", err)
 			}
 		})
+	}
+}
+
+// GCC's BTF can't be trusted for any machine. That of a kernel or a module is not GCC's.
+func TestLayoutsByGCC(t *testing.T) {
+	if _, err := exec.LookPath("gcc"); err != nil {
+		t.Skip(err)
+	}
+	dir := t.TempDir()
+	run := func(name string, args ...string) {
+		t.Helper()
+		cmd := exec.Command(name, args...)
+		cmd.Dir = dir
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v: %s", cmd, err, out)
+		}
+	}
+	source := "struct md_desc { unsigned : 11, f : 7, hash; } layout;\n"
+	module := source + `static const char info[] __attribute__((section(".modinfo"), used)) = "vermagic=1.2.3 SMP ";` + "\n"
+	for name, source := range map[string]string{"host.c": source, "module.c": module} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(source), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		run("gcc", "-gbtf", "-c", name)
+	}
+	run("ld", "-r", "-o", "linked.o", "host.o")
+	run("objcopy", "--set-section-flags", ".BTF=alloc,readonly", "host.o", "vmlinux")
+
+	for file, taken := range map[string]bool{"host.o": false, "linked.o": false, "module.o": true, "vmlinux": true} {
+		_, err := nic.OpenLayout(filepath.Join(dir, file), "")
+		switch {
+		case taken && err != nil:
+			t.Errorf("%s: %v", file, err)
+		case !taken && (err == nil || !strings.HasSuffix(err.Error(), "compiled by GCC, whose BTF says nothing certain of where bit-fields are: compile it with clang -O2 -g -target bpf")):
+			t.Errorf("%s: %v", file, err)
+		}
 	}
 }
 
@@ -207,6 +249,12 @@ func u32Type(name uint32) []uint32 {
 
 func descriptor(name, hash uint32) []uint32 {
 	return []uint32{name, kindStruct, 4, hash, 1, 0}
+}
+
+// sized gives a type another size.
+func sized(typ []uint32, size uint32) []uint32 {
+	typ[2] = size
+	return typ
 }
 
 func rawBTF(order byteOrder, table string, types []uint32) []byte {

@@ -94,9 +94,9 @@ func readRaw(file *os.File) (*types, error) {
 // headers and the sections it wants: a vmlinux with debug information can be
 // larger than memory.
 //
-// It refuses what GCC compiled for BPF: of struct { __u32 : 11, f : 7; } version
-// 12 says that f is at bit 0. Kernel modules get their BTF from pahole, whoever
-// compiles them.
+// It refuses BTF that GCC made, whatever machine it compiled for: of struct { __u32 : 11,
+// f : 7; } version 12 says that f is at bit 0. That of the kernel and its modules is
+// pahole's, made of DWARF, whoever compiles them.
 func readELF(file *os.File) (_ *types, err error) {
 	// debug/elf is not made for hostile input, says its documentation.
 	defer func() {
@@ -114,10 +114,7 @@ func readELF(file *os.File) (_ *types, err error) {
 		return nil, fmt.Errorf("damaged ELF file: %w", err)
 	}
 
-	sections := map[string][]byte{".BTF": nil, ".BTF.base": nil, ".modinfo": nil}
-	if object.Machine == elf.EM_BPF {
-		sections[".comment"] = nil
-	}
+	sections := map[string][]byte{".BTF": nil, ".BTF.base": nil, ".modinfo": nil, ".comment": nil}
 	for _, section := range object.Sections {
 		if _, wanted := sections[section.Name]; !wanted {
 			continue
@@ -133,14 +130,31 @@ func readELF(file *os.File) (_ *types, err error) {
 		kernel: vermagicRelease(sections[".modinfo"]),
 	}
 	switch {
-	case bytes.Contains(sections[".comment"], []byte("\x00GCC: (")):
-		return nil, errors.New("compiled by GCC, whose BTF says nothing certain of where bit-fields are: compile it with clang")
 	case found.btf == nil:
 		return nil, errors.New("no BTF in this ELF file: compile with -g, or for a kernel with CONFIG_DEBUG_INFO_BTF")
 	case len(found.btf) < btfHeaderSize || found.base != nil && len(found.base) < btfHeaderSize:
 		return nil, errors.New("damaged ELF file: a BTF section is too short for a header")
+	case byGCC(sections[".comment"]) && !isOfKernel(object):
+		return nil, errors.New("compiled by GCC, whose BTF says nothing certain of where bit-fields are: compile it with clang -O2 -g -target bpf")
 	}
 	return found, nil
+}
+
+// byGCC reports whether GCC compiled any of what has a .comment. The strings in it are
+// those of .ident directives, the empty one first unless a linker has merged them.
+func byGCC(comment []byte) bool {
+	return bytes.HasPrefix(comment, []byte("GCC: (")) || bytes.Contains(comment, []byte("\x00GCC: ("))
+}
+
+// isOfKernel reports whether a file is a kernel module, which tells modpost's .modinfo
+// and .gnu.linkonce.this_module, or a vmlinux, the only one with its BTF in memory
+// (BTF in include/asm-generic/vmlinux.lds.h).
+func isOfKernel(object *elf.File) bool {
+	if object.Machine == elf.EM_BPF {
+		return false
+	}
+	btf := object.Section(".BTF")
+	return object.Section(".modinfo") != nil || object.Section(".gnu.linkonce.this_module") != nil || btf.Flags&elf.SHF_ALLOC != 0
 }
 
 // contents returns the contents of a section, which takes no more memory than

@@ -10,6 +10,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 	"path"
 	"sort"
 
@@ -118,6 +119,26 @@ type Recorded struct {
 	Prototypes map[Place]Prototype // by where a function starts
 	Externs    map[string]int      // how many parameters the kernel's functions have, by name
 	Ext        *btfraw.Ext
+	Types      *btf.Spec // the object's
+
+	// Resolved are accesses of which somebody who knows took the records, made by
+	// NewAccess (optional).
+	Resolved []Access
+
+	raw *btfraw.BTF
+}
+
+// all returns the accesses, those included that are resolved.
+func (r *Recorded) all() iter.Seq[*Access] {
+	return func(yield func(*Access) bool) {
+		for _, accesses := range [][]Access{r.Accesses, r.Resolved} {
+			for i := range accesses {
+				if !yield(&accesses[i]) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // ReadObject is Read for an object that is parsed already.
@@ -156,7 +177,22 @@ func ReadObject(obj *elfobj.Object) (*Recorded, error) {
 		}
 		accesses = append(accesses, access)
 	}
-	return &Recorded{accesses, prototypes(types, ext), externs(types, obj), ext}, nil
+	return &Recorded{
+		Accesses:   accesses,
+		Prototypes: prototypes(types, ext),
+		Externs:    externs(types, obj),
+		Ext:        ext,
+		Types:      types,
+		raw:        raw,
+	}, nil
+}
+
+// NewAccess returns an access that no record is about any more, and so of no
+// instruction: what a record of that kind, with that access string, from a root type
+// would be about. The byte order is the object's.
+func NewAccess(root btf.Type, accessString string, kind Kind, order binary.ByteOrder) (Access, error) {
+	access := Access{Kind: kind, Root: TypeString(root), order: order}
+	return access, access.resolveLocally(root, 0, accessString)
 }
 
 // reader turns records into accesses.
@@ -201,7 +237,7 @@ func (r *reader) access(index int) (Access, error) {
 		order:   r.obj.Order,
 	}
 	access.Program, access.FunctionStart = section.function(record.InsnOffset)
-	if err := access.resolveLocally(root, record); err != nil {
+	if err := access.resolveLocally(root, btf.TypeID(record.TypeID), record.AccessString); err != nil {
 		return Access{}, fmt.Errorf("%s: %w", access.Source, err)
 	}
 	return access, nil
@@ -249,22 +285,22 @@ func (r *reader) source(record *btfraw.CORERelo) Source {
 	return Source{File: path.Clean(line.File), Line: line.Line, Column: line.Column, Text: line.Text}
 }
 
-// resolveLocally follows the record's access string in the object's own types.
-func (a *Access) resolveLocally(root btf.Type, record *btfraw.CORERelo) error {
+// resolveLocally follows an access string in the object's own types.
+func (a *Access) resolveLocally(root btf.Type, id btf.TypeID, accessString string) error {
 	a.path = &pathSpec{root: root}
 	switch {
 	case a.Kind.aboutField():
-		return a.resolveLocalField(root, record.AccessString)
+		return a.resolveLocalField(root, accessString)
 	case a.Kind.aboutEnum():
-		return a.resolveLocalEnumerator(root, record.AccessString)
+		return a.resolveLocalEnumerator(root, accessString)
 	}
 
 	a.Path = a.Root
-	if record.AccessString != "0" {
-		return fmt.Errorf("%s of %s with access string %.20q instead of \"0\"", a.Kind, a.Root, record.AccessString)
+	if accessString != "0" {
+		return fmt.Errorf("%s of %s with access string %.20q instead of \"0\"", a.Kind, a.Root, accessString)
 	}
 	var err error
-	a.Local, err = typeResolution(a.Kind, root, btf.TypeID(record.TypeID))
+	a.Local, err = typeResolution(a.Kind, root, id)
 	return err
 }
 

@@ -1,6 +1,9 @@
 package reloc
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Kind is what a CO-RE relocation record asks about its type or field:
 // enum bpf_core_relo_kind of include/uapi/linux/bpf.h.
@@ -46,6 +49,12 @@ func (k Kind) String() string {
 		return kindNames[k]
 	}
 	return fmt.Sprintf("kind %d", uint32(k))
+}
+
+// KindNamed returns the kind of a name, and whether there is one.
+func KindNamed(name string) (Kind, bool) {
+	index := slices.Index(kindNames[:], name)
+	return Kind(index), index >= 0
 }
 
 // MarshalText returns the same as String.

@@ -74,6 +74,17 @@ func (l *Layout) Defines(essential string) (bool, error) {
 	return len(candidates) > 0, err
 }
 
+// SizeOf returns the size in bytes of the layout's type of a name or a flavour of it,
+// of the largest if there are several, and 0 if there is none.
+func (l *Layout) SizeOf(essential string) (uint32, error) {
+	candidates, err := l.named(essential)
+	size := uint32(0)
+	for _, c := range candidates {
+		size = max(size, typeSize(c.typ))
+	}
+	return size, err
+}
+
 // maxCandidates bounds how many types of one name are compared with each other.
 const maxCandidates = 256
 

@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"github.com/cilium/ebpf/btf"
+
+	"github.com/xdp-load/xdp-load/internal/btfraw"
 )
 
 // Clang breaks an access apart at an index that is not constant, at a call, and
@@ -12,6 +14,8 @@ import (
 // and then prio, with struct tag as the root type. That is the layout's as much as
 // the other, though its name does not say so: a loader would look for a struct tag
 // of the kernel's.
+//
+// The other way round, of a struct that has the descriptor within it nobody knows.
 
 // nest is a struct, a union or an enumeration within root types.
 type nest struct {
@@ -25,17 +29,24 @@ type nest struct {
 // maxNested bounds how many nests are looked for.
 const maxNested = 1 << 16
 
+var errNested = fmt.Errorf("more than %d members are nested in what the program accesses", maxNested)
+
 // Adopt marks the accesses whose root type is nested in another root type, which
-// isRoot chooses by its name, if another access leads to it there, or through it, and
-// the layout has something there too: Resolve then looks for it there, and not
+// isRoot chooses by its name, if another access, be it resolved already, leads to it
+// there, or through it, and the layout has something there too: Resolve then looks for it there, and not
 // by its name. Those to a struct without a name are marked whatever the layout has,
 // since no loader could find it by itself.
 //
 // A program that never reaches into the member has the struct from elsewhere, the
-// packet or the kernel's memory: that it is also a member's type tells nothing.
+// packet or the kernel's memory: that it is also a member's type tells nothing. An
+// enumeration is nowhere in memory, and asked for without an access: it is the
+// descriptor's if a member is of that type, unless it is also in a struct that is left
+// to the loader. If the layout has nothing there, the values of its enumerators are
+// missing; all else that is asked of it is left to the loader, who answers that it is
+// not there, or what the kernel has if it was the kernel's.
 func (r *Recorded) Adopt(layout *Layout, isRoot func(name string) bool) error {
 	isOurs := func(a *Access) bool { return a.RootName() != "" && isRoot(a.RootName()) }
-	var nested map[btf.Type]*nest
+	var nested, enums map[btf.Type]*nest
 	for i := range r.Accesses {
 		access := &r.Accesses[i]
 		if access.Kind == LocalTypeID || isOurs(access) {
@@ -46,20 +57,81 @@ func (r *Recorded) Adopt(layout *Layout, isRoot func(name string) bool) error {
 			if nested, err = r.nestsIn(isOurs); err != nil {
 				return err
 			}
+			if enums, err = r.enumsIn(isOurs, nested); err != nil {
+				return err
+			}
 		}
-		access.nested = nested[btf.UnderlyingType(access.path.root)]
-		if !access.Adopted() || access.RootName() == "" {
-			continue
-		}
-		there, err := access.candidates(layout)
-		if err != nil {
+		root := btf.UnderlyingType(access.path.root)
+		access.nested = nil
+		if err := access.adopt(nested[root], access.RootName() == "", layout); err != nil {
 			return err
 		}
-		if len(there) == 0 {
-			access.nested = nil
+		if access.Adopted() {
+			continue
+		}
+		if err := access.adopt(enums[root], access.RootName() == "" || access.Kind == EnumValue, layout); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// adopt marks the access if the layout has something where a nest lies, or whether or
+// not it has.
+func (a *Access) adopt(n *nest, anyway bool, layout *Layout) error {
+	if n == nil {
+		return nil
+	}
+	there, err := n.candidatesIn(layout)
+	if err == nil && (anyway || len(there) > 0) {
+		a.nested = n
+	}
+	return err
+}
+
+// enumsIn finds the enumerations in root types that are not in the root types of
+// accesses to something else.
+func (r *Recorded) enumsIn(isOurs func(*Access) bool, nested map[btf.Type]*nest) (map[btf.Type]*nest, error) {
+	w := &nestWalk{found: make(map[btf.Type]*nest), patience: maxNested}
+	roots, elsewhere := make(map[btf.Type]bool), make(map[btf.Type]bool)
+	asks := func(a *Access) bool { return a.Kind != LocalTypeID && is[*btf.Enum](btf.UnderlyingType(a.path.root)) }
+	if !slices.ContainsFunc(r.Accesses, func(a Access) bool { return asks(&a) && !isOurs(&a) }) {
+		return nil, nil
+	}
+	for access := range r.all() {
+		root := access.path.root
+		switch {
+		case isOurs(access) && !roots[root]:
+			roots[root] = true
+			w.walk(&pathSpec{root: root, location: location{typ: root}})
+		case !isOurs(access) && !asks(access) && access.Kind != LocalTypeID && nested[btf.UnderlyingType(root)] == nil:
+			within(root, elsewhere)
+		}
+	}
+	if w.patience < 0 {
+		return nil, errNested
+	}
+	for typ := range w.found {
+		if !is[*btf.Enum](typ) || elsewhere[typ] {
+			delete(w.found, typ)
+		}
+	}
+	return w.found, nil
+}
+
+// within notes a type and those that lie within it: of members and elements.
+func within(typ btf.Type, types map[btf.Type]bool) {
+	typ = btf.UnderlyingType(typ)
+	if types[typ] {
+		return
+	}
+	types[typ] = true
+	if array, ok := typ.(*btf.Array); ok {
+		within(array.Type, types)
+	}
+	for _, member := range members(typ) {
+		within(member.Type, types)
+	}
 }
 
 // Adopted reports whether Adopt marked the access.
@@ -86,8 +158,7 @@ func (r *Recorded) nestsIn(isOurs func(*Access) bool) (map[btf.Type]*nest, error
 		path string
 	}
 	seen := make(map[place]bool)
-	for i := range r.Accesses {
-		access := &r.Accesses[i]
+	for access := range r.all() {
 		at := place{access.path.root, access.Path}
 		if !access.Kind.aboutField() || seen[at] || !isOurs(access) {
 			continue
@@ -101,7 +172,7 @@ func (r *Recorded) nestsIn(isOurs func(*Access) bool) (map[btf.Type]*nest, error
 		w.walk(end)
 	}
 	if w.patience < 0 {
-		return nil, fmt.Errorf("more than %d members are nested in what the program accesses", maxNested)
+		return nil, errNested
 	}
 	return w.found, nil
 }
@@ -217,4 +288,44 @@ func (a *Access) checkNested(c candidate, r *Resolution) error {
 	}
 	return fmt.Errorf("%s is nested, as %s, where the layout keeps it in another way, and nothing tells whether this is there or in a copy",
 		a.Root, c.at)
+}
+
+// Unresolvable returns the accesses to what lies in a struct around the descriptor: to
+// the descriptor in it, or to what is beside it. Neither the layout nor the kernel has
+// such a struct, and a loader would find nothing, or answer 0. isRoot is that of Adopt, which
+// comes before.
+//
+// Whether the struct exists, or matches, can be asked.
+func (r *Recorded) Unresolvable(isRoot func(name string) bool) []*Access {
+	around := make(map[btf.Type]bool)
+	var accesses []*Access
+	for i := range r.Accesses {
+		access := &r.Accesses[i]
+		if !access.Kind.aboutField() && access.Kind != TypeSize || access.Adopted() || isRoot(access.RootName()) {
+			continue
+		}
+		if holds(access.path.root, isRoot, around) {
+			accesses = append(accesses, access)
+		}
+	}
+	return accesses
+}
+
+// holds reports whether the descriptor lies within a type. known is of other types, by
+// what is known of them.
+func holds(typ btf.Type, isRoot func(name string) bool, known map[btf.Type]bool) bool {
+	typ = btf.UnderlyingType(typ)
+	if held, ok := known[typ]; ok {
+		return held
+	}
+	known[typ] = false // or it is within itself, which C has not
+	held := is[*btf.Struct](typ) && btfraw.EssentialName(typ.TypeName()) == Descriptor && isRoot(typ.TypeName())
+	if array, ok := typ.(*btf.Array); ok {
+		held = holds(array.Type, isRoot, known)
+	}
+	for _, member := range members(typ) {
+		held = held || holds(member.Type, isRoot, known)
+	}
+	known[typ] = held
+	return held
 }

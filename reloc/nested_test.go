@@ -64,6 +64,8 @@ func TestAdopt(t *testing.T) {
 					}
 				}
 				want["enumval_value ANONYMOUS"] = "not there: layout test has no enum {...} at md->anonymous"
+				want["enumval_value BLUE"] = "not there: layout test has no enum color at md->color"
+				want["enumval_value UNUSED"] = "9"
 				maps.Copy(want, test.want)
 				checkAdopted(t, recorded, layout, want)
 			})

@@ -2,6 +2,7 @@ package rewrite_test
 
 import (
 	"bytes"
+	"path/filepath"
 	"testing"
 
 	"github.com/xdp-load/xdp-load/reloc"
@@ -18,6 +19,9 @@ func FuzzRewrite(f *testing.F) {
 		{"tc-el", "bitfield-el"}, {"store-eb", "twins-eb"},
 	} {
 		f.Add(readProgram(f, p.program), sectionData(f, readFile(f, testdata+"/layouts/"+p.layout+".o"), ".BTF"))
+	}
+	for _, p := range []pair{{"unguarded-el", "narrow-el"}, {"nests-eb", "nests-eb"}} { // objects with a mark
+		f.Add(readFile(f, filepath.Join(testdata, "golden", p.program, p.layout[:len(p.layout)-len("-el")]+".o")), sectionData(f, readFile(f, testdata+"/layouts/"+p.layout+".o"), ".BTF"))
 	}
 	f.Fuzz(func(t *testing.T, object, raw []byte) {
 		layout, err := reloc.NewLayout("fuzz", raw, nil)

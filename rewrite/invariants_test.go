@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -98,8 +99,8 @@ func TestIdempotent(t *testing.T) {
 		if !bytes.Equal(again, r.out) {
 			t.Error("the output differs")
 		}
-		if len(report.Edits) > 0 {
-			t.Errorf("edits: %v", editsOf(report))
+		if len(report.Edits) > 0 || !report.Rewritten || len(r.report.Unaccessed) > 0 || len(report.Unaccessed) > 0 {
+			t.Errorf("rewritten: %t, edits: %v, not accessed: %v, %v", report.Rewritten, editsOf(report), r.report.Unaccessed, report.Unaccessed)
 		}
 	})
 }
@@ -262,14 +263,15 @@ func TestPositionsHoldEdits(t *testing.T) {
 	}
 }
 
-// What is neither code nor points at it stays byte for byte.
+// What is neither code nor points at it stays byte for byte, but for the mark in
+// .BTF.
 func TestOtherSectionsStay(t *testing.T) {
 	eachMoved(t, func(t *testing.T, r rewritten) {
 		in, out := parseELF(t, r.in), parseELF(t, r.out)
 		for _, section := range in.Sections {
 			after := out.Section(section.Name)
 			switch {
-			case after == nil, section.Type == elf.SHT_NOBITS, section.Name == ".BTF.ext", section.Flags&elf.SHF_EXECINSTR != 0:
+			case after == nil, section.Type == elf.SHT_NOBITS, section.Name == ".BTF", section.Name == ".BTF.ext", section.Flags&elf.SHF_EXECINSTR != 0:
 				continue
 			case !movementOf(t, r).any():
 			case section.Type == elf.SHT_SYMTAB, section.Type == elf.SHT_REL, section.Name == ".llvm_addrsig":
@@ -280,6 +282,52 @@ func TestOtherSectionsStay(t *testing.T) {
 			}
 		}
 	})
+}
+
+// "Says for what it was rewritten": types and strings of .BTF stay, and the mark comes
+// behind them, pointers and a union of them.
+func TestTypesOnlyGrow(t *testing.T) {
+	eachMoved(t, func(t *testing.T, r rewritten) {
+		in, out := btfParts(t, r.in), btfParts(t, r.out)
+		mark, ok := bytes.CutPrefix(out.types, in.types)
+		if !ok || !bytes.HasPrefix(out.strings, in.strings) || !bytes.Equal(in.header, out.header) {
+			t.Fatal("what was there changed")
+		}
+		order := parseELF(t, r.out).ByteOrder
+		for kind := func() uint32 { return order.Uint32(mark[4:]) >> 24 }; kind() == 2; mark = mark[12:] {
+			if len(mark) <= 12 {
+				t.Fatal("no union")
+			}
+		}
+		name, _, _ := strings.Cut(string(out.strings[order.Uint32(mark):]), "\x00")
+		members := order.Uint32(mark[4:]) & 0xffff
+		if name != "xdp_load_rewritten" || len(mark) != 12+12*int(members) || members == 0 || int(members) > len(r.report.Edits) {
+			t.Errorf("%s, %d members of %d edits, %d bytes", name, members, len(r.report.Edits), len(mark))
+		}
+		for ; members > 0; members-- {
+			name, _, _ := strings.Cut(string(out.strings[order.Uint32(mark[12*members:]):]), "\x00")
+			if !cName.MatchString(name) || len(name) > 127 {
+				t.Errorf("%q is no name to kernels before 6.1", name)
+			}
+		}
+	})
+}
+
+var cName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+type btfSections struct{ header, types, strings []byte }
+
+// btfParts returns what a .BTF section consists of, the header without what it says
+// of the lengths.
+func btfParts(t *testing.T, object []byte) btfSections {
+	t.Helper()
+	order, data := parseELF(t, object).ByteOrder, sectionData(t, object, ".BTF")
+	word := func(at uint32) uint32 { return order.Uint32(data[at:]) }
+	part := func(field uint32) []byte {
+		start := word(4) + word(field)
+		return data[start : start+word(field+4)]
+	}
+	return btfSections{data[:8], part(8), part(16)}
 }
 
 // Sections and symbols are those of before, moved. DWARF, which nobody moves,
@@ -316,7 +364,7 @@ func sectionsOf(file *elf.File, withoutDWARF bool) (headers []elf.SectionHeader)
 		}
 		header := section.SectionHeader
 		header.Offset, header.Link, header.Info = 0, 0, 0
-		if header.Flags&elf.SHF_EXECINSTR != 0 || strings.HasSuffix(header.Name, ".BTF.ext") || header.Type == elf.SHT_SYMTAB {
+		if header.Flags&elf.SHF_EXECINSTR != 0 || strings.HasSuffix(header.Name, ".BTF.ext") || header.Name == ".BTF" || header.Type == elf.SHT_SYMTAB {
 			header.Size, header.FileSize = 0, 0
 		}
 		headers = append(headers, header)

@@ -436,9 +436,6 @@ func (p *planner) fieldAt(pointee *flow.Pointee) *reloc.Field {
 // judgeArgument looks at an address in the metadata area that a function of the
 // kernel's is called with.
 func (p *planner) judgeArgument(fn *function, ins asm.Instruction, use flow.MemoryUse, pointee *flow.Pointee) *refusal {
-	if isNumberArgument(ins, use.Argument) {
-		return nil
-	}
 	if pointee.Field.Unit == nil {
 		if !p.touches(pointee, 0, 1<<16) {
 			return nil
@@ -476,12 +473,6 @@ func helperName(helper asm.BuiltinFunc) string {
 		name.WriteRune(unicode.ToLower(letter))
 	}
 	return name.String()
-}
-
-// isNumberArgument reports whether a helper takes an argument for a number and does
-// not look what is there: bpf_trace_printk prints r3 to r5.
-func isNumberArgument(ins asm.Instruction, argument int) bool {
-	return ins.Src == asm.R0 && asm.BuiltinFunc(ins.Constant) == asm.FnTracePrintk && argument >= 3
 }
 
 // sizeArguments are the arguments of helpers that say how many bytes there are at

@@ -11,6 +11,22 @@ import (
 type Report struct {
 	Layout string `json:"layout"`
 	Edits  []Edit `json:"edits"`
+
+	// Rewritten is set if the object, or a part of it, had been rewritten for this
+	// layout already. Edits are of what was not.
+	Rewritten bool `json:"rewritten,omitempty"`
+
+	// Unaccessed are the descriptor's structs in the object's BTF, such as "struct
+	// md_desc", of which no access to a field is recorded, though there are perhaps
+	// some: the structs lack preserve_access_index, or something else has taken the
+	// records. If there are accesses to one of them, only flavours are listed.
+	Unaccessed []string `json:"unaccessed,omitempty"`
+}
+
+// NothingToFit reports whether the object has a descriptor, but nothing that the
+// layout says anything of.
+func (r *Report) NothingToFit() bool {
+	return len(r.Edits) == 0 && !r.Rewritten && len(r.Unaccessed) > 0
 }
 
 // Edit is what became of one access.
@@ -118,7 +134,7 @@ func (r *Report) Poisoned() []Edit {
 // Exact reports whether the program was compiled for exactly this layout, as far
 // as it accesses it.
 func (r *Report) Exact() bool {
-	return !slices.ContainsFunc(r.Edits, func(e Edit) bool { return !e.Exact })
+	return !r.NothingToFit() && !slices.ContainsFunc(r.Edits, func(e Edit) bool { return !e.Exact })
 }
 
 // slotsOf returns how many slots the instructions take that patches change.

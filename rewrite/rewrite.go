@@ -37,8 +37,10 @@ type Options struct {
 
 // Rewrite returns the object with every access to the chosen root types edited
 // for the layout, and a report of it. The records of these accesses are gone
-// from .BTF.ext; everything else is as it was. An object without such accesses
-// comes back unchanged.
+// from .BTF.ext, and .BTF has a type more, which says what they were resolved to;
+// everything else is as it was. An object without such accesses comes back
+// unchanged, and so does one that was rewritten for the same layout: one in which
+// all of them come to the same. One that was rewritten for another is refused.
 //
 // Records of kind local_type_id stay, since they don't depend on the layout but
 // on the loader, which may number the object's types anew.
@@ -54,10 +56,17 @@ func Rewrite(object []byte, layout *reloc.Layout, opts Options) ([]byte, *Report
 		return nil, nil, err
 	}
 	report := &Report{Layout: layout.Name(), Edits: []Edit{}}
-	if len(r.accesses) == 0 {
+	if report.Rewritten, err = r.checkMarks(); err != nil {
+		return nil, nil, err
+	}
+	if report.Unaccessed, err = r.unaccessed(); err != nil {
+		return nil, nil, err
+	}
+	unresolvable := r.unresolvable()
+	if len(r.accesses) == 0 && len(unresolvable) == 0 {
 		return bytes.Clone(object), report, nil
 	}
-	if err := r.run(); err != nil {
+	if err := r.alsoRefused(unresolvable, r.run()); err != nil {
 		return nil, nil, err
 	}
 	report.Edits = r.edits
@@ -70,6 +79,7 @@ type rewriting struct {
 	layout  *reloc.Layout
 	options *Options
 
+	marks    []mark // that the object came with
 	recorded *reloc.Recorded
 	accesses []reloc.Access // those to rewrite
 	edits    []Edit
@@ -89,12 +99,15 @@ func newRewriting(object []byte, layout *reloc.Layout, opts *Options) (*rewritin
 	return r, r.read()
 }
 
-// read reads the records.
+// read reads the records, and the marks.
 func (r *rewriting) read() (err error) {
 	if r.recorded, err = reloc.ReadObject(r.object); err != nil {
 		return err
 	}
 	if err := r.options.check(); err != nil {
+		return err
+	}
+	if err := r.readMarks(); err != nil {
 		return err
 	}
 	if err := r.recorded.Adopt(r.layout, r.options.isRoot); err != nil {
@@ -129,6 +142,9 @@ func (r *rewriting) run() (err error) {
 		return err
 	}
 	if err := r.plan(); err != nil {
+		return err
+	}
+	if err := r.mark(); err != nil {
 		return err
 	}
 	ext, err := dropRecords(r.object, r.recorded.Ext, r.edits)
@@ -201,7 +217,7 @@ func checkDefined(layout *reloc.Layout, accesses []reloc.Access) error {
 	}
 	// A struct and an enum, say, can have the same name.
 	missing = slices.DeleteFunc(missing, func(name string) bool { return defined[name] })
-	if slices.Contains(missing, reloc.Descriptor) || len(missing) == len(defined) {
+	if slices.Contains(missing, reloc.Descriptor) || len(missing) > 0 && len(missing) == len(defined) {
 		return fmt.Errorf("layout %s %w: %s: give the BTF of an object compiled from the NIC's own header",
 			layout.Name(), ErrNoDescriptor, strings.Join(missing, ", "))
 	}

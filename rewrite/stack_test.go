@@ -121,7 +121,7 @@ func TestSpillsFitTheStack(t *testing.T) {
 		},
 		"one of the spills fits": {
 			functions: []stackFunction{{"sub", 256, nil, nil, true}, {"prog", 224, []string{"sub"}, nil, true}},
-			refused:   []string{"sub"}, // which comes after prog in the object
+			refused:   []string{"prog"}, // which comes after sub in the object
 		},
 		"a small frame takes 32 bytes": {
 			functions: []stackFunction{{"leaf", 8, nil, nil, false}, {"sub", 448, []string{"leaf"}, nil, true}, {"prog", 8, []string{"sub"}, nil, false}},

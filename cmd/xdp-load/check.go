@@ -21,7 +21,8 @@ func newCheck(f *flags) *cobra.Command {
 
 An object fits if every access can be rewritten. Accesses to fields that the
 layout lacks are named: the program then loads only if it guards them with
-bpf_core_field_exists.
+bpf_core_field_exists. An object with a descriptor and no access to it has nothing
+to fit.
 
 Exits with 1 if a layout does not fit.`,
 		Args: oneObject,
@@ -50,13 +51,18 @@ Exits with 1 if a layout does not fit.`,
 
 // checkResult is what check says of one layout.
 type checkResult struct {
-	Layout   string   `json:"layout"`
-	Fits     bool     `json:"fits"`
-	Exact    bool     `json:"exact"`
-	Accesses int      `json:"accesses"`
-	Missing  []string `json:"missing,omitempty"` // paths of poisoned accesses
-	Error    string   `json:"error,omitempty"`
-	Details  []string `json:"details,omitempty"`
+	Layout    string   `json:"layout"`
+	Fits      bool     `json:"fits"`
+	Exact     bool     `json:"exact"`
+	Accesses  int      `json:"accesses"`
+	Rewritten bool     `json:"rewritten,omitempty"` // for this layout already, or a part of it
+	Missing   []string `json:"missing,omitempty"`   // paths of poisoned accesses
+	Error     string   `json:"error,omitempty"`
+	Details   []string `json:"details,omitempty"`
+
+	// NothingToFit is set if the object has a descriptor, and no access to it.
+	NothingToFit bool     `json:"nothingToFit,omitempty"`
+	Unaccessed   []string `json:"unaccessed,omitempty"` // see rewrite.Report
 
 	report *rewrite.Report
 }
@@ -79,10 +85,12 @@ func (f *flags) check(object []byte, path string, exact bool) checkResult {
 
 	result.Fits, result.Exact = true, result.report.Exact()
 	result.Accesses = len(result.report.Edits)
+	result.Rewritten = result.report.Rewritten
+	result.NothingToFit, result.Unaccessed = result.report.NothingToFit(), result.report.Unaccessed
 	result.Missing = missingPaths(result.report)
 	if exact && !result.Exact {
 		result.Fits = false
-		result.Error = "not exact: " + firstChange(result.report)
+		result.Error = "not exact: " + notExact(result.report)
 	}
 	return result
 }
@@ -100,7 +108,11 @@ func missingPaths(report *rewrite.Report) []string {
 	return paths
 }
 
-func firstChange(report *rewrite.Report) string {
+// notExact says why an object is not for exactly this layout.
+func notExact(report *rewrite.Report) string {
+	if report.NothingToFit() {
+		return unaccessed(report)
+	}
 	for i := range report.Edits {
 		if edit := &report.Edits[i]; !edit.Exact {
 			return fmt.Sprintf("%s: %s: %s: %s in the program, %s in the layout",
@@ -124,8 +136,20 @@ func (r *checkResult) String() string {
 	switch {
 	case !r.Fits:
 		return strings.TrimRight("does not fit: "+r.Error+"\n    "+strings.Join(r.Details, "    "), " \n")
+	case r.NothingToFit:
+		return "nothing to fit: " + unaccessed(r.report)
+	case len(r.Unaccessed) > 0:
+		return r.fit() + ", but " + unaccessed(r.report)
+	}
+	return r.fit()
+}
+
+func (r *checkResult) fit() string {
+	switch {
 	case len(r.Missing) > 0:
 		return fmt.Sprintf("fits if guarded: not there: %s (%s)", strings.Join(r.Missing, ", "), summary(r.report))
+	case r.Rewritten && r.Accesses == 0:
+		return summary(r.report)
 	case r.Exact:
 		return fmt.Sprintf("fits exactly (%s)", summary(r.report))
 	}

@@ -38,6 +38,7 @@ func (f *flags) rewrite(path string, object []byte, layout *reloc.Layout) ([]byt
 	if err != nil {
 		return nil, nil, inObject(path, err)
 	}
+	warn(path, report)
 	return out, report, nil
 }
 

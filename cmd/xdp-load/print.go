@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -82,6 +83,16 @@ func place(access *reloc.Access) string {
 // summary counts what became of the accesses: "5 accesses: 3 changed,
 // 1 unchanged, 1 poisoned".
 func summary(report *rewrite.Report) string {
+	switch {
+	case report.Rewritten && len(report.Edits) == 0:
+		return "already rewritten for this layout"
+	case report.Rewritten:
+		return "partly rewritten for this layout already, " + editSummary(report)
+	}
+	return editSummary(report)
+}
+
+func editSummary(report *rewrite.Report) string {
 	changed, poisoned := 0, len(report.Poisoned())
 	for i := range report.Edits {
 		if report.Edits[i].Changed() && !report.Edits[i].Poisoned {
@@ -104,6 +115,19 @@ func summary(report *rewrite.Report) string {
 		return text
 	}
 	return text + ": " + strings.Join(parts, ", ")
+}
+
+// warn says on stderr what an object looks like that was not compiled for xdp-load.
+func warn(path string, report *rewrite.Report) {
+	if len(report.Unaccessed) > 0 {
+		fmt.Fprintf(os.Stderr, "xdp-load: warning: %v\n", inObject(path, errors.New(unaccessed(report))))
+	}
+}
+
+func unaccessed(report *rewrite.Report) string {
+	return fmt.Sprintf("no access to a field of %s is recorded, so none is fitted to the layout: "+
+		"compile the program with md_desc.h, give a struct of its own __attribute__((preserve_access_index)), "+
+		"and take the object as the compiler made it", strings.Join(report.Unaccessed, ", "))
 }
 
 func count(n int, one, many string) string {

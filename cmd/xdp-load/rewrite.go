@@ -18,7 +18,9 @@ func newRewrite(f *flags) *cobra.Command {
 		Long: `Rewrite an object for a layout, from file to file.
 
 Needs no privileges and no kernel. What comes out is an ordinary BPF object that
-libbpf, cilium/ebpf, bpftool, ip link and xdp-loader load.`,
+libbpf, cilium/ebpf, bpftool, ip link and xdp-loader load. It carries a mark of
+what it was rewritten for: given to another layout it is refused, to the same one
+it comes back as it is.`,
 		Args: oneObject,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if output == "" {

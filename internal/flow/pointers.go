@@ -223,7 +223,9 @@ func (p *Pointers) Uses(u *Unit) []MemoryUse {
 			note(0, ins.address())
 		case fn.callee(i) == nil:
 			for _, r := range ins.arguments().List() {
-				note(int(r), uint8(r))
+				if ins.takesAddress(int(r)) {
+					note(int(r), uint8(r))
+				}
 			}
 		}
 	}
