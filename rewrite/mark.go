@@ -192,14 +192,14 @@ func (r *rewriting) checkMark(m mark, roots map[string]bool) error {
 	if err := checkDefined(layout, accesses); err != nil {
 		return err
 	}
-	var other error // than in where a field is
+	var other error // than in where a field of a root type is
 	for i := range accesses {
 		resolution, err := accesses[i].Resolve(layout)
 		if errors.Is(err, reloc.ErrByteOrder) || errors.Is(err, reloc.ErrAmbiguous) {
 			return err
 		}
 		err = m[i].compare(layout, &resolution, err)
-		if err != nil && accesses[i].Kind == reloc.ByteOffset {
+		if err != nil && accesses[i].Kind == reloc.ByteOffset && !m[i].nested {
 			return err
 		}
 		other = cmp.Or(other, err)
