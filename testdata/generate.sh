@@ -125,6 +125,8 @@ others() {
 		done
 	done
 
+	variants testdata/invalid/pointers.c 14-v1 16-v2 22-v4
+
 	compile 14 v3 el testdata/invalid/enum.c \
 		testdata/invalid/enum-clang14-el.o -Ibpf
 	strip_dwarf testdata/invalid/enum-clang14-el.o
