@@ -124,7 +124,7 @@ func (m *minimiser) dropMembers() {
 		return paths
 	}
 	m.try(func(p *accessPair) { p.target.prune(needed(p)) })
-	if m.try(func(p *accessPair) { p.local.prune(needed(p)) }) {
+	if m.try(func(p *accessPair) { p.local.prune(needed(p)); layOut(p.local, pairGaps{}) }) {
 		return
 	}
 	for i := len(m.failure.pair.local.members) - 1; i >= 0; i-- {
@@ -134,6 +134,7 @@ func (m *minimiser) dropMembers() {
 				p.local = m.failure.pair.local.clone().(*pairStruct)
 				p.local.members = slices.Delete(p.local.members, i, i+1)
 			}
+			layOut(p.local, pairGaps{})
 		})
 	}
 }
@@ -175,7 +176,9 @@ func pruned(typ pairType, paths []pairPath) bool {
 
 // simplify makes what is left plainer.
 func (m *minimiser) simplify() {
-	m.try(func(p *accessPair) { m.program(p).called = false })
+	m.try(func(p *accessPair) { m.program(p).calling = pairInline })
+	m.try(func(p *accessPair) { m.program(p).hidden = false })
+	m.try(func(p *accessPair) { m.program(p).memory = pairStack })
 	m.try(func(p *accessPair) { m.program(p).together = 1 })
 	for m.failure.program().held > 0 && m.try(func(p *accessPair) { m.program(p).held-- }) {
 	}
@@ -185,6 +188,9 @@ func (m *minimiser) simplify() {
 			m.try(func(p *accessPair) { m.program(p).uses[i].form = pairWhole })
 		}
 		m.try(func(p *accessPair) { m.program(p).uses[i].way = pairPlain })
+		if use.side == pairAgain {
+			m.try(func(p *accessPair) { m.program(p).uses[i].side = pairDescriptor })
+		}
 	}
 	m.try(func(p *accessPair) { eachScalar(p.local, (*pairScalar).strip) })
 	m.try(func(p *accessPair) { eachScalar(p.target, (*pairScalar).strip) })
