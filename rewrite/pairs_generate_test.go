@@ -176,7 +176,7 @@ func (g *pairGenerator) pair(number int) *accessPair {
 			g.program(p, pairStores, turns(sorted, true)),
 			g.program(p, pairExchanges, g.exchanges(sorted)),
 		}
-		if *pairsOwn {
+		if !without("own") {
 			p.programs = append(p.programs, g.program(p, pairOwns, g.keeps(p, paths)))
 		}
 		return p
@@ -456,7 +456,7 @@ const pairsMore = max(maxHeld, maxCopied/8)
 
 // program makes a program, given the paths of its uses and which of these store.
 func (g *pairGenerator) program(p *accessPair, kind pairProgramKind, uses []pairUse) pairProgram {
-	program := pairProgram{kind: kind, together: 1, hidden: g.chance(0.2)}
+	program := pairProgram{kind: kind, together: 1, hidden: g.chance(0.2) && !without("static")}
 	g.calls(&program)
 	if kind == pairOwns {
 		program.memory = g.memory(p)

@@ -110,7 +110,7 @@ func (m *minimiser) dropUses() bool {
 func (m *minimiser) dropMembers() {
 	needed := func(p *accessPair) []pairPath {
 		var paths []pairPath
-		for _, use := range m.program(p).uses {
+		for _, use := range p.allUses() {
 			paths = append(paths, use.path)
 			if use.other != nil {
 				paths = append(paths, use.other)
@@ -137,6 +137,16 @@ func (m *minimiser) dropMembers() {
 			layOut(p.local, pairGaps{})
 		})
 	}
+}
+
+// allUses returns the uses of all programs: where it is not known which one fails,
+// several may be left.
+func (p *accessPair) allUses() []pairUse {
+	var uses []pairUse
+	for _, program := range p.programs {
+		uses = append(uses, program.uses...)
+	}
+	return uses
 }
 
 // prune drops the members that no path leads through. What is left stays in its

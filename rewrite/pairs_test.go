@@ -16,10 +16,15 @@ import (
 )
 
 var (
-	pairsSeed  = flag.Uint64("pairs.seed", 0, "seed of the first batch of random pairs, to repeat a failure (default: another one each time)")
-	pairsCount = flag.Int("pairs.count", 2000, "how many random pairs of a program and a layout to check")
-	pairsOwn   = flag.Bool("pairs.own", true, "make programs with copies of their own as well")
+	pairsSeed    = flag.Uint64("pairs.seed", 0, "seed of the first batch of random pairs, to repeat a failure (default: another one each time)")
+	pairsCount   = flag.Int("pairs.count", 2000, "how many random pairs of a program and a layout to check")
+	pairsWithout = flag.String("pairs.without", "", "what to leave out of programs, separated by commas: own copies, static programs, another order of records (own, static, order)")
 )
+
+// without reports whether pairs are to do without something.
+func without(what string) bool {
+	return slices.Contains(strings.Split(*pairsWithout, ","), what)
+}
 
 // pairsTogether is how many pairs are compiled, rewritten and loaded together.
 const pairsTogether = 50
