@@ -464,8 +464,7 @@ func (g *pairGenerator) program(p *accessPair, kind pairProgramKind, uses []pair
 	if kind == pairExchanges || g.chance(0.4) {
 		program.together = 2 + g.IntN(5)
 	}
-	// A function whose stack a callback gets does not use more of it.
-	if kind == pairExchanges && program.calling != pairCallback && g.chance(0.5) {
+	if kind == pairExchanges && g.chance(0.5) {
 		program.held = maxHeld - g.IntN(4)
 	}
 	copied := 0

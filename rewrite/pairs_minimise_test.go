@@ -41,7 +41,7 @@ func (m *minimiser) try(change func(p *accessPair)) bool {
 		return false
 	}
 	for _, failure := range failures {
-		if failure.kind == m.failure.kind && failure.index == m.failure.index {
+		if failure.kind == m.failure.kind && failure.index == m.failure.index && failure.reason() == m.failure.reason() {
 			m.failure = failure
 			return true
 		}

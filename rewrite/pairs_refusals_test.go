@@ -51,6 +51,10 @@ var pairsRefusals = []*regexp.Regexp{
 	regexp.MustCompile(`^the instruction ".*" also accesses what is no field of it$`),
 }
 
+// pairsNoRoom is why a use may be refused in a program that has a callback: where an
+// address in the stack goes there, nobody uses more of the stack.
+var pairsNoRoom = regexp.MustCompile(`^it takes more instructions in this layout, and there is neither a free register for them nor room on the stack$`)
+
 func pairsMayRefuse(reason string) bool {
 	return slices.ContainsFunc(pairsRefusals, func(r *regexp.Regexp) bool { return r.MatchString(reason) })
 }
@@ -59,7 +63,10 @@ func pairsMayRefuse(reason string) bool {
 // the program was compiled for; one path for both may be refused for any reason,
 // and so may what is behind a field, and what gets an address unless the layout
 // keeps there what the program does.
-func (p *accessPair) mayRefuse(use *pairUse, reason string) bool {
+func (p *accessPair) mayRefuse(program *pairProgram, use *pairUse, reason string) bool {
+	if program.calling == pairCallback && pairsNoRoom.MatchString(reason) {
+		return true
+	}
 	switch use.side {
 	case pairOwnCopy:
 		return use.form == pairMoved && use.moved != pairOwnCopy && pairsMayRefuse(reason)

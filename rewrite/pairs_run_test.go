@@ -304,7 +304,7 @@ func (b *pairBatch) refuse(refusal *rewrite.Refusal, gone map[*pairUse]bool) (*p
 			if len(uses) == 0 {
 				break
 			}
-			if allowed := slices.DeleteFunc(slices.Clone(uses), func(u *pairUse) bool { return !p.mayRefuse(u, refusal.Reason) }); len(allowed) > 0 {
+			if allowed := slices.DeleteFunc(slices.Clone(uses), func(u *pairUse) bool { return !p.mayRefuse(&program, u, refusal.Reason) }); len(allowed) > 0 {
 				leaveOutAs(refusal.Reason, allowed)
 				return nil, nil
 			}

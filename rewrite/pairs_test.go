@@ -123,10 +123,19 @@ func (f *pairFailure) sort() string {
 		sort += fmt.Sprint(" ", f.use.way, " ", f.pair.shape(f.use))
 	}
 	if f.kind == "refused" {
-		reason, _, _ := strings.Cut(f.use.refused, ":")
-		sort = "refused " + string(f.use.way) + " " + f.pair.shape(f.use).target + ": " + quoted.ReplaceAllString(reason, "...")
+		sort = "refused " + string(f.use.way) + " " + f.pair.shape(f.use).target + ": " + f.reason()
 	}
 	return sort
+}
+
+// reason is why a use was refused, without what is its own; empty for other
+// failures.
+func (f *pairFailure) reason() string {
+	if f.kind != "refused" {
+		return ""
+	}
+	reason, _, _ := strings.Cut(f.use.refused, ":")
+	return quoted.ReplaceAllString(reason, "...")
 }
 
 // quoted matches what differs between refusals for one reason: instructions, names
