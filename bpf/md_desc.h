@@ -187,4 +187,46 @@ static __always_inline struct md_desc *__md_desc(void *meta, void *data)
 	return meta;
 }
 
+/*
+ * md_desc_copy(dst, md) - keep what the descriptor says of a packet
+ * @dst: the program's own struct md_desc: on the stack, in a map value, in global
+ *	 data, in a ring buffer record
+ * @md: the descriptor, from md_desc()
+ *
+ * Copies the fields of the struct above one by one; what the NIC does not know
+ * becomes zero. The copy has the fields where the struct above has them, in its
+ * types, whatever the NIC: it can be read after the packet has moved, in another
+ * program, and in user space.
+ *
+ *	struct md_desc kept;
+ *
+ *	md_desc_copy(&kept, md);
+ *	if (bpf_xdp_adjust_head(ctx, 14))
+ *		return XDP_ABORTED;
+ *	mark = kept.mark;
+ *
+ * "kept = *md" would take the bytes that the NIC has where the struct above has
+ * its fields: of a copy as a whole clang leaves no record. Fields that a flavour
+ * adds are copied in the same way, by hand.
+ *
+ * It costs a load and a store for each field, and a store for each that the NIC
+ * does not know: the question is answered when the program is loaded.
+ */
+static __always_inline void md_desc_copy(struct md_desc *dst, const struct md_desc *md)
+{
+#define __md_desc_copy_field(field)					\
+	(dst->field = bpf_core_field_exists(md->field) ? md->field : 0)
+
+	__md_desc_copy_field(rx_timestamp);
+	__md_desc_copy_field(hash);
+	__md_desc_copy_field(hash_type);
+	__md_desc_copy_field(csum);
+	__md_desc_copy_field(csum_status);
+	__md_desc_copy_field(vlan_tci);
+	__md_desc_copy_field(vlan_proto);
+	__md_desc_copy_field(mark);
+
+#undef __md_desc_copy_field
+}
+
 #endif /* __MD_DESC_H__ */

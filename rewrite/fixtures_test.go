@@ -110,18 +110,36 @@ func pairs(tb testing.TB) []pair {
 	return all
 }
 
-// paired reports whether a program and a layout are made for each other.
+// paired reports whether a program and a layout are compared with golden files.
 func paired(program, shape string) bool {
 	if source := kernelSource(program); isSpecial(source) || isSpecial(shape) {
-		return source == shape
+		return madeForEachOther(source, shape)
 	}
 	return !compilerMatrix.MatchString(program) || slices.Contains(matrixLayouts, shape)
 }
 
-// isSpecial reports whether the program of a name and the layout of that name
-// are made for each other and for no others.
-func isSpecial(name string) bool {
-	return slices.Contains([]string{"copies", "nests", "parts", "paths", "shapes"}, name)
+// specialLayouts are the layouts of programs that are made for one, by program.
+var specialLayouts = map[string]string{
+	"copies":  "copies",
+	"entries": "own",
+	"follow":  "own",
+	"nests":   "nests",
+	"own":     "own",
+	"parts":   "parts",
+	"paths":   "paths",
+	"shapes":  "shapes",
+}
+
+// isSpecial reports whether a program or a layout is in specialLayouts.
+func isSpecial(name string) bool { return specialLayouts[name] != "" }
+
+// madeForEachOther reports whether a program and a layout are a pair of
+// specialLayouts, or neither is in there.
+func madeForEachOther(program, layout string) bool {
+	if isSpecial(program) || isSpecial(layout) {
+		return specialLayouts[program] == layout
+	}
+	return true
 }
 
 // everyType covers the md_csum_status and md_absent of the program kinds too.

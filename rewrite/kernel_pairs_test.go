@@ -75,7 +75,7 @@ func kernelLayouts(t *testing.T) []string {
 // then be loaded.
 func kernelAccepting(t *testing.T, program string) []string {
 	return slices.DeleteFunc(kernelLayouts(t), func(layout string) bool {
-		return (isSpecial(layout) || isSpecial(program)) && layout != program ||
+		return !madeForEachOther(program, layout) ||
 			slices.Contains(kernelRefused[program], layout) || slices.Contains(kernelUnloadable[program], layout)
 	})
 }
@@ -122,7 +122,7 @@ func TestKernelRefusals(t *testing.T) {
 	for _, name := range kernelPrograms(t) {
 		for _, layout := range kernelLayouts(t) {
 			source := kernelSource(name)
-			if (isSpecial(layout) || isSpecial(source)) && layout != source {
+			if !madeForEachOther(source, layout) {
 				continue // lacks the fields
 			}
 			_, err := kernelTryRewrite(t, name, layout)

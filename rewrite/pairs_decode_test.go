@@ -158,19 +158,25 @@ func (p *accessPair) accessed(use *pairUse) pairPath {
 	return use.path
 }
 
-// expect returns what a program leaves in its variables, and in the metadata area.
-func (p *accessPair) expect(program *pairProgram, area pairArea) (outputs []uint64, after []byte) {
-	outputs, after = make([]uint64, len(area.inputs)), bytes.Clone(area.metadata)
+// expect returns what a program leaves in its variables, and in memory.
+func (p *accessPair) expect(program *pairProgram, area pairArea) (outputs []uint64, after pairBytes) {
+	outputs, after = make([]uint64, len(area.inputs)), pairBytes{bytes.Clone(area.metadata), p.around(area.own)}
 	first := program.firstHeld()
 	copy(outputs[first:], area.inputs[first:first+program.held])
 	for i := range program.uses {
 		use := &program.uses[i]
+		input := area.inputs[use.slot]
+		side := use.side.at(input)
+		q, bytes := p.on(side), after.on(side)
 		switch {
 		case use.refused != "":
+		case use.stores && use.form == pairMoved && use.way != pairAll:
+			moved := p.on(use.moved)
+			q.expectValue(use, moved.loaded(use.other, after.on(use.moved)), bytes)
 		case use.stores:
-			p.expectStore(use, area.inputs, after)
+			q.expectStore(use, area.inputs, bytes)
 		default:
-			outputs[use.slot] = p.expectLoad(use, area.inputs[use.slot], after)
+			outputs[use.slot] = q.expectLoad(use, input, bytes)
 		}
 	}
 	return outputs, after
@@ -178,18 +184,31 @@ func (p *accessPair) expect(program *pairProgram, area pairArea) (outputs []uint
 
 // expectLoad returns the result of a use that loads.
 func (p *accessPair) expectLoad(use *pairUse, input uint64, area []byte) uint64 {
-	local, target, exists := p.resolve(p.accessed(use))
+	path := p.accessed(use)
+	local, target, exists := p.resolve(path)
 	if !exists {
 		if use.guard == pairElse {
 			return use.operand
 		}
 		return 0
 	}
+	if use.way == pairBeside {
+		path = use.other
+		local, target, _ = p.resolve(path)
+	}
 	number := target.read(area)
 	if use.way == pairMacro {
 		return number // it does without the local type
 	}
-	return use.formed(local.pairScalar, local.represent(number), input)
+	value := local.represent(number)
+	switch use.form {
+	case pairPlus, pairUnder:
+		return use.expressed(local.pairScalar, value)
+	case pairSame, pairXor:
+		other, _, _ := p.resolve(use.other)
+		return use.expressedBoth(local.pairScalar, value, other.pairScalar, p.loaded(use.other, area))
+	}
+	return use.formed(local.pairScalar, value, input)
 }
 
 // formed returns what a program makes of a value that it loaded.
@@ -209,6 +228,8 @@ func (u *pairUse) formed(local *pairScalar, value, input uint64) uint64 {
 		return truth(value == u.compared())
 	case pairSwapped:
 		return bits.ReverseBytes64(value) >> (64 - local.size*8)
+	case pairIgnored:
+		return uint64(uint32(value >> 7))
 	}
 	return value
 }
@@ -229,15 +250,22 @@ func truth(condition bool) uint64 {
 
 // expectStore does what a use does that stores.
 func (p *accessPair) expectStore(use *pairUse, inputs []uint64, area []byte) {
-	local, target, exists := p.resolve(p.accessed(use))
-	if !exists {
+	if !p.exists(p.accessed(use)) {
 		return
 	}
 	if use.way == pairAll {
 		p.expectAll(use, inputs, area)
 		return
 	}
-	value := p.stored(use, inputs, area)
+	p.expectValue(use, p.stored(use, inputs, area), area)
+}
+
+// expectValue stores a value, before it is converted, if the field is there.
+func (p *accessPair) expectValue(use *pairUse, value uint64, area []byte) {
+	local, target, exists := p.resolve(p.accessed(use))
+	if !exists {
+		return
+	}
 	if use.way == pairWith {
 		p.copyBack(use.path.whole(), area)
 	}
@@ -260,10 +288,10 @@ func (p *accessPair) expectAll(use *pairUse, inputs []uint64, area []byte) {
 // leavePadding expects of the padding of structs and arrays that were stored in
 // what became of it: C leaves that open, be it bits of another member of a union or
 // not.
-func (p *accessPair) leavePadding(program *pairProgram, expected, after []byte) {
+func (p *accessPair) leavePadding(program *pairProgram, side pairSide, expected, after []byte) {
 	for _, use := range program.uses {
 		whole, exists := p.target.find(use.path.whole())
-		if use.way != pairAll || !exists {
+		if use.way != pairAll || !exists || use.side.at(0) != side {
 			continue
 		}
 		first, unpadded := whole.bit/8, bytes.Clone(expected)
@@ -320,8 +348,8 @@ func (p *accessPair) stored(use *pairUse, inputs []uint64, area []byte) uint64 {
 		return p.loaded(p.accessed(use), area) + input
 	case pairSet:
 		return p.loaded(p.accessed(use), area) | input
-	case pairMoved:
-		return p.loaded(use.other, area)
+	case pairStepped:
+		return p.loaded(p.accessed(use), area) + 1
 	}
 	return input
 }

@@ -21,11 +21,23 @@ type accessPair struct {
 type pairProgram struct {
 	kind     pairProgramKind
 	uses     []pairUse
-	together int  // how many values are in registers at the same time
-	held     int  // how many other variables are, all the while
-	called   bool // whether the second half is in a function of its own
+	together int         // how many values are in registers at the same time
+	held     int         // how many other variables are, all the while
+	calling  pairCalling // of the second half
+	params   []string    // of a function, in order
+	hidden   bool        // whether it is static
+	memory   pairMemory  // of the own copy, if it has one
 	areas    []pairArea
 }
+
+// pairCalling is where the second half of a program is.
+type pairCalling uint8
+
+const (
+	pairInline   pairCalling = iota
+	pairCalled               // in a function
+	pairCallback             // in a callback of bpf_loop
+)
 
 // pairProgramKind is what a program does with fields; its functions are named
 // after it.
@@ -35,6 +47,7 @@ const (
 	pairLoads     pairProgramKind = "load"
 	pairStores    pairProgramKind = "store"
 	pairExchanges pairProgramKind = "exchange" // loads and stores of the same few fields
+	pairOwns      pairProgramKind = "own"      // loads and stores of an own copy, and of the descriptor
 )
 
 // pairArea is what a program runs on: a metadata area, and a number for each
@@ -43,6 +56,7 @@ const (
 type pairArea struct {
 	metadata []byte
 	inputs   []uint64
+	own      []byte // an own copy and what is around it, as accessPair.around cuts it
 }
 
 // pairUse is one access, or two of which the program chooses one.
@@ -50,12 +64,14 @@ type pairUse struct {
 	slot    int // index of its variable
 	stores  bool
 	path    pairPath
-	other   pairPath // for pairEither and pairMoved
+	other   pairPath // for pairEither, pairBeside, pairMoved, pairSame and pairXor
 	way     pairWay
 	guard   pairGuard
 	form    pairForm
 	operand uint64 // of the form, and the constant that is stored
 	width   int    // of the local type in bits, which pairSwapped needs
+	side    pairSide
+	moved   pairSide // of what pairMoved stores
 
 	refused string // why Rewrite refused it
 }
@@ -72,9 +88,18 @@ const (
 	pairSplit  pairWay = "split"  // byte by byte
 	pairWith   pairWay = "with"   // memcpy of the struct or array that it is in
 	pairAll    pairWay = "all"    // the same from variables to all of it
+	pairTaken  pairWay = "taken"  // by a function that gets &md->f
+	pairProbed pairWay = "probed" // bpf_probe_read_kernel from &md->f
+	pairBeside pairWay = "beside" // what lies behind &md->f, where the program has md->g
 )
 
-var pairWays = []pairWay{pairPlain, pairMacro, pairEither, pairBehind, pairCopied, pairSplit, pairWith, pairAll}
+var pairWays = []pairWay{pairPlain, pairMacro, pairEither, pairBehind, pairCopied, pairSplit, pairWith, pairAll, pairTaken, pairProbed, pairBeside}
+
+// loads reports whether fields are loaded in that way.
+func (w pairWay) loads() bool { return w != pairAll }
+
+// stores reports whether fields are stored in that way.
+func (w pairWay) stores() bool { return w != pairCopied && w != pairProbed && w != pairBeside }
 
 // pairGuard is how the program asks whether a field exists.
 type pairGuard uint8
@@ -98,11 +123,17 @@ const (
 	pairLessSign                 // (__s64)v < (__s64)input
 	pairEqual                    // (__u64)v == operand
 	pairSwapped                  // byte-swapped
+	pairPlus                     // v + 1, of the type that C gives it
+	pairUnder                    // v < operand, in the same way
+	pairSame                     // v == another field
+	pairXor                      // v ^ another field
+	pairIgnored                  // handed to a function together with what that ignores
 	pairConstant                 // a constant is stored
 	pairMasked                   // some bits of a variable are stored
 	pairShared                   // a value is stored that other uses store as well
 	pairAdded                    // a variable is added to the field
 	pairSet                      // bits of a variable are set in the field
+	pairStepped                  // md->f++
 	pairMoved                    // another field is stored
 )
 
@@ -119,6 +150,9 @@ type pairGenerator struct {
 	names    int // given so far in this pair
 }
 
+// pairsExact is how many layouts are the program's own struct.
+const pairsExact = 0.05
+
 // pair makes a pair whose target fits in a metadata area.
 func (g *pairGenerator) pair(number int) *accessPair {
 	for {
@@ -128,6 +162,9 @@ func (g *pairGenerator) pair(number int) *accessPair {
 		p := &accessPair{number: number}
 		p.local = g.root(fields, g.chance(0.15), pairGaps{})
 		p.target = g.root(g.targets(fields), g.chance(0.4), g.gaps())
+		if g.chance(pairsExact) {
+			p.target = p.local.clone().(*pairStruct)
+		}
 
 		paths := g.choosePaths(p.local)
 		if p.target.size > netlab.MaxMetadata || unloadable(p.local) || p.local.crosses(paths) {
@@ -138,6 +175,9 @@ func (g *pairGenerator) pair(number int) *accessPair {
 			g.program(p, pairLoads, turns(paths, false)),
 			g.program(p, pairStores, turns(sorted, true)),
 			g.program(p, pairExchanges, g.exchanges(sorted)),
+		}
+		if !without("own") {
+			p.programs = append(p.programs, g.program(p, pairOwns, g.keeps(p, paths)))
 		}
 		return p
 	}
@@ -416,7 +456,11 @@ const pairsMore = max(maxHeld, maxCopied/8)
 
 // program makes a program, given the paths of its uses and which of these store.
 func (g *pairGenerator) program(p *accessPair, kind pairProgramKind, uses []pairUse) pairProgram {
-	program := pairProgram{kind: kind, together: 1, called: g.chance(0.15)}
+	program := pairProgram{kind: kind, together: 1, hidden: g.chance(0.2) && !without("static")}
+	g.calls(&program)
+	if kind == pairOwns {
+		program.memory = g.memory(p)
+	}
 	if kind == pairExchanges || g.chance(0.4) {
 		program.together = 2 + g.IntN(5)
 	}
@@ -426,25 +470,33 @@ func (g *pairGenerator) program(p *accessPair, kind pairProgramKind, uses []pair
 	copied := 0
 	for i := 0; i < len(uses); i++ {
 		use := uses[i]
+		q := p.on(use.side)
 		local, _ := p.local.find(use.path)
 		if use.stores && local.isConst() {
 			continue
 		}
 		use.slot, use.way, use.operand, use.width = len(program.uses), g.way(local, use.path, use.stores), g.Uint64(), local.size*8
-		if i+1 < len(uses) && g.chance(0.1) {
+		g.escape(q, &use)
+		if use.side == pairDescriptor && g.chance(0.1) {
+			use.side = pairAgain
+		}
+		if kind != pairOwns && i+1 < len(uses) && g.chance(0.1) {
 			other, _ := p.local.find(uses[i+1].path)
 			if !use.stores || !other.isConst() {
 				use.way, use.other = pairEither, uses[i+1].path
 				i++
 			}
 		}
-		if _, target, _ := p.resolve(use.path); use.stores && use.way == pairMacro && target.pairScalar != nil && target.kind == pairBool {
+		if _, target, _ := q.resolve(use.path); use.stores && use.way == pairMacro && target.pairScalar != nil && target.kind == pairBool {
 			use.way = pairPlain // the macro would not convert to 0 or 1
 		}
-		if use.way == pairMacro && kind == pairExchanges {
+		if use.way == pairMacro && (kind == pairExchanges || kind == pairOwns && slices.ContainsFunc(uses, func(u pairUse) bool { return u.stores })) {
 			use.way = pairPlain // C does not order the macro's accesses and others: they are of other types
 		}
-		if use.copies() && !p.existsWhole(use.path.whole()) && g.chance(0.95) {
+		if use.copies() && use.side == pairEitherSide {
+			use.way = pairPlain
+		}
+		if use.copies() && !q.existsWhole(use.path.whole()) && g.chance(0.95) {
 			use.way = pairPlain // which is not refused
 		}
 		if use.copies() {
@@ -452,8 +504,14 @@ func (g *pairGenerator) program(p *accessPair, kind pairProgramKind, uses []pair
 				use.way = pairPlain
 			}
 		}
-		use.guard = g.guard(p, &use, kind)
+		use.guard = g.guard(q, &use, kind)
 		use.form = g.form(local.pairScalar, use.way, use.stores)
+		if use.way == pairPlain {
+			g.express(q, &use, uses)
+		}
+		if kind == pairOwns && use.stores && use.way != pairAll && g.chance(0.6) {
+			g.move(p, &use, uses)
+		}
 		if kind == pairExchanges && use.stores && g.chance(0.3) {
 			use.form = pairAdded + pairForm(g.IntN(2))
 			other := uses[g.IntN(len(uses))].path
@@ -471,6 +529,10 @@ func (g *pairGenerator) way(local pairLeaf, path pairPath, stores bool) pairWay 
 	isElement := path[len(path)-1].name == ""
 	isInteger := local.kind == pairInt || local.kind == pairEnum
 	switch choice := g.Float64(); {
+	case local.bits == 0 && choice < 0.04:
+		return pairTaken
+	case local.bits == 0 && choice < 0.07 && !stores && local.qualifiers == "":
+		return pairProbed
 	case len(path) > 1 && local.qualifiers == "" && stores && g.chance(0.3):
 		return pairAll
 	case len(path) > 1 && local.bits == 0 && local.qualifiers == "" && g.chance(0.3):
@@ -497,6 +559,9 @@ func (g *pairGenerator) guard(p *accessPair, use *pairUse, kind pairProgramKind)
 	}
 	if use.stores {
 		guards = guards[:2]
+	}
+	if use.side == pairOwnCopy || use.side == pairEitherSide {
+		return pairUnguarded // a program knows what its own struct has
 	}
 	if !p.exists(use.last()) || g.chance(odds) {
 		return guards[g.IntN(len(guards))]
@@ -541,7 +606,13 @@ func (g *pairGenerator) areas(p *accessPair, program *pairProgram) []pairArea {
 		if i == 1 {
 			size = min(least+4*g.IntN(10), netlab.MaxMetadata)
 		}
-		area := pairArea{make([]byte, size), make([]uint64, len(program.uses)+pairsMore)}
+		area := pairArea{make([]byte, size), make([]uint64, len(program.uses)+pairsMore), nil}
+		if program.kind == pairOwns {
+			area.own = make([]byte, p.ownSize())
+		}
+		for j := range area.own {
+			area.own[j] = byte(g.Uint32())
+		}
 		for j := range area.metadata {
 			area.metadata[j] = byte(g.Uint32())
 		}

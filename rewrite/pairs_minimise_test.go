@@ -41,7 +41,7 @@ func (m *minimiser) try(change func(p *accessPair)) bool {
 		return false
 	}
 	for _, failure := range failures {
-		if failure.kind == m.failure.kind && failure.index == m.failure.index {
+		if failure.kind == m.failure.kind && failure.index == m.failure.index && failure.reason() == m.failure.reason() {
 			m.failure = failure
 			return true
 		}
@@ -110,7 +110,7 @@ func (m *minimiser) dropUses() bool {
 func (m *minimiser) dropMembers() {
 	needed := func(p *accessPair) []pairPath {
 		var paths []pairPath
-		for _, use := range m.program(p).uses {
+		for _, use := range p.allUses() {
 			paths = append(paths, use.path)
 			if use.other != nil {
 				paths = append(paths, use.other)
@@ -124,7 +124,7 @@ func (m *minimiser) dropMembers() {
 		return paths
 	}
 	m.try(func(p *accessPair) { p.target.prune(needed(p)) })
-	if m.try(func(p *accessPair) { p.local.prune(needed(p)) }) {
+	if m.try(func(p *accessPair) { p.local.prune(needed(p)); layOut(p.local, pairGaps{}) }) {
 		return
 	}
 	for i := len(m.failure.pair.local.members) - 1; i >= 0; i-- {
@@ -134,8 +134,19 @@ func (m *minimiser) dropMembers() {
 				p.local = m.failure.pair.local.clone().(*pairStruct)
 				p.local.members = slices.Delete(p.local.members, i, i+1)
 			}
+			layOut(p.local, pairGaps{})
 		})
 	}
+}
+
+// allUses returns the uses of all programs: where it is not known which one fails,
+// several may be left.
+func (p *accessPair) allUses() []pairUse {
+	var uses []pairUse
+	for _, program := range p.programs {
+		uses = append(uses, program.uses...)
+	}
+	return uses
 }
 
 // prune drops the members that no path leads through. What is left stays in its
@@ -175,7 +186,9 @@ func pruned(typ pairType, paths []pairPath) bool {
 
 // simplify makes what is left plainer.
 func (m *minimiser) simplify() {
-	m.try(func(p *accessPair) { m.program(p).called = false })
+	m.try(func(p *accessPair) { m.program(p).calling = pairInline })
+	m.try(func(p *accessPair) { m.program(p).hidden = false })
+	m.try(func(p *accessPair) { m.program(p).memory = pairStack })
 	m.try(func(p *accessPair) { m.program(p).together = 1 })
 	for m.failure.program().held > 0 && m.try(func(p *accessPair) { m.program(p).held-- }) {
 	}
@@ -185,6 +198,9 @@ func (m *minimiser) simplify() {
 			m.try(func(p *accessPair) { m.program(p).uses[i].form = pairWhole })
 		}
 		m.try(func(p *accessPair) { m.program(p).uses[i].way = pairPlain })
+		if use.side == pairAgain {
+			m.try(func(p *accessPair) { m.program(p).uses[i].side = pairDescriptor })
+		}
 	}
 	m.try(func(p *accessPair) { eachScalar(p.local, (*pairScalar).strip) })
 	m.try(func(p *accessPair) { eachScalar(p.target, (*pairScalar).strip) })

@@ -41,6 +41,9 @@ var pairsRefusals = []*regexp.Regexp{
 	regexp.MustCompile(`^the bit-field .* of the layout spans more bytes than one load reads$`),
 	regexp.MustCompile(`^the (byte order|width in foreign byte order) differs, and the bit-field macros know nothing of that: `),
 
+	// Of a macro and a direct access to the same bit-field clang makes one offset.
+	regexp.MustCompile(`^clang uses the offset that a bit-field macro asks for in other accesses too, which are not recorded$`),
+
 	// Offsets in a register, addresses.
 	regexp.MustCompile(`^its offset is kept in a register \(".*"\), and what uses it is only right for .*, not for the layout's `),
 	regexp.MustCompile(`^its address is `),
@@ -48,8 +51,44 @@ var pairsRefusals = []*regexp.Regexp{
 	regexp.MustCompile(`^the instruction ".*" also accesses what is no field of it$`),
 }
 
+// pairsNoRoom is why a use may be refused in a program that has a callback: where an
+// address in the stack goes there, nobody uses more of the stack.
+var pairsNoRoom = regexp.MustCompile(`^it takes more instructions in this layout, and there is neither a free register for them nor room on the stack$`)
+
 func pairsMayRefuse(reason string) bool {
 	return slices.ContainsFunc(pairsRefusals, func(r *regexp.Regexp) bool { return r.MatchString(reason) })
+}
+
+// mayRefuse reports whether a use may be refused for a reason. An own copy is as
+// the program was compiled for; one path for both may be refused for any reason,
+// and so may what is behind a field, and what gets an address unless the layout
+// keeps there what the program does.
+func (p *accessPair) mayRefuse(program *pairProgram, use *pairUse, reason string) bool {
+	if program.calling == pairCallback && pairsNoRoom.MatchString(reason) {
+		return true
+	}
+	switch use.side {
+	case pairOwnCopy:
+		return use.form == pairMoved && use.moved != pairOwnCopy && pairsMayRefuse(reason)
+	case pairEitherSide:
+		return true
+	}
+	switch use.way {
+	case pairTaken, pairProbed:
+		return !p.alike(use.path)
+	case pairBeside:
+		return true
+	}
+	return pairsMayRefuse(reason)
+}
+
+// alike reports whether the layout has a field of the program's type, alone: of an
+// array nobody knows how many elements are used.
+func (p *accessPair) alike(path pairPath) bool {
+	local, target, exists := p.resolve(path)
+	isElement := slices.ContainsFunc(path, func(step pairStep) bool { return step.name == "" })
+	return exists && !isElement && local.pairScalar != nil && target.pairScalar != nil && local.bits == 0 && target.bits == 0 &&
+		local.class() == target.class() && local.size == target.size
 }
 
 // pairShape is what a use has in common with others that are edited alike.
@@ -58,6 +97,12 @@ type pairShape struct{ local, target string }
 // shape returns the shape of the access that a use comes to.
 func (p *accessPair) shape(use *pairUse) pairShape {
 	local, target, exists := p.resolve(p.accessed(use))
+	switch use.side {
+	case pairOwnCopy:
+		return pairShape{local.class(), "own copy"}
+	case pairEitherSide:
+		return pairShape{local.class(), "either"}
+	}
 	if !exists {
 		return pairShape{local.class(), "missing"}
 	}
@@ -125,7 +170,7 @@ func pairsReason(reason string) string {
 			return r.String()
 		}
 	}
-	return "not allowed: " + reason
+	return "others, of a field's address, of either memory, or not allowed"
 }
 
 // String returns a table with a line for each shape: how many uses of each
@@ -134,7 +179,7 @@ func (t *pairTally) String() string {
 	var operations []string
 	for _, stores := range []bool{false, true} {
 		for _, way := range pairWays {
-			if stores && way == pairCopied || !stores && way == pairAll {
+			if stores && !way.stores() || !stores && !way.loads() {
 				continue
 			}
 			use := pairUse{stores: stores, way: way}

@@ -2,6 +2,7 @@ package rewrite_test
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -132,9 +133,10 @@ func (p *accessPair) isBits(path pairPath) bool {
 	return local.pairScalar != nil && local.bits > 0
 }
 
-// isCalled reports whether a function is the program's, or the second half.
+// isCalled reports whether a function is the program's, or one that it calls.
 func (p *pairProgram) isCalled(number int, function string) bool {
-	return strings.TrimSuffix(function, "_rest") == p.name(number)
+	name, _, _ := strings.Cut(function, "_")
+	return name == p.name(number)
 }
 
 func (p *accessPair) isUsed() bool { return slices.ContainsFunc(p.programs, pairProgram.isUsed) }
@@ -267,13 +269,18 @@ func (b *pairBatch) rewrite(dir string) ([]byte, *rewrite.Report, []pairFailure,
 		if err != nil || object == nil {
 			return nil, nil, failures, err
 		}
-		rewritten, report, err := rewrite.Rewrite(object, layout, rewrite.Options{Types: []string{"pair*"}})
+		options := rewrite.Options{Types: []string{"pair*"}}
+		rewritten, report, err := rewrite.Rewrite(object, layout, options)
 		var refused *rewrite.RefusedError
 		if !errors.As(err, &refused) {
+			if err == nil && !without("order") {
+				err = checkOrder(object, rewritten, layout, options)
+			}
 			return rewritten, report, failures, err
 		}
+		gone := b.leftOut()
 		for _, refusal := range refused.Refusals {
-			failure, err := b.refuse(&refusal)
+			failure, err := b.refuse(&refusal, gone)
 			if err != nil {
 				return nil, nil, nil, err
 			}
@@ -285,34 +292,90 @@ func (b *pairBatch) rewrite(dir string) ([]byte, *rewrite.Report, []pairFailure,
 }
 
 // refuse marks what was refused, so that it is left out from then on. It returns
-// a failure if that is not allowed.
-func (b *pairBatch) refuse(refusal *rewrite.Refusal) (*pairFailure, error) {
-	named := false
+// a failure if that is not allowed. gone are the uses that had been left out when
+// it was refused.
+func (b *pairBatch) refuse(refusal *rewrite.Refusal, gone map[*pairUse]bool) (*pairFailure, error) {
 	for _, p := range b.pairs {
 		for i, program := range p.programs {
 			if !program.isCalled(p.number, refusal.Access.Program) {
 				continue
 			}
-			for j := range program.uses {
-				use := &program.uses[j]
-				if !use.isNamed(p.local.tag, refusal.Access.Path) {
-					continue
-				}
-				named = true
-				if use.refused != "" {
-					continue // by another record of the same use
-				}
-				use.refused = refusal.Reason
-				if !pairsMayRefuse(refusal.Reason) {
-					return &pairFailure{pair: p, index: i, use: use, kind: "refused", detail: refusal.String()}, nil
+			uses := p.refusedIn(&program, refusal, gone)
+			if len(uses) == 0 {
+				break
+			}
+			if allowed := slices.DeleteFunc(slices.Clone(uses), func(u *pairUse) bool { return !p.mayRefuse(&program, u, refusal.Reason) }); len(allowed) > 0 {
+				leaveOutAs(refusal.Reason, allowed)
+				return nil, nil
+			}
+			if leaveOutAs(refusal.Reason, uses[:1]) {
+				return &pairFailure{pair: p, index: i, use: uses[0], kind: "refused", detail: refusal.String()}, nil
+			}
+			return nil, nil
+		}
+	}
+	return nil, fmt.Errorf("the refusal names nothing that %q accesses: %s", refusal.Access.Program, refusal.String())
+}
+
+// leftOut returns the uses that were refused so far.
+func (b *pairBatch) leftOut() map[*pairUse]bool {
+	gone := make(map[*pairUse]bool)
+	for _, p := range b.pairs {
+		for _, program := range p.programs {
+			for i := range program.uses {
+				if use := &program.uses[i]; use.refused != "" {
+					gone[use] = true
 				}
 			}
 		}
 	}
-	if !named {
-		return nil, fmt.Errorf("the refusal names nothing that %q accesses: %s", refusal.Access.Program, refusal.String())
+	return gone
+}
+
+// leaveOutAs marks uses as refused. It reports whether one was not yet, by another
+// record of the same use.
+func leaveOutAs(reason string, uses []*pairUse) bool {
+	first := false
+	for _, use := range uses {
+		if use.refused == "" {
+			use.refused, first = reason, true
+		}
 	}
-	return nil, nil
+	return first
+}
+
+// refusedIn returns the uses of a program that a refusal can be about. One without
+// a record names no field: then it is what gets an address or may be either, or
+// any.
+func (p *accessPair) refusedIn(program *pairProgram, refusal *rewrite.Refusal, gone map[*pairUse]bool) []*pairUse {
+	var named, escaping, all []*pairUse
+	for i := range program.uses {
+		use := &program.uses[i]
+		if gone[use] {
+			continue
+		}
+		all = append(all, use)
+		if use.isNamed(p.local.tag, refusal.Access.Path) {
+			named = append(named, use)
+		}
+		if use.escapes() {
+			escaping = append(escaping, use)
+		}
+	}
+	// What is wrong with an own copy alone comes first.
+	slices.SortStableFunc(named, func(a, b *pairUse) int { return -cmp.Compare(a.side.at(0), b.side.at(0)) })
+	switch {
+	case len(named) > 0:
+		return named
+	case len(escaping) > 0:
+		return escaping
+	}
+	return all
+}
+
+// escapes reports whether what accesses a field has no record of it.
+func (u *pairUse) escapes() bool {
+	return u.side == pairEitherSide || slices.Contains([]pairWay{pairTaken, pairProbed, pairBeside}, u.way)
 }
 
 // isNamed reports whether a path as reloc spells it is one of the use's, or
@@ -357,6 +420,9 @@ func (p *accessPair) runProgram(loaded *ebpf.Collection, index int, area pairAre
 			return nil, err
 		}
 	}
+	if err := p.setOwn(loaded, program, area); err != nil {
+		return nil, err
+	}
 	after, err := runOn(loaded.Programs[name], area.metadata)
 	if err != nil {
 		return nil, err
@@ -371,9 +437,16 @@ func (p *accessPair) runProgram(loaded *ebpf.Collection, index int, area pairAre
 	if err := getVariable(loaded, name+"_out", outputs); err != nil {
 		return nil, err
 	}
-	expectedOutputs, expectedAfter := p.expect(program, area)
-	p.leavePadding(program, expectedAfter, after)
-	failures := p.compareArea(index, area, after, expectedAfter)
+	expectedOutputs, expected := p.expect(program, area)
+	p.leavePadding(program, pairDescriptor, expected.metadata, after)
+	failures := p.compareArea(index, area, after, expected.metadata)
+	if program.kind == pairOwns {
+		kept, err := p.compareOwn(loaded, index, area, expected)
+		if err != nil {
+			return nil, err
+		}
+		failures = append(failures, kept...)
+	}
 	for i := range program.uses {
 		use := &program.uses[i]
 		if got, expected := outputs[use.slot], expectedOutputs[use.slot]; got != expected {
@@ -449,7 +522,8 @@ func (p *accessPair) compareArea(index int, area pairArea, after, expected []byt
 	for i := range p.programs[index].uses {
 		use := &p.programs[index].uses[i]
 		_, target, exists := p.resolve(p.accessed(use))
-		if use.refused == "" && use.stores && exists && target.read(after) != target.read(expected) {
+		isHere := use.side.at(area.inputs[use.slot]) == pairDescriptor
+		if use.refused == "" && use.stores && isHere && exists && target.read(after) != target.read(expected) {
 			failure.use = use
 			failure.detail = fmt.Sprintf("%s holds %#x instead of %#x, input %#x: %s", use.path,
 				target.read(after), target.read(expected), area.inputs[use.slot], failure.detail)

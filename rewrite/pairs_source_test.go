@@ -2,6 +2,7 @@ package rewrite_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -27,6 +28,7 @@ func pairsSource(pairs []*accessPair) string {
 type cWriter struct {
 	strings.Builder
 	indent string
+	number int // of the pair
 }
 
 func (c *cWriter) line(text string) {
@@ -177,29 +179,115 @@ func (c *cWriter) program(p *accessPair, program *pairProgram) {
 	if !program.isUsed() {
 		return
 	}
+	c.number = p.number
 	name := program.name(p.number)
 	slots := program.slots()
 	c.linef("__u64 %s_in[%d], %s_out[%d], %s_found;", name, slots, name, slots, name)
 
+	c.takers(p, program)
+	if program.kind == pairOwns {
+		c.kept(p, program)
+	}
 	first, rest := program.uses, []pairUse(nil)
-	if program.called {
+	if program.calling != pairInline {
 		half := len(first) / 2
 		first, rest = first[:half], first[half:]
-		c.linef("static __noinline int %s_rest(struct %s *md)\n{", name, p.local.tag)
-		c.uses(p, program, rest)
-		// Nobody knows that it is 0: if nothing reads what a function returns, clang
-		// leaves any value in r0, also addresses in the stack, which the kernel refuses.
-		c.line("\tint none = 0;\n\n\tasm volatile(\"\" : \"+r\"(none));\n\treturn none;\n}")
+		c.rest(p, program, rest)
 	}
-	c.linef("SEC(\"xdp\") int %s(struct xdp_md *ctx)\n{", name)
-	c.linef("\tstruct %s *md = DESCRIPTOR(ctx, struct %s);\n", p.local.tag, p.local.tag)
-	c.line("\tif (!md)\n\t\treturn XDP_PASS;")
+	static := ""
+	if program.hidden {
+		static = "static "
+	}
+	c.linef("%sSEC(\"xdp\") int %s(struct xdp_md *ctx)\n{", static, name)
+	c.linef("\tstruct %s *md = DESCRIPTOR(ctx, struct %s), *again = md;", p.local.tag, p.local.tag)
+	c.line("\tlong none = 0;\n")
+	c.line("\tif (!md)\n\t\treturn XDP_PASS;\n\tOPAQUE(again);")
+	if program.kind == pairOwns {
+		c.keep(p, program)
+	}
 	c.linef("\t%s_found = 1;", name)
 	c.uses(p, program, first)
-	if program.called {
-		c.linef("\treturn XDP_PASS + %s_rest(md);\n}", name)
-	} else {
-		c.line("\treturn XDP_PASS;\n}")
+	if program.calling != pairInline {
+		c.call(program)
+	}
+	if program.kind == pairOwns {
+		c.tell(program)
+	}
+	c.line("\treturn XDP_PASS + none;\n}")
+}
+
+// parameters are what a program's functions may get.
+func (p *pairProgram) parameters(tag string) map[string]string {
+	parameters := map[string]string{
+		"md": "struct " + tag + " *md", "again": "struct " + tag + " *again",
+		"ctx": "struct xdp_md *ctx", "unread": "__u64 unread",
+	}
+	if p.kind == pairOwns {
+		parameters["own"] = "struct " + tag + " *own"
+	}
+	return parameters
+}
+
+// rest writes a function with the second half of a program.
+func (c *cWriter) rest(p *accessPair, program *pairProgram, uses []pairUse) {
+	name, parameters := program.name(p.number), program.parameters(p.local.tag)
+	delete(parameters, "unread")
+	if program.calling == pairCallback {
+		c.linef("struct %s_args {", name)
+		for _, parameter := range slices.Sorted(maps.Keys(parameters)) {
+			c.linef("\t%s;", parameters[parameter])
+		}
+		c.linef("};\nstatic long %s_rest(__u32 i, struct %s_args *args)\n{", name, name)
+		for _, parameter := range slices.Sorted(maps.Keys(parameters)) {
+			c.linef("\t%s = args->%s;", parameters[parameter], parameter)
+		}
+		c.uses(p, program, uses)
+		c.line("\treturn 0;\n}")
+		return
+	}
+	declared := make([]string, len(program.params))
+	for i, parameter := range program.params {
+		declared[i] = program.parameters(p.local.tag)[parameter]
+	}
+	c.linef("static __noinline int %s_rest(%s)\n{", name, strings.Join(declared, ", "))
+	c.uses(p, program, uses)
+	// Nobody knows that it is 0: if nothing reads what a function returns, clang
+	// leaves any value in r0, also addresses in the stack, which the kernel refuses.
+	c.line("\tint none = 0;\n\n\tasm volatile(\"\" : \"+r\"(none));\n\treturn none;\n}")
+}
+
+// call calls the second half of a program.
+func (c *cWriter) call(program *pairProgram) {
+	name := program.name(c.number)
+	if program.calling == pairCalled {
+		arguments := slices.Clone(program.params)
+		if i := slices.Index(arguments, "unread"); i >= 0 {
+			arguments[i] = name + "_in[0]"
+		}
+		c.linef("\tnone = %s_rest(%s);", name, strings.Join(arguments, ", "))
+		return
+	}
+	own := ""
+	if program.kind == pairOwns {
+		own = ", .own = own"
+	}
+	c.linef("\tstruct %s_args args = { .md = md, .again = again, .ctx = ctx%s };", name, own)
+	c.linef("\tbpf_loop(1, %s_rest, &args, 0);", name)
+}
+
+// takers writes the functions that get the address of a field.
+func (c *cWriter) takers(p *accessPair, program *pairProgram) {
+	name := program.name(p.number)
+	for _, use := range program.uses {
+		if use.way != pairTaken || use.refused != "" {
+			continue
+		}
+		field := fmt.Sprintf("__typeof__(((struct %s *)0)->%s) *field", p.local.tag, use.path)
+		if use.stores {
+			c.linef("static __noinline void %s_set%d(%s, __u64 value)\n{\n\t*field = value;\n}", name, use.slot, field)
+			continue
+		}
+		c.linef("static __noinline __u64 %s_take%d(%s)\n{\n\treturn *field;\n}", name, use.slot, field)
 	}
 }
 
@@ -239,12 +327,15 @@ func (c *cWriter) group(p *accessPair, program *pairProgram, uses []pairUse) {
 			c.line("barrier();")
 		}
 		input := fmt.Sprintf("%s_in[%d]", name, use.slot)
+		if use.side == pairEitherSide {
+			c.linef("struct %s *either%d = %s & 1 ? own : md;", p.local.tag, use.slot, input)
+		}
 		if use.stores {
-			c.store(&use, input, loaded)
+			c.store(name, &use, input, loaded)
 		} else {
 			variable := fmt.Sprintf("v%d", use.slot)
 			c.linef("__u64 %s = 0;", variable)
-			c.load(&use, variable, input)
+			c.load(name, &use, variable, input)
 			loaded = append(loaded, variable)
 		}
 	}
@@ -284,12 +375,19 @@ func inRegisters(variables []string) string {
 // the layout's field keeps of it. To what is stored again, all that the layout's
 // field held before matters as well: the compiler may see that nothing changes.
 func (p *accessPair) isLossy(program *pairProgram, use *pairUse) bool {
-	path := p.accessed(use)
+	side, path := use.side, p.accessed(use)
 	if use.form == pairMoved {
-		path = use.other
+		side, path = use.moved, use.other
 	}
-	if use.stores && use.form < pairAdded {
+	if use.stores && use.form < pairAdded || side.at(0) == pairOwnCopy {
 		return false
+	}
+	if use.form == pairSame || use.form == pairXor {
+		one := *use
+		one.form, one.path = pairWhole, use.other
+		if p.isLossy(program, &one) {
+			return true
+		}
 	}
 	local, target, exists := p.resolve(path)
 	if !exists || !use.stores && target.capacity() >= local.capacity() {
@@ -297,7 +395,7 @@ func (p *accessPair) isLossy(program *pairProgram, use *pairUse) bool {
 	}
 	return slices.ContainsFunc(program.uses, func(u pairUse) bool {
 		stored := p.accessed(&u)
-		return u.stores && u.slot < use.slot && (stored.String() == path.String() || u.copies() && path.within(stored.whole()))
+		return u.stores && u.side != pairOwnCopy && u.slot < use.slot && (stored.String() == path.String() || u.copies() && path.within(stored.whole()))
 	})
 }
 
@@ -312,14 +410,14 @@ func (s *pairScalar) capacity() int {
 // guarded writes what is to be done to the field of a use, after the question
 // that the use asks.
 func (c *cWriter) guarded(use *pairUse, do func(path pairPath) string, otherwise string) {
-	question := fmt.Sprintf("bpf_core_field_exists(md->%s)", use.last())
+	question := fmt.Sprintf("bpf_core_field_exists(%s->%s)", use.base(), use.last())
 	if use.guard == pairFlag {
 		c.linef("bool has%d = %s;", use.slot, question)
 		question = fmt.Sprintf("has%d", use.slot)
 	}
 	before := ""
 	if use.way == pairEither {
-		c.linef("if (bpf_core_field_exists(md->%s))", use.path)
+		c.linef("if (bpf_core_field_exists(%s->%s))", use.base(), use.path)
 		c.line("\t" + do(use.path))
 		before = "else "
 	}
@@ -335,26 +433,33 @@ func (c *cWriter) guarded(use *pairUse, do func(path pairPath) string, otherwise
 	}
 }
 
-func (c *cWriter) load(use *pairUse, variable, input string) {
+func (c *cWriter) load(name string, use *pairUse, variable, input string) {
 	c.guarded(use, func(path pairPath) string {
-		return fmt.Sprintf("%s = %s;", variable, use.formedC(use.loadC(path), input))
+		return fmt.Sprintf("%s = %s;", variable, use.formedC(use.loadC(name, path), input))
 	}, fmt.Sprintf("%s = %#xULL;", variable, use.operand))
 }
 
-func (u *pairUse) loadC(path pairPath) string {
+func (u *pairUse) loadC(name string, path pairPath) string {
+	base := u.base()
 	switch u.way {
 	case pairMacro:
-		return fmt.Sprintf("BPF_CORE_READ_BITFIELD(md, %s)", path)
+		return fmt.Sprintf("BPF_CORE_READ_BITFIELD(%s, %s)", base, path)
 	case pairBehind:
-		return fmt.Sprintf("*ADDRESS(md->%s)", path)
+		return fmt.Sprintf("*ADDRESS(%s->%s)", base, path)
 	case pairCopied:
-		return fmt.Sprintf("COPIED(md->%s)", path)
+		return fmt.Sprintf("COPIED(%s->%s)", base, path)
 	case pairSplit:
-		return fmt.Sprintf("SPLIT(md->%s)", path)
+		return fmt.Sprintf("SPLIT(%s->%s)", base, path)
 	case pairWith:
-		return fmt.Sprintf("COPIED_WITH(%s, %s)", path.whole(), path)
+		return fmt.Sprintf("COPIED_WITH(%s, %s, %s)", base, path.whole(), path)
+	case pairTaken:
+		return fmt.Sprintf("%s_take%d(&%s->%s)", name, u.slot, base, path)
+	case pairProbed:
+		return fmt.Sprintf("PROBED(%s->%s)", base, path)
+	case pairBeside:
+		return fmt.Sprintf("BESIDE(%s->%s, __typeof__(%s->%s))", base, path, base, u.other)
 	}
-	return fmt.Sprintf("md->%s", path)
+	return fmt.Sprintf("%s->%s", base, path)
 }
 
 // formedC is formed in C.
@@ -373,6 +478,16 @@ func (u *pairUse) formedC(value, input string) string {
 		return fmt.Sprintf("(__u64)%s == %d", value, u.compared())
 	case pairSwapped:
 		return fmt.Sprintf("__builtin_bswap%d(%s)", u.width, value)
+	case pairPlus:
+		return value + " + 1"
+	case pairUnder:
+		return fmt.Sprintf("%s < %d", value, u.limit())
+	case pairSame:
+		return fmt.Sprintf("%s == %s->%s", value, u.base(), u.other)
+	case pairXor:
+		return fmt.Sprintf("%s ^ %s->%s", value, u.base(), u.other)
+	case pairIgnored:
+		return fmt.Sprintf("(__u32)ignoring(ctx, %s, ctx, %s)", input, value)
 	}
 	return value
 }
@@ -381,9 +496,9 @@ func (u *pairUse) formedC(value, input string) string {
 // compiler moves loads into a later block, across the store: LLVM's
 // BPFMISimplifyPatchable.cpp makes of it an instruction that is none to the passes
 // which follow.
-func (c *cWriter) store(use *pairUse, input string, loaded []string) {
+func (c *cWriter) store(name string, use *pairUse, input string, loaded []string) {
 	c.guarded(use, func(path pairPath) string {
-		store := use.storeC(path, input)
+		store := use.storeC(name, path, input)
 		if len(loaded) > 0 {
 			return fmt.Sprintf("{ %s %s }", store, inRegisters(loaded))
 		}
@@ -391,25 +506,35 @@ func (c *cWriter) store(use *pairUse, input string, loaded []string) {
 	}, "")
 }
 
-func (u *pairUse) storeC(path pairPath, input string) string {
-	value := u.storedC(path, input)
+func (u *pairUse) storeC(name string, path pairPath, input string) string {
+	base := u.base()
+	if u.form == pairStepped {
+		return fmt.Sprintf("%s->%s++;", base, path)
+	}
+	value := u.storedC(name, path, input)
 	switch u.way {
 	case pairMacro:
-		return fmt.Sprintf("BPF_CORE_WRITE_BITFIELD(md, %s, %s);", path, value)
+		return fmt.Sprintf("BPF_CORE_WRITE_BITFIELD(%s, %s, %s);", base, path, value)
 	case pairBehind:
-		return fmt.Sprintf("*ADDRESS(md->%s) = %s;", path, value)
+		return fmt.Sprintf("*ADDRESS(%s->%s) = %s;", base, path, value)
 	case pairSplit:
-		return fmt.Sprintf("STORE_SPLIT(md->%s, %s);", path, value)
+		return fmt.Sprintf("STORE_SPLIT(%s->%s, %s);", base, path, value)
 	case pairWith:
-		return fmt.Sprintf("STORE_WITH(%s, %s, %s);", path.whole(), path, value)
+		return fmt.Sprintf("STORE_WITH(%s, %s, %s, %s);", base, path.whole(), path, value)
 	case pairAll:
-		return fmt.Sprintf("__builtin_memcpy(&md->%s, &%s, sizeof(md->%s));", path.whole(), input, path.whole())
+		return fmt.Sprintf("__builtin_memcpy(&%s->%s, &%s, sizeof(%s->%s));", base, path.whole(), input, base, path.whole())
+	case pairTaken:
+		return fmt.Sprintf("%s_set%d(&%s->%s, %s);", name, u.slot, base, path, value)
 	}
-	return fmt.Sprintf("md->%s = %s;", path, value)
+	return fmt.Sprintf("%s->%s = %s;", base, path, value)
 }
 
 // storedC is stored in C.
-func (u *pairUse) storedC(path pairPath, input string) string {
+func (u *pairUse) storedC(name string, path pairPath, input string) string {
+	reads := *u
+	if u.way == pairTaken {
+		reads.way = pairPlain // the function for this use stores
+	}
 	switch u.form {
 	case pairConstant:
 		return fmt.Sprintf("%#xULL", u.constant())
@@ -418,11 +543,11 @@ func (u *pairUse) storedC(path pairPath, input string) string {
 	case pairShared:
 		return "shared"
 	case pairAdded:
-		return fmt.Sprintf("(%s + %s)", u.loadC(path), input)
+		return fmt.Sprintf("(%s + %s)", reads.loadC(name, path), input)
 	case pairSet:
-		return fmt.Sprintf("(%s | %s)", u.loadC(path), input)
+		return fmt.Sprintf("(%s | %s)", reads.loadC(name, path), input)
 	case pairMoved:
-		return fmt.Sprintf("md->%s", u.other)
+		return fmt.Sprintf("%s->%s", u.moved.base(), u.other)
 	}
 	return input
 }

@@ -80,6 +80,9 @@ matrix() {
 	for program in copies nests parts; do
 		variants testdata/programs/$program.c 14-v1 19-v4
 	done
+	for program in entries follow own; do
+		variants testdata/programs/$program.c 14-v1 16-v2 22-v4
+	done
 	for source in internal/flow/testdata/*.c; do
 		variants "$source" 14-v1 14-v3 16-v3 19-v1 19-v2 19-v4 \
 			22-v1 22-v2 22-v3 22-v4
@@ -121,6 +124,8 @@ others() {
 			strip_dwarf "$object"
 		done
 	done
+
+	variants testdata/invalid/pointers.c 14-v1 16-v2 22-v4
 
 	compile 14 v3 el testdata/invalid/enum.c \
 		testdata/invalid/enum-clang14-el.o -Ibpf

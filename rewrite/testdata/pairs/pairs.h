@@ -44,27 +44,27 @@ char _license[] SEC("license") = "Dual BSD/GPL";
  * A member or element of a struct or array that is copied as a whole. It is taken
  * from where it is, as clang would record an access to the copy as well.
  */
-#define WITHIN(whole, leaf)						\
+#define WITHIN(md, whole, leaf)						\
 	(__builtin_offsetof(__typeof__(*md), leaf) - __builtin_offsetof(__typeof__(*md), whole))
 
-#define COPIED_WITH(whole, leaf)					\
+#define COPIED_WITH(md, whole, leaf)					\
 	({								\
 		char copy[sizeof(md->whole)];				\
 		__typeof__(md->leaf) value;				\
 									\
 		__builtin_memcpy(copy, &md->whole, sizeof(copy));	\
 		asm volatile("" : : "r"(copy) : "memory");		\
-		__builtin_memcpy(&value, copy + WITHIN(whole, leaf), sizeof(value)); \
+		__builtin_memcpy(&value, copy + WITHIN(md, whole, leaf), sizeof(value)); \
 		value;							\
 	})
 
-#define STORE_WITH(whole, leaf, stored)					\
+#define STORE_WITH(md, whole, leaf, stored)				\
 	({								\
 		char copy[sizeof(md->whole)];				\
 		__typeof__(md->leaf) value = stored;			\
 									\
 		__builtin_memcpy(copy, &md->whole, sizeof(copy));	\
-		__builtin_memcpy(copy + WITHIN(whole, leaf), &value, sizeof(value)); \
+		__builtin_memcpy(copy + WITHIN(md, whole, leaf), &value, sizeof(value)); \
 		asm volatile("" : : "r"(copy) : "memory");		\
 		__builtin_memcpy(&md->whole, copy, sizeof(copy));	\
 	})
@@ -90,5 +90,38 @@ char _license[] SEC("license") = "Dual BSD/GPL";
 		for (int i = 0; i < (int)sizeof(value); i++)		\
 			BYTE(field, i) = BYTE(value, i);		\
 	})
+
+/* What lies behind a field, as a type. */
+#define BESIDE(field, type)						\
+	({								\
+		type *beside = (void *)&(field) + sizeof(field);	\
+									\
+		asm volatile("" : "+r"(beside));			\
+		*beside;						\
+	})
+
+/* A field as the kernel reads it. */
+#define PROBED(field)							\
+	({								\
+		__typeof__(field) value = 0;				\
+									\
+		bpf_probe_read_kernel((void *)&value, sizeof(value), (void *)&(field)); \
+		value;							\
+	})
+
+/* What the compiler can't see through, nor what is in memory behind it. */
+#define OPAQUE(variable) asm volatile("" : "+r"(variable) : : "memory")
+
+/* Has no instruction that reads its arguments but the last one. */
+__noinline int ignoring(struct xdp_md *ctx, __u64 one, struct xdp_md *again, __u64 value)
+{
+	asm volatile("" : "+r"(value) : "r"(ctx), "r"(one), "r"(again));
+	return value >> 7;
+}
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 262144);
+} records SEC(".maps");
 
 #endif /* __PAIRS_H__ */

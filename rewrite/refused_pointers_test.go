@@ -1,0 +1,60 @@
+package rewrite_test
+
+import (
+	"errors"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/xdp-load/xdp-load/rewrite"
+)
+
+// A line in pointers.c that has to be refused, and a part of the message.
+var pointerComment = regexp.MustCompile(`/\* refused: ?(.*) \*/`)
+
+// Whatever uses the descriptor's pointer without a record of it is refused, with
+// its line and what to do about it.
+func TestRefusedPointers(t *testing.T) {
+	want := make(map[uint32]string)
+	lines := strings.Split(string(readFile(t, testdata+"/invalid/pointers.c")), "\n")
+	for i, line := range lines {
+		if comment := pointerComment.FindStringSubmatch(line); comment != nil {
+			want[uint32(i+1)] = comment[1]
+		}
+	}
+	if len(want) < 25 {
+		t.Fatalf("only %d comments in pointers.c", len(want))
+	}
+	for _, object := range []string{"pointers-el", "pointers-eb", "pointers-clang14-v1-el", "pointers-clang16-v2-el", "pointers-clang22-v4-el"} {
+		t.Run(object, func(t *testing.T) {
+			layout := readLayout(t, "own"+object[len(object)-len("-el"):])
+			out, report, err := rewrite.Rewrite(readFile(t, testdata+"/invalid/"+object+".o"), layout, rewrite.Options{})
+			var refused *rewrite.RefusedError
+			if !errors.As(err, &refused) || out != nil || report != nil {
+				t.Fatalf("got %v, want %v", err, rewrite.ErrRefused)
+			}
+			messages := make(map[uint32]string)
+			for _, refusal := range refused.Refusals {
+				if refusal.Remedy == "" {
+					t.Errorf("no remedy: %s", refusal.String())
+				}
+				messages[refusal.Access.Source.Line] += refusal.String() + "\n"
+			}
+			for _, line := range slices.Sorted(maps.Keys(want)) {
+				switch message, found := messages[line]; {
+				case !found:
+					t.Errorf("line %d is not refused: %s", line, strings.TrimSpace(lines[line-1]))
+				case !strings.Contains(message, want[line]):
+					t.Errorf("line %d: %q is not in %s", line, want[line], message)
+				}
+			}
+			for line, message := range messages {
+				if _, found := want[line]; !found {
+					t.Errorf("is refused: %s", message)
+				}
+			}
+		})
+	}
+}
