@@ -205,9 +205,13 @@ type reader struct {
 
 // codeSection is a section that records point into.
 type codeSection struct {
-	size      int
+	code      []byte
 	functions []elf.Symbol // by address
 }
+
+// classALU is the first of the classes of instructions that don't access memory
+// (Documentation/bpf/standardization/instruction-set.rst).
+const classALU = 4
 
 func (r *reader) access(index int) (Access, error) {
 	record := &r.ext.CORERelos[index]
@@ -233,7 +237,7 @@ func (r *reader) access(index int) (Access, error) {
 		Insn:    int(record.InsnOffset / InstructionSize),
 		Kind:    kind,
 		Root:    TypeString(root),
-		Source:  r.source(record),
+		Source:  r.source(record, section),
 		order:   r.obj.Order,
 	}
 	access.Program, access.FunctionStart = section.function(record.InsnOffset)
@@ -251,7 +255,7 @@ func (r *reader) section(name string) (*codeSection, error) {
 	if elfSection == nil {
 		return nil, errors.New("the object has no such section")
 	}
-	section := &codeSection{size: len(elfSection.Data), functions: r.obj.Functions(elfSection)}
+	section := &codeSection{code: elfSection.Data, functions: r.obj.Functions(elfSection)}
 	r.sections[name] = section
 	return section, nil
 }
@@ -260,8 +264,8 @@ func (s *codeSection) check(insnOffset uint32) error {
 	if insnOffset%InstructionSize != 0 {
 		return errors.New("points between two instructions")
 	}
-	if uint64(insnOffset)+InstructionSize > uint64(s.size) {
-		return fmt.Errorf("points outside the section, which has %d bytes", s.size)
+	if uint64(insnOffset)+InstructionSize > uint64(len(s.code)) {
+		return fmt.Errorf("points outside the section, which has %d bytes", len(s.code))
 	}
 	return nil
 }
@@ -277,8 +281,26 @@ func (s *codeSection) function(insnOffset uint32) (string, int) {
 	return symbol.Name, int(symbol.Value / InstructionSize)
 }
 
-func (r *reader) source(record *btfraw.CORERelo) Source {
-	line, ok := r.ext.LineAt(record.Section, record.InsnOffset)
+// functionEnd returns where the function ends, in bytes, that an offset lies in.
+func (s *codeSection) functionEnd(insnOffset uint32) uint32 {
+	after := sort.Search(len(s.functions), func(i int) bool { return s.functions[i].Value > uint64(insnOffset) })
+	if after == len(s.functions) {
+		return uint32(len(s.code))
+	}
+	return uint32(s.functions[after].Value)
+}
+
+// source returns the line of an access. Clang gives none to a MOV that puts a recorded
+// number into a register: it is that of what comes next, which uses it, and not of
+// what is in front.
+func (r *reader) source(record *btfraw.CORERelo, section *codeSection) Source {
+	line, ok := btfraw.Line{}, false
+	if class := section.code[record.InsnOffset] & 7; class >= classALU {
+		line, ok = r.ext.LineFrom(record.Section, record.InsnOffset, section.functionEnd(record.InsnOffset))
+	}
+	if !ok {
+		line, ok = r.ext.LineAt(record.Section, record.InsnOffset)
+	}
 	if !ok {
 		return Source{}
 	}

@@ -24,6 +24,7 @@ func (p *planner) plan(layout string) ([]Edit, error) {
 		edit, err := p.edit(i)
 		var r *refusal
 		if errors.As(err, &r) {
+			access.Source = p.usedAt(&access)
 			refused = append(refused, Refusal{Access: access, Reason: r.reason, Remedy: r.remedy})
 			continue
 		}
@@ -37,6 +38,34 @@ func (p *planner) plan(layout string) ([]Edit, error) {
 		return nil, &RefusedError{layout, refused, edits}
 	}
 	return edits, nil
+}
+
+// usedAt returns the source line of an access: of an offset that is kept in a register
+// where it is used first, as clang may have put it there far ahead.
+func (p *planner) usedAt(access *reloc.Access) reloc.Source {
+	if access.Kind != reloc.ByteOffset || p.section(access.Section).isMemoryAt(access.Insn) {
+		return access.Source
+	}
+	reached, err := p.reachedAnyway(access)
+	if err != nil {
+		return access.Source
+	}
+	first := -1
+	note := func(slot int) {
+		if first < 0 || slot < first {
+			first = slot
+		}
+	}
+	for _, use := range reached.accesses[access.Insn] {
+		note(use.Slot)
+	}
+	for _, escape := range reached.escapes[access.Insn] {
+		note(escape.Slot)
+	}
+	if first < 0 {
+		return access.Source
+	}
+	return p.source(access.Section, first)
 }
 
 // compareRefusals orders refusals as their instructions are in the object.

@@ -299,9 +299,17 @@ func TestLineZero(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := btfraw.Line{InsnOffset: 16, File: "file.c", Text: "x = 1;", Line: 7, Column: 3}
+	want := btfraw.Line{InsnOffset: 16, File: "file.c", Text: "x = 1;", Line: 7, Column: 3, Inherited: true}
 	if got, ok := ext.LineAt("xdp", 24); !ok || got != want {
 		t.Errorf("got %v, %t, want %v", got, ok, want)
+	}
+	if got, ok := ext.LineFrom("xdp", 0, 32); !ok || got.InsnOffset != 8 || got.Inherited {
+		t.Errorf("from 0: got %v, %t", got, ok)
+	}
+	for _, within := range [][2]uint32{{0, 8}, {16, 32}} {
+		if got, ok := ext.LineFrom("xdp", within[0], within[1]); ok {
+			t.Errorf("from %d to %d: got %v", within[0], within[1], got)
+		}
 	}
 }
 

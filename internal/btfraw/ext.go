@@ -46,6 +46,8 @@ type Line struct {
 	InsnOffset   uint32 // in bytes from the start of the section
 	File, Text   string
 	Line, Column uint32
+
+	Inherited bool // the compiler names none, this is that of what is in front
 }
 
 // FuncInfoRecord is a func_info record: the type of the function that starts with
@@ -235,7 +237,7 @@ func nameLines(lines []Line) {
 		if lines[i].Line == 0 {
 			offset := lines[i].InsnOffset
 			lines[i] = lines[i-1]
-			lines[i].InsnOffset = offset
+			lines[i].InsnOffset, lines[i].Inherited = offset, true
 		}
 	}
 }
@@ -277,6 +279,20 @@ func (ext *Ext) LineAt(section string, insnOffset uint32) (Line, bool) {
 	return lines[after-1], true
 }
 
+// LineFrom returns the source line of the first record at or behind an offset, in bytes,
+// of a section, that is of a particular line, and whether it is in front of end.
+func (ext *Ext) LineFrom(section string, insnOffset, end uint32) (Line, bool) {
+	lines := ext.Lines[section]
+	first := sort.Search(len(lines), func(i int) bool { return lines[i].InsnOffset >= insnOffset })
+	for first < len(lines) && lines[first].Inherited {
+		first++
+	}
+	if first == len(lines) || lines[first].InsnOffset >= end {
+		return Line{}, false
+	}
+	return lines[first], true
+}
+
 // Without returns the section without those CO-RE relocation records that drop
 // names by their index in CORERelos, and a function that says where a byte of
 // the old section is in the new one: nowhere if it is gone.
@@ -284,19 +300,33 @@ func (ext *Ext) Without(drop func(int) bool) ([]byte, func(int) []int) {
 	return ext.without(coreReloField, ext.cores, drop)
 }
 
-// WithoutDoubleLines is Without for line_info records: of those of one
-// instruction only the last is left, as the kernel wants one (check_btf_line).
+// WithoutDoubleLines is Without for line_info records: of those of one instruction only
+// the last is left that is of a particular line, as the kernel wants one
+// (check_btf_line).
 func (ext *Ext) WithoutDoubleLines() ([]byte, func(int) []int) {
 	double := make(map[int]bool)
-	index := 0
+	index, kept := 0, 0
 	for _, section := range ext.lines.sections {
 		for i, record := range section.records {
-			last := i+1 == len(section.records)
-			double[index] = !last && ext.insnOffset(record) == ext.insnOffset(section.records[i+1])
+			isSame := i > 0 && ext.insnOffset(record) == ext.insnOffset(section.records[i-1])
+			switch {
+			case !isSame:
+				kept = index
+			case ext.isOfNoLine(record):
+				double[index] = true
+			default:
+				double[kept] = true
+				kept = index
+			}
 			index++
 		}
 	}
 	return ext.without(lineInfoField, ext.lines, func(record int) bool { return double[record] })
+}
+
+// isOfNoLine reports whether a line_info record has line 0.
+func (ext *Ext) isOfNoLine(record span) bool {
+	return ext.order.Uint32(ext.data[record.start+12:])>>lineColumnBits == 0
 }
 
 // insnOffset is what the records of all tables start with.

@@ -86,7 +86,7 @@ func TestMovedRefuses(t *testing.T) {
 	}
 }
 
-// Of the lines that end up at one instruction the last is left.
+// Of the lines that end up at one instruction the last is left that is named.
 func TestWithoutDoubleLines(t *testing.T) {
 	for _, object := range objects(t) {
 		types, ext := parse(t, object)
@@ -112,9 +112,13 @@ func TestWithoutDoubleLines(t *testing.T) {
 		}
 		want := make(map[string][]btfraw.Line)
 		for name, lines := range moved.Lines {
-			for i, line := range lines {
-				if i+1 == len(lines) || lines[i+1].InsnOffset != line.InsnOffset {
+			for _, line := range lines {
+				last := len(want[name]) - 1
+				switch {
+				case last < 0 || want[name][last].InsnOffset != line.InsnOffset:
 					want[name] = append(want[name], line)
+				case !line.Inherited:
+					want[name][last] = line
 				}
 			}
 		}
