@@ -41,6 +41,9 @@ func subjects(t *testing.T, endian string) []subject {
 			readFile(t, testdata+"/"+program+".o"), readFile(t, testdata+"/"+layout+".o")))
 	}
 	for _, program := range named(t, "programs") {
+		if source := kernelSource(program); source == "entries" || source == "own" {
+			continue // libbpf loads no static programs, and takes own copies for what is in the layout
+		}
 		for _, layout := range named(t, "layouts") {
 			if strings.HasSuffix(program, endian) && strings.HasSuffix(layout, endian) {
 				add("programs/"+program, "layouts/"+layout)

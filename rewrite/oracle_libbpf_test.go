@@ -216,7 +216,7 @@ func functionsIn(t *testing.T, object []byte) linkedFunctions {
 			slot := 0
 			for _, ins := range insns {
 				f.widths[slot] = int(ins.Width())
-				if ins.IsFunctionCall() {
+				if ins.IsFunctionCall() || ins.IsLoadOfFunctionPointer() {
 					f.calls[slot] = ins.Reference()
 				}
 				slot += int(ins.Width())
