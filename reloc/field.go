@@ -77,6 +77,11 @@ type Field struct {
 	BitSize   uint32 `json:"bitSize,omitempty"`   // 0 for all but a bit-field
 
 	typ btf.Type
+
+	// The struct or union that a bit-field is a member of, and its offset in bytes
+	// from the start of the root type.
+	record       btf.Type
+	recordOffset uint32
 }
 
 // IsBitField reports whether the field is one.
@@ -96,6 +101,10 @@ type location struct {
 	bits     uint64 // from the start of the root type
 	typ      btf.Type
 	bitfield uint32 // its size in bits if the field is one
+
+	// The struct or union that it is a member of, and where that starts.
+	record     btf.Type
+	recordBits uint64
 }
 
 // maxBits bounds offsets and sizes, so that sums of them fit in 32 bits. No
@@ -128,6 +137,7 @@ func (loc *location) field() (*Field, error) {
 	}
 
 	f.BitOffset, f.BitSize = uint32(loc.bits), loc.bitfield
+	f.record, f.recordOffset = btf.UnderlyingType(loc.record), uint32(loc.recordBits/8)
 	f.placeUnit()
 	return f, nil
 }

@@ -122,6 +122,7 @@ func (loc *location) advanceToEnd(array *btf.Array) error {
 
 // enter moves the location to a member of the type it is at.
 func (loc *location) enter(member *btf.Member) error {
+	loc.record, loc.recordBits = loc.typ, loc.bits
 	loc.bits += uint64(member.Offset)
 	loc.typ = member.Type
 	loc.bitfield = uint32(member.BitfieldSize)

@@ -2,7 +2,6 @@ package rewrite
 
 import (
 	"cmp"
-	"encoding/binary"
 	"slices"
 
 	"github.com/cilium/ebpf/asm"
@@ -67,7 +66,7 @@ func (p *planner) assignBits(edit *Edit, ins asm.Instruction) bool {
 		return false
 	}
 	b := p.findBitStore(access, ins)
-	if b == nil || !fn.replaces(unitOf(access, ins), bitUse{b.image.shift, b.image.shift + b.image.bits, true}) {
+	if b == nil {
 		return false
 	}
 	if _, same := p.sameBits(b.image, &edit.Resolution); same {
@@ -199,12 +198,14 @@ func aluBits(ins asm.Instruction) int {
 func (p *planner) findBitStore(access *reloc.Access, load asm.Instruction) *bitStore {
 	field, fn := access.Local.Field, p.function(access)
 	isLoad := load.OpCode.Class() == asm.LdXClass && load.OpCode.Mode() == asm.MemMode && load.Dst != load.Src
-	if !isLoad || !field.IsBitField() || field.Swapped(p.order) || fn.err != nil {
+	if !isLoad || !field.IsBitField() || fn.err != nil {
 		return nil
 	}
-	b := &bitStore{load: load, around: load.Dst, image: fieldImage(field, p.order)}
-	b.image.width = width(load)
-
+	img, err := p.bitImage(access, load, 0)
+	if err != nil || img.isPart() {
+		return nil
+	}
+	b := &bitStore{load: load, around: load.Dst, image: img}
 	block := fn.flow.BlockAt(access.Insn)
 	for slot := access.Insn + 1; slot < fn.flow.End() && fn.flow.BlockAt(slot) == block; {
 		ins, err := fn.section.instruction(slot)
@@ -271,23 +272,19 @@ func (p *planner) follow(b *bitStore, access *reloc.Access, ins asm.Instruction,
 	case op == asm.And && b.stage == bitsLoaded && known:
 		b.stage = bitsCleared
 		b.removed = p.withOperand(b.removed, access, slot, ins)
-		return b.found(access, ^uint64(operand)&ones(aluBits(ins)), p.order)
+		return b.isAt(^uint64(operand))
 	case op == asm.Or && b.stage == bitsLoaded && known:
 		b.stage, b.constant = bitsSet, operand
 		b.removed = p.withOperand(b.removed, access, slot, ins)
-		return b.found(access, uint64(operand), p.order)
+		return b.isAt(uint64(operand))
 	case op == asm.Or && b.stage == bitsCleared:
 		return p.combine(b, access, ins, slot)
 	}
 	return false
 }
 
-// found notes where the field is: in the bits of a mask.
-func (b *bitStore) found(access *reloc.Access, mask uint64, order binary.ByteOrder) bool {
-	low, high, ok := stretch(mask & ones(int(b.image.width)*8))
-	b.image.shift = low
-	return ok && high-low == b.image.bits && possibleShifts(access.Local.Field, b.image, order).has(low)
-}
+// isAt reports whether a mask is that of the field.
+func (b *bitStore) isAt(mask uint64) bool { return mask&ones(int(b.image.width)*8) == b.image.mask() }
 
 // combine looks at the or that puts the number into its place.
 func (p *planner) combine(b *bitStore, access *reloc.Access, ins asm.Instruction, slot int) bool {

@@ -16,7 +16,7 @@ func (p *planner) storeConstantAlone(edit *Edit, ins asm.Instruction) {
 		return
 	}
 	local, target, err := p.images(question{&edit.Access, &edit.Resolution}, ins, int64(ins.Offset), edit.Access.Insn)
-	if err != nil {
+	if err != nil || local.isPart() {
 		return
 	}
 	s := p.sequence(&edit.Access, &edit.Resolution)

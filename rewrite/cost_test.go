@@ -437,10 +437,16 @@ func TestAccessShapes(t *testing.T) {
 	made := shapeTable.ReplaceAllStringFunc(doc, func(table string) string {
 		name := shapeTable.FindStringSubmatch(table)[1]
 		seen++
-		return fmt.Sprintf("<!-- table: %s -->\n%s<!-- end of table -->\n", name, object.table(t, shapeTables[name]))
+		lines := ""
+		if name == "expressions" {
+			lines = bitTable(t)
+		} else {
+			lines = object.table(t, shapeTables[name])
+		}
+		return fmt.Sprintf("<!-- table: %s -->\n%s<!-- end of table -->\n", name, lines)
 	})
-	if seen != len(shapeTables) {
-		t.Errorf("%d tables in %s instead of %d", seen, accessShapes, len(shapeTables))
+	if seen != len(shapeTables)+1 {
+		t.Errorf("%d tables in %s instead of %d", seen, accessShapes, len(shapeTables)+1)
 	}
 	if *update {
 		if err := os.WriteFile(accessShapes, []byte(made), 0o644); err != nil {

@@ -34,9 +34,9 @@ func (a *Around) Converted(ins asm.Instruction, local, target *reloc.Field) (Ins
 	s := a.sequence(target)
 	isLoad := ins.OpCode.Class() == asm.LdXClass
 	switch part := partOf(here); {
-	case movesPart(ins, local) && isLoad:
+	case here.isPart() && isLoad:
 		err = s.loadPart(ins, part, there)
-	case movesPart(ins, local):
+	case here.isPart():
 		err = s.storePart(ins, part, here, there, &around{Around: a})
 	case isLoad:
 		err = s.load(ins, here, there)

@@ -30,8 +30,8 @@ type function struct {
 	*questions
 	unanswered *reached // by what is recorded, whatever the layout answers
 	uses       *uses
-	replaced   map[unit]bitUse // bits that it replaces
-	assigned   map[int]stored  // what becomes of stores to bit-fields, by slot, see assignBits
+	units      map[fieldName][]int64 // where the access unit of a bit-field may begin, see unitStarts
+	assigned   map[int]stored        // what becomes of stores to bit-fields, by slot, see assignBits
 }
 
 // function returns the function that an access is in.
@@ -48,7 +48,7 @@ func (p *planner) functionAt(at place) *function {
 		isProgram: p.programs()[at],
 		isGlobal:  p.isGlobal(at),
 		questions: p.questionsAt(at),
-		replaced:  make(map[unit]bitUse),
+		units:     make(map[fieldName][]int64),
 		assigned:  make(map[int]stored),
 	}
 	fn.end = p.functionEnd(fn.section, fn.start)

@@ -244,3 +244,34 @@ func needsVersion4(code []byte, order binary.ByteOrder) bool {
 	}
 	return false
 }
+
+// mentions reports whether an instruction reads or writes a register.
+func mentions(ins asm.Instruction, reg asm.Register) bool {
+	class := ins.OpCode.Class()
+	switch {
+	case class.IsJump() && ins.OpCode.JumpOp() == asm.Call:
+		return reg <= asm.R5 || ins.OpCode.Source() == asm.RegSource && ins.Dst == reg
+	case class.IsJump() && ins.OpCode.JumpOp() == asm.Exit:
+		return reg == asm.R0
+	case class.IsJump() && ins.OpCode.JumpOp() == asm.Ja: // gotox reads one
+		return ins.OpCode.Source() == asm.RegSource && ins.Dst == reg
+	case class == asm.LdClass && !ins.OpCode.IsDWordLoad(): // of the packet, which is a call
+		return reg <= asm.R6 || ins.OpCode.Mode() == asm.IndMode && ins.Src == reg
+	case class == asm.StXClass && ins.OpCode.Mode() == asm.AtomicMode && reg == asm.R0: // may be a compare and exchange
+		return true
+	case ins.Dst == reg:
+		return true
+	}
+	readsSource := class == asm.LdXClass || class == asm.StXClass || ins.OpCode.Source() == asm.RegSource
+	return readsSource && ins.Src == reg
+}
+
+// signExtensions are the moves of a number of so many bits.
+var signExtensions = map[asm.ALUOp]int{asm.MovSX8: 8, asm.MovSX16: 16, asm.MovSX32: 32}
+
+func ones(n int) uint64 {
+	if n >= 64 {
+		return ^uint64(0)
+	}
+	return 1<<max(n, 0) - 1
+}

@@ -144,6 +144,12 @@ func (m *machine) compute(ins asm.Instruction) (uint64, error) {
 		value = extended(b, 32, true)
 	case asm.Add:
 		value = a + b
+	case asm.Sub:
+		value = a - b
+	case asm.Mul:
+		value = a * b
+	case asm.Neg:
+		value = -a
 	case asm.And:
 		value = a & b
 	case asm.Or:

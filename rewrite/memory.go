@@ -74,7 +74,7 @@ func (p *planner) convert(edit *Edit, ins asm.Instruction) (err error) {
 		return nil
 	}
 	edit.After, edit.Note, err = p.converted(q, ins, int64(ins.Offset), edit.Access.Insn)
-	if err != nil || isCopy(q) || movesPart(ins, edit.Access.Local.Field) {
+	if err != nil || isCopy(q) {
 		return err
 	}
 	switch ins.OpCode.Class() {
@@ -109,14 +109,14 @@ func (p *planner) converted(q question, ins asm.Instruction, offset int64, slot 
 	if err != nil {
 		return nil, "", err
 	}
-	if movesPart(ins, q.access.Local.Field) {
-		return p.convertedPart(q, ins, local, target, slot)
-	}
 	if q.access.Local.Field.IsBitField() {
 		if offset, ok := p.sameBits(local, q.resolution); ok {
 			moved, err := setSpan(ins, offset, width(ins))
 			return Instructions{moved}, "", err
 		}
+	}
+	if local.isPart() {
+		return p.convertedPart(q, ins, local, target, slot)
 	}
 	s := p.sequence(q.access, q.resolution)
 	if ins.OpCode.Class() == asm.LdXClass {
@@ -135,7 +135,7 @@ func (p *planner) images(q question, ins asm.Instruction, offset int64, slot int
 		return local, target, err
 	}
 	if field.IsBitField() {
-		local, err = p.bitImage(q.access, ins, slot)
+		local, err = p.bitImage(q.access, ins, offset-p.recordedAt(q.access, ins, slot))
 		return local, target, err
 	}
 	return localImage(field, offset, width(ins), p.order), target, nil
@@ -154,7 +154,7 @@ func partNote(local, target image) string {
 // program's. It returns nothing if there are no such instructions.
 func (p *planner) convertedWhole(q question, ins asm.Instruction) (Instructions, []Patch) {
 	local, target, err := p.images(q, ins, int64(ins.Offset), q.access.Insn)
-	if err != nil {
+	if err != nil || local.isPart() {
 		return nil, nil
 	}
 	if local.whole() && !local.signed {

@@ -154,8 +154,6 @@ var ciliumDiffers = []difference{
 	{"bit-field outside the bytes recorded: load", allOf(is.load, is.bitFields, is.outside), does.move, does.convert},
 	{"bit-field elsewhere in its bytes: store", allOf(is.store, is.bitFields, not(is.sameBits)), does.move, does.convert},
 
-	{"bit-field whose place is not plain: load", allOf(is.load, is.onlyHere, refusedFor("where the bit-field ")), does.move, does.refuse},
-	{"bit-field whose place is not plain: offset in a register", allOf(is.inRegister, is.onlyHere, refusedFor("where the bit-field ")), does.answer, does.refuse},
 	{"offset in a register", allOf(is.inRegister, is.followed), does.answer, does.follow},
 	{"offset in a register: address passed on", allOf(is.inRegister, refusedFor("its address is")), does.answer, does.refuse},
 	{"offset in a register: beyond the field", allOf(is.inRegister, refusedFor("of the field __u32")), does.answer, does.refuse},

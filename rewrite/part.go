@@ -45,27 +45,49 @@ func partOf(img image) part {
 	return p
 }
 
-// movesPart reports whether an instruction moves fewer bytes than a field has.
-func movesPart(ins asm.Instruction, field *reloc.Field) bool {
-	return !field.IsBitField() && width(ins) < field.Size
-}
+// isPart reports whether the bytes lack some of the number's bits.
+func (img image) isPart() bool { return img.shift < 0 || img.shift+img.bits > int(img.width)*8 }
 
-// convertedPart returns what a load or store of a part of a plain field becomes.
+// convertedPart returns what a load or store of a part of a number becomes.
 func (p *planner) convertedPart(q question, ins asm.Instruction, local, target image, slot int) (Instructions, string, error) {
 	s := p.sequence(q.access, q.resolution)
+	moved := piece{partOf(local), max(0, local.shift), local, target, q.access.Path}
 	if ins.OpCode.Class() == asm.LdXClass {
-		if err := p.checkSign(q, ins, partOf(local), target, slot); err != nil {
+		if err := p.checkSign(q, ins, moved.part, target, slot); err != nil {
 			return nil, "", err
 		}
-		err := s.loadPart(ins, partOf(local), target)
+		err := s.loadAmong(ins, &moved, p.registersAt(q.access, slot))
 		return s.insns, "", err
+	}
+	if moved.bits <= 0 {
+		return s.insns, "", nil
 	}
 	if target.boolean {
 		return nil, "", refuse("store the field as a whole", "the instruction %q stores a part of %s, and the layout's %s holds whether it is 0 as a whole",
 			spell(ins), q.access.Local.Field, q.resolution.Field)
 	}
-	err := s.storePart(ins, partOf(local), local, target, p.registersAt(q.access, slot))
+	err := s.storeAmong(ins, &moved, p.registersAt(q.access, slot))
 	return s.insns, truncationNote(local, target), err
+}
+
+// loadAmong emits what leaves a piece in its place in the destination register of
+// ins, with anything beside it that are no bits of the number.
+func (s *sequence) loadAmong(ins asm.Instruction, pc *piece, regs registers) error {
+	switch {
+	case pc.bits <= 0:
+		return s.gather(ins, nil, regs)
+	case pc.at == 0:
+		return s.loadPart(ins, pc.part, pc.target)
+	}
+	return s.gather(ins, []piece{*pc}, regs)
+}
+
+// storeAmong emits what stores a piece of what ins stores.
+func (s *sequence) storeAmong(ins asm.Instruction, pc *piece, regs registers) error {
+	if pc.at == 0 {
+		return s.storePart(ins, pc.part, pc.local, pc.target, regs)
+	}
+	return s.scatter(ins, []piece{*pc}, func() registers { return regs })
 }
 
 // checkSign refuses to load a part that is nothing but copies of the layout's

@@ -22,7 +22,7 @@ type pick struct {
 func (p *planner) pickedOut(access *reloc.Access, ins asm.Instruction, local image) *pick {
 	fn := p.function(access)
 	constants, err := p.constantsOf(fn)
-	if err != nil || ins.OpCode.Mode() != asm.MemMode || local.swapped || local.boolean || local.shift < 0 {
+	if err != nil || ins.OpCode.Mode() != asm.MemMode || local.swapped || local.boolean {
 		return nil
 	}
 	block := fn.flow.BlockAt(access.Insn)

@@ -15,13 +15,18 @@ type question struct {
 	resolution *reloc.Resolution
 }
 
+// fieldName names a field of the program.
+type fieldName struct{ root, path string }
+
+func nameOf(access *reloc.Access) fieldName { return fieldName{access.Root, access.Path} }
+
 // questions are those of one function that matter to the edits of others, by slot.
 type questions struct {
 	offsets map[int]question // that it keeps in registers
 	present map[int]int64    // what these instructions hold
 	unknown map[int]bool     // the same, if it can't be said what the layout has
 	stores  map[int]question
-	stored  map[unit]bool // bytes with a bit-field that it stores
+	bits    map[fieldName][]*reloc.Access // to bit-fields
 
 	// follows says that the layout keeps a field in another way than the program
 	// of which an offset is kept in a register, so that the loads and stores it is
@@ -44,7 +49,7 @@ func (p *planner) questionsAt(start place) *questions {
 			present: make(map[int]int64),
 			unknown: make(map[int]bool),
 			stores:  make(map[int]question),
-			stored:  make(map[unit]bool),
+			bits:    make(map[fieldName][]*reloc.Access),
 		}
 		p.questions[start] = qs
 	}
@@ -86,8 +91,10 @@ func (p *planner) learnOffset(q question) {
 	if err != nil {
 		return
 	}
+	if local.IsBitField() {
+		qs.bits[nameOf(access)] = append(qs.bits[nameOf(access)], access)
+	}
 	if isMemory(ins) && ins.OpCode.Class() != asm.LdXClass {
-		qs.stored[unitOf(access, ins)] = true
 		qs.stores[access.Insn] = q
 	}
 	if !isImmediate(ins) || p.checkPresent(access, ins) != nil {

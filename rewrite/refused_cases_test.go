@@ -61,11 +61,6 @@ func TestRefusedCases(t *testing.T) {
 			"struct md_desc { __u32 f : 6; }", "",
 			"md->f: __be32:5 at bit 0 is a bit-field in foreign byte order",
 		},
-		"a part of what may be in two places": {
-			"__u64 f : 56;", "out_unsigned = (__u8)md->f; md->f = in_unsigned;",
-			"struct md_desc { __u16 f; }", "",
-			"md->f: where the bit-field __u64:56 at bit 0 is in what the instruction",
-		},
 		"an atomic instruction for a struct": {
 			"struct { __u32 low, high; } f;", "__sync_fetch_and_add((__u64 *)&md->f, 1);",
 			"struct md_desc { struct { __u16 low, high; } f; }", "",

@@ -233,11 +233,6 @@ func (p *planner) throughOffset(q question, origin flow.Origin, ins asm.Instruct
 	// after the offset in the register changes.
 	before := p.questionsOf(q.access).present[q.access.Insn] + origin.Delta
 	after := int64(p.offsetFor(q.access, q.resolution)) + origin.Delta
-	if local.IsBitField() && origin.Delta != 0 && local.BitSize == width(ins)*8 && before*8 != int64(local.BitOffset) {
-		// A volatile bit-field of a packed struct is accessed with its neighbours, a
-		// byte at a time, and no shift tells which byte is the field.
-		return nil, refuse(remedyMacro, "where the bit-field %s is in what the instruction %q moves is not plain from the code around it", local, spell(ins))
-	}
 	if _, same := p.distance(local, target); same {
 		return &adjusted{after: Instructions{ins}, end: after + int64(width(ins))}, nil
 	}

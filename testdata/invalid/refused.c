@@ -415,11 +415,11 @@ SEC("xdp") int halves(struct xdp_md *ctx)
 
 	if (!md)
 		return XDP_PASS;
-	TAKE((__u64)md->split);		/* refused: where the bit-field __s32:16 */
+	TAKE((__u64)md->split);
 	return XDP_PASS;
 }
 
-/* Which 20 bits of 32 are meant, if a jump looks at some of them only? */
+/* A jump looks at some of 20 bits only. */
 SEC("xdp") int jumps(struct xdp_md *ctx)
 {
 	struct md_desc___mine *md = (void *)md_desc(ctx);
@@ -427,8 +427,7 @@ SEC("xdp") int jumps(struct xdp_md *ctx)
 	if (!md)
 		return XDP_PASS;
 	asm volatile goto("if %0 & 8 goto %l[drop]" : :
-			  "r"((__u64)md->tested)	/* refused: where the bit-field __u32:20 */
-			  : : drop);
+			  "r"((__u64)md->tested) : : drop);
 	asm volatile goto("if %0 == 8 goto %l[drop]" : : "r"((__u64)md->compared) : : drop);
 	return XDP_PASS;
 drop:
