@@ -91,11 +91,12 @@ func (p *planner) judgeOffset(i int, unit *flow.Unit) (found int) {
 	case in.allOwn():
 		p.own[access.Record] = ownCopy{in.first(), p.isMacroOffset(access)}
 		return 1
+	case in.hasOwn() && p.isSame(i): // whichever it is
 	case in.hasOwn():
 		p.dispute(access)
 		p.verdicts[i] = refuse("use two variables, one for the descriptor and one for the copy",
-			"its pointer points %s, depending on the path", in)
-	case !isDescriptor(access):
+			"its pointer points %s, depending on the path or on who calls the function", in)
+	case !isDescriptor(access), in == 1<<flow.Unknown && p.isUnused(access):
 	case in != 1<<flow.Area:
 		p.verdicts[i] = refuse("get the descriptor by md_desc(ctx), and pass it to static functions only",
 			"its pointer points %s, and nothing tells whether the descriptor is there or a copy of the program's own", in)
@@ -104,6 +105,24 @@ func (p *planner) judgeOffset(i int, unit *flow.Unit) (found int) {
 	}
 	p.noteDescriptor(pointees)
 	return 0
+}
+
+// isSame reports whether the layout keeps what is accessed where the program does.
+func (p *planner) isSame(i int) bool {
+	local, target := p.accesses[i].Local.Field, p.resolutions[i].Field
+	if p.unresolved[i] != nil || target == nil {
+		return false
+	}
+	by, same := p.distance(local, target)
+	return same && by == 0
+}
+
+// isUnused reports whether an access is in a function that no loader loads, as it is no
+// program and no other function calls it: clang leaves those that it has put in line
+// everywhere. What they are called with nobody knows, and it does not matter.
+func (p *planner) isUnused(access *reloc.Access) bool {
+	fn := p.function(access)
+	return !fn.isProgram && !p.called()[placeOf(access)]
 }
 
 // checkFollowed refuses an access in code of which nothing is known.

@@ -38,11 +38,11 @@ func (p *planner) prototype(fn *function) reloc.Prototype {
 	return p.recorded.Prototypes[reloc.Place{Section: fn.section.Name, Slot: fn.start}]
 }
 
-// contextOf returns where the first argument of a function has the bounds of the
-// metadata area, if it is the ctx of a program that has one; nil otherwise.
+// contextOf returns where the ctx that a function is called with has the bounds of the
+// metadata area, if it is one of a program that has such an area; nil otherwise.
 func (p *planner) contextOf(fn *function) *flow.Context {
-	if parameters := p.prototype(fn).Parameters; len(parameters) > 0 {
-		if context := contexts[btfraw.EssentialName(parameters[0].Struct)]; context != nil {
+	for _, parameter := range p.prototype(fn).Parameters {
+		if context := contexts[btfraw.EssentialName(parameter.Struct)]; context != nil {
 			return context
 		}
 	}
@@ -62,11 +62,16 @@ func (p *planner) contextOf(fn *function) *flow.Context {
 // descriptor is one.
 func (p *planner) parametersOf(fn *function) (regions [5]flow.Region) {
 	for n, parameter := range p.prototype(fn).Parameters {
-		if n < len(regions) && btfraw.EssentialName(parameter.Struct) == reloc.Descriptor {
+		name := btfraw.EssentialName(parameter.Struct)
+		switch {
+		case n >= len(regions):
+		case name == reloc.Descriptor:
 			regions[n] = flow.Area
+		case contexts[name] != nil:
+			regions[n] = flow.Ctx
 		}
 	}
-	if fn.isProgram || p.contextOf(fn) != nil {
+	if fn.isProgram {
 		regions[0] = flow.Ctx
 	}
 	return regions

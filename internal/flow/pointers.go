@@ -83,14 +83,18 @@ func FindPointers(units []*Unit, constants map[*Unit]*Constants) *Pointers {
 		}
 	}
 	for _, u := range units {
-		if fn := p.functions[u]; fn != nil && (u.Entry || !called[u] || u.Alone) {
-			p.enter(fn)
+		switch fn := p.functions[u]; {
+		case fn == nil:
+		case u.Entry || !called[u]:
+			p.enter(fn, fn.unit.Parameters)
+		case u.Alone: // others may call it
+			p.enter(fn, [5]Region{})
 		}
 	}
 	p.solve()
 	for _, u := range units { // that are called where that is never come to
 		if fn := p.functions[u]; fn != nil && fn.solver == nil {
-			p.enter(fn)
+			p.enter(fn, fn.unit.Parameters)
 			p.solve()
 		}
 	}
@@ -107,9 +111,10 @@ func (p *Pointers) solve() {
 	}
 }
 
-// enter lets the kernel start with a function.
-func (p *Pointers) enter(fn *pointerFunction) {
-	for n, region := range fn.unit.Parameters {
+// enter lets a function be called by others than the object's, with arguments that
+// point into some regions.
+func (p *Pointers) enter(fn *pointerFunction, arguments [5]Region) {
+	for n, region := range arguments {
 		declared := p.sets.of(Pointee{Region: region, Unit: fn.unit, Slot: fn.unit.start})
 		fn.arguments[n] = p.sets.union(fn.arguments[n], declared)
 	}
