@@ -17,21 +17,21 @@ var ownLayouts = []string{"own", "exact", "reordered", "narrow", "wide", "packed
 
 // followed are the variables that the programs of follow.c set, given hash and mark.
 var followed = map[string]func(hash, mark uint64) uint64{
-	"in_struct":         func(hash, mark uint64) uint64 { return hash + mark },
-	"in_callback":       func(hash, mark uint64) uint64 { return hash + 3*mark },
-	"in_elements":       func(hash, mark uint64) uint64 { return 3 * hash },
-	"returned":          func(hash, mark uint64) uint64 { return hash + mark },
-	"passed_on":         func(hash, mark uint64) uint64 { return hash + mark },
-	"last_argument":     func(hash, mark uint64) uint64 { return hash + mark },
-	"several_arguments": func(hash, mark uint64) uint64 { return hash + mark },
-	"spilled":           func(hash, mark uint64) uint64 { return hash + mark },
-	"two_variables":     func(hash, mark uint64) uint64 { return hash + mark },
-	"looped":            func(hash, mark uint64) uint64 { return 3 * hash },
-	"by_hand":           func(hash, mark uint64) uint64 { return hash + mark },
-	"own_header":        func(hash, mark uint64) uint64 { return hash + mark },
-	"beside_packet":     func(hash, mark uint64) uint64 { return hash + mark },
-	"balanced":          func(hash, mark uint64) uint64 { return hash + mark },
-	"found_anew":        func(hash, mark uint64) uint64 { return hash + mark },
+	"in_struct":      func(hash, mark uint64) uint64 { return hash + mark },
+	"in_callback":    func(hash, mark uint64) uint64 { return hash + 3*mark },
+	"in_elements":    func(hash, mark uint64) uint64 { return 3 * hash },
+	"returned":       func(hash, mark uint64) uint64 { return hash + mark },
+	"passed_on":      func(hash, mark uint64) uint64 { return hash + mark },
+	"last_argument":  func(hash, mark uint64) uint64 { return hash + mark },
+	"both_arguments": func(hash, mark uint64) uint64 { return hash + mark },
+	"spilled":        func(hash, mark uint64) uint64 { return hash + mark },
+	"two_variables":  func(hash, mark uint64) uint64 { return hash + mark },
+	"looped":         func(hash, mark uint64) uint64 { return 3 * hash },
+	"by_hand":        func(hash, mark uint64) uint64 { return hash + mark },
+	"own_header":     func(hash, mark uint64) uint64 { return hash + mark },
+	"beside_packet":  func(hash, mark uint64) uint64 { return hash + mark },
+	"balanced":       func(hash, mark uint64) uint64 { return hash + mark },
+	"found_anew":     func(hash, mark uint64) uint64 { return hash + mark },
 }
 
 // An access is to the descriptor's field wherever its pointer comes from.

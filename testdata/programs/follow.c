@@ -117,7 +117,7 @@ static __noinline __u64 either_of(struct md_desc *one, __u32 unread, struct md_d
 	return one->hash + (__u64)other->mark;
 }
 
-PROGRAM(several_arguments, { got_several_arguments = either_of(md, 1, md); })
+PROGRAM(both_arguments, { got_both_arguments = either_of(md, 1, md); })
 
 PROGRAM(spilled, {
 	struct md_desc *volatile kept = md;
