@@ -55,6 +55,34 @@ func TestKernelFollow(t *testing.T) {
 	})
 }
 
+// The same in a TC program, with packets from a NIC as in TestKernelTC.
+func TestKernelFollowTC(t *testing.T) {
+	netlab.NeedRoot(t)
+	random := kernelRandom(t)
+	for _, layout := range ownLayouts {
+		t.Run(layout, func(t *testing.T) {
+			nic, err := netlab.Enter(t).AddNIC("nic0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			kernelAttach(t, kernelPass(t), nic)
+			p := newKernelPair(t, kernelRewrite(t, "follow_tc"+kernelEndian, layout))
+			loaded := kernelLoad(t, p.object)
+			kernelAttachTC(t, loaded.Programs["in_tc"], nic)
+			for _, area := range kernelAreas(random, p.size) {
+				kernelClear(t, loaded)
+				if err := nic.Deliver([]netlab.Frame{{Metadata: area, Packet: kernelPacket}}); err != nil {
+					t.Fatal(err)
+				}
+				want := p.value(t, "hash", area) + 2*p.value(t, "mark", area)
+				if got := kernelResults(t, loaded)["got_in_tc"]; got != want {
+					t.Errorf("%#x instead of %#x, metadata %x", got, want, area)
+				}
+			}
+		})
+	}
+}
+
 // entered are the variables that the programs of entries.c set, given in_pick and
 // a metadata area.
 var entered = map[string]func(pick, hash, mark uint64) uint64{

@@ -7,8 +7,6 @@
 
 #include "results.h"
 
-#include <linux/pkt_cls.h>
-
 #define PROGRAM(name, ...)	\
 	__u64 got_##name;	\
 	PROGRAM_OF(struct md_desc, name, __VA_ARGS__)
@@ -223,15 +221,3 @@ PROGRAM(found_anew, {
 		return XDP_ABORTED;
 	got_found_anew = sum + md->mark;
 })
-
-__u64 got_in_tc;
-SEC("tc") int in_tc(struct __sk_buff *skb)
-{
-	struct packet packet = { .tag = 7, .md = md_desc(skb) };
-
-	if (!packet.md)
-		return TC_ACT_OK;
-	add_both(&packet);
-	got_in_tc = packet.sum;
-	return TC_ACT_OK;
-}
