@@ -120,14 +120,15 @@ func paired(program, shape string) bool {
 
 // specialLayouts are the layouts of programs that are made for one, by program.
 var specialLayouts = map[string]string{
-	"copies":  "copies",
-	"entries": "own",
-	"follow":  "own",
-	"nests":   "nests",
-	"own":     "own",
-	"parts":   "parts",
-	"paths":   "paths",
-	"shapes":  "shapes",
+	"copies":    "copies",
+	"entries":   "own",
+	"follow":    "own",
+	"follow_tc": "own",
+	"nests":     "nests",
+	"own":       "own",
+	"parts":     "parts",
+	"paths":     "paths",
+	"shapes":    "shapes",
 }
 
 // isSpecial reports whether a program or a layout is in specialLayouts.

@@ -17,21 +17,21 @@ var ownLayouts = []string{"own", "exact", "reordered", "narrow", "wide", "packed
 
 // followed are the variables that the programs of follow.c set, given hash and mark.
 var followed = map[string]func(hash, mark uint64) uint64{
-	"in_struct":         func(hash, mark uint64) uint64 { return hash + mark },
-	"in_callback":       func(hash, mark uint64) uint64 { return hash + 3*mark },
-	"in_elements":       func(hash, mark uint64) uint64 { return 3 * hash },
-	"returned":          func(hash, mark uint64) uint64 { return hash + mark },
-	"passed_on":         func(hash, mark uint64) uint64 { return hash + mark },
-	"last_argument":     func(hash, mark uint64) uint64 { return hash + mark },
-	"several_arguments": func(hash, mark uint64) uint64 { return hash + mark },
-	"spilled":           func(hash, mark uint64) uint64 { return hash + mark },
-	"two_variables":     func(hash, mark uint64) uint64 { return hash + mark },
-	"looped":            func(hash, mark uint64) uint64 { return 3 * hash },
-	"by_hand":           func(hash, mark uint64) uint64 { return hash + mark },
-	"own_header":        func(hash, mark uint64) uint64 { return hash + mark },
-	"beside_packet":     func(hash, mark uint64) uint64 { return hash + mark },
-	"balanced":          func(hash, mark uint64) uint64 { return hash + mark },
-	"found_anew":        func(hash, mark uint64) uint64 { return hash + mark },
+	"in_struct":      func(hash, mark uint64) uint64 { return hash + mark },
+	"in_callback":    func(hash, mark uint64) uint64 { return hash + 3*mark },
+	"in_elements":    func(hash, mark uint64) uint64 { return 3 * hash },
+	"returned":       func(hash, mark uint64) uint64 { return hash + mark },
+	"passed_on":      func(hash, mark uint64) uint64 { return hash + mark },
+	"last_argument":  func(hash, mark uint64) uint64 { return hash + mark },
+	"both_arguments": func(hash, mark uint64) uint64 { return hash + mark },
+	"spilled":        func(hash, mark uint64) uint64 { return hash + mark },
+	"two_variables":  func(hash, mark uint64) uint64 { return hash + mark },
+	"looped":         func(hash, mark uint64) uint64 { return 3 * hash },
+	"by_hand":        func(hash, mark uint64) uint64 { return hash + mark },
+	"own_header":     func(hash, mark uint64) uint64 { return hash + mark },
+	"beside_packet":  func(hash, mark uint64) uint64 { return hash + mark },
+	"balanced":       func(hash, mark uint64) uint64 { return hash + mark },
+	"found_anew":     func(hash, mark uint64) uint64 { return hash + mark },
 }
 
 // An access is to the descriptor's field wherever its pointer comes from.
@@ -53,6 +53,34 @@ func TestKernelFollow(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The same in a TC program, with packets from a NIC as in TestKernelTC.
+func TestKernelFollowTC(t *testing.T) {
+	netlab.NeedRoot(t)
+	random := kernelRandom(t)
+	for _, layout := range ownLayouts {
+		t.Run(layout, func(t *testing.T) {
+			nic, err := netlab.Enter(t).AddNIC("nic0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			kernelAttach(t, kernelPass(t), nic)
+			p := newKernelPair(t, kernelRewrite(t, "follow_tc"+kernelEndian, layout))
+			loaded := kernelLoad(t, p.object)
+			kernelAttachTC(t, loaded.Programs["in_tc"], nic)
+			for _, area := range kernelAreas(random, p.size) {
+				kernelClear(t, loaded)
+				if err := nic.Deliver([]netlab.Frame{{Metadata: area, Packet: kernelPacket}}); err != nil {
+					t.Fatal(err)
+				}
+				want := p.value(t, "hash", area) + 2*p.value(t, "mark", area)
+				if got := kernelResults(t, loaded)["got_in_tc"]; got != want {
+					t.Errorf("%#x instead of %#x, metadata %x", got, want, area)
+				}
+			}
+		})
+	}
 }
 
 // entered are the variables that the programs of entries.c set, given in_pick and

@@ -88,7 +88,7 @@ func TestKernelValues(t *testing.T) {
 	random := kernelRandom(t)
 	for _, name := range kernelPrograms(t) {
 		switch kernelSource(name) {
-		case "store", "tc", "shapes", "parts", "copies", "paths", "nests", "own", "follow", "entries":
+		case "store", "tc", "shapes", "parts", "copies", "paths", "nests", "own", "follow", "follow_tc", "entries":
 			continue // see TestKernelStores, TestKernelTC, TestKernelShapes and those for the others
 		case "baked":
 			continue // finds a descriptor in any area that its own struct fits in

@@ -7,8 +7,6 @@
 
 #include "results.h"
 
-#include <linux/pkt_cls.h>
-
 #define PROGRAM(name, ...)	\
 	__u64 got_##name;	\
 	PROGRAM_OF(struct md_desc, name, __VA_ARGS__)
@@ -117,7 +115,7 @@ static __noinline __u64 either_of(struct md_desc *one, __u32 unread, struct md_d
 	return one->hash + (__u64)other->mark;
 }
 
-PROGRAM(several_arguments, { got_several_arguments = either_of(md, 1, md); })
+PROGRAM(both_arguments, { got_both_arguments = either_of(md, 1, md); })
 
 PROGRAM(spilled, {
 	struct md_desc *volatile kept = md;
@@ -223,15 +221,3 @@ PROGRAM(found_anew, {
 		return XDP_ABORTED;
 	got_found_anew = sum + md->mark;
 })
-
-__u64 got_in_tc;
-SEC("tc") int in_tc(struct __sk_buff *skb)
-{
-	struct packet packet = { .tag = 7, .md = md_desc(skb) };
-
-	if (!packet.md)
-		return TC_ACT_OK;
-	add_both(&packet);
-	got_in_tc = packet.sum;
-	return TC_ACT_OK;
-}
