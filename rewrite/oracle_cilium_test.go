@@ -154,6 +154,7 @@ var ciliumDiffers = []difference{
 	{"bit-field outside the bytes recorded: load", allOf(is.load, is.bitFields, is.outside), does.move, does.convert},
 	{"bit-field elsewhere in its bytes: store", allOf(is.store, is.bitFields, not(is.sameBits)), does.move, does.convert},
 
+	{"offset in a register: parts of a bit-field", allOf(is.inRegister, is.onlyHere, is.followed), does.answer, does.fold},
 	{"offset in a register", allOf(is.inRegister, is.followed), does.answer, does.follow},
 	{"offset in a register: address passed on", allOf(is.inRegister, refusedFor("its address is")), does.answer, does.refuse},
 	{"offset in a register: beyond the field", allOf(is.inRegister, refusedFor("of the field __u32")), does.answer, does.refuse},
