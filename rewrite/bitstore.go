@@ -66,7 +66,7 @@ func (p *planner) assignBits(edit *Edit, ins asm.Instruction) bool {
 		return false
 	}
 	b := p.findBitStore(access, ins)
-	if b == nil || checkConvertible(access.Local.Field, edit.Resolution.Field, b.ins) != nil {
+	if b == nil {
 		return false
 	}
 	if _, same := p.sameBits(b.image, &edit.Resolution); same {

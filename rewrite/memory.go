@@ -51,7 +51,7 @@ func checkConvertible(local, target *reloc.Field, ins asm.Instruction) error {
 	switch {
 	case !isNumber(local) || !isNumber(target):
 		return refuse(remedySameType, differs, "the types differ", local, target)
-	case needsSign(local, target, ins):
+	case needsSign(local, target):
 		return refuse("compile with clang 16 or later", differs, "the types differ, and the compiler did not record whether the enumeration is signed", local, target)
 	case mode != asm.MemMode && mode != asm.MemSXMode:
 		return refuse(remedySameType, "the instruction %q needs a field of the same type, and the layout has %s", spell(ins), target)
@@ -59,14 +59,11 @@ func checkConvertible(local, target *reloc.Field, ins asm.Instruction) error {
 	return nil
 }
 
-// needsSign reports whether a number has to be extended of which the sign is not
-// known.
-func needsSign(local, target *reloc.Field, ins asm.Instruction) bool {
-	here, there := fieldImage(local, nil).bits, fieldImage(target, nil).bits
-	if ins.OpCode.Class() == asm.LdXClass {
-		return there < here && target.SignUnknown
-	}
-	return there > here && local.SignUnknown
+// needsSign reports whether the widths of two numbers differ, and of one the sign is
+// not known.
+func needsSign(local, target *reloc.Field) bool {
+	sameWidth := fieldImage(local, nil).bits == fieldImage(target, nil).bits
+	return !sameWidth && (local.SignUnknown || target.SignUnknown)
 }
 
 // isNumber reports whether a field is a number that loads and stores can move.

@@ -141,7 +141,6 @@ var ciliumDiffers = []difference{
 	{"enumeration on one side, integer on the other: load", allOf(is.load, is.enumOnOneSide), does.poison, does.convert},
 	{"enumeration on one side, integer on the other: whether it is there", allOf(recordOf(reloc.FieldExists), is.enumOnOneSide), does.deny, does.answer},
 	{"enum of unknown sign, width differs", allOf(is.accessed, is.enums, is.signUnknown, not(is.sameWidth)), does.move, does.refuse},
-	{"sign differs: store of a constant", allOf(is.storeConstant, is.integers, not(is.foreign), is.signDiffers, is.sameWidth, is.unequal), does.move, does.convert},
 	{"bool in the program: load", allOf(is.load, is.boolean, not(is.foreign), is.wider), does.move, does.convert},
 
 	{"bit-field in the layout only: load", allOf(is.load, is.onlyThere), does.move, does.convert},

@@ -302,7 +302,6 @@ var libbpfDiffers = []difference{
 	{"enum of unknown sign, width differs", allOf(is.accessed, is.enums, is.signUnknown, not(is.sameWidth)), does.poison, does.refuse},
 	{"wider, unsigned: load", allOf(is.load, is.integers, not(is.enums), not(is.foreign), is.unsigned, is.wider), does.resize, does.readLowOrder},
 	{"wider, unsigned: store", allOf(is.store, is.integers, not(is.enums), not(is.foreign), is.unsigned, is.wider, is.unequal), does.resize, does.convert},
-	{"sign differs: store of a constant", allOf(is.storeConstant, is.integers, not(is.foreign), is.signDiffers, is.sameWidth, is.unequal), does.move, does.convert},
 	{"bool in the program: load", allOf(is.load, is.boolean, is.unsigned, not(is.foreign), is.wider), does.resize, does.convert},
 	{"bool in the layout: store", allOf(is.store, is.boolean, is.unsigned, not(is.foreign), is.narrower), does.resize, does.truncate},
 
