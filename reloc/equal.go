@@ -17,16 +17,26 @@ func SameRepresentation(a, b *Field, order binary.ByteOrder) bool {
 	return c.equal(a.typ, b.typ)
 }
 
+// SameBits is SameRepresentation but for signs: C converts a number to one of the
+// same width and the other sign by leaving its bits as they are.
+func SameBits(a, b *Field, order binary.ByteOrder) bool {
+	if a.BitSize != b.BitSize {
+		return false
+	}
+	c := comparison{native: nativeOrder(order), anySign: true, seen: make(map[typePair]bool)}
+	return c.equal(a.typ, b.typ)
+}
+
 // SameElements reports whether two fields are arrays of elements that have the
-// same representation on a machine of the given byte order, and b has as many as
-// a or more: whatever is at an index of a is at the same one of b.
+// same bits on a machine of the given byte order, as SameBits has it, and b has as
+// many as a or more: whatever is at an index of a is at the same one of b.
 func SameElements(a, b *Field, order binary.ByteOrder) bool {
 	here, isArray := btf.UnderlyingType(a.typ).(*btf.Array)
 	there, isArrayToo := btf.UnderlyingType(b.typ).(*btf.Array)
 	if !isArray || !isArrayToo || here.Nelems > there.Nelems {
 		return false
 	}
-	c := comparison{native: nativeOrder(order), seen: make(map[typePair]bool)}
+	c := comparison{native: nativeOrder(order), anySign: true, seen: make(map[typePair]bool)}
 	return c.equal(here.Type, there.Type)
 }
 
@@ -54,6 +64,7 @@ func (f *Field) Swapped(order binary.ByteOrder) bool {
 type comparison struct {
 	native      Order // what a field without a declared byte order has
 	enumerators bool  // whether they count
+	anySign     bool  // whether signs don't
 	seen        map[typePair]bool
 }
 
@@ -66,7 +77,7 @@ func (c *comparison) equal(a, b btf.Type) bool {
 		return true
 	}
 	if !sameKind(a, b) {
-		return !c.enumerators && sameNumber(a, b)
+		return !c.enumerators && c.sameNumber(a, b)
 	}
 	pair := typePair{a, b}
 	if c.seen[pair] {
@@ -77,7 +88,7 @@ func (c *comparison) equal(a, b btf.Type) bool {
 	switch a := a.(type) {
 	case *btf.Int:
 		b := b.(*btf.Int)
-		return a.Size == b.Size && a.Encoding == b.Encoding
+		return a.Size == b.Size && c.encoding(a) == c.encoding(b)
 	case *btf.Enum:
 		return c.equalEnums(a, b.(*btf.Enum))
 	case *btf.Float:
@@ -99,13 +110,22 @@ func (c *comparison) equal(a, b btf.Type) bool {
 
 // sameNumber reports whether an integer and an enumeration are of the same size and
 // sign.
-func sameNumber(a, b btf.Type) bool {
-	if !isNumber(a) || !isNumber(b) || signUnknown(a) || signUnknown(b) {
+func (c *comparison) sameNumber(a, b btf.Type) bool {
+	if !isNumber(a) || !isNumber(b) || typeSize(a) != typeSize(b) {
 		return false
 	}
 	class, signed := classify(a)
 	otherClass, otherSigned := classify(b)
-	return class == otherClass && signed == otherSigned && typeSize(a) == typeSize(b)
+	sameSign := signed == otherSigned && !signUnknown(a) && !signUnknown(b)
+	return class == otherClass && (sameSign || c.anySign)
+}
+
+// encoding returns what counts of that of an integer.
+func (c *comparison) encoding(typ *btf.Int) btf.IntEncoding {
+	if c.anySign {
+		return typ.Encoding &^ (btf.Signed | btf.Char)
+	}
+	return typ.Encoding
 }
 
 // order returns the byte order that a type's typedefs declare, or else the
@@ -118,7 +138,7 @@ func (c *comparison) order(typ btf.Type) Order {
 }
 
 func (c *comparison) equalEnums(a, b *btf.Enum) bool {
-	if a.Size != b.Size || a.Signed != b.Signed {
+	if a.Size != b.Size || a.Signed != b.Signed && !c.anySign {
 		return false
 	}
 	if !c.enumerators {

@@ -121,3 +121,31 @@ PROGRAM(volatile_bits, struct md_0, out_unsigned = md->f;)
 		}
 	}
 }
+
+// Bytes are the same whatever the sign: where nothing tells how a number of them is
+// read, or no compiler has said of which sign it is, they stay as they are.
+func TestSignAlone(t *testing.T) {
+	needTools(t, "gcc", "clang-14", "clang-19")
+	for name, c := range map[string]struct{ compiler, members, program, layout string }{
+		"an address": {"clang-19", "__u32 f;", "__u32 h = 0; bpf_probe_read_kernel(&h, 4, &md->f); out_unsigned = h;", "__u32 before; __s32 f;"},
+		"an index":   {"clang-19", "__s32 f[4];", "out_signed = md->f[in_unsigned & 3];", "__u32 before; __u32 f[4];"},
+		"enum":       {"clang-14", "enum { LOW = -1, HIGH } f;", "out_signed = md->f;", "__u32 before; __s32 f;"},
+		"enum bits":  {"clang-14", "enum { LOW = -1, HIGH } f : 4;", "out_signed = md->f; md->f = in_signed;", "__u32 before; __s32 : 3; __s32 f : 4;"},
+	} {
+		source := func(members, attribute string) string {
+			return "#include \"cost.h\"\nstruct md_0 { " + members + " } " + attribute + ";\nPROGRAM(sign, struct md_0, " + c.program + ")\n"
+		}
+		object := costCompile(t, c.compiler, source(c.members, "__attribute__((preserve_access_index))"), "el", "v3")
+		layout := parseLayout(t, "sign-el", costCompile(t, "clang-19", "#include <linux/types.h>\nstruct md_0 { "+c.layout+" } layout;", "el", "v3"))
+		_, report, err := rewrite.Rewrite(object, layout, rewrite.Options{Types: []string{"md_*"}})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		for _, edit := range report.Edits {
+			if len(edit.After) != 1 && !edit.Access.Local.Field.IsBitField() {
+				t.Errorf("%s: %s became %s", name, edit.Before, edit.After)
+			}
+		}
+	}
+}

@@ -185,9 +185,9 @@ func (b *bitBatch) check(t *testing.T, layoutSource string, mayRefuse []*regexp.
 			if len(functions[name]) == 0 || len(expected[name]) == 0 {
 				continue // refused, or its result is a constant
 			}
-			run := bitRun{order: byteOrderOf(b.endian), struct_: &s, expression: &e, local: from, target: to}
+			run := bitRun{order: byteOrderOf(b.endian), declared: &s, expression: &e, local: from, target: to}
 			for range 4 {
-				if err := run.check(expected[name], functions[name], b.random); err != nil {
+				if err := run.check(run.interpreted(expected[name]), run.interpreted(functions[name]), b.random); err != nil {
 					t.Errorf("%s: %v\nstruct { %s } %s, f is %s, g is %s\nlayout { %s }", name, err, s.members, s.attribute, s.f, s.g, s.layout)
 					break
 				}
@@ -224,17 +224,28 @@ func (b *bitBatch) rewrite(t *testing.T, layout []byte, mayRefuse []*regexp.Rege
 // own struct.
 type bitRun struct {
 	order         binary.ByteOrder
-	struct_       *bitStruct
+	declared      *bitStruct
 	expression    *bitExpression
 	local, target btf.Type
 }
 
 // names returns the fields that the function accesses.
 func (r *bitRun) names() map[string]string {
-	return map[string]string{"f": r.struct_.f, "g": r.struct_.g}
+	return map[string]string{"f": r.declared.f, "g": r.declared.g}
 }
 
-func (r *bitRun) check(fixed, rewritten []byte, random *rand.Rand) error {
+// bitCall calls a function with a number, on an area, and returns what it returns.
+type bitCall func(area []byte, x uint64) (uint64, error)
+
+// interpreted calls code.
+func (r *bitRun) interpreted(code []byte) bitCall {
+	return func(area []byte, x uint64) (uint64, error) {
+		m := &machine{order: r.order, area: area, stack: make([]byte, stackSize)}
+		return m.call(code, x)
+	}
+}
+
+func (r *bitRun) check(fixed, rewritten bitCall, random *rand.Rand) error {
 	const size = 96
 	area, own := make([]byte, size), make([]byte, size)
 	for i := range area {
@@ -256,8 +267,7 @@ func (r *bitRun) check(fixed, rewritten []byte, random *rand.Rand) error {
 	before := bytes.Clone(own)
 	var kept []kernelField // whose number stays the same to the compiler, which need not store it
 
-	m := &machine{order: r.order, area: own, stack: make([]byte, stackSize)}
-	returned, err := m.call(fixed, x)
+	returned, err := fixed(own, x)
 	if err != nil {
 		return err
 	}
@@ -272,9 +282,8 @@ func (r *bitRun) check(fixed, rewritten []byte, random *rand.Rand) error {
 		}
 	}
 
-	m = &machine{order: r.order, area: area, stack: make([]byte, stackSize)}
 	untouched := bytes.Clone(area)
-	got, err := m.call(rewritten, x)
+	got, err := rewritten(area, x)
 	for _, field := range kept {
 		if field.number(area, r.order) == field.number(untouched, r.order) {
 			field.setNumber(want, r.order, field.number(area, r.order))

@@ -28,7 +28,7 @@ func (p *planner) patchMemory(edit *Edit, ins asm.Instruction) error {
 // local one, if that is all in which they differ.
 func (p *planner) distance(local, target *reloc.Field) (int64, bool) {
 	plain := !local.IsBitField() && !target.IsBitField()
-	return int64(target.Offset) - int64(local.Offset), plain && reloc.SameRepresentation(local, target, p.order)
+	return int64(target.Offset) - int64(local.Offset), plain && reloc.SameBits(local, target, p.order)
 }
 
 // sameBits returns the offset of the bytes in which the layout keeps a bit-field
@@ -51,12 +51,19 @@ func checkConvertible(local, target *reloc.Field, ins asm.Instruction) error {
 	switch {
 	case !isNumber(local) || !isNumber(target):
 		return refuse(remedySameType, differs, "the types differ", local, target)
-	case local.SignUnknown || target.SignUnknown:
+	case needsSign(local, target):
 		return refuse("compile with clang 16 or later", differs, "the types differ, and the compiler did not record whether the enumeration is signed", local, target)
 	case mode != asm.MemMode && mode != asm.MemSXMode:
 		return refuse(remedySameType, "the instruction %q needs a field of the same type, and the layout has %s", spell(ins), target)
 	}
 	return nil
+}
+
+// needsSign reports whether the widths of two numbers differ, and of one the sign is
+// not known.
+func needsSign(local, target *reloc.Field) bool {
+	sameWidth := fieldImage(local, nil).bits == fieldImage(target, nil).bits
+	return !sameWidth && (local.SignUnknown || target.SignUnknown)
 }
 
 // isNumber reports whether a field is a number that loads and stores can move.

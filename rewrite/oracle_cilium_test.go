@@ -141,7 +141,6 @@ var ciliumDiffers = []difference{
 	{"enumeration on one side, integer on the other: load", allOf(is.load, is.enumOnOneSide), does.poison, does.convert},
 	{"enumeration on one side, integer on the other: whether it is there", allOf(recordOf(reloc.FieldExists), is.enumOnOneSide), does.deny, does.answer},
 	{"enum of unknown sign, width differs", allOf(is.accessed, is.enums, is.signUnknown, not(is.sameWidth)), does.move, does.refuse},
-	{"sign differs: store of a constant", allOf(is.storeConstant, is.integers, not(is.foreign), is.signDiffers, is.sameWidth, is.unequal), does.move, does.convert},
 	{"bool in the program: load", allOf(is.load, is.boolean, not(is.foreign), is.wider), does.move, does.convert},
 
 	{"bit-field in the layout only: load", allOf(is.load, is.onlyThere), does.move, does.convert},
@@ -154,6 +153,7 @@ var ciliumDiffers = []difference{
 	{"bit-field outside the bytes recorded: load", allOf(is.load, is.bitFields, is.outside), does.move, does.convert},
 	{"bit-field elsewhere in its bytes: store", allOf(is.store, is.bitFields, not(is.sameBits)), does.move, does.convert},
 
+	{"offset in a register: parts of a bit-field", allOf(is.inRegister, is.onlyHere, is.followed), does.answer, does.fold},
 	{"offset in a register", allOf(is.inRegister, is.followed), does.answer, does.follow},
 	{"offset in a register: address passed on", allOf(is.inRegister, refusedFor("its address is")), does.answer, does.refuse},
 	{"offset in a register: beyond the field", allOf(is.inRegister, refusedFor("of the field __u32")), does.answer, does.refuse},

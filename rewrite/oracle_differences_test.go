@@ -409,6 +409,11 @@ func (c *comparison) follow(v verdict) bool {
 	return len(v.others) > 0 && c.answer(verdict{insns: v.insns})
 }
 
+// fold takes the offset out and puts it into the loads and stores.
+func (c *comparison) fold(v verdict) bool {
+	return v.insns != nil && len(v.insns) == 0 && len(v.others) > 0
+}
+
 // answerOtherwise puts another value in than the record asks for.
 func (c *comparison) answerOtherwise(v verdict) bool {
 	return len(v.insns) == 1 && !c.answer(v) && v.equal(c.withConstant(v.insns[0].Constant))

@@ -302,7 +302,6 @@ var libbpfDiffers = []difference{
 	{"enum of unknown sign, width differs", allOf(is.accessed, is.enums, is.signUnknown, not(is.sameWidth)), does.poison, does.refuse},
 	{"wider, unsigned: load", allOf(is.load, is.integers, not(is.enums), not(is.foreign), is.unsigned, is.wider), does.resize, does.readLowOrder},
 	{"wider, unsigned: store", allOf(is.store, is.integers, not(is.enums), not(is.foreign), is.unsigned, is.wider, is.unequal), does.resize, does.convert},
-	{"sign differs: store of a constant", allOf(is.storeConstant, is.integers, not(is.foreign), is.signDiffers, is.sameWidth, is.unequal), does.move, does.convert},
 	{"bool in the program: load", allOf(is.load, is.boolean, is.unsigned, not(is.foreign), is.wider), does.resize, does.convert},
 	{"bool in the layout: store", allOf(is.store, is.boolean, is.unsigned, not(is.foreign), is.narrower), does.resize, does.truncate},
 
@@ -314,6 +313,7 @@ var libbpfDiffers = []difference{
 	{"bit-field outside the bytes recorded: load", allOf(is.load, is.bitFields, is.outside), does.move, does.convert},
 	{"bit-field elsewhere in its bytes: store", allOf(is.store, is.bitFields, not(is.sameBits)), does.move, does.convert},
 
+	{"offset in a register: parts of a bit-field", allOf(is.inRegister, is.onlyHere, is.followed), does.answer, does.fold},
 	{"offset in a register", allOf(is.inRegister, is.followed), does.answer, does.follow},
 	{"offset in a register: address passed on", allOf(is.inRegister, refusedFor("its address is")), does.answer, does.refuse},
 	{"offset in a register: beyond the field", allOf(is.inRegister, refusedFor("of the field __u32")), does.answer, does.refuse},
