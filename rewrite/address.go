@@ -79,7 +79,7 @@ func (p *planner) patchMacro(edit *Edit, ins asm.Instruction) error {
 	case local.Swapped(p.order) && local.Size != target.Size:
 		return refuse("read it without the macro", differs, "the width in foreign byte order differs, and the bit-field macros know nothing of that", local, target)
 	}
-	if err := p.checkMacro(&edit.Access, target.Class == reloc.Bool && local.Class != reloc.Bool); err != nil {
+	if err := p.checkMacro(edit); err != nil {
 		return err
 	}
 	return p.patchValue(edit, ins, edit.Resolution.Value)
@@ -91,7 +91,10 @@ func (p *planner) patchMacro(edit *Edit, ins asm.Instruction) error {
 // know how the layout keeps the field.
 //
 // A number that is written to a bool would have to be made 0 or 1.
-func (p *planner) checkMacro(access *reloc.Access, readOnly bool) error {
+func (p *planner) checkMacro(edit *Edit) error {
+	access, local, target := &edit.Access, edit.Access.Local.Field, edit.Resolution.Field
+	readOnly := target.Class == reloc.Bool && local.Class != reloc.Bool
+	_, same := p.distance(local, target)
 	reached, err := p.reachedAnyway(access)
 	if err != nil {
 		return err
@@ -109,7 +112,7 @@ func (p *planner) checkMacro(access *reloc.Access, readOnly bool) error {
 			stores[width(ins)]++
 		}
 	}
-	if !eachWidth(loads) || !eachWidth(stores) || reached.passesOn(access.Insn) {
+	if !eachWidth(loads) || !eachWidth(stores) || reached.passesOn(access.Insn) && !same {
 		return errMacroShared
 	}
 	if readOnly && stores[1] > 0 {
@@ -156,7 +159,7 @@ func (p *planner) bitfieldMacros() map[macroKey]bool {
 	macros := make(map[macroKey]bool)
 	for i := range p.recorded.Accesses {
 		access := &p.recorded.Accesses[i]
-		if needed[access.Kind] == 0 || p.isOwn(access) {
+		if needed[access.Kind] == 0 || p.stays(access) {
 			continue
 		}
 		key := keyOf(access)

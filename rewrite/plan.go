@@ -86,6 +86,9 @@ func (p *planner) resolve(layout *reloc.Layout) error {
 		access := &p.accesses[i]
 		if p.isOwn(access) {
 			p.resolutions[i] = access.Local
+			if !p.stays(access) {
+				p.learn(p.question(i))
+			}
 			continue
 		}
 		resolution, err := access.Resolve(layout)
@@ -174,7 +177,7 @@ func newPlanner(obj *elfobj.Object, recorded *reloc.Recorded, accesses []reloc.A
 	for i := range recorded.Accesses {
 		access := &recorded.Accesses[i]
 		section := p.section(access.Section)
-		if !p.isOwn(access) {
+		if !p.stays(access) {
 			section.recorded[access.Insn] = true
 		}
 		if !ours[access.Record] {
@@ -204,7 +207,11 @@ func (p *planner) edit(i int) (Edit, error) {
 		return edit, refuse(remedyRecompile, "the instruction %q is also patched by an ELF relocation", spell(before))
 	}
 	if p.isOwn(&access) {
-		return p.ownEdit(edit, before)
+		edit.Own = p.own[access.Record].region.String()
+	}
+	if p.stays(&access) {
+		edit.After, edit.Exact = edit.Before, true
+		return edit, p.checkPresent(&access, before)
 	}
 	if err := p.unresolved[i]; err != nil {
 		return edit, refuse(remedySameType, "%v", err)
@@ -226,12 +233,6 @@ func (p *planner) edit(i int) (Edit, error) {
 		section.planned[patch.Insn] = patch.After
 	}
 	return edit, nil
-}
-
-// ownEdit leaves an access to a copy of the program's own as it is.
-func (p *planner) ownEdit(edit Edit, before asm.Instruction) (Edit, error) {
-	edit.After, edit.Own, edit.Exact = edit.Before, p.own[edit.Access.Record].region.String(), true
-	return edit, p.checkPresent(&edit.Access, before)
 }
 
 // isExact decides Edit.Exact.

@@ -37,6 +37,18 @@ func (p *planner) isOwn(access *reloc.Access) bool {
 	return own
 }
 
+// stays reports whether an access to a copy of the program's own is right as it is. One
+// to a bit-field may not be: clang puts the recorded offset into the instruction, which
+// need not be that of the bytes it loads (see reloc.Field). It becomes what it would for
+// a layout that is the program's own struct.
+func (p *planner) stays(access *reloc.Access) bool {
+	if !p.isOwn(access) {
+		return false
+	}
+	isBits := access.Kind == reloc.ByteOffset && access.Local.Field.IsBitField()
+	return !isBits || p.own[access.Record].macro
+}
+
 // isDescriptor reports whether the root type of an access is the descriptor, or
 // nested in it. Of another type the target's is meant wherever it is not known to be
 // the program's own, as for libbpf.

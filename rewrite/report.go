@@ -58,7 +58,7 @@ type Edit struct {
 
 	// Own says where the copy of the program's own is that is accessed: "stack", "map
 	// value", "data", "ring buffer" or "heap". It is laid out as the program declares
-	// it, which is what Resolution tells, and nothing is changed. It is empty for the
+	// it, which is what Resolution tells. It is empty for the
 	// descriptor.
 	Own string `json:"own,omitempty"`
 

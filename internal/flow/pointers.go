@@ -571,7 +571,7 @@ func (d *pointerDomain) put(cells map[int64]pointer, at int64, v pointer) bool {
 func (d *pointerDomain) call(s *state[pointer], i int, ins *instruction) {
 	var result pointer
 	if callee := d.fn.callee(i); callee != nil {
-		result = d.enterCallee(s, callee)
+		result = d.enterCallee(s, ins, callee)
 	} else {
 		d.callOther(s, i, ins)
 		result = d.made(d.resultOf(i, ins), i)
@@ -585,13 +585,17 @@ func (d *pointerDomain) call(s *state[pointer], i int, ins *instruction) {
 
 // enterCallee passes a function of the object its arguments, and returns its
 // result as far as it is known.
-func (d *pointerDomain) enterCallee(s *state[pointer], callee *Unit) pointer {
+func (d *pointerDomain) enterCallee(s *state[pointer], ins *instruction, callee *Unit) pointer {
 	fn := d.functions[callee]
 	if fn == nil {
 		return 0
 	}
 	fn.callers[d.fn.unit] = true
-	d.pass(fn, [5]pointer(s.regs[1:6]))
+	var arguments [5]pointer
+	for _, r := range ins.arguments().List() {
+		arguments[r-1] = s.regs[r]
+	}
+	d.pass(fn, arguments)
 	return fn.result
 }
 
