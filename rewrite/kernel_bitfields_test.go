@@ -48,7 +48,8 @@ func (b *bitBatch) checkOnKernel(t *testing.T) {
 	fixed, _ := b.compile(t, bitSource(b.structs, false, nil))
 	layout, _ := b.compile(t, bitLayout(b.structs))
 	locals, targets := kernelTypes(t, fixed), kernelTypes(t, layout)
-	expected, rewritten := kernelLoad(t, fixed), kernelLoad(t, b.rewrite(t, layout, nil))
+	object, _ := b.rewrite(t, layout, nil)
+	expected, rewritten := kernelLoad(t, fixed), kernelLoad(t, object)
 	for _, s := range b.structs {
 		for _, e := range bitExpressions {
 			name := s.name + "_" + e.name
