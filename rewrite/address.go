@@ -1,6 +1,8 @@
 package rewrite
 
 import (
+	"cmp"
+
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/xdp-load/xdp-load/reloc"
@@ -27,7 +29,7 @@ func (p *planner) patchOffset(edit *Edit, ins asm.Instruction) error {
 	if err != nil {
 		return err
 	}
-	if err := uses.patch(p, edit); err != nil {
+	if err := cmp.Or(uses.patch(p, edit), p.patchSums(edit)); err != nil {
 		return err
 	}
 	p.foldOffset(edit, ins, uses)

@@ -169,6 +169,7 @@ func (p *planner) constantsOf(fn *function) (*flow.Constants, error) {
 		fn.constants = fn.flow.Constants(flow.Assumptions{
 			Undecided: fn.section.recorded,
 			Linked:    p.linkedIn(fn.section),
+			OwnSums:   p.ownSums[place{fn.section.Name, fn.start}],
 			Program:   fn.isProgram,
 		})
 	}

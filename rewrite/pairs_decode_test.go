@@ -227,7 +227,7 @@ func (u *pairUse) formed(local *pairScalar, value, input uint64) uint64 {
 	case pairEqual:
 		return truth(value == u.compared())
 	case pairSwapped:
-		return bits.ReverseBytes64(value) >> (64 - local.size*8)
+		return bits.ReverseBytes64(value) >> (64 - u.width)
 	case pairIgnored:
 		return uint64(uint32(value >> 7))
 	}

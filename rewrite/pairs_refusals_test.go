@@ -54,6 +54,13 @@ var pairsRefusals = []*regexp.Regexp{
 // address in the stack goes there, nobody uses more of the stack.
 var pairsNoRoom = regexp.MustCompile(`^it takes more instructions in this layout, and there is neither a free register for them nor room on the stack$`)
 
+// pairsOwnRefusals are the reasons for which a use may be refused, of the descriptor or
+// of a copy, in a function that does the same with the other.
+var pairsOwnRefusals = []*regexp.Regexp{
+	regexp.MustCompile(`^the bit-field macros ask for a field of the descriptor and of a copy of the program's own in one function`),
+	regexp.MustCompile(`^clang keeps one offset in a register for a field of the descriptor and of a copy of the program's own`),
+}
+
 func pairsMayRefuse(reason string) bool {
 	return slices.ContainsFunc(pairsRefusals, func(r *regexp.Regexp) bool { return r.MatchString(reason) })
 }
@@ -64,6 +71,9 @@ func pairsMayRefuse(reason string) bool {
 // keeps there what the program does.
 func (p *accessPair) mayRefuse(program *pairProgram, use *pairUse, reason string) bool {
 	if program.calling == pairCallback && pairsNoRoom.MatchString(reason) {
+		return true
+	}
+	if slices.ContainsFunc(pairsOwnRefusals, func(r *regexp.Regexp) bool { return r.MatchString(reason) }) {
 		return true
 	}
 	switch use.side {
@@ -164,7 +174,7 @@ func (u *pairUse) operation() string {
 
 // pairsReason returns the pattern that allows a refusal.
 func pairsReason(reason string) string {
-	for _, r := range pairsRefusals {
+	for _, r := range slices.Concat(pairsRefusals, pairsOwnRefusals) {
 		if r.MatchString(reason) {
 			return r.String()
 		}

@@ -132,10 +132,11 @@ type planner struct {
 	unresolved  []error
 	verdicts    []error // why an access is refused for what its pointer points at
 
-	own          map[int]ownCopy         // where the program's own copies are, by record
-	descriptors  map[site]int64          // see judge
-	disputed     map[place][]flow.Access // whose pointers are to be kept apart, by the function's place
-	macroOffsets map[int]bool            // by record, see isMacro
+	own          map[int]ownCopy               // where the program's own copies are, by record
+	ownSums      map[place]map[int]flow.OwnSum // by the function's place and by slot
+	descriptors  map[site]int64                // see judge
+	disputed     map[place][]flow.Access       // whose pointers are to be kept apart, by the function's place
+	macroOffsets map[int]bool                  // by record, see isMacro
 
 	// Unset until somebody asks:
 	entries  map[place]bool // where programs start
@@ -143,12 +144,14 @@ type planner struct {
 	program  *program
 	version  int // of the instruction set
 
+	sumsOf map[*flow.Unit]map[int][]flow.Sum // see sums
+
 	framesKnown bool // see findFrames
 }
 
 // newPlanner plans for some of the recorded accesses. Of these own are to copies of
 // the program's own, which stay as they are.
-func newPlanner(obj *elfobj.Object, recorded *reloc.Recorded, accesses []reloc.Access, own map[int]ownCopy) *planner {
+func newPlanner(obj *elfobj.Object, recorded *reloc.Recorded, accesses []reloc.Access, own map[int]ownCopy, ownSums map[place]map[int]flow.OwnSum) *planner {
 	p := &planner{
 		object:    obj,
 		recorded:  recorded,
@@ -162,6 +165,7 @@ func newPlanner(obj *elfobj.Object, recorded *reloc.Recorded, accesses []reloc.A
 		unresolved:   make([]error, len(accesses)),
 		verdicts:     make([]error, len(accesses)),
 		own:          own,
+		ownSums:      ownSums,
 		descriptors:  make(map[site]int64),
 		disputed:     make(map[place][]flow.Access),
 		macroOffsets: make(map[int]bool),

@@ -83,6 +83,7 @@ func (p *planner) unit(fn *function, undecided map[int]bool) *flow.Unit {
 			Known:     fn.section.answers,
 			Undecided: undecided,
 			Linked:    p.linkedIn(fn.section),
+			OwnSums:   p.ownSums[place{fn.section.Name, fn.start}],
 			Program:   p.isEntered(fn),
 		},
 		PointerAssumptions: flow.PointerAssumptions{

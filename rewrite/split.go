@@ -26,9 +26,9 @@ const (
 // known that an access is to a copy of the program's own, more is known of the code
 // around it: the object is planned for anew then, too.
 func (r *rewriting) plan() error {
-	left, own := maxCopied, make(map[int]ownCopy)
+	left, own, ownSums := maxCopied, make(map[int]ownCopy), make(map[place]map[int]flow.OwnSum)
 	for splits := 0; ; {
-		p := newPlanner(r.object, r.recorded, r.accesses, own)
+		p := newPlanner(r.object, r.recorded, r.accesses, own, ownSums)
 		if err := p.resolve(r.layout); err != nil {
 			return err
 		}
@@ -48,7 +48,8 @@ func (r *rewriting) plan() error {
 			return err
 		}
 		splits++
-		clear(own) // records are numbered anew
+		clear(own) // records are numbered anew, and instructions too
+		clear(ownSums)
 	}
 }
 

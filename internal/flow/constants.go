@@ -23,6 +23,10 @@ type Assumptions struct {
 	// which says nothing of the layout: those of ELF relocations.
 	Linked map[int]bool
 
+	// OwnSums are slots of additions whose recorded offset is to be one of the
+	// program's own instead.
+	OwnSums map[int]OwnSum
+
 	// Program says that the kernel starts with the function, or verifies it by itself
 	// as it does global functions: what r1 is taken for, the ctx, is an address of
 	// which nothing is known. What the arguments of other functions are only Analyze
@@ -37,6 +41,21 @@ type Assumptions struct {
 	remember  memory         // where guided values may be from the start
 	guided    func(int) bool // whether the call at an index runs guided functions
 	doubtful  bool           // whether the function is called at all
+}
+
+// OwnSum is the addition of an offset in memory of the program's own to its address.
+type OwnSum struct {
+	Of     int   // the slot of the recorded offset
+	Offset int64 // constants that were added to it before included
+	InDst  bool  // whether it is in the destination register, and the address in the other
+}
+
+// operands returns what is added up, given what is in the registers.
+func (o OwnSum) operands(dst, src value) (a, b value) {
+	if o.InDst {
+		dst = src
+	}
+	return dst, scalar(constant(uint64(o.Offset)), false)
 }
 
 // memory is a set of kinds of memory that the layout may show in: a guided
@@ -228,7 +247,7 @@ func (c *Constants) noteCall(i int, ins *instruction, st *state[value]) {
 
 func (c *Constants) noteSum(i int, ins *instruction, st *state[value]) {
 	d := c.solver.domain.(*constantDomain)
-	a, b := st.regs[ins.dst], d.operand(i, ins, st)
+	a, b := d.operands(i, ins, st)
 	if n, ok := b.constant(); ok && !b.guided && ins.code() == opADD {
 		c.addends[i] = int64(n)
 	} else if ok && !b.guided && ins.code() == opSUB {
@@ -276,8 +295,8 @@ func (d *constantDomain) step(s *state[value], i int) {
 	case ins.op == lddw:
 		s.regs[ins.dst] = d.immediate(i, ins)
 	case ins.isALU():
-		a := s.regs[ins.dst]
-		s.regs[ins.dst] = ins.alu(a, d.operand(i, ins, s), d.bigEndian())
+		a, b := d.operands(i, ins, s)
+		s.regs[ins.dst] = ins.alu(a, b, d.bigEndian())
 	case ins.isCall():
 		d.call(s, i, ins)
 	case ins.reads():
@@ -320,6 +339,14 @@ func (d *constantDomain) operand(i int, ins *instruction, s *state[value]) value
 		return s.regs[ins.src]
 	}
 	return d.immediate(i, ins)
+}
+
+// operands returns what an ALU instruction works on.
+func (d *constantDomain) operands(i int, ins *instruction, s *state[value]) (a, b value) {
+	if sum, ok := d.assume.OwnSums[d.f.start+i]; ok {
+		return sum.operands(s.regs[ins.dst], s.regs[ins.src])
+	}
+	return s.regs[ins.dst], d.operand(i, ins, s)
 }
 
 func (d *constantDomain) bigEndian() bool { return d.f.order == binary.BigEndian }

@@ -226,6 +226,9 @@ func (d *originDomain) alu(s *state[offset], i int, ins *instruction) offset {
 	if ins.fromReg() {
 		b = s.regs[ins.src]
 	}
+	if _, own := d.constants.assume.OwnSums[d.constants.function.start+i]; own {
+		return offset{}
+	}
 	if ins.code() == opMOV {
 		a = offset{}
 	}

@@ -59,6 +59,8 @@ type pointerFunction struct {
 	// What recorded offsets are added to, by slot, and sizes: what they are added
 	// to, and what is at them that they are passed as the size of.
 	offsets, added, passed map[int]pointer
+
+	sums map[int]bool // slots where recorded offsets are added to addresses
 }
 
 // FindPointers finds out what the pointers in an object's functions point at,
@@ -79,6 +81,7 @@ func FindPointers(units []*Unit, constants map[*Unit]*Constants) *Pointers {
 				unit: u, constants: constants[u], callers: make(map[*Unit]bool),
 				lent: make(map[int64]pointer), left: make(map[int64]pointer), readers: make(map[*Unit]bool),
 				offsets: make(map[int]pointer), added: make(map[int]pointer), passed: make(map[int]pointer),
+				sums: make(map[int]bool),
 			}
 		}
 	}
@@ -171,6 +174,48 @@ func (p *Pointers) Arguments(u *Unit) (arguments [5][]Pointee) {
 		}
 	}
 	return arguments
+}
+
+// Sum is an addition of a recorded offset to an address.
+type Sum struct {
+	Slot     int
+	Pointees []Pointee // of the address
+	InDst    bool      // whether the offset is in the destination register
+
+	// Offset is the slot of the recorded offset, and Delta what constants have added
+	// to it. Alone says that it is that one on all paths, and nothing else was added.
+	Offset int
+	Delta  int64
+	Alone  bool
+}
+
+// Sums returns the additions of recorded offsets to addresses in a function, by slot.
+// One to which several offsets come is there once for each.
+func (p *Pointers) Sums(u *Unit) []Sum {
+	fn := p.functions[u]
+	if fn == nil || fn.solver == nil {
+		return nil
+	}
+	var sums []Sum
+	for _, i := range slices.Sorted(maps.Keys(fn.sums)) {
+		st, ins := fn.solver.at(i), &u.insns[i]
+		if st == nil || !ins.fromReg() {
+			continue
+		}
+		address, number := st.regs[ins.dst], st.regs[ins.src]
+		inDst := !slices.ContainsFunc(p.sets.list(address), func(p Pointee) bool { return p.isKnown() })
+		if inDst {
+			address, number = number, address
+		}
+		offsets := p.sets.list(number)
+		for n := range offsets {
+			if offset := &offsets[n]; offset.Region == recordedOffset {
+				sums = append(sums, Sum{u.start + i, p.sets.list(address), inDst, offset.Slot, offset.Offset,
+					len(offsets) == 1 && !offset.Indexed && offset.Unit == u})
+			}
+		}
+	}
+	return sums
 }
 
 // AddedTo returns what the recorded offset or size in an instruction is added to.
@@ -326,6 +371,12 @@ func (d *pointerDomain) alu(s *state[pointer], i int, ins *instruction) pointer 
 	if ins.fromReg() && ins.code() != opEND && ins.code() != opNEG {
 		b = s.regs[ins.src]
 	}
+	if sum, own := d.fn.constants.assume.OwnSums[d.fn.unit.start+i]; own {
+		if sum.InDst {
+			a = b
+		}
+		return d.sets.each(a, func(p Pointee) Pointee { return p.moved(sum.Offset) })
+	}
 	switch ins.code() {
 	case opMOV:
 		return d.move(i, ins, b)
@@ -368,6 +419,7 @@ func (d *pointerDomain) add(i int, ins *instruction, a, b pointer) pointer {
 	case constant && b == 0:
 		return d.sets.each(a, func(p Pointee) Pointee { return p.moved(by) })
 	case d.isAddress(a):
+		d.fn.sums[i] = d.fn.sums[i] || d.numbers(b) != 0
 		return d.sum(a, b)
 	}
 	// Either may be an address, or the index of what is to be added to one.
