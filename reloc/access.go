@@ -13,6 +13,7 @@ import (
 	"iter"
 	"path"
 	"sort"
+	"strings"
 
 	"github.com/cilium/ebpf/btf"
 
@@ -72,6 +73,17 @@ type Access struct {
 // RootName returns the name of the root type, its flavour included; empty for
 // an anonymous type.
 func (a *Access) RootName() string { return a.path.root.TypeName() }
+
+// lastName returns what the source calls what is accessed: the field, the enumerator or
+// the type.
+func (a *Access) lastName() string {
+	if !a.Kind.aboutField() && !a.Kind.aboutEnum() {
+		return btfraw.EssentialName(a.RootName())
+	}
+	name := a.Path[strings.LastIndexAny(a.Path, ".>")+1:]
+	name, _, _ = strings.Cut(name, "[")
+	return name
+}
 
 // PastEnd reports whether the access asks for the address of one past the last
 // element of an array, as in p != &md->words[4].
@@ -237,11 +249,12 @@ func (r *reader) access(index int) (Access, error) {
 		Insn:    int(record.InsnOffset / InstructionSize),
 		Kind:    kind,
 		Root:    TypeString(root),
-		Source:  r.source(record, section),
 		order:   r.obj.Order,
 	}
 	access.Program, access.FunctionStart = section.function(record.InsnOffset)
-	if err := access.resolveLocally(root, btf.TypeID(record.TypeID), record.AccessString); err != nil {
+	err = access.resolveLocally(root, btf.TypeID(record.TypeID), record.AccessString)
+	access.Source = r.source(&access, section)
+	if err != nil {
 		return Access{}, fmt.Errorf("%s: %w", access.Source, err)
 	}
 	return access, nil
@@ -291,15 +304,15 @@ func (s *codeSection) functionEnd(insnOffset uint32) uint32 {
 }
 
 // source returns the line of an access. Clang gives none to a MOV that puts a recorded
-// number into a register: it is that of what comes next, which uses it, and not of
-// what is in front.
-func (r *reader) source(record *btfraw.CORERelo, section *codeSection) Source {
-	line, ok := btfraw.Line{}, false
-	if class := section.code[record.InsnOffset] & 7; class >= classALU {
-		line, ok = r.ext.LineFrom(record.Section, record.InsnOffset, section.functionEnd(record.InsnOffset))
-	}
-	if !ok {
-		line, ok = r.ext.LineAt(record.Section, record.InsnOffset)
+// number into a register: then it is that of what comes next, which uses it, if that
+// names what is accessed and the line in front does not.
+func (r *reader) source(a *Access, section *codeSection) Source {
+	offset := uint32(a.Insn * InstructionSize)
+	line, ok := r.ext.LineAt(a.Section, offset)
+	if next, found := r.ext.LineFrom(a.Section, offset, section.functionEnd(offset)); found && section.code[offset]&7 >= classALU {
+		if name := a.lastName(); !ok || !strings.Contains(line.Text, name) && strings.Contains(next.Text, name) {
+			line, ok = next, true
+		}
 	}
 	if !ok {
 		return Source{}

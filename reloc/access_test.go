@@ -57,13 +57,13 @@ func TestRead(t *testing.T) {
 		},
 		// Two programs in one section, and functions in another.
 		"subprog-el": {
-			"first xdp:12 testdata/programs/subprog.c:49 type_size struct md_desc struct md_desc = 32",
+			"first xdp:12 testdata/programs/subprog.c:61 type_size struct md_desc struct md_desc = 32",
 			"first xdp:27 testdata/programs/subprog.c:66 byte_off struct md_desc md->hash_type = __u32 at 12",
-			"second xdp:35 testdata/programs/subprog.c:70 type_size struct md_desc struct md_desc = 32",
+			"second xdp:35 testdata/programs/subprog.c:72 type_size struct md_desc struct md_desc = 32",
 			"second xdp:68 testdata/programs/subprog.c:80 byte_off struct md_desc md->vlan_tci = __u16 at 24",
-			"flow_class .text:1 testdata/programs/subprog.c:22 type_size struct md_desc struct md_desc = 32",
+			"flow_class .text:1 testdata/programs/subprog.c:24 type_size struct md_desc struct md_desc = 32",
 			"flow_class .text:16 testdata/programs/subprog.c:29 byte_off struct md_desc md->hash = __u32 at 8",
-			"note_mark .text:23 testdata/programs/subprog.c:33 type_size struct md_desc struct md_desc = 32",
+			"note_mark .text:23 testdata/programs/subprog.c:35 type_size struct md_desc struct md_desc = 32",
 			"note_mark .text:35 testdata/programs/subprog.c:40 byte_off struct md_desc md->mark = __u32 at 28",
 		},
 	} {
