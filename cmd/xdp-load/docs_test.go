@@ -106,7 +106,7 @@ func runLine(t *testing.T, dir, command string) string {
 // of the test's.
 func copyOfTree(t *testing.T, top string) string {
 	dir := t.TempDir()
-	for _, name := range []string{"bpf", "testdata/layouts", "testdata/programs"} {
+	for _, name := range []string{"bpf", "testdata/invalid", "testdata/layouts", "testdata/programs"} {
 		if err := os.CopyFS(filepath.Join(dir, name), os.DirFS(filepath.Join(top, name))); err != nil {
 			t.Fatal(err)
 		}
