@@ -30,6 +30,7 @@ var (
 // function does the same for the program's own struct. For another layout it does
 // so after what the layout has was converted to the program's struct.
 func TestBitFields(t *testing.T) {
+	t.Parallel()
 	needTools(t, "gcc", "clang-14", "clang-16", "clang-19", "clang-22")
 	seed, refused, functions := *bitsSeed, 0, 0
 	for _, compiler := range []pairCompiler{{14, "v1"}, {14, "v3"}, {16, "v2"}, {19, "v1"}, {19, "v4"}, {22, "v2"}, {22, "v3"}, {22, "v4"}} {

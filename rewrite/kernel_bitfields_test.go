@@ -23,6 +23,7 @@ var kernelBits = []bitStruct{
 // All that C does with a bit-field of its own, compiled by each compiler for each
 // instruction set, on the kernel.
 func TestKernelBitFields(t *testing.T) {
+	t.Parallel()
 	netlab.NeedRoot(t)
 	needTools(t, "gcc", "clang-14", "clang-16", "clang-19", "clang-22")
 	seen := make(map[pairCompiler]bool)

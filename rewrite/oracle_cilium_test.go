@@ -182,5 +182,6 @@ var ciliumDiffers = []difference{
 }
 
 func TestOracleCilium(t *testing.T) {
+	t.Parallel()
 	checkDifferences(t, ciliumDiffers, append(subjects(t, "el"), subjects(t, "eb")...), ciliumVerdicts)
 }

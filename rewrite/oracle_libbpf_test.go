@@ -339,6 +339,7 @@ var libbpfDiffers = []difference{
 }
 
 func TestOracleLibbpf(t *testing.T) {
+	t.Parallel()
 	l := buildLibbpf(t)
 	checkDifferences(t, libbpfDiffers, subjects(t, "el"), l.verdicts)
 }
@@ -347,6 +348,7 @@ func TestOracleLibbpf(t *testing.T) {
 // recorded: libbpf gets the kernel the same from the object and the layout as
 // from the rewritten object, but for the edits that libbpfDiffers has.
 func TestOracleLibbpfPrograms(t *testing.T) {
+	t.Parallel()
 	l := buildLibbpf(t)
 	programs := 0
 	for _, s := range subjects(t, "el") {

@@ -463,8 +463,8 @@ const remedyUnrecorded = "read it field by field, copy it with md_desc_copy(dst,
 // judgeUse says what is wrong with a use of an address that may be the descriptor's;
 // nil if nothing is.
 func (p *planner) judgeUse(fn *function, use flow.MemoryUse) *refusal {
-	if use.Argument == 0 && fn.section.accessed[use.Slot] {
-		return nil // recorded
+	if use.Argument == 0 && fn.section.isRecorded(use.Slot) {
+		return nil
 	}
 	ins, err := fn.section.instruction(use.Slot)
 	if err != nil {

@@ -217,6 +217,12 @@ func (p *planner) resultsIn(s *section) map[int]flow.Region {
 	return s.results
 }
 
+// isRecorded reports whether a load or store is recorded, for the layout or for the loader.
+func (s *section) isRecorded(slot int) bool {
+	_, theirs := s.theirs[slot]
+	return theirs || s.accessed[slot]
+}
+
 // isMemoryAt reports whether the instruction at a slot is a load or store.
 func (s *section) isMemoryAt(slot int) bool {
 	if s.Section == nil || slot >= s.slots() {

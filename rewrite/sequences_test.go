@@ -15,6 +15,7 @@ import (
 // of the two, whatever is known of a register that is stored, and in either
 // byte order of the machine: also where no compiler has been seen to ask for it.
 func TestSequencesMeanTheField(t *testing.T) {
+	t.Parallel()
 	random := rand.New(rand.NewPCG(9, 10))
 	shapes := make(map[string]int)
 	for range 100_000 {
