@@ -1,0 +1,85 @@
+package rewrite
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/xdp-load/xdp-load/internal/flow"
+	"github.com/xdp-load/xdp-load/reloc"
+)
+
+// Of a field of the descriptor and the same one of a copy of the program's own clang
+// keeps one offset, in a register that it adds to both addresses. The offset becomes the
+// layout's. Where it is added to the copy's address, a constant takes its place.
+
+// keepSums lets an offset that clang keeps in one register, for the descriptor and for
+// a copy of the program's own, be added to the copy's address as the program has it. It
+// reports whether that is so of a sum that was not known before.
+func (p *planner) keepSums(access *reloc.Access, unit *flow.Unit) bool {
+	if p.section(access.Section).isMemoryAt(access.Insn) || p.isShared(access) {
+		return false
+	}
+	present, err := p.section(access.Section).instruction(access.Insn)
+	if err != nil || p.checkPresent(access, present) != nil {
+		return false
+	}
+	kept := false
+	for _, sum := range p.sums(unit)[access.Insn] {
+		if !sum.Alone || !regionsOf(sum.Pointees).allOwn() {
+			continue
+		}
+		at := placeOf(access)
+		if p.ownSums[at] == nil {
+			p.ownSums[at] = make(map[int]flow.OwnSum)
+		}
+		p.ownSums[at][sum.Slot] = flow.OwnSum{Of: access.Insn, Offset: present.Constant + sum.Delta, InDst: sum.InDst}
+		kept = true
+	}
+	return kept
+}
+
+// isShared reports whether an offset in a register, if it is for both, can't be told
+// apart: of a bit-field it need not be that of the bytes, and with a macro sizes and
+// shifts go that nothing ties to it.
+func (p *planner) isShared(access *reloc.Access) bool {
+	return !p.section(access.Section).isMemoryAt(access.Insn) && (access.Local.Field.IsBitField() || p.macros[keyOf(access)])
+}
+
+// sums returns the additions of recorded offsets to addresses in a function, by the slot
+// of the offset.
+func (p *planner) sums(unit *flow.Unit) map[int][]flow.Sum {
+	if p.sumsOf == nil {
+		p.sumsOf = make(map[*flow.Unit]map[int][]flow.Sum)
+	}
+	if p.sumsOf[unit] == nil {
+		p.sumsOf[unit] = make(map[int][]flow.Sum)
+		for _, sum := range p.program.pointers.Sums(unit) {
+			p.sumsOf[unit][sum.Offset] = append(p.sumsOf[unit][sum.Offset], sum)
+		}
+	}
+	return p.sumsOf[unit]
+}
+
+// patchSums adds to an edit what becomes of the sums of its offset with addresses of the
+// program's own.
+func (p *planner) patchSums(edit *Edit) error {
+	at := placeOf(&edit.Access)
+	for _, slot := range slices.Sorted(maps.Keys(p.ownSums[at])) {
+		sum := p.ownSums[at][slot]
+		if sum.Of != edit.Access.Insn {
+			continue
+		}
+		before, err := p.section(at.section).instruction(slot)
+		if err != nil {
+			return refuse(remedyRecompile, "instruction %d: %v", slot, err)
+		}
+		after := Instructions{asm.Add.Imm(before.Dst, int32(sum.Offset))}
+		if sum.InDst {
+			after = Instructions{asm.Mov.Reg(before.Dst, before.Src), after[0]}
+		}
+		edit.Others = append(edit.Others, Patch{Insn: slot, Before: Instructions{before}, After: after})
+	}
+	return nil
+}
