@@ -126,7 +126,7 @@ type pointeeSets struct {
 	rougher  []int32     // by pointee, what stands for it where there are too many; itself if nothing does
 	isRough  []bool      // by pointee, whether it stands for others
 	sets     [][]int32   // indices of pointees, ascending
-	lists    [][]Pointee // the same sets
+	lists    [][]Pointee // the same sets, of those that somebody has asked for
 	numbers  map[string]pointer
 	unions   map[[2]pointer]pointer
 	merged   map[RecordedAt]bool // recorded numbers that anySlot stands for
@@ -232,11 +232,7 @@ func (s *pointeeSets) number(set []int32) pointer {
 		number = pointer(len(s.sets))
 		s.numbers[string(key)] = number
 		s.sets = append(s.sets, set)
-		list := make([]Pointee, len(set))
-		for n, at := range set {
-			list[n] = s.pointees[at]
-		}
-		s.lists = append(s.lists, list)
+		s.lists = append(s.lists, nil)
 	}
 	return number
 }
@@ -294,11 +290,20 @@ func (s *pointeeSets) union(a, b pointer) pointer {
 }
 
 // list returns the pointees of a set, for reading only.
-func (s *pointeeSets) list(p pointer) []Pointee { return s.lists[p] }
+func (s *pointeeSets) list(p pointer) []Pointee {
+	if s.lists[p] == nil && p != 0 {
+		list := make([]Pointee, len(s.sets[p]))
+		for n, at := range s.sets[p] {
+			list[n] = s.pointees[at]
+		}
+		s.lists[p] = list
+	}
+	return s.lists[p]
+}
 
 // where returns the subset of a set that something holds of.
 func (s *pointeeSets) where(p pointer, holds func(*Pointee) bool) pointer {
-	list := s.lists[p]
+	list := s.list(p)
 	count := 0
 	for n := range list {
 		if holds(&list[n]) {
@@ -319,10 +324,10 @@ func (s *pointeeSets) where(p pointer, holds func(*Pointee) bool) pointer {
 
 // each returns what becomes of a set if each pointee becomes another one.
 func (s *pointeeSets) each(p pointer, becomes func(Pointee) Pointee) pointer {
-	if len(s.lists[p]) == 1 {
-		return s.of(becomes(s.lists[p][0]))
+	if list := s.list(p); len(list) == 1 {
+		return s.of(becomes(list[0]))
 	}
-	list := slices.Clone(s.lists[p])
+	list := slices.Clone(s.list(p))
 	for n := range list {
 		list[n] = becomes(list[n])
 	}
@@ -340,10 +345,10 @@ func (s *pointeeSets) coarse(p pointer) pointer {
 		past  bool
 	}
 	at := func(p *Pointee) place { return place{p.Region, p.Unit, p.Slot, p.Field, p.Past} }
-	if len(s.lists[p]) < 2 {
+	if len(s.sets[p]) < 2 {
 		return p
 	}
-	list := slices.Clone(s.lists[p])
+	list := slices.Clone(s.list(p))
 	counts := make(map[place]int, len(list))
 	for n := range list {
 		counts[at(&list[n])]++
