@@ -3,6 +3,7 @@ package rewrite_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -26,6 +27,15 @@ type ownCase struct {
 var orRight = map[string]string{
 	"own": "", "exact": "", "reordered": "", "narrow": "", "wide": "", "packed": "", "swapped": "",
 	"neighbours": "", "following": "", "signs": "",
+}
+
+// refusedAs wants a refusal for all layouts, with this in the message.
+func refusedAs(message string) map[string]string {
+	refused := maps.Clone(orRight)
+	for name := range refused {
+		refused[name] = message
+	}
+	return refused
 }
 
 // caseLayouts are further layouts than those in testdata, by name.
@@ -213,6 +223,13 @@ var ownCases = map[string]ownCase{
 		 at->second[0] = in; at->flag = 1; OPAQUE(at);
 		 out = at->second[0] + ((__u64)((__u8 *)at)[14] << 32) + at->flag;`,
 		func(in ownInput) uint64 { return in.hash&0xffff + 1<<32 + 1 }, nil,
+	},
+	"a size that is added on one path only": {
+		``, `__u64 size = 0; if (in & 1) { size = bpf_core_type_size(struct md_desc); OPAQUE(size); }
+		 volatile __u32 *behind = (void *)md + size;
+		 if ((void *)(behind + 1) > (void *)(long)ctx->data) return XDP_PASS;
+		 out = *behind;`,
+		nil, refusedAs("the compiler recorded nothing"),
 	},
 	"pointers to the descriptor, stored in a loop": {
 		``, `struct md_desc *at[4];
