@@ -3,6 +3,7 @@ package rewrite_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -26,6 +27,15 @@ type ownCase struct {
 var orRight = map[string]string{
 	"own": "", "exact": "", "reordered": "", "narrow": "", "wide": "", "packed": "", "swapped": "",
 	"neighbours": "", "following": "", "signs": "",
+}
+
+// refusedAs wants a refusal for all layouts, with this in the message.
+func refusedAs(message string) map[string]string {
+	refused := maps.Clone(orRight)
+	for name := range refused {
+		refused[name] = message
+	}
+	return refused
 }
 
 // caseLayouts are further layouts than those in testdata, by name.
@@ -214,10 +224,84 @@ var ownCases = map[string]ownCase{
 		 out = at->second[0] + ((__u64)((__u8 *)at)[14] << 32) + at->flag;`,
 		func(in ownInput) uint64 { return in.hash&0xffff + 1<<32 + 1 }, nil,
 	},
+	"a size that is added on one path only": {
+		``, `__u64 size = 0; if (in & 1) { size = bpf_core_type_size(struct md_desc); OPAQUE(size); }
+		 volatile __u32 *behind = (void *)md + size;
+		 if ((void *)(behind + 1) > (void *)(long)ctx->data) return XDP_PASS;
+		 out = *behind;`,
+		nil, refusedAs("the compiler recorded nothing"),
+	},
+	"pointers to the descriptor, stored in a loop": {
+		``, `struct md_desc *at[4];
+		 _Pragma("clang loop unroll(disable)") for (int i = 0; i < 4; i++) { asm volatile(""); at[i] = md; }
+		 OPAQUE(ctx); out = at[2]->mark + (__u64)at[0]->hash;`,
+		ownInput.sum, nil,
+	},
+	"pointers to own copies, overwritten in a loop": {
+		keepDescriptor, `struct md_desc snap = {}; struct kept kept[4] = {{&snap}, {&snap}, {&snap}, {&snap}};
+		 _Pragma("clang loop unroll(disable)") for (int i = 0; i < 4; i++) { asm volatile(""); keep(&kept[i], md); }
+		 out = kept[2].md->mark;`,
+		func(in ownInput) uint64 { return in.md("mark") }, orRight,
+	},
+	"one function for many programs' descriptors": {
+		`static __noinline __u64 sum_of(const struct md_desc *md) { return md->hash + (__u64)md->mark; }` +
+			manyPrograms(`struct md_desc *md = md_desc(ctx); if (md) out += sum_of(md) * N;`),
+		`out = sum_of(md);`, ownInput.sum, nil,
+	},
+	"one function for many programs' ctx": {
+		`static __noinline void *descriptor(void *data_meta) { struct xdp_md *ctx = data_meta; return md_desc(ctx); }` +
+			manyPrograms(`struct md_desc *md = descriptor(ctx); if (md) out += md->hash * N;`),
+		`md = descriptor(ctx); if (!md) return XDP_ABORTED; out = md->hash + (__u64)md->mark;`, ownInput.sum, nil,
+	},
+	"one function for many programs' stacks": {
+		keepDescriptor + manyPrograms(`struct kept kept; struct md_desc *md = md_desc(ctx); if (md) { keep(&kept, md); out += kept.md->hash * N; }`),
+		`struct kept kept; keep(&kept, md); out = kept.md->hash + (__u64)kept.md->mark;`, ownInput.sum, nil,
+	},
+	"one function for many programs' stacks, with defaults": {
+		keepDescriptor + manyPrograms(`struct md_desc none = {}; struct kept kept = {&none}; struct md_desc *md = md_desc(ctx); if (md) { keep(&kept, md); out += kept.md->hash * N; }`),
+		`struct md_desc none = {}; struct kept kept = {&none}; keep(&kept, md); out = kept.md->hash;`,
+		func(in ownInput) uint64 { return in.md("hash") }, orRight,
+	},
+	"many fields of an own copy by one load": {
+		`struct md_desc___many { ` + many("__u32 fN; ") + `__u32 mark; } __attribute__((preserve_access_index));`,
+		`struct md_desc___many own = {}; struct md_desc___many *at = &own; __u32 *field;
+		 at->mark = md->mark; OPAQUE(at);
+		 switch (in % 64 * 1000) { /* no table of jumps */` + many(`case N000: field = &at->fN; break; `) + `default: field = &at->mark; }
+		 out = *field;`,
+		func(in ownInput) uint64 {
+			if in.hash%64 < manyTimes {
+				return 0
+			}
+			return in.md("mark")
+		}, nil,
+	},
 	"a field's address on the stack": {
 		``, `volatile __u32 *volatile at = &md->mark; out = *at;`,
 		func(in ownInput) uint64 { return in.md("mark") }, nil,
 	},
+}
+
+// keepDescriptor is a function that stores the descriptor's address in its caller's stack.
+const keepDescriptor = `
+	struct kept { struct md_desc *md; __u64 more; };
+	static __noinline void keep(struct kept *kept, struct md_desc *md) { kept->md = md; kept->more = 1; }`
+
+// manyTimes is more than the places that the analysis tells apart, with the one in the
+// program itself.
+const manyTimes = 32
+
+// many repeats C code, with a number for each N.
+func many(code string) string {
+	var all strings.Builder
+	for n := range manyTimes {
+		all.WriteString(strings.ReplaceAll(code, "N", fmt.Sprint(n)))
+	}
+	return all.String()
+}
+
+// manyPrograms returns programs with this body.
+func manyPrograms(body string) string {
+	return many("\nSEC(\"xdp\") int programN(struct xdp_md *ctx) { " + body + " return XDP_PASS; }")
 }
 
 // Programs that are right for a layout or refused for it, never wrong.

@@ -71,7 +71,7 @@ func (p *planner) parametersOf(fn *function) (regions [5]flow.Region) {
 			regions[n] = flow.Ctx
 		}
 	}
-	if fn.isProgram {
+	if fn.isProgram && regions[0] != flow.Area { // freplace of a function that takes one
 		regions[0] = flow.Ctx
 	}
 	return regions
@@ -95,7 +95,7 @@ func isGlobal(symbol elf.Symbol) bool { return elf.ST_BIND(symbol.Info) != elf.S
 // function see: it verifies it by its prototype alone, and wants of its callers that
 // there are so many (btf_prepare_func_args of kernel/bpf/btf.c).
 func (p *planner) declaredSize(fn *function) (size uint32, name string, ok bool) {
-	if !fn.isGlobal || fn.isProgram {
+	if !fn.isGlobal {
 		return 0, "", false
 	}
 	for _, parameter := range p.prototype(fn).Parameters {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/xdp-load/xdp-load/reloc"
 	"github.com/xdp-load/xdp-load/rewrite"
 )
 
@@ -56,5 +57,32 @@ func TestRefusedPointers(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A program that replaces a global function gets what that function gets, a descriptor
+// of the size that the program declares, be it the first argument or not.
+func TestReplacedFunction(t *testing.T) {
+	needTools(t, "gcc", "clang-19")
+	object := costCompile(t, "clang-19", `
+		#include <linux/bpf.h>
+		#include "../../bpf/md_desc.h"
+		SEC("freplace/first") int new_first(struct md_desc *md) { return md ? md->hash : 0; }
+		SEC("freplace/second") int new_second(struct xdp_md *ctx, struct md_desc *md) { return md ? md->hash : 0; }`, "el", "v3")
+	for name, refused := range map[string]bool{"exact": false, "reordered": false, "swapped": false, "signs": true} {
+		source, small := caseLayouts[name]
+		layout := readLayout
+		if small {
+			layout = func(t testing.TB, name string) *reloc.Layout {
+				return parseLayout(t, name, costCompile(t, "clang-19", "#include <linux/types.h>\n"+source+" layout;", "el", "v3"))
+			}
+		}
+		_, _, err := rewrite.Rewrite(object, layout(t, name+"-el"), rewrite.Options{})
+		var got *rewrite.RefusedError
+		switch {
+		case !refused && err == nil:
+		case !refused || !errors.As(err, &got) || len(got.Refusals) != 2 || !strings.Contains(err.Error(), "the kernel wants 32 bytes"):
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

@@ -81,7 +81,10 @@ func (p *planner) judgeUse(fn *function, use flow.MemoryUse) *refusal {
 // descriptor's: it is where that is, and not in front of it.
 func (p *planner) touches(pointee *flow.Pointee, offset, size int64) bool {
 	from, isDescriptor := p.descriptors[siteOf(pointee)]
-	if pointee.Unit == nil {
+	switch _, anywhere := p.descriptors[site{}]; {
+	case anywhere:
+		return true
+	case pointee.Unit == nil:
 		return len(p.descriptors) > 0
 	}
 	return isDescriptor && (pointee.Indexed || pointee.Past || pointee.Offset+offset+size > from)
@@ -93,15 +96,15 @@ func (p *planner) judgeThroughField(fn *function, ins asm.Instruction, slot int,
 	if pointee.Field.Unit == p.program.units[place{fn.section.Name, fn.start}] && p.isFollowed(fn, pointee.Field.Slot, slot) {
 		return nil
 	}
-	field := p.fieldAt(pointee)
-	if field == nil || pointee.Indexed && isElementwise(field) {
-		return nil
-	}
 	first := pointee.Offset + int64(ins.Offset)
-	if !pointee.Indexed && first >= 0 && first+int64(width(ins)) <= int64(field.Size) {
-		return nil
+	for _, field := range p.fieldsAt(pointee) {
+		switch {
+		case pointee.Indexed && isElementwise(field):
+		case pointee.Indexed || first < 0 || first+int64(width(ins)) > int64(field.Size):
+			return beyondField(ins, field)
+		}
 	}
-	return beyondField(ins, field)
+	return nil
 }
 
 // isFollowed reports whether an offset is followed to a load or store of its function.
@@ -118,19 +121,20 @@ func beyondField(ins asm.Instruction, field *reloc.Field) *refusal {
 // isElementwise reports whether a field has parts that an index can choose from.
 func isElementwise(field *reloc.Field) bool { return field.Class == reloc.Aggregate }
 
-// fieldAt returns the program's field that an address was made from; nil if that was
-// for a copy, or is refused anyway.
-func (p *planner) fieldAt(pointee *flow.Pointee) *reloc.Field {
-	unit := pointee.Field.Unit
-	at, ok := p.program.places[unit]
+// fieldsAt returns the program's fields of which an address may have been made from one,
+// without those that were for a copy, or are refused anyway.
+func (p *planner) fieldsAt(pointee *flow.Pointee) (fields []*reloc.Field) {
+	at, ok := p.program.places[pointee.Field.Unit]
 	if !ok {
 		return nil
 	}
-	q, ok := p.questionsAt(at).offsets[pointee.Field.Slot]
-	if !ok {
-		return nil
+	offsets := p.questionsAt(at).offsets
+	for _, slot := range p.program.pointers.FieldsOf(pointee) {
+		if q, ok := offsets[slot]; ok {
+			fields = append(fields, q.access.Local.Field)
+		}
 	}
-	return q.access.Local.Field
+	return fields
 }
 
 // judgeArgument looks at an address in the metadata area that a function of the
@@ -142,16 +146,23 @@ func (p *planner) judgeArgument(fn *function, ins asm.Instruction, use flow.Memo
 		}
 		return &refusal{fmt.Sprintf("the descriptor as a whole is passed to %s, which knows nothing of the layout", calledBy(ins)), remedyUnrecorded}
 	}
-	field := p.fieldAt(pointee)
-	if field == nil {
-		return nil
-	}
 	size, isTold := sizeArguments[asm.BuiltinFunc(ins.Constant)][use.Argument]
 	if !isTold || ins.Src != asm.R0 {
 		return nil
 	}
-	const reason = "%s bytes are passed to %s from the address of the field %s, which has %d, and what is beside it is something else in the layout"
 	bytes, known := p.program.constants[p.program.units[place{fn.section.Name, fn.start}]].Value(use.Slot, size)
+	for _, field := range p.fieldsAt(pointee) {
+		if r := judgeSizeArgument(ins, pointee, field, bytes, known); r != nil {
+			return r
+		}
+	}
+	return nil
+}
+
+// judgeSizeArgument looks at how many bytes a helper is told to access from the address
+// of a field.
+func judgeSizeArgument(ins asm.Instruction, pointee *flow.Pointee, field *reloc.Field, bytes int64, known bool) *refusal {
+	const reason = "%s bytes are passed to %s from the address of the field %s, which has %d, and what is beside it is something else in the layout"
 	switch {
 	case !known && isElementwise(field):
 		return nil

@@ -45,7 +45,7 @@ type Pointee struct {
 	Region Region
 
 	// Unit and Slot say which instruction of which function made the pointer.
-	// They are zero where there are too many.
+	// Where there are too many they are zero, or Slot is anySlot.
 	Unit *Unit
 	Slot int
 
@@ -70,6 +70,10 @@ type RecordedAt struct {
 	Unit *Unit // nil if there is none
 	Slot int
 }
+
+// anySlot stands for the slots of a function that are not told apart, as a value can
+// have too many of them.
+const anySlot = -1
 
 // isNumber reports whether it is no address.
 func (p *Pointee) isNumber() bool { return p.Region >= recordedOffset }
@@ -119,10 +123,13 @@ type pointeeSets struct {
 	pointees []Pointee
 	known    map[Pointee]int32
 	single   []pointer   // by pointee, the set of it alone; 0 as long as nobody has asked
+	rougher  []int32     // by pointee, what stands for it where there are too many; itself if nothing does
+	isRough  []bool      // by pointee, whether it stands for others
 	sets     [][]int32   // indices of pointees, ascending
-	lists    [][]Pointee // the same sets
+	lists    [][]Pointee // the same sets, of those that somebody has asked for
 	numbers  map[string]pointer
 	unions   map[[2]pointer]pointer
+	merged   map[RecordedAt]bool // recorded numbers that anySlot stands for
 }
 
 // maxPointees is how many pointees a value can have until they lose what tells
@@ -137,6 +144,7 @@ func newPointeeSets(units []*Unit) *pointeeSets {
 		lists:   [][]Pointee{nil},
 		numbers: map[string]pointer{"": 0},
 		unions:  make(map[[2]pointer]pointer),
+		merged:  make(map[RecordedAt]bool),
 	}
 	for n, u := range units {
 		s.units[u] = n + 1
@@ -158,13 +166,44 @@ func (s *pointeeSets) of(pointees ...Pointee) pointer {
 
 func (s *pointeeSets) pointee(p Pointee) int32 {
 	number, ok := s.known[p]
-	if !ok {
-		number = int32(len(s.pointees))
-		s.known[p] = number
-		s.pointees = append(s.pointees, p)
-		s.single = append(s.single, 0)
+	if ok {
+		return number
+	}
+	number = int32(len(s.pointees))
+	s.known[p] = number
+	s.pointees = append(s.pointees, p)
+	s.single = append(s.single, 0)
+	s.isRough = append(s.isRough, false)
+	s.rougher = append(s.rougher, number)
+	if rough := p.rough(); rough != p {
+		at := s.pointee(rough)
+		s.rougher[number], s.isRough[at] = at, true
 	}
 	return number
+}
+
+// rough returns what stands for a pointee where there are too many. Whose stack it is
+// stays known, and so does the function of a recorded number: what is stored in that
+// stack, and what that number is added to, is not lost.
+func (p Pointee) rough() Pointee {
+	if p.Field.Unit != nil {
+		p.Field.Slot = anySlot
+	}
+	switch p.Region {
+	case Ctx, Code:
+		return p
+	case Stack:
+		return Pointee{Region: Stack, Unit: p.Unit, Slot: p.Slot, Indexed: true}
+	case Area:
+		p.Unit, p.Slot = nil, 0
+		return p
+	case recordedOffset, recordedSize:
+		p.Slot = anySlot
+		return p
+	case Unknown:
+		return Pointee{Indexed: true, Field: p.Field}
+	}
+	return Pointee{Region: p.Region, Indexed: true}
 }
 
 // only returns the set of one pointee.
@@ -178,8 +217,11 @@ func (s *pointeeSets) only(pointee int32) pointer {
 func (s *pointeeSets) number(set []int32) pointer {
 	slices.Sort(set)
 	set = slices.Compact(set)
+	if slices.ContainsFunc(set, func(n int32) bool { return s.isRough[n] }) {
+		set = s.absorbed(set)
+	}
 	if len(set) > maxPointees {
-		return s.of(s.regions(set)...)
+		set = s.roughened(set)
 	}
 	key := make([]byte, 0, 4*len(set))
 	for _, p := range set {
@@ -190,27 +232,45 @@ func (s *pointeeSets) number(set []int32) pointer {
 		number = pointer(len(s.sets))
 		s.numbers[string(key)] = number
 		s.sets = append(s.sets, set)
-		list := make([]Pointee, len(set))
-		for n, at := range set {
-			list[n] = s.pointees[at]
-		}
-		s.lists = append(s.lists, list)
+		s.lists = append(s.lists, nil)
 	}
 	return number
 }
 
-// regions returns one pointee for each region in a set, somewhere in it.
-func (s *pointeeSets) regions(set []int32) []Pointee {
-	var seen [recordedSize + 1]bool
-	var pointees []Pointee
+// absorbed leaves out the pointees of a set that others in it stand for.
+func (s *pointeeSets) absorbed(set []int32) []int32 {
+	kept := make([]int32, 0, len(set))
 	for _, n := range set {
-		region := s.pointees[n].Region
-		if !seen[region] {
-			seen[region] = true
-			pointees = append(pointees, Pointee{Region: region, Indexed: true})
+		rough := s.rougher[n]
+		if _, found := slices.BinarySearch(set, rough); found && rough != n {
+			s.merge(n)
+			continue
 		}
+		kept = append(kept, n)
 	}
-	return pointees
+	return kept
+}
+
+// roughened returns a set of what stands for the pointees of a set.
+func (s *pointeeSets) roughened(set []int32) []int32 {
+	rough := make([]int32, len(set))
+	for n, at := range set {
+		s.merge(at)
+		rough[n] = s.rougher[at]
+	}
+	slices.Sort(rough)
+	return slices.Compact(rough)
+}
+
+// merge notes that a recorded number is not told apart any more.
+func (s *pointeeSets) merge(pointee int32) {
+	p := &s.pointees[pointee]
+	if p.isNumber() {
+		s.merged[RecordedAt{p.Unit, p.Slot}] = true
+	}
+	if p.Field.Unit != nil {
+		s.merged[p.Field] = true
+	}
 }
 
 func (s *pointeeSets) union(a, b pointer) pointer {
@@ -230,11 +290,20 @@ func (s *pointeeSets) union(a, b pointer) pointer {
 }
 
 // list returns the pointees of a set, for reading only.
-func (s *pointeeSets) list(p pointer) []Pointee { return s.lists[p] }
+func (s *pointeeSets) list(p pointer) []Pointee {
+	if s.lists[p] == nil && p != 0 {
+		list := make([]Pointee, len(s.sets[p]))
+		for n, at := range s.sets[p] {
+			list[n] = s.pointees[at]
+		}
+		s.lists[p] = list
+	}
+	return s.lists[p]
+}
 
 // where returns the subset of a set that something holds of.
 func (s *pointeeSets) where(p pointer, holds func(*Pointee) bool) pointer {
-	list := s.lists[p]
+	list := s.list(p)
 	count := 0
 	for n := range list {
 		if holds(&list[n]) {
@@ -255,10 +324,10 @@ func (s *pointeeSets) where(p pointer, holds func(*Pointee) bool) pointer {
 
 // each returns what becomes of a set if each pointee becomes another one.
 func (s *pointeeSets) each(p pointer, becomes func(Pointee) Pointee) pointer {
-	if len(s.lists[p]) == 1 {
-		return s.of(becomes(s.lists[p][0]))
+	if list := s.list(p); len(list) == 1 {
+		return s.of(becomes(list[0]))
 	}
-	list := slices.Clone(s.lists[p])
+	list := slices.Clone(s.list(p))
 	for n := range list {
 		list[n] = becomes(list[n])
 	}
@@ -276,10 +345,10 @@ func (s *pointeeSets) coarse(p pointer) pointer {
 		past  bool
 	}
 	at := func(p *Pointee) place { return place{p.Region, p.Unit, p.Slot, p.Field, p.Past} }
-	if len(s.lists[p]) < 2 {
+	if len(s.sets[p]) < 2 {
 		return p
 	}
-	list := slices.Clone(s.lists[p])
+	list := slices.Clone(s.list(p))
 	counts := make(map[place]int, len(list))
 	for n := range list {
 		counts[at(&list[n])]++

@@ -38,6 +38,7 @@ type PointerAssumptions struct {
 type Pointers struct {
 	sets      *pointeeSets
 	functions map[*Unit]*pointerFunction
+	contexts  map[*Context]*Unit // the first function of each, see ctx
 	waiting   []*Unit
 	queued    map[*Unit]bool
 }
@@ -52,8 +53,10 @@ type pointerFunction struct {
 	callers   map[*Unit]bool
 
 	// What other functions found in its stack, and what they stored there, by
-	// distance from r10; the functions that looked.
+	// distance from r10; what any function stored there at a distance that is not
+	// constant; the functions that looked.
 	lent, left map[int64]pointer
+	strewn     pointer
 	readers    map[*Unit]bool
 
 	// What recorded offsets are added to, by slot, and sizes: what they are added
@@ -69,6 +72,7 @@ func FindPointers(units []*Unit, constants map[*Unit]*Constants) *Pointers {
 	p := &Pointers{
 		sets:      newPointeeSets(units),
 		functions: make(map[*Unit]*pointerFunction, len(units)),
+		contexts:  make(map[*Context]*Unit),
 		queued:    make(map[*Unit]bool),
 	}
 	called := make(map[*Unit]bool)
@@ -118,10 +122,22 @@ func (p *Pointers) solve() {
 // point into some regions.
 func (p *Pointers) enter(fn *pointerFunction, arguments [5]Region) {
 	for n, region := range arguments {
-		declared := p.sets.of(Pointee{Region: region, Unit: fn.unit, Slot: fn.unit.start})
-		fn.arguments[n] = p.sets.union(fn.arguments[n], declared)
+		declared := Pointee{Region: region, Unit: fn.unit, Slot: fn.unit.start}
+		if region == Ctx {
+			declared = p.ctx(fn.unit)
+		}
+		fn.arguments[n] = p.sets.union(fn.arguments[n], p.sets.of(declared))
 	}
 	p.queue(fn.unit)
+}
+
+// ctx returns the ctx that a function is entered with: the same one for all functions
+// with the same Context, as nothing else of it matters.
+func (p *Pointers) ctx(u *Unit) Pointee {
+	if p.contexts[u.Context] == nil {
+		p.contexts[u.Context] = u
+	}
+	return Pointee{Region: Ctx, Unit: p.contexts[u.Context]}
 }
 
 func (p *Pointers) queue(u *Unit) {
@@ -211,7 +227,7 @@ func (p *Pointers) Sums(u *Unit) []Sum {
 		for n := range offsets {
 			if offset := &offsets[n]; offset.Region == recordedOffset {
 				sums = append(sums, Sum{u.start + i, p.sets.list(address), inDst, offset.Slot, offset.Offset,
-					len(offsets) == 1 && !offset.Indexed && offset.Unit == u})
+					len(offsets) == 1 && !offset.Indexed && offset.Unit == u && offset.Slot != anySlot})
 			}
 		}
 	}
@@ -224,7 +240,10 @@ func (p *Pointers) AddedTo(u *Unit, slot int) []Pointee {
 	if fn == nil {
 		return nil
 	}
-	return p.sets.list(p.sets.union(fn.offsets[slot], fn.added[slot]))
+	if u.Offsets[slot] {
+		return p.sets.list(p.noted(u, slot, fn.offsets))
+	}
+	return p.sets.list(p.noted(u, slot, fn.added))
 }
 
 // SizeOf returns the memory that the recorded size in an instruction is passed to
@@ -234,7 +253,31 @@ func (p *Pointers) SizeOf(u *Unit, slot int) []Pointee {
 	if fn == nil {
 		return nil
 	}
-	return p.sets.list(fn.passed[slot])
+	return p.sets.list(p.noted(u, slot, fn.passed))
+}
+
+// noted returns what is known of the recorded number at a slot.
+func (p *Pointers) noted(u *Unit, slot int, known map[int]pointer) pointer {
+	if p.sets.merged[RecordedAt{u, slot}] {
+		return p.sets.union(known[slot], known[anySlot])
+	}
+	return known[slot]
+}
+
+// FieldsOf returns the slots of the recorded offsets of which one was added to a
+// pointer: of Pointee.Field, in its function.
+func (p *Pointers) FieldsOf(pointee *Pointee) []int {
+	if pointee.Field.Slot != anySlot {
+		return []int{pointee.Field.Slot}
+	}
+	var slots []int
+	for at := range p.sets.merged {
+		if at.Unit == pointee.Field.Unit && at.Unit.Offsets[at.Slot] {
+			slots = append(slots, at.Slot)
+		}
+	}
+	slices.Sort(slots)
+	return slots
 }
 
 // MemoryUse is a use of an address in memory: that of a load or store, or an argument of
@@ -296,12 +339,24 @@ type pointerDomain struct {
 	fn *pointerFunction
 }
 
-func (d *pointerDomain) join(a, b pointer) pointer            { return d.sets.union(a, b) }
 func (d *pointerDomain) coarse(v pointer) pointer             { return d.sets.coarse(v) }
 func (d *pointerDomain) enter(*state[pointer], int)           {}
 func (d *pointerDomain) leave(_ *state[pointer], b int) edges { return d.fn.constants.leads(b) }
 func (d *pointerDomain) made(region Region, i int) pointer {
 	return d.sets.of(Pointee{Region: region, Unit: d.fn.unit, Slot: d.fn.unit.start + i})
+}
+
+// join returns what may be in a place on either of two paths. A recorded number that is
+// another number on one of them counts as one with an index.
+func (d *pointerDomain) join(a, b pointer) pointer {
+	all := d.sets.union(a, b)
+	if a != b && (a == 0 || b == 0) && d.numbers(all) != 0 {
+		return d.sets.each(all, func(p Pointee) Pointee {
+			p.Indexed = p.Indexed || p.isNumber()
+			return p
+		})
+	}
+	return all
 }
 
 func (d *pointerDomain) step(s *state[pointer], i int) {
@@ -509,7 +564,10 @@ func (d *pointerDomain) load(s *state[pointer], i int, ins *instruction) pointer
 		if at.size < 8 || ins.mode() == modeATOMIC {
 			return 0
 		}
-		return s.exactly(at)
+		if _, stored := s.find(at); stored {
+			return s.exactly(at)
+		}
+		return d.fn.strewn
 	}
 	var v pointer
 	for _, p := range d.sets.list(s.regs[ins.src]) {
@@ -554,16 +612,14 @@ func (d *pointerDomain) fromCtx(ctx *Pointee, at int64, i int) pointer {
 // function alone.
 func (d *pointerDomain) fromStack(s *state[pointer], p *Pointee, at int64) pointer {
 	var v pointer
-	if p.Unit == d.fn.unit || p.Unit == nil {
+	if p.Unit == d.fn.unit {
 		for _, c := range s.stack {
 			v = d.sets.union(v, c.value)
 		}
 	}
 	owner := d.functions[p.Unit]
-	if owner == nil {
-		return d.sets.union(v, d.sets.of(Pointee{Region: Unknown}))
-	}
 	owner.readers[d.fn.unit] = true
+	v = d.sets.union(v, owner.strewn)
 	for _, cells := range []map[int64]pointer{owner.lent, owner.left} {
 		if !p.Indexed && p.Field.Unit == nil {
 			v = d.sets.union(v, cells[at])
@@ -601,12 +657,27 @@ func (d *pointerDomain) store(s *state[pointer], i int, ins *instruction) {
 // storeBeyond stores an address in the stack where that is not plain from the function
 // alone.
 func (d *pointerDomain) storeBeyond(s *state[pointer], p *Pointee, at int64, v pointer) {
-	if p.Unit == d.fn.unit || p.Unit == nil {
-		s.change(lowest, func(old pointer) pointer { return d.sets.union(old, v) })
+	owner := d.functions[p.Unit]
+	if p.Unit == d.fn.unit {
+		d.strew(s, v)
 	}
-	if owner := d.functions[p.Unit]; owner != nil && d.put(owner.left, at, v) {
+	isNew := false
+	if p.Unit == d.fn.unit || p.Indexed || p.Field.Unit != nil {
+		all := d.sets.union(owner.strewn, v)
+		isNew, owner.strewn = all != owner.strewn, all
+	} else {
+		isNew = d.put(owner.left, at, v)
+	}
+	if isNew {
 		d.queue(p.Unit)
 		d.queueAll(owner.readers)
+	}
+}
+
+// strew adds to what may be anywhere in the function's own stack.
+func (d *pointerDomain) strew(s *state[pointer], v pointer) {
+	if v != 0 {
+		s.change(lowest, func(old pointer) pointer { return d.sets.union(old, v) })
 	}
 }
 
@@ -770,6 +841,7 @@ func (d *pointerDomain) lend(s *state[pointer], from int64) {
 	if lent {
 		d.queueAll(d.fn.readers)
 	}
+	d.strew(s, d.fn.strewn)
 	for _, at := range slices.Sorted(maps.Keys(d.fn.left)) {
 		if at < from || at < -MaxStack || at > -8 {
 			continue

@@ -195,6 +195,29 @@ func TestPointers(t *testing.T) {
 				{entry: true, insns: slices.Concat(spillMeta, []asm.Instruction{loadFunction}, addressOf(asm.R3, -16), []asm.Instruction{asm.FnLoop.Call(), ret}), calls: map[int]string{2: "callback"}},
 			}, 1, "metadata area+0",
 		},
+		"left in the stack of the caller, nobody knows where": {
+			[]pointerUnit{
+				{entry: true, insns: slices.Concat(addressOf(asm.R2, -24), []asm.Instruction{asm.LoadMem(asm.R3, asm.R1, 16, asm.Word), asm.Add.Reg(asm.R2, asm.R3), call, asm.LoadMem(asm.R2, asm.RFP, -16, asm.DWord)}, deref), calls: map[int]string{4: "callee"}},
+				{name: "callee", insns: []asm.Instruction{asm.LoadMem(asm.R3, asm.R1, 8, asm.Word), asm.StoreMem(asm.R2, 0, asm.R3, asm.DWord), asm.Mov.Imm(asm.R0, 0), ret}},
+			}, 6, "metadata area+0",
+		},
+		"stored in the stack, nobody knows where": {
+			[]pointerUnit{{entry: true, insns: slices.Concat(addressOf(asm.R4, -24), []asm.Instruction{
+				asm.LoadMem(asm.R3, asm.R1, 16, asm.Word), asm.Add.Reg(asm.R4, asm.R3), loadMeta,
+				asm.StoreMem(asm.R4, 0, asm.R2, asm.DWord), asm.LoadMem(asm.R2, asm.RFP, -16, asm.DWord),
+			}, deref)}}, 7, "metadata area+0",
+		},
+		"left in the stacks of many callers": {
+			append(manyUnits(func(n int) pointerUnit {
+				return pointerUnit{entry: true, insns: slices.Concat(addressOf(asm.R2, -8), []asm.Instruction{call, asm.LoadMem(asm.R2, asm.RFP, -8, asm.DWord)}, deref), calls: map[int]string{2: "callee"}}
+			}), pointerUnit{name: "callee", insns: []asm.Instruction{asm.LoadMem(asm.R3, asm.R1, 8, asm.Word), asm.StoreMem(asm.R2, 0, asm.R3, asm.DWord), asm.Mov.Imm(asm.R0, 0), ret}}),
+			4, "metadata area+0",
+		},
+		"from many callers": {
+			append([]pointerUnit{{name: "callee", insns: []asm.Instruction{asm.Mov.Reg(asm.R2, asm.R1), read, ret}}}, manyUnits(func(n int) pointerUnit {
+				return pointerUnit{entry: true, insns: []asm.Instruction{loadMeta, asm.Mov.Reg(asm.R1, asm.R2), call, ret}, calls: map[int]string{2: "callee"}}
+			})...), 1, "metadata area+0",
+		},
 		"what was in the stack before is not there for the callee": {
 			[]pointerUnit{
 				{name: "callee", insns: slices.Concat([]asm.Instruction{asm.LoadMem(asm.R2, asm.R1, 8, asm.DWord)}, deref)},
@@ -206,6 +229,51 @@ func TestPointers(t *testing.T) {
 		pointees, reached := pointers.Address(units[0], test.slot)
 		if got := spelled(pointees); !reached || got != test.want {
 			t.Errorf("%s: %q, reached: %t, want %q", name, got, reached, test.want)
+		}
+	}
+}
+
+// manyUnits returns more functions than are told apart.
+func manyUnits(unit func(n int) pointerUnit) (units []pointerUnit) {
+	for n := range maxPointees + 1 {
+		units = append(units, unit(n))
+	}
+	return units
+}
+
+// A recorded offset that is added to an address is another number on another path, or
+// one of more than are told apart.
+func TestSums(t *testing.T) {
+	path := func(offset int64) []asm.Instruction {
+		return []asm.Instruction{asm.Mov.Imm(asm.R2, int32(offset)), asm.Add.Imm(asm.R3, -1), jump(asm.JEq.Imm(asm.R3, 0, ""), 0)}
+	}
+	sums := func(paths int, recorded ...int) []Sum {
+		insns := []asm.Instruction{asm.LoadMem(asm.R3, asm.R1, 16, asm.Word)}
+		for n := range paths {
+			insns = append(insns, path(int64(4*n))...)
+		}
+		for n := range paths {
+			insns[3*n+3].Offset = int16(3*(paths-n) - 3)
+		}
+		insns = append(insns, asm.Add.Reg(asm.R2, asm.RFP), asm.LoadMem(asm.R0, asm.R2, -200, asm.Word), ret)
+		pointers, units := pointersOf(t, []pointerUnit{{entry: true, insns: insns, offsets: recorded}})
+		for _, slot := range recorded {
+			if got := spelled(pointers.AddedTo(units[0], slot)); got != "stack+0" {
+				t.Errorf("%d paths, slot %d: added to %q", paths, slot, got)
+			}
+		}
+		return pointers.Sums(units[0])
+	}
+	if got := sums(1, 1); len(got) != 1 || !got[0].Alone {
+		t.Errorf("One path: %+v", got)
+	}
+	var all []int
+	for n := range maxPointees + 1 {
+		all = append(all, 3*n+1)
+	}
+	for _, got := range [][]Sum{sums(2, 1), sums(2, 4), sums(len(all), all...)} {
+		if len(got) == 0 || slices.ContainsFunc(got, func(sum Sum) bool { return sum.Alone }) {
+			t.Errorf("Several paths: %+v", got)
 		}
 	}
 }
