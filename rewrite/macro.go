@@ -188,15 +188,23 @@ func (p *planner) asksMore(asked []int, uses int) bool {
 	return false
 }
 
+// keeps reports whether the layout's answer is what the instruction holds: which, of a
+// bit-field, is clang's own choice.
+func (p *planner) keeps(i int) bool {
+	access, resolution := &p.accesses[i], &p.resolutions[i]
+	ins, err := p.section(access.Section).instruction(access.Insn)
+	return err == nil && p.unresolved[i] == nil && !resolution.Poison && int64(resolution.Value) == ins.Constant
+}
+
 func (p *planner) judgeMacro(asked []int, region flow.Region, shared bool) (found int) {
 	for _, i := range asked {
-		access, resolution := &p.accesses[i], &p.resolutions[i]
+		access := &p.accesses[i]
 		switch {
 		case access.Kind == reloc.FieldExists:
 		case !shared:
 			p.own[access.Record] = ownCopy{region, true}
 			found++
-		case p.unresolved[i] != nil || resolution.Poison || resolution.Value != access.Local.Value:
+		case !p.keeps(i):
 			p.verdicts[i] = refuse("use the macro for the copy in a function of its own",
 				"the bit-field macros ask for a field of the descriptor and of a copy of the program's own in one function, and nothing tells which asks for what")
 		}

@@ -156,6 +156,10 @@ func (u *uses) agree(p *planner, access *reloc.Access, use flow.Access) *agreed 
 		return patch
 	}
 	patch.before = Instructions{before}
+	if !p.isOwn(access) && p.isOwnUse(access, use.Slot) {
+		patch.after = patch.before // the offset is the same for both, or the access is refused
+		return patch
+	}
 
 	changed, differ, offsets := false, false, p.questionsOf(access).offsets
 	for _, origin := range use.Origins {
@@ -191,6 +195,17 @@ func (u *uses) agree(p *planner, access *reloc.Access, use flow.Access) *agreed 
 		patch.after = patch.before
 	}
 	return patch
+}
+
+// isOwnUse reports whether a load or store in the function of an access is one of memory
+// of the program's own.
+func (p *planner) isOwnUse(access *reloc.Access, slot int) bool {
+	unit := p.analyze().units[placeOf(access)]
+	if unit == nil {
+		return false
+	}
+	pointees, _ := p.program.pointers.Address(unit, slot)
+	return regionsOf(pointees).allOwn()
 }
 
 // checkIndexed refuses a load or store at an index into a field that is not
