@@ -342,8 +342,15 @@ type pointerDomain struct {
 func (d *pointerDomain) coarse(v pointer) pointer             { return d.sets.coarse(v) }
 func (d *pointerDomain) enter(*state[pointer], int)           {}
 func (d *pointerDomain) leave(_ *state[pointer], b int) edges { return d.fn.constants.leads(b) }
+
+// made returns the set of what an instruction makes an address of. Of most regions it does
+// not matter which instruction that was.
 func (d *pointerDomain) made(region Region, i int) pointer {
-	return d.sets.of(Pointee{Region: region, Unit: d.fn.unit, Slot: d.fn.unit.start + i})
+	made := Pointee{Region: region}
+	if region == Area || made.isNumber() {
+		made.Unit, made.Slot = d.fn.unit, d.fn.unit.start+i
+	}
+	return d.sets.of(made)
 }
 
 // join returns what may be in a place on either of two paths. A recorded number that is
