@@ -188,14 +188,14 @@ func (p *planner) tooNarrow() []Refusal {
 }
 
 // storedSize returns the size of the program's struct of which a function stores
-// fields in the descriptor; 0 if it stores none.
-func (p *planner) storedSize(fn *function) uint32 {
+// fields in the descriptor, the largest of its flavours; 0 if it stores none.
+func (p *planner) storedSize(fn *function) (size uint32) {
 	for _, q := range fn.stores {
 		if isDescriptor(q.access) && !q.access.Adopted() {
-			return q.access.Local.TypeSize
+			size = max(size, q.access.Local.TypeSize)
 		}
 	}
-	return 0
+	return size
 }
 
 // makesRoom reports whether an instruction calls bpf_xdp_adjust_meta for so many bytes

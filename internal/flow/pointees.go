@@ -44,8 +44,10 @@ func (r Region) String() string {
 type Pointee struct {
 	Region Region
 
-	// Unit and Slot say which instruction of which function made the pointer.
-	// Where there are too many they are zero, or Slot is anySlot.
+	// Unit and Slot say which instruction of which function made an address in the
+	// metadata area, or holds a recorded number. Stack and Ctx are those of a function,
+	// Code is one. They are zero for other regions; and where there are too many, or then
+	// Slot is anySlot.
 	Unit *Unit
 	Slot int
 
