@@ -53,11 +53,11 @@ type pointerFunction struct {
 	callers   map[*Unit]bool
 
 	// What other functions found in its stack, and what they stored there, by
-	// distance from r10; what any function stored there at a distance that is not
-	// constant; the functions that looked.
-	lent, left map[int64]pointer
-	strewn     pointer
-	readers    map[*Unit]bool
+	// distance from r10; what it stored there itself at a distance that is not
+	// constant, and what others did; the functions that looked.
+	lent, left   map[int64]pointer
+	strewn, cast pointer
+	readers      map[*Unit]bool
 
 	// What recorded offsets are added to, by slot, and sizes: what they are added
 	// to, and what is at them that they are passed as the size of.
@@ -574,7 +574,7 @@ func (d *pointerDomain) load(s *state[pointer], i int, ins *instruction) pointer
 		if _, stored := s.find(at); stored {
 			return s.exactly(at)
 		}
-		return d.fn.strewn
+		return d.sets.union(d.fn.strewn, d.fn.cast)
 	}
 	var v pointer
 	for _, p := range d.sets.list(s.regs[ins.src]) {
@@ -626,7 +626,7 @@ func (d *pointerDomain) fromStack(s *state[pointer], p *Pointee, at int64) point
 	}
 	owner := d.functions[p.Unit]
 	owner.readers[d.fn.unit] = true
-	v = d.sets.union(v, owner.strewn)
+	v = d.sets.union(v, d.sets.union(owner.strewn, owner.cast))
 	for _, cells := range []map[int64]pointer{owner.lent, owner.left} {
 		if !p.Indexed && p.Field.Unit == nil {
 			v = d.sets.union(v, cells[at])
@@ -664,21 +664,30 @@ func (d *pointerDomain) store(s *state[pointer], i int, ins *instruction) {
 // storeBeyond stores an address in the stack where that is not plain from the function
 // alone.
 func (d *pointerDomain) storeBeyond(s *state[pointer], p *Pointee, at int64, v pointer) {
-	owner := d.functions[p.Unit]
-	if p.Unit == d.fn.unit {
+	owner, isNew := d.functions[p.Unit], false
+	switch {
+	case p.Unit == d.fn.unit:
 		d.strew(s, v)
-	}
-	isNew := false
-	if p.Unit == d.fn.unit || p.Indexed || p.Field.Unit != nil {
-		all := d.sets.union(owner.strewn, v)
-		isNew, owner.strewn = all != owner.strewn, all
-	} else {
+		isNew = d.grow(&owner.strewn, v)
+	case p.Indexed || p.Field.Unit != nil:
+		// Eight bytes of whatever memory are rarely an address, and would make
+		// every address in that stack doubtful.
+		isNew = d.grow(&owner.cast, d.sets.where(v, (*Pointee).isKnown))
+	default:
 		isNew = d.put(owner.left, at, v)
 	}
 	if isNew {
 		d.queue(p.Unit)
 		d.queueAll(owner.readers)
 	}
+}
+
+// grow adds to what may be somewhere, and reports whether that is new.
+func (d *pointerDomain) grow(to *pointer, v pointer) bool {
+	all := d.sets.union(*to, v)
+	isNew := all != *to
+	*to = all
+	return isNew
 }
 
 // strew adds to what may be anywhere in the function's own stack.
@@ -848,7 +857,7 @@ func (d *pointerDomain) lend(s *state[pointer], from int64) {
 	if lent {
 		d.queueAll(d.fn.readers)
 	}
-	d.strew(s, d.fn.strewn)
+	d.strew(s, d.fn.cast)
 	for _, at := range slices.Sorted(maps.Keys(d.fn.left)) {
 		if at < from || at < -MaxStack || at > -8 {
 			continue
