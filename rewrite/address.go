@@ -61,11 +61,7 @@ func (p *planner) offsetFor(access *reloc.Access, resolution *reloc.Resolution) 
 // reachedAnyway returns what the offsets in the function of an access are used
 // for, whatever the layout answers.
 func (p *planner) reachedAnyway(access *reloc.Access) (*reached, error) {
-	return p.reachedIn(p.function(access))
-}
-
-// reachedIn is reachedAnyway for a function.
-func (p *planner) reachedIn(fn *function) (*reached, error) {
+	fn := p.function(access)
 	if fn.unanswered != nil {
 		return fn.unanswered, nil
 	}

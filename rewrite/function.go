@@ -27,6 +27,8 @@ type function struct {
 	depth          int     // that it uses the stack to, with what is spilled
 	frames         *frames // nil as long as nothing was spilled anywhere
 
+	sizes map[int64]bool // of the program's structs that are descriptors, and that it accesses
+
 	*questions
 	unanswered *reached // by what is recorded, whatever the layout answers
 	uses       *uses
@@ -50,6 +52,7 @@ func (p *planner) functionAt(at place) *function {
 		questions: p.questionsAt(at),
 		units:     make(map[fieldName][]int64),
 		assigned:  make(map[int]stored),
+		sizes:     p.sizes[at],
 	}
 	fn.end = p.functionEnd(fn.section, fn.start)
 	fn.flow, fn.err = flow.NewFunction(fn.section.Data, p.order, fn.start, fn.end, p.tableIn(fn.section)...)

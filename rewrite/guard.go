@@ -45,7 +45,7 @@ func reach(insns Instructions) int64 {
 // on, if all there are have their size baked in and one has that of the root
 // type.
 func (p *planner) bakedGuard(access *reloc.Access, slot int) (widest flow.Guard, baked bool) {
-	guards := p.guardsOf(access)
+	guards := p.guardsIn(p.function(access))
 	if guards == nil {
 		return widest, false
 	}
@@ -61,10 +61,8 @@ func (p *planner) bakedGuard(access *reloc.Access, slot int) (widest flow.Guard,
 	return widest, baked
 }
 
-// guardsOf returns the guards of the function of an access, nil if there can't
-// be any.
-func (p *planner) guardsOf(access *reloc.Access) *flow.Guards {
-	fn := p.function(access)
+// guardsIn returns the guards of a function, nil if there can't be any.
+func (p *planner) guardsIn(fn *function) *flow.Guards {
 	if fn.guardsKnown {
 		return fn.guards
 	}

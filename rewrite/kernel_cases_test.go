@@ -185,6 +185,12 @@ var ownCases = map[string]ownCase{
 		`struct meta *m = (void *)md; out = m->md.hash;`,
 		func(in ownInput) uint64 { return in.md("hash") }, orRight,
 	},
+	"a copy as a whole behind a check of the program's own": {
+		``, `struct md_desc snap; struct md_desc *again; OPAQUE(ctx); again = (void *)(long)ctx->data_meta;
+		 if ((void *)(again + 1) > (void *)(long)ctx->data) return XDP_ABORTED;
+		 snap = *again; OPAQUE(ctx); out = snap.mark;`,
+		nil, refusedAs("recorded nothing"),
+	},
 	"the pointer is kept and compared": {
 		``, `struct md_desc *again = md_desc(ctx); if (again != md) return XDP_ABORTED; out = md->mark;`,
 		func(in ownInput) uint64 { return in.md("mark") }, nil,

@@ -136,6 +136,7 @@ type planner struct {
 	ownSums      map[place]map[int]flow.OwnSum // by the function's place and by slot
 	descriptors  map[site]int64                // see judge
 	disputed     map[place][]flow.Access       // whose pointers are to be kept apart, by the function's place
+	sizes        map[place]map[int64]bool      // see function
 	macroOffsets map[int]bool                  // by record, see isMacro
 
 	// Unset until somebody asks:
@@ -169,11 +170,13 @@ func newPlanner(obj *elfobj.Object, recorded *reloc.Recorded, accesses []reloc.A
 		descriptors:  make(map[site]int64),
 		disputed:     make(map[place][]flow.Access),
 		macroOffsets: make(map[int]bool),
+		sizes:        make(map[place]map[int64]bool),
 	}
 	p.macros = p.bitfieldMacros()
 	ours := make(map[int]bool, len(accesses))
 	for i := range accesses {
 		ours[accesses[i].Record] = true
+		p.noteSize(&accesses[i])
 		if kind := accesses[i].Kind; kind == reloc.ByteOffset || kind == reloc.TypeSize {
 			p.section(accesses[i].Section).accessed[accesses[i].Insn] = true
 		}
@@ -189,6 +192,16 @@ func newPlanner(obj *elfobj.Object, recorded *reloc.Recorded, accesses []reloc.A
 		}
 	}
 	return p
+}
+
+// noteSize notes the size of the program's struct that is accessed as a descriptor.
+func (p *planner) noteSize(access *reloc.Access) {
+	if at := placeOf(access); isDescriptor(access) && !access.Adopted() && access.Local.TypeSize > 0 {
+		if p.sizes[at] == nil {
+			p.sizes[at] = make(map[int64]bool)
+		}
+		p.sizes[at][int64(access.Local.TypeSize)] = true
+	}
 }
 
 // question returns an access and what the layout says of it.

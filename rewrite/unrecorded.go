@@ -67,10 +67,10 @@ func (p *planner) judgeUse(fn *function, use flow.MemoryUse) *refusal {
 				return r
 			}
 		case pointee.Field.Unit != nil:
-			if r := p.judgeThroughField(fn, ins, use.Slot, pointee); r != nil {
+			if r := p.judgeThroughField(fn, ins, pointee); r != nil {
 				return r
 			}
-		case p.touches(pointee, int64(ins.Offset), int64(width(ins))):
+		case p.touches(pointee, int64(ins.Offset), int64(width(ins))) || p.isGuardedAsDescriptor(fn, use.Slot):
 			return &refusal{fmt.Sprintf("the compiler recorded nothing of the instruction %q, which accesses the descriptor at a place that is only right for the program's own struct", spell(ins)), remedyUnrecorded}
 		}
 	}
@@ -90,11 +90,22 @@ func (p *planner) touches(pointee *flow.Pointee, offset, size int64) bool {
 	return isDescriptor && (pointee.Indexed || pointee.Past || pointee.Offset+offset+size > from)
 }
 
-// judgeThroughField looks at a load or store through the address of a field, unless it
-// is one that usesOf has.
-func (p *planner) judgeThroughField(fn *function, ins asm.Instruction, slot int, pointee *flow.Pointee) *refusal {
-	if pointee.Field.Unit == p.program.units[place{fn.section.Name, fn.start}] && p.isFollowed(fn, pointee.Field.Slot, slot) {
-		return nil
+// isGuardedAsDescriptor reports whether a function that accesses descriptors, if only
+// copies of its own, has checked the metadata area for as many bytes as its struct has.
+// Nothing else tells that "m + 1 > data" and "mine = *m" are about one.
+func (p *planner) isGuardedAsDescriptor(fn *function, slot int) bool {
+	guards := p.guardsIn(fn)
+	if guards == nil || len(fn.sizes) == 0 {
+		return false
+	}
+	return slices.ContainsFunc(guards.Before(slot), func(g flow.Guard) bool { return g.Recorded < 0 && fn.sizes[g.Bytes] })
+}
+
+// judgeThroughField looks at a load or store through the address of a field that
+// another function made.
+func (p *planner) judgeThroughField(fn *function, ins asm.Instruction, pointee *flow.Pointee) *refusal {
+	if pointee.Field.Unit == p.program.units[place{fn.section.Name, fn.start}] {
+		return nil // it is one of usesOf
 	}
 	first := pointee.Offset + int64(ins.Offset)
 	for _, field := range p.fieldsAt(pointee) {
@@ -105,12 +116,6 @@ func (p *planner) judgeThroughField(fn *function, ins asm.Instruction, slot int,
 		}
 	}
 	return nil
-}
-
-// isFollowed reports whether an offset is followed to a load or store of its function.
-func (p *planner) isFollowed(fn *function, offset, slot int) bool {
-	reached, err := p.reachedIn(fn)
-	return err == nil && slices.ContainsFunc(reached.accesses[offset], func(use flow.Access) bool { return use.Slot == slot })
 }
 
 func beyondField(ins asm.Instruction, field *reloc.Field) *refusal {
@@ -141,7 +146,7 @@ func (p *planner) fieldsAt(pointee *flow.Pointee) (fields []*reloc.Field) {
 // kernel's is called with.
 func (p *planner) judgeArgument(fn *function, ins asm.Instruction, use flow.MemoryUse, pointee *flow.Pointee) *refusal {
 	if pointee.Field.Unit == nil {
-		if !p.touches(pointee, 0, 1<<16) {
+		if !p.touches(pointee, 0, 1<<16) && !p.isGuardedAsDescriptor(fn, use.Slot) {
 			return nil
 		}
 		return &refusal{fmt.Sprintf("the descriptor as a whole is passed to %s, which knows nothing of the layout", calledBy(ins)), remedyUnrecorded}
