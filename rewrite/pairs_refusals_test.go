@@ -34,7 +34,7 @@ var pairsRefusals = []*regexp.Regexp{
 	regexp.MustCompile(`^the compiler of the layout did not record whether .* is signed$`),
 
 	// Bit-fields.
-	regexp.MustCompile(`^where the bit-field .* is in what the instruction ".*" moves is not plain from its struct$`),
+	pairsNotPlain,
 	regexp.MustCompile(`^the bit-field .* crosses an 8-byte boundary`),
 	regexp.MustCompile(`^the \d bytes that the bit-field macros load for .* end beyond the layout's type, which has \d+$`),
 	regexp.MustCompile(`^the bit-field .* of the layout spans more bytes than one load reads$`),
@@ -49,6 +49,10 @@ var pairsRefusals = []*regexp.Regexp{
 	regexp.MustCompile(`^the instruction ".*" is shared by several fields, which the layout keeps in different ways$`),
 	regexp.MustCompile(`^the instruction ".*" also accesses what is no field of it$`),
 }
+
+// pairsNotPlain is why a bit-field may be refused, in an own copy too: clang loads bytes
+// that it does not record.
+var pairsNotPlain = regexp.MustCompile(`^where the bit-field .* is in what the instruction ".*" moves is not plain from its struct$`)
 
 // pairsNoRoom is why a use may be refused in a program that has a callback: where an
 // address in the stack goes there, nobody uses more of the stack.
@@ -78,7 +82,7 @@ func (p *accessPair) mayRefuse(program *pairProgram, use *pairUse, reason string
 	}
 	switch use.side {
 	case pairOwnCopy:
-		return use.form == pairMoved && use.moved != pairOwnCopy && pairsMayRefuse(reason)
+		return use.form == pairMoved && use.moved != pairOwnCopy && pairsMayRefuse(reason) || pairsNotPlain.MatchString(reason)
 	case pairEitherSide:
 		return true
 	}
