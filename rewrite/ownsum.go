@@ -83,3 +83,51 @@ func (p *planner) patchSums(edit *Edit) error {
 	}
 	return nil
 }
+
+// hasOwnSum reports whether an offset is for a copy of the program's own, too.
+func (p *planner) hasOwnSum(access *reloc.Access) bool {
+	for _, sum := range p.ownSums[placeOf(access)] {
+		if sum.Of == access.Insn {
+			return true
+		}
+	}
+	return false
+}
+
+// isHoisted reports whether an offset that is not there is put into a register where the
+// program comes to, and all that it is used for is where it does not: clang has moved it
+// in front of the guard.
+func (p *planner) isHoisted(edit *Edit) bool {
+	access := &edit.Access
+	constants, ok := p.constantsAt(access)
+	isOffset := access.Kind == reloc.ByteOffset && !p.section(access.Section).isMemoryAt(access.Insn) && !p.isMacro(access)
+	if !isOffset || !ok || constants == nil || constants.Reachable(access.Insn) == flow.Unreachable {
+		return false
+	}
+	uses, err := p.usesOf(access)
+	return err == nil && uses.reached != nil && !p.comesTo(edit, uses.reached)
+}
+
+// leaveMissing leaves the offset of a field that the layout lacks as it is, since the
+// program comes there all the same: if all that it is used for, but for its own copies,
+// can't be reached.
+func (p *planner) leaveMissing(edit *Edit) error {
+	uses, err := p.usesOf(&edit.Access)
+	if err != nil {
+		return err
+	}
+	if uses.reached != nil && p.comesTo(edit, uses.reached) {
+		reason, remedy := edit.Missing()
+		return refuse(remedy, "%s, and the program can reach it", reason)
+	}
+	edit.After, edit.Guarded, edit.Note = edit.Before, true, edit.Resolution.Missing
+	return p.patchSums(edit)
+}
+
+// comesTo reports whether the program may come to a use of an offset.
+func (p *planner) comesTo(edit *Edit, reached *reached) bool {
+	constants, ok := p.constantsAt(&edit.Access)
+	comes := func(slot int) bool { return !ok || constants.Reachable(slot) != flow.Unreachable }
+	return slices.ContainsFunc(reached.accesses[edit.Access.Insn], func(use flow.Access) bool { return comes(use.Slot) }) ||
+		slices.ContainsFunc(reached.escapes[edit.Access.Insn], func(escape flow.Escape) bool { return comes(escape.Slot) })
+}

@@ -470,6 +470,9 @@ func (g *pairGenerator) program(p *accessPair, kind pairProgramKind, uses []pair
 	copied := 0
 	for i := 0; i < len(uses); i++ {
 		use := uses[i]
+		if use.side == pairEitherSide && !p.exists(use.path) {
+			use.side = pairOwnCopy // of either nobody can ask whether the field exists
+		}
 		q := p.on(use.side)
 		local, _ := p.local.find(use.path)
 		if use.stores && local.isConst() {

@@ -264,6 +264,8 @@ func (p *planner) isExact(edit *Edit) bool {
 // replacement fills in After, and Others, Poisoned and Note where they apply.
 func (p *planner) replacement(edit *Edit, before asm.Instruction) error {
 	switch {
+	case edit.Resolution.Poison && (p.hasOwnSum(&edit.Access) || p.isHoisted(edit)):
+		return p.leaveMissing(edit)
 	case edit.Resolution.Poison:
 		edit.After = poison(int(before.Width()))
 		edit.Poisoned = true
