@@ -95,12 +95,12 @@ func (f *flags) check(object []byte, path string, exact bool) checkResult {
 	return result
 }
 
-// missingPaths returns the paths of poisoned accesses, each once.
+// missingPaths returns the paths of accesses to what the layout lacks, each once.
 func missingPaths(report *rewrite.Report) []string {
 	var paths []string
 	seen := make(map[string]bool)
-	for _, edit := range report.Poisoned() {
-		if !seen[edit.Access.Path] {
+	for i := range report.Edits {
+		if edit := &report.Edits[i]; edit.Resolution.Poison && !seen[edit.Access.Path] {
 			seen[edit.Access.Path] = true
 			paths = append(paths, edit.Access.Path)
 		}
