@@ -2,10 +2,12 @@ package rewrite_test
 
 import (
 	"encoding/binary"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/xdp-load/xdp-load/reloc"
 	"github.com/xdp-load/xdp-load/rewrite"
 )
 
@@ -146,6 +148,30 @@ func TestSignAlone(t *testing.T) {
 			if len(edit.After) != 1 && !edit.Access.Local.Field.IsBitField() {
 				t.Errorf("%s: %s became %s", name, edit.Before, edit.After)
 			}
+		}
+	}
+}
+
+// The size of a type that is no descriptor is the target's, also for a buffer of the
+// program's own, as for a loader.
+func TestSizeOfAnotherType(t *testing.T) {
+	needTools(t, "gcc", "clang-19")
+	const source = `
+		#include "cost.h"
+		#include <bpf/bpf_helpers.h>
+		#include <bpf/bpf_core_read.h>
+		struct md_0 { __u32 f; %s } %s;
+		char buffer[64];
+		PROGRAM(reads, struct md_0, out_unsigned = md->f; bpf_probe_read_kernel(buffer, bpf_core_type_size(struct md_0), (void *)4096);)`
+	object := costCompile(t, "clang-19", fmt.Sprintf(source, "", "__attribute__((preserve_access_index))"), "el", "v3")
+	layout := costCompile(t, "clang-19", fmt.Sprintf(source, "__u64 more;", "layout"), "el", "v3")
+	_, report, err := rewrite.Rewrite(object, parseLayout(t, "sizes-el", layout), rewrite.Options{Types: []string{"md_0"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, edit := range report.Edits {
+		if edit.Access.Kind == reloc.TypeSize && (edit.Own != "" || edit.Resolution.Value != 16) {
+			t.Errorf("%s: %s -> %s, own: %q", edit.Access.Path, edit.Before, edit.After, edit.Own)
 		}
 	}
 }

@@ -218,6 +218,7 @@ func (p *planner) judgeSize(i int, unit *flow.Unit) (found int) {
 	in := regionsOf(added) | regionsOf(p.program.pointers.SizeOf(unit, access.Insn))
 	p.noteDescriptor(added)
 	switch {
+	case !isDescriptor(access): // to a loader, all sizes are the target's
 	case in.allOwn():
 		p.own[access.Record] = ownCopy{region: in.first()}
 		return 1
