@@ -127,17 +127,17 @@ func Read(object []byte) ([]Access, error) {
 // Recorded is what the compiler recorded in an object: the accesses, the
 // functions' prototypes, and the section that both come from.
 type Recorded struct {
-	Accesses   []Access
-	Prototypes map[Place]Prototype // by where a function starts
-	Externs    map[string]int      // how many parameters the kernel's functions have, by name
-	Ext        *btfraw.Ext
-	Types      *btf.Spec // the object's
+	Accesses []Access
+	Ext      *btfraw.Ext
+	Types    *btf.Spec // the object's
 
 	// Resolved are accesses of which somebody who knows took the records, made by
 	// NewAccess (optional).
 	Resolved []Access
 
-	raw *btfraw.BTF
+	prototypes map[place]Prototype
+	externs    map[string]Prototype
+	raw        *btfraw.BTF
 }
 
 // all returns the accesses, those included that are resolved.
@@ -191,8 +191,8 @@ func ReadObject(obj *elfobj.Object) (*Recorded, error) {
 	}
 	return &Recorded{
 		Accesses:   accesses,
-		Prototypes: prototypes(types, ext),
-		Externs:    externs(types, obj),
+		prototypes: prototypes(types, ext),
+		externs:    externs(types, obj),
 		Ext:        ext,
 		Types:      types,
 		raw:        raw,

@@ -9,13 +9,6 @@ import (
 	"github.com/xdp-load/xdp-load/internal/elfobj"
 )
 
-// Place is where an instruction is in an object: a section, and a slot in units of
-// InstructionSize.
-type Place struct {
-	Section string
-	Slot    int
-}
-
 // Prototype is what a function was declared as.
 type Prototype struct {
 	Name       string
@@ -26,16 +19,35 @@ type Prototype struct {
 type Parameter struct {
 	Name string
 
-	// Struct is the name of the struct that it points to, flavour included, and Size
-	// that struct's size in bytes; empty and 0 for any other parameter.
+	// Struct is the name of the struct that it points to, flavour included; empty for
+	// any other parameter. Size is that of what it points to, in bytes, 0 if that has none.
 	Struct string
 	Size   uint32
 }
 
+// Prototype returns that of the function that starts at a slot of a section, in units of
+// InstructionSize. It has neither name nor parameters if func_info has none there.
+func (r *Recorded) Prototype(section string, slot int) Prototype {
+	return r.prototypes[place{section, slot}]
+}
+
+// Extern returns the prototype of a function that the object declares and that others
+// define, the kernel say, and whether it declares one.
+func (r *Recorded) Extern(name string) (Prototype, bool) {
+	prototype, ok := r.externs[name]
+	return prototype, ok
+}
+
+// place is where a function starts.
+type place struct {
+	section string
+	slot    int
+}
+
 // prototypes returns those that func_info has, by where the functions start. What
 // it has of anything but functions is left out.
-func prototypes(types *btf.Spec, ext *btfraw.Ext) map[Place]Prototype {
-	all := make(map[Place]Prototype, len(ext.Functions))
+func prototypes(types *btf.Spec, ext *btfraw.Ext) map[place]Prototype {
+	all := make(map[place]Prototype, len(ext.Functions))
 	for _, record := range ext.Functions {
 		typ, err := types.TypeByID(btf.TypeID(record.TypeID))
 		if err != nil {
@@ -49,7 +61,7 @@ func prototypes(types *btf.Spec, ext *btfraw.Ext) map[Place]Prototype {
 		if !isProto {
 			continue
 		}
-		at := Place{record.Section, int(record.InsnOffset / InstructionSize)}
+		at := place{record.Section, int(record.InsnOffset / InstructionSize)}
 		all[at] = Prototype{function.Name, parameters(proto)}
 	}
 	return all
@@ -64,16 +76,19 @@ func parameters(proto *btf.FuncProto) []Parameter {
 			continue
 		}
 		if pointee, isStruct := btf.UnderlyingType(pointer.Target).(*btf.Struct); isStruct {
-			list[n].Struct, list[n].Size = pointee.Name, pointee.Size
+			list[n].Struct = pointee.Name
+		}
+		if size, err := btf.Sizeof(pointer.Target); err == nil {
+			list[n].Size = uint32(size)
 		}
 	}
 	return list
 }
 
-// externs returns how many parameters the functions have that the object declares
-// and that others define, by name.
-func externs(types *btf.Spec, obj *elfobj.Object) map[string]int {
-	all := make(map[string]int)
+// externs returns the prototypes of the functions that the object declares and that
+// others define, by name.
+func externs(types *btf.Spec, obj *elfobj.Object) map[string]Prototype {
+	all := make(map[string]Prototype)
 	for _, symbol := range obj.Symbols {
 		if symbol.Section != elf.SHN_UNDEF || symbol.Name == "" {
 			continue
@@ -83,7 +98,7 @@ func externs(types *btf.Spec, obj *elfobj.Object) map[string]int {
 			continue
 		}
 		if proto, isProto := function.Type.(*btf.FuncProto); isProto {
-			all[symbol.Name] = len(proto.Params)
+			all[symbol.Name] = Prototype{symbol.Name, parameters(proto)}
 		}
 	}
 	return all

@@ -14,11 +14,11 @@ import (
 // clang records nothing of "md + 1 > data". The verifier would refuse it, too,
 // but knows nothing of the layout.
 func (p *planner) checkGuard(access *reloc.Access, slot int, end int64) error {
-	if end <= int64(access.Local.TypeSize) {
-		return nil // within the size that is baked in, if one is
-	}
 	if err := p.checkPrototype(access, slot, end); err != nil {
 		return err
+	}
+	if end <= int64(access.Local.TypeSize) {
+		return nil // within the size that is baked in, if one is
 	}
 	guard, ok := p.bakedGuard(access, slot)
 	if !ok || end <= guard.Bytes {

@@ -29,6 +29,19 @@ var orRight = map[string]string{
 	"neighbours": "", "following": "", "signs": "",
 }
 
+// mapOf declares a map of such keys and values.
+func mapOf(key, value string) string {
+	return fmt.Sprintf(`struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 8); __type(key, %s); __type(value, %s); } kept SEC(".maps");`, key, value)
+}
+
+// refusedForSize wants a refusal for all layouts, with this in the message if they do
+// not have the field in another size anyway.
+func refusedForSize(message string) map[string]string {
+	refused := refusedAs(message)
+	refused["narrow"], refused["wide"] = "its address is passed", "its address is passed"
+	return refused
+}
+
 // refusedAs wants a refusal for all layouts, with this in the message.
 func refusedAs(message string) map[string]string {
 	refused := maps.Clone(orRight)
@@ -175,6 +188,12 @@ var ownCases = map[string]ownCase{
 		func(in ownInput) uint64 { return in.md("hash") >> 1 },
 		map[string]string{"neighbours": "the kernel", "following": "the kernel", "signs": "the kernel"},
 	},
+	"a global function that takes a flavour": {
+		`struct md_desc___short { __u16 first; } __attribute__((preserve_access_index));
+		 __noinline int hash_of(struct md_desc___short *short_md)
+		 { if (!short_md) return 0; return ((struct md_desc *)short_md)->hash >> 1; }`,
+		`out = hash_of((void *)md);`, nil, refusedAs("the kernel lets the global function hash_of see the 2 bytes of its argument short_md"),
+	},
 	"a global function that takes an own copy": {
 		`__noinline int mark_of(struct md_desc *md) { if (!md) return 0; return md->mark >> 1; }`,
 		`struct md_desc snap = {}; snap.mark = md->mark; OPAQUE(ctx); out = mark_of(&snap);`,
@@ -190,6 +209,52 @@ var ownCases = map[string]ownCase{
 		 if ((void *)(again + 1) > (void *)(long)ctx->data) return XDP_ABORTED;
 		 snap = *again; OPAQUE(ctx); out = snap.mark;`,
 		nil, refusedAs("recorded nothing"),
+	},
+	"a pointer that a helper reads": {
+		`struct md_desc *kept;`,
+		`struct md_desc *at = 0; __u32 mark = 0; bpf_probe_read_kernel(&at, sizeof(at), &kept);
+		 bpf_core_read(&mark, sizeof(mark), &at->mark); out = mark;`,
+		nil, refusedAs("nothing tells"),
+	},
+	"the descriptor, or a pointer that a helper reads": {
+		`struct md_desc *kept;`,
+		`struct md_desc *at = md; __u32 mark = 0; OPAQUE(at);
+		 if (in & 1) bpf_probe_read_kernel(&at, sizeof(at), &kept);
+		 bpf_core_read(&mark, sizeof(mark), &at->mark); out = mark;`,
+		nil, refusedAs("nothing tells"),
+	},
+	"a field as a key and as a value": {
+		mapOf("__u32", "__u32"),
+		`__u32 key = 7; __u32 *found; bpf_map_update_elem(&kept, &md->hash, &md->mark, BPF_ANY);
+		 bpf_map_update_elem(&kept, &key, &md->mark, BPF_ANY); key = md->hash; OPAQUE(ctx);
+		 found = bpf_map_lookup_elem(&kept, &key); out = found ? *found : 1ULL << 40;`,
+		func(in ownInput) uint64 { return in.md("mark") },
+		map[string]string{"narrow": "", "wide": "", "swapped": "", "packed": "", "neighbours": "", "signs": ""},
+	},
+	"a field as a part of a key": {
+		mapOf("__u64", "__u32"), `bpf_map_update_elem(&kept, &md->mark, &md->mark, BPF_ANY);`,
+		nil, refusedForSize("8 bytes are passed to bpf_map_update_elem"),
+	},
+	"a field as a part of a value": {
+		mapOf("__u32", "__u64"), `bpf_map_update_elem(&kept, &md->mark, &md->mark, BPF_ANY);`,
+		nil, refusedForSize("8 bytes are passed to bpf_map_update_elem"),
+	},
+	"a helper fills more than a field": {
+		``, `bpf_probe_read_kernel(&md->mark, 8, &in);`, nil, refusedForSize("8 bytes are passed to bpf_probe_read_kernel"),
+	},
+	"a helper looks at a field, and nothing tells how far": {
+		``, `bpf_check_mtu(ctx, 0, &md->mark, 0, 0);`, nil, refusedForSize("nobody knows how many bytes are passed to bpf_check_mtu"),
+	},
+	"a field as a key of some map": {
+		mapOf("__u32", "__u32") + ` static __noinline void *of(__u64 which) { return which ? &kept : (void *)which; }`,
+		`void *map = of(in); if (map) { void *found = bpf_map_lookup_elem(map, &md->hash); out = !!found; }`,
+		func(ownInput) uint64 { return 0 }, orRight,
+	},
+	"an own copy of a flavour": {
+		`struct md_desc___other { __u32 hash; } __attribute__((preserve_access_index));`,
+		`struct md_desc___other own = {}; struct md_desc___other *at = &own; OPAQUE(at);
+		 at->hash = ((struct md_desc___other *)md)->hash; OPAQUE(at); out = at->hash;`,
+		func(in ownInput) uint64 { return in.md("hash") }, nil,
 	},
 	"the pointer is kept and compared": {
 		``, `struct md_desc *again = md_desc(ctx); if (again != md) return XDP_ABORTED; out = md->mark;`,

@@ -175,8 +175,8 @@ func (p *planner) declareCalls(fn *function) {
 		}
 	}
 	for slot, kfunc := range p.kfuncsIn(fn.section) {
-		if takes, ok := p.recorded.Externs[kfunc]; ok {
-			fn.flow.Declare(slot, min(takes, 5))
+		if prototype, ok := p.recorded.Extern(kfunc); ok {
+			fn.flow.Declare(slot, min(len(prototype.Parameters), 5))
 		}
 	}
 }

@@ -35,7 +35,7 @@ var contextSections = []struct {
 // prototype returns a function's prototype. It has no parameters where func_info
 // has none.
 func (p *planner) prototype(fn *function) reloc.Prototype {
-	return p.recorded.Prototypes[reloc.Place{Section: fn.section.Name, Slot: fn.start}]
+	return p.recorded.Prototype(fn.section.Name, fn.start)
 }
 
 // contextOf returns where the ctx that a function is called with has the bounds of the
@@ -106,7 +106,14 @@ func (p *planner) declaredSize(fn *function) (size uint32, name string, ok bool)
 	return size, name, ok
 }
 
-const remedyGlobal = "make the function static"
+// remedyFor says what to do about a global function that can't take the layout's
+// descriptor. What replaces another function can't be static.
+func remedyFor(fn *function) string {
+	if fn.isProgram {
+		return "declare the argument with a flavour of the struct that is as long as the layout's"
+	}
+	return "make the function static"
+}
 
 // checkPrototype refuses an access in a global function that ends beyond what the
 // function may see of a descriptor that it gets from its caller.
@@ -116,7 +123,7 @@ func (p *planner) checkPrototype(access *reloc.Access, slot int, end int64) erro
 	if !ok || end <= int64(size) || !p.isFromCaller(fn, slot) {
 		return nil
 	}
-	return refuse(remedyGlobal, "in the layout it ends at byte %d, and the kernel lets the global function %s see the %d bytes of its argument %s, as it is declared",
+	return refuse(remedyFor(fn), "in the layout it ends at byte %d, and the kernel lets the global function %s see the %d bytes of its argument %s, as it is declared",
 		end, p.prototype(fn).Name, size, name)
 }
 
@@ -146,7 +153,7 @@ func (p *planner) tooSmall() []Refusal {
 		}
 		function := p.prototype(fn).Name
 		refused = append(refused, Refusal{
-			Access: p.unrecordedAt(fn, fn.start), Unrecorded: true, Remedy: remedyGlobal,
+			Access: p.unrecordedAt(fn, fn.start), Unrecorded: true, Remedy: remedyFor(fn),
 			Reason: fmt.Sprintf("the kernel wants %d bytes for the argument %s of the global function %s, as it is declared, and the layout's descriptor has %d", size, name, function, have),
 		})
 	}
@@ -191,7 +198,7 @@ func (p *planner) tooNarrow() []Refusal {
 // fields in the descriptor, the largest of its flavours; 0 if it stores none.
 func (p *planner) storedSize(fn *function) (size uint32) {
 	for _, q := range fn.stores {
-		if isDescriptor(q.access) && !q.access.Adopted() {
+		if isDescriptor(q.access) && !q.access.Adopted() && !p.isOwn(q.access) {
 			size = max(size, q.access.Local.TypeSize)
 		}
 	}

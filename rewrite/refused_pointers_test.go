@@ -86,3 +86,40 @@ func TestReplacedFunction(t *testing.T) {
 		}
 	}
 }
+
+// A function of the kernel's may be given the address of a field that is as large as what
+// it is declared to be given the address of.
+func TestFunctionsOfTheKernelAtFields(t *testing.T) {
+	needTools(t, "gcc", "clang-19")
+	layout := costCompile(t, "clang-19", "#include <linux/types.h>\nstruct md_desc { __u32 hash; __u64 rx_timestamp; } layout;", "el", "v3")
+	for call, message := range map[string]string{
+		"bpf_xdp_metadata_rx_hash(ctx, &md->hash, &type)":         "",
+		"bpf_xdp_metadata_rx_timestamp(ctx, &md->rx_timestamp)":   "",
+		"bpf_xdp_metadata_rx_timestamp(ctx, (void *)&md->hash)":   "8 bytes are passed to bpf_xdp_metadata_rx_timestamp from the address of the field md->hash",
+		"bpf_dynptr_slice((void *)ctx, 0, &md->hash, 4)":          "nobody knows how many bytes are passed to bpf_dynptr_slice",
+		"bpf_xdp_metadata_rx_timestamp(ctx, (void *)md)":          "the descriptor as a whole is passed to bpf_xdp_metadata_rx_timestamp",
+		"bpf_xdp_metadata_rx_hash(ctx, &type, (void *)&md->hash)": "",
+	} {
+		t.Run(call, func(t *testing.T) {
+			object := costCompile(t, "clang-19", `
+				#include <linux/bpf.h>
+				#include "../../bpf/md_desc.h"
+				extern int bpf_xdp_metadata_rx_hash(const struct xdp_md *ctx, __u32 *hash, enum xdp_action *type) __ksym;
+				extern int bpf_xdp_metadata_rx_timestamp(const struct xdp_md *ctx, __u64 *timestamp) __ksym;
+				extern void *bpf_dynptr_slice(const struct bpf_dynptr *ptr, __u32 offset, void *buffer, __u32 size) __ksym;
+				SEC("xdp") int program(struct xdp_md *ctx)
+				{
+					struct md_desc *md = md_desc(ctx);
+					__u32 type;
+
+					if (md)
+						`+call+`;
+					return XDP_PASS;
+				}`, "el", "v3")
+			_, _, err := rewrite.Rewrite(object, parseLayout(t, "two-el", layout), rewrite.Options{})
+			if message == "" && err != nil || message != "" && (!errors.Is(err, rewrite.ErrRefused) || !strings.Contains(err.Error(), message)) {
+				t.Errorf("got %v, want %q", err, message)
+			}
+		})
+	}
+}

@@ -49,6 +49,7 @@ var whereabouts = [...]string{
 	flow.RingBuffer: "at a copy in a ring buffer",
 	flow.Heap:       "at a copy in memory that was allocated",
 	flow.Code:       "at code",
+	flow.Map:        "at a map",
 }
 
 func (r regions) String() string {

@@ -179,9 +179,13 @@ func (p *planner) addressesIn(s *section) map[int]flow.Region {
 	s.addresses = make(map[int]flow.Region, len(symbols))
 	for slot, symbol := range symbols {
 		section := p.sectionName(symbol)
-		s.addresses[slot] = flow.Data
-		if symbol.Section == elf.SHN_UNDEF || section == ".maps" || section == "maps" {
+		switch {
+		case symbol.Section == elf.SHN_UNDEF:
 			s.addresses[slot] = flow.Unknown
+		case section == ".maps" || section == "maps":
+			s.addresses[slot] = flow.Map
+		default:
+			s.addresses[slot] = flow.Data
 		}
 	}
 	return s.addresses

@@ -108,27 +108,28 @@ func (p *planner) judgeThroughField(fn *function, ins asm.Instruction, pointee *
 		return nil // it is one of usesOf
 	}
 	first := pointee.Offset + int64(ins.Offset)
-	for _, field := range p.fieldsAt(pointee) {
+	for _, access := range p.fieldsAt(pointee) {
+		field := access.Local.Field
 		switch {
 		case pointee.Indexed && isElementwise(field):
 		case pointee.Indexed || first < 0 || first+int64(width(ins)) > int64(field.Size):
-			return beyondField(ins, field)
+			return beyondField(ins, access)
 		}
 	}
 	return nil
 }
 
-func beyondField(ins asm.Instruction, field *reloc.Field) *refusal {
-	return &refusal{fmt.Sprintf("the instruction %q accesses more than the field %s through its address, and what is beside it is something else in the layout", spell(ins), field),
+func beyondField(ins asm.Instruction, access *reloc.Access) *refusal {
+	return &refusal{fmt.Sprintf("the instruction %q accesses more than the field %s through its address, and what is beside it is something else in the layout", spell(ins), access.Path),
 		"access each field by its name"}
 }
 
 // isElementwise reports whether a field has parts that an index can choose from.
 func isElementwise(field *reloc.Field) bool { return field.Class == reloc.Aggregate }
 
-// fieldsAt returns the program's fields of which an address may have been made from one,
-// without those that were for a copy, or are refused anyway.
-func (p *planner) fieldsAt(pointee *flow.Pointee) (fields []*reloc.Field) {
+// fieldsAt returns the accesses of which an address may have been made from one, without
+// those that were for a copy, or are refused anyway.
+func (p *planner) fieldsAt(pointee *flow.Pointee) (accesses []*reloc.Access) {
 	at, ok := p.program.places[pointee.Field.Unit]
 	if !ok {
 		return nil
@@ -136,10 +137,10 @@ func (p *planner) fieldsAt(pointee *flow.Pointee) (fields []*reloc.Field) {
 	offsets := p.questionsAt(at).offsets
 	for _, slot := range p.program.pointers.FieldsOf(pointee) {
 		if q, ok := offsets[slot]; ok {
-			fields = append(fields, q.access.Local.Field)
+			accesses = append(accesses, q.access)
 		}
 	}
-	return fields
+	return accesses
 }
 
 // judgeArgument looks at an address in the metadata area that a function of the
@@ -149,42 +150,112 @@ func (p *planner) judgeArgument(fn *function, ins asm.Instruction, use flow.Memo
 		if !p.touches(pointee, 0, 1<<16) && !p.isGuardedAsDescriptor(fn, use.Slot) {
 			return nil
 		}
-		return &refusal{fmt.Sprintf("the descriptor as a whole is passed to %s, which knows nothing of the layout", calledBy(ins)), remedyUnrecorded}
+		return &refusal{fmt.Sprintf("the descriptor as a whole is passed to %s, which knows nothing of the layout", p.calleeName(fn, use.Slot, ins)), remedyUnrecorded}
 	}
-	size, isTold := sizeArguments[asm.BuiltinFunc(ins.Constant)][use.Argument]
-	if !isTold || ins.Src != asm.R0 {
-		return nil
-	}
-	bytes, known := p.program.constants[p.program.units[place{fn.section.Name, fn.start}]].Value(use.Slot, size)
-	for _, field := range p.fieldsAt(pointee) {
-		if r := judgeSizeArgument(ins, pointee, field, bytes, known); r != nil {
+	bytes, known := p.bytesAt(fn, ins, use)
+	for _, access := range p.fieldsAt(pointee) {
+		if r := judgeSizeArgument(p.calleeName(fn, use.Slot, ins), pointee, access, bytes, known); r != nil {
 			return r
 		}
 	}
 	return nil
 }
 
+// bytesAt returns how many bytes are accessed at an argument of a function that is not
+// the object's, and whether anything tells.
+func (p *planner) bytesAt(fn *function, ins asm.Instruction, use flow.MemoryUse) (bytes int64, known bool) {
+	if kfunc := p.kfuncsIn(fn.section)[use.Slot]; kfunc != "" {
+		return p.sizeInPrototype(kfunc, use.Argument)
+	}
+	if ins.Src != asm.R0 || ins.OpCode.Source() != asm.ImmSource {
+		return 0, false
+	}
+	unit, address := p.program.units[place{fn.section.Name, fn.start}], asm.Register(use.Argument)
+	if size, isTold := flow.SizeArgument(ins.Constant, address); isTold {
+		return p.program.constants[unit].Value(use.Slot, size)
+	}
+	helper := asm.BuiltinFunc(ins.Constant)
+	if !slices.Contains(mapHelpers, helper) {
+		return 0, false
+	}
+	return p.sizeInMap(p.program.pointers.Argument(unit, use.Slot, asm.R1), isValue(helper, use.Argument))
+}
+
+// sizeInPrototype returns the size of what a function of the kernel's is declared to be
+// given the address of. What has no size, or is a byte, may be followed by any number.
+func (p *planner) sizeInPrototype(kfunc string, argument int) (size int64, known bool) {
+	prototype, ok := p.recorded.Extern(kfunc)
+	if !ok || argument > len(prototype.Parameters) {
+		return 0, false
+	}
+	size = int64(prototype.Parameters[argument-1].Size)
+	return size, size > 1
+}
+
+// mapHelpers are the helpers that take a map, and keys and values of it.
+var mapHelpers = []asm.BuiltinFunc{
+	asm.FnMapLookupElem, asm.FnMapUpdateElem, asm.FnMapDeleteElem, asm.FnMapLookupPercpuElem,
+	asm.FnMapPushElem, asm.FnMapPopElem, asm.FnMapPeekElem,
+}
+
+// isValue reports whether an argument of a helper is a value of the map, not a key.
+func isValue(helper asm.BuiltinFunc, argument int) bool {
+	switch helper {
+	case asm.FnMapPushElem, asm.FnMapPopElem, asm.FnMapPeekElem:
+		return true
+	}
+	return argument == 3
+}
+
+// sizeInMap returns the size of the keys or values of the maps that a pointer may point
+// at, if that is known and the same of all.
+func (p *planner) sizeInMap(maps []flow.Pointee, value bool) (size int64, known bool) {
+	for n := range maps {
+		at, ok := p.program.places[maps[n].Unit]
+		if maps[n].Region != flow.Map || !ok {
+			return 0, false
+		}
+		found, ok := p.recorded.Map(p.symbolsIn(p.section(at.section))[maps[n].Slot].Name)
+		if !ok {
+			return 0, false
+		}
+		bytes := int64(found.KeySize)
+		if value {
+			bytes = int64(found.ValueSize)
+		}
+		if n > 0 && bytes != size {
+			return 0, false
+		}
+		size = bytes
+	}
+	return size, len(maps) > 0
+}
+
 // judgeSizeArgument looks at how many bytes a helper is told to access from the address
 // of a field.
-func judgeSizeArgument(ins asm.Instruction, pointee *flow.Pointee, field *reloc.Field, bytes int64, known bool) *refusal {
+func judgeSizeArgument(called string, pointee *flow.Pointee, access *reloc.Access, bytes int64, known bool) *refusal {
+	field := access.Local.Field
 	const reason = "%s bytes are passed to %s from the address of the field %s, which has %d, and what is beside it is something else in the layout"
 	switch {
 	case !known && isElementwise(field):
 		return nil
 	case !known:
-		return &refusal{fmt.Sprintf(reason, "nobody knows how many", calledBy(ins), field, field.Size), "pass a constant as the size"}
+		return &refusal{fmt.Sprintf(reason, "nobody knows how many", called, access.Path, field.Size), "pass a constant as the size, or the address of a copy of the field"}
 	case !pointee.Indexed && pointee.Offset >= 0 && pointee.Offset+bytes <= int64(field.Size):
 		return nil
 	}
-	return &refusal{fmt.Sprintf(reason, fmt.Sprint(bytes), calledBy(ins), field, field.Size), "pass each field by its name"}
+	return &refusal{fmt.Sprintf(reason, fmt.Sprint(bytes), called, access.Path, field.Size), "pass each field by its name"}
 }
 
-// calledBy names what a call calls.
-func calledBy(ins asm.Instruction) string {
+// calleeName names what is called at a slot.
+func (p *planner) calleeName(fn *function, slot int, ins asm.Instruction) string {
+	if kfunc := p.kfuncsIn(fn.section)[slot]; kfunc != "" {
+		return kfunc
+	}
 	if ins.Src == asm.R0 && ins.OpCode.Source() == asm.ImmSource {
 		return helperName(asm.BuiltinFunc(ins.Constant))
 	}
-	return "a function of the kernel's"
+	return "a function that is not the object's"
 }
 
 // helperName returns the name that C has for what package asm calls FnRingbufOutput.
@@ -198,24 +269,4 @@ func helperName(helper asm.BuiltinFunc) string {
 		name.WriteRune(unicode.ToLower(letter))
 	}
 	return name.String()
-}
-
-// sizeArguments are the arguments of helpers that say how many bytes there are at
-// another one, by that one.
-var sizeArguments = map[asm.BuiltinFunc]map[int]asm.Register{
-	asm.FnProbeRead:          {3: asm.R2},
-	asm.FnProbeReadKernel:    {3: asm.R2},
-	asm.FnProbeReadUser:      {3: asm.R2},
-	asm.FnPerfEventOutput:    {4: asm.R5},
-	asm.FnSkbOutput:          {4: asm.R5},
-	asm.FnXdpOutput:          {4: asm.R5},
-	asm.FnRingbufOutput:      {2: asm.R3},
-	asm.FnCsumDiff:           {1: asm.R2, 3: asm.R4},
-	asm.FnSkbLoadBytes:       {3: asm.R4},
-	asm.FnSkbStoreBytes:      {3: asm.R4},
-	asm.FnXdpLoadBytes:       {3: asm.R4},
-	asm.FnXdpStoreBytes:      {3: asm.R4},
-	asm.FnGetCurrentComm:     {1: asm.R2},
-	asm.FnProbeReadStr:       {3: asm.R2},
-	asm.FnProbeReadKernelStr: {3: asm.R2},
 }

@@ -562,7 +562,8 @@ func (ins *instruction) onlyGoesUp() bool {
 	case ins.fromReg() || ins.src == pseudoCall:
 		return false
 	case ins.src == 0:
-		return !slices.Contains(callbackHelpers, ins.imm)
+		_, callsBack := callbacks[ins.imm]
+		return !callsBack
 	}
 	return true
 }
@@ -575,7 +576,3 @@ func (ins *instruction) writesPacket() bool {
 // packetHelpers are bpf_skb_store_bytes, bpf_l3_csum_replace, bpf_l4_csum_replace,
 // bpf_skb_vlan_push and bpf_xdp_store_bytes.
 var packetHelpers = []int64{9, 10, 11, 18, 190}
-
-// callbackHelpers call a function of the program: bpf_for_each_map_elem,
-// bpf_timer_set_callback, bpf_find_vma, bpf_loop, bpf_user_ringbuf_drain.
-var callbackHelpers = []int64{164, 170, 180, 181, 209}

@@ -1,5 +1,7 @@
 package flow
 
+import "github.com/cilium/ebpf/asm"
+
 // helperArguments says how many arguments the kernel's helper functions take,
 // by number, as libbpf's bpf_helper_defs.h declares them. Numbers that it does
 // not name take five. There will be no more: newer functions are kfuncs.
@@ -41,4 +43,55 @@ func (ins *instruction) takesAddress(argument int) bool {
 		return true
 	}
 	return helperPointers[ins.imm]&(1<<(argument-1)) != 0
+}
+
+// SizeArgument returns the argument of a helper, by its number, that says how many bytes
+// there are at another one, and whether one does.
+func SizeArgument(helper int64, address asm.Register) (size asm.Register, ok bool) {
+	size, ok = sizeArguments[helper][address]
+	return size, ok
+}
+
+// sizeArguments are the sizes by the addresses, for helpers that can be given one in a
+// packet: of memory, in their prototypes (ARG_PTR_TO_MEM and ARG_CONST_SIZE of
+// include/linux/bpf.h), and the sources of bpf_probe_read and its like.
+var sizeArguments = map[int64]map[asm.Register]asm.Register{
+	4:   {1: 2, 3: 2}, // bpf_probe_read
+	6:   {1: 2},       // bpf_trace_printk
+	9:   {3: 4},       // bpf_skb_store_bytes
+	16:  {1: 2},       // bpf_get_current_comm
+	20:  {2: 3},       // bpf_skb_get_tunnel_key
+	21:  {2: 3},       // bpf_skb_set_tunnel_key
+	25:  {4: 5},       // bpf_perf_event_output
+	26:  {3: 4},       // bpf_skb_load_bytes
+	28:  {1: 2, 3: 4}, // bpf_csum_diff
+	29:  {2: 3},       // bpf_skb_get_tunnel_opt
+	30:  {2: 3},       // bpf_skb_set_tunnel_opt
+	45:  {1: 2, 3: 2}, // bpf_probe_read_str
+	67:  {2: 3},       // bpf_get_stack
+	68:  {3: 4},       // bpf_skb_load_bytes_relative
+	69:  {2: 3},       // bpf_fib_lookup
+	73:  {3: 4},       // bpf_lwt_push_encap
+	84:  {2: 3},       // bpf_sk_lookup_tcp
+	85:  {2: 3},       // bpf_sk_lookup_udp
+	99:  {2: 3},       // bpf_skc_lookup_tcp
+	100: {2: 3, 4: 5}, // bpf_tcp_check_syncookie
+	110: {2: 3, 4: 5}, // bpf_tcp_gen_syncookie
+	111: {4: 5},       // bpf_skb_output
+	112: {1: 2, 3: 2}, // bpf_probe_read_user
+	113: {1: 2, 3: 2}, // bpf_probe_read_kernel
+	114: {1: 2, 3: 2}, // bpf_probe_read_user_str
+	115: {1: 2, 3: 2}, // bpf_probe_read_kernel_str
+	121: {4: 5},       // bpf_xdp_output
+	130: {2: 3},       // bpf_ringbuf_output
+	141: {2: 3},       // bpf_get_task_stack
+	148: {1: 2},       // bpf_copy_from_user
+	182: {1: 2},       // bpf_strncmp
+	189: {3: 4},       // bpf_xdp_load_bytes
+	190: {3: 4},       // bpf_xdp_store_bytes
+	191: {1: 2},       // bpf_copy_from_user_task
+	201: {1: 2},       // bpf_dynptr_read
+	202: {3: 4},       // bpf_dynptr_write
+	204: {2: 3},       // bpf_tcp_raw_gen_syncookie_ipv4
+	205: {2: 3},       // bpf_tcp_raw_gen_syncookie_ipv6
 }

@@ -20,6 +20,7 @@ const (
 	RingBuffer               // a record of a ring buffer
 	Heap                     // what the program allocated: an object, or in an arena
 	Code                     // a function of the object
+	Map                      // a map itself
 
 	recordedOffset // a number, no address: a recorded offset
 	recordedSize   // the same: a recorded size of the descriptor
@@ -37,7 +38,7 @@ func (r Region) IsOwn() bool {
 
 // String returns the region in words.
 func (r Region) String() string {
-	return [...]string{"unknown", "metadata area", "packet", "ctx", "stack", "map value", "data", "ring buffer", "heap", "code", "offset", "size"}[r]
+	return [...]string{"unknown", "metadata area", "packet", "ctx", "stack", "map value", "data", "ring buffer", "heap", "code", "map", "offset", "size"}[r]
 }
 
 // Pointee is what a pointer may point at.
@@ -45,7 +46,7 @@ type Pointee struct {
 	Region Region
 
 	// Unit and Slot say which instruction of which function made an address in the
-	// metadata area, or holds a recorded number. Stack and Ctx are those of a function,
+	// metadata area or of a map, or holds a recorded number. Stack and Ctx are those of a function,
 	// Code is one. They are zero for other regions; and where there are too many, or then
 	// Slot is anySlot.
 	Unit *Unit
@@ -194,6 +195,8 @@ func (p Pointee) rough() Pointee {
 	switch p.Region {
 	case Ctx, Code:
 		return p
+	case Map:
+		return Pointee{Region: Map, Indexed: true}
 	case Stack:
 		return Pointee{Region: Stack, Unit: p.Unit, Slot: p.Slot, Indexed: true}
 	case Area:

@@ -1,0 +1,230 @@
+package flow
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/cilium/ebpf/asm"
+)
+
+// What calls do with pointers.
+
+func (d *pointerDomain) call(s *state[pointer], i int, ins *instruction) {
+	var result pointer
+	if callee := d.fn.callee(i); callee != nil {
+		result = d.enterCallee(s, ins, callee)
+	} else {
+		d.callOther(s, i, ins)
+		result = d.made(d.resultOf(i, ins), i)
+	}
+	if from, ok := d.fn.constants.exposed[i]; ok {
+		d.lend(s, int64(from))
+	}
+	d.fillIn(s, i, ins)
+	s.fill(clobbered, 0)
+	s.regs[0] = result
+}
+
+// enterCallee passes a function of the object its arguments, and returns its
+// result as far as it is known.
+func (d *pointerDomain) enterCallee(s *state[pointer], ins *instruction, callee *Unit) pointer {
+	fn := d.functions[callee]
+	if fn == nil {
+		return 0
+	}
+	fn.callers[d.fn.unit] = true
+	var arguments [5]pointer
+	for _, r := range ins.arguments().List() {
+		arguments[r-1] = s.regs[r]
+	}
+	d.pass(fn, arguments)
+	return fn.result
+}
+
+// pass lets a function be called with some arguments.
+func (d *pointerDomain) pass(fn *pointerFunction, arguments [5]pointer) {
+	before, isFirst := fn.arguments, fn.solver == nil
+	for n := range arguments {
+		fn.arguments[n] = d.sets.union(before[n], arguments[n])
+		if fn.solver != nil && fn.arguments[n] != before[n] {
+			fn.arguments[n] = d.sets.coarse(fn.arguments[n])
+		}
+	}
+	if fn.arguments != before || isFirst {
+		d.queue(fn.unit)
+	}
+}
+
+// callOther calls what is no function of the object, which may call one that it is
+// given.
+func (d *pointerDomain) callOther(s *state[pointer], i int, ins *instruction) {
+	for _, r := range ins.arguments().List() {
+		if ins.takesAddress(int(r)) {
+			d.used(s.regs[r])
+		}
+		for _, p := range d.sets.list(s.regs[r]) {
+			switch fn := d.functions[p.Unit]; {
+			case p.Region == Code && fn != nil:
+				d.pass(fn, d.callbackArguments(s, i, ins))
+			case p.Region == recordedSize:
+				d.notePassed(p.Unit, p.Slot, d.sized(s, i, ins, r))
+			}
+		}
+	}
+}
+
+// notePassed notes that the recorded size at a slot is passed as that of something.
+func (d *pointerDomain) notePassed(u *Unit, slot int, v pointer) {
+	if fn := d.functions[u]; fn != nil {
+		fn.passed[slot] = d.sets.union(fn.passed[slot], v)
+	}
+}
+
+// callbackArguments returns what a helper calls a function of the program with.
+func (d *pointerDomain) callbackArguments(s *state[pointer], i int, ins *instruction) [5]pointer {
+	var arguments [5]pointer
+	parameters, ok := callbacks[ins.imm]
+	if !ok || ins.src != 0 || ins.fromReg() {
+		unknown := d.made(Unknown, i)
+		return [5]pointer{unknown, unknown, unknown, unknown, unknown}
+	}
+	for n, parameter := range parameters {
+		switch {
+		case parameter.passes != 0:
+			arguments[n] = s.regs[parameter.passes]
+		case parameter.isAddress:
+			arguments[n] = d.made(parameter.region, i)
+		}
+	}
+	return arguments
+}
+
+// callback says what an argument of a callback is: one of the helper's own, an
+// address, or else a number.
+type callback struct {
+	passes    asm.Register
+	isAddress bool
+	region    Region
+}
+
+// callbacks are the arguments of the functions that helpers call
+// (set_*_callback_state of kernel/bpf/verifier.c).
+var callbacks = map[int64][]callback{
+	164: {{isAddress: true}, {isAddress: true, region: MapValue}, {isAddress: true, region: MapValue}, {passes: asm.R3}}, // bpf_for_each_map_elem
+	170: {{isAddress: true}, {isAddress: true, region: MapValue}, {isAddress: true, region: MapValue}},                   // bpf_timer_set_callback
+	180: {{isAddress: true}, {isAddress: true}, {passes: asm.R4}},                                                        // bpf_find_vma
+	181: {{}, {passes: asm.R3}},                                                                                          // bpf_loop
+	209: {{isAddress: true}, {passes: asm.R3}},                                                                           // bpf_user_ringbuf_drain
+}
+
+// sized returns the memory that an argument of a call is the size of.
+func (d *pointerDomain) sized(s *state[pointer], i int, ins *instruction, size asm.Register) pointer {
+	isHelper := ins.src == 0 && !ins.fromReg()
+	switch {
+	case size == asm.R1:
+		return 0
+	case isHelper && slices.Contains(reservations, ins.imm):
+		if size == asm.R2 {
+			return d.made(RingBuffer, i)
+		}
+		return 0
+	}
+	return s.regs[size-1]
+}
+
+// reservations are bpf_ringbuf_reserve and bpf_ringbuf_reserve_dynptr, which are told
+// how much they are to make.
+var reservations = []int64{131, 198}
+
+// resultOf returns the region that a call's result points into.
+func (d *pointerDomain) resultOf(i int, ins *instruction) Region {
+	if region, ok := d.fn.unit.Results[d.fn.unit.start+i]; ok {
+		return region
+	}
+	if ins.src == 0 && !ins.fromReg() {
+		return results[ins.imm]
+	}
+	return Unknown
+}
+
+// results are the regions of what helpers return: bpf_map_lookup_elem,
+// bpf_get_local_storage, bpf_sk_storage_get, bpf_ringbuf_reserve,
+// bpf_inode_storage_get, bpf_task_storage_get, bpf_map_lookup_percpu_elem,
+// bpf_dynptr_data, bpf_cgrp_storage_get. A dynptr's memory is a ring buffer's, or a
+// map value.
+var results = map[int64]Region{
+	1: MapValue, 81: MapValue, 107: MapValue, 131: RingBuffer, 145: MapValue,
+	156: MapValue, 195: MapValue, 203: RingBuffer, 210: MapValue,
+}
+
+// lend gives what is called the stack from r10+from up.
+func (d *pointerDomain) lend(s *state[pointer], from int64) {
+	lent := false
+	for n := range s.stack {
+		c := &s.stack[n]
+		if int64(c.end()) > from && c.value != 0 && c.size == 8 {
+			lent = d.put(d.fn.lent, int64(c.at), c.value) || lent
+		}
+	}
+	if lent {
+		d.queueAll(d.fn.readers)
+	}
+	d.storeAnywhere(s, d.fn.leftAnywhere)
+	for _, at := range slices.Sorted(maps.Keys(d.fn.left)) {
+		if at < from || at < -MaxStack || at > -8 {
+			continue
+		}
+		cell := place{int32(at), 8}
+		s.store(cell, d.sets.union(s.exactly(cell), d.fn.left[at]), func(pointer) pointer { return 0 })
+	}
+}
+
+// outputs are the arguments of helpers that point at what they fill with bytes from
+// elsewhere, which an address may be among: bpf_probe_read and its like,
+// bpf_skb_load_bytes, bpf_get_stack, bpf_map_pop_elem, bpf_map_peek_elem,
+// bpf_copy_from_user, bpf_kallsyms_lookup_name, bpf_get_func_arg, bpf_get_func_ret,
+// bpf_xdp_load_bytes, bpf_copy_from_user_task, bpf_dynptr_read.
+var outputs = map[int64]asm.Register{
+	4: 1, 26: 3, 45: 1, 67: 2, 68: 3, 88: 2, 89: 2, 112: 1, 113: 1, 114: 1, 115: 1,
+	141: 2, 148: 1, 179: 4, 183: 3, 184: 2, 189: 3, 191: 1, 201: 1,
+}
+
+// fillIn lets a helper fill a part of the stack: what is there then may be an address
+// that nobody knows.
+func (d *pointerDomain) fillIn(s *state[pointer], i int, ins *instruction) {
+	output, ok := outputs[ins.imm]
+	if !ok || ins.src != 0 || ins.fromReg() {
+		return
+	}
+	size := int64(MaxStack)
+	if argument, isTold := SizeArgument(ins.imm, output); isTold {
+		if n, known := d.fn.constants.Value(d.fn.unit.start+i, argument); known {
+			size = min(size, max(0, n))
+		}
+	}
+	unknown := d.sets.of(Pointee{Region: Unknown})
+	for _, p := range d.sets.list(s.regs[output]) {
+		if p.Region != Stack {
+			continue
+		}
+		if p.Indexed || p.Field.Unit != nil {
+			d.storeBeyond(s, &p, p.Offset, unknown)
+			continue
+		}
+		for at := p.Offset; at+8 <= min(p.Offset+size, 0); at += 8 {
+			d.storeAt(s, p.Unit, at, unknown)
+		}
+	}
+}
+
+// storeAt adds to what is at a place in a stack.
+func (d *pointerDomain) storeAt(s *state[pointer], u *Unit, at int64, v pointer) {
+	if cell := (place{int32(at), 8}); u == d.fn.unit && at >= -MaxStack {
+		s.store(cell, d.sets.union(s.exactly(cell), v), func(pointer) pointer { return 0 })
+		return
+	}
+	if owner := d.functions[u]; d.put(owner.left, at, v) {
+		d.queue(u)
+		d.queueAll(owner.readers)
+	}
+}

@@ -1,0 +1,379 @@
+package flow
+
+import (
+	"maps"
+	"slices"
+)
+
+// pointerDomain tracks what pointers point at in one function.
+type pointerDomain struct {
+	*Pointers
+	fn *pointerFunction
+}
+
+func (d *pointerDomain) coarse(v pointer) pointer             { return d.sets.coarse(v) }
+func (d *pointerDomain) enter(*state[pointer], int)           {}
+func (d *pointerDomain) leave(_ *state[pointer], b int) edges { return d.fn.constants.leads(b) }
+
+// made returns the set of what an instruction makes an address of. Of most regions it does
+// not matter which instruction that was.
+func (d *pointerDomain) made(region Region, i int) pointer {
+	made := Pointee{Region: region}
+	if region == Area || region == Map || made.isNumber() {
+		made.Unit, made.Slot = d.fn.unit, d.fn.unit.start+i
+	}
+	return d.sets.of(made)
+}
+
+// join returns what may be in a place on either of two paths. A recorded number that is
+// another number on one of them counts as one with an index.
+func (d *pointerDomain) join(a, b pointer) pointer {
+	all := d.sets.union(a, b)
+	if a != b && (a == 0 || b == 0) && d.numbers(all) != 0 {
+		return d.sets.each(all, func(p Pointee) Pointee {
+			p.Indexed = p.Indexed || p.isNumber()
+			return p
+		})
+	}
+	return all
+}
+
+func (d *pointerDomain) step(s *state[pointer], i int) {
+	ins := &d.fn.unit.insns[i]
+	switch {
+	case ins.op == lddw:
+		s.regs[ins.dst] = d.address(i, ins)
+	case ins.isALU():
+		s.regs[ins.dst] = d.alu(s, i, ins)
+	case ins.isCall():
+		d.call(s, i, ins)
+	case ins.reads():
+		d.used(s.regs[ins.src])
+		s.regs[ins.dst] = d.load(s, i, ins)
+	case ins.writes():
+		d.used(s.regs[ins.dst])
+		d.store(s, i, ins)
+	case ins.class() == classLD:
+		s.fill(clobbered, 0)
+	}
+	if ins.exits() {
+		d.returns(s.regs[0])
+	}
+}
+
+// returns notes what the function returns.
+func (d *pointerDomain) returns(v pointer) {
+	v = d.sets.where(v, func(p *Pointee) bool { return p.Region != Stack || p.Unit != d.fn.unit })
+	if all := d.sets.union(d.fn.result, v); all != d.fn.result {
+		d.fn.result = all
+		d.queueAll(d.fn.callers)
+	}
+}
+
+// address returns what LDDW loads.
+func (d *pointerDomain) address(i int, ins *instruction) pointer {
+	slot := d.fn.unit.start + i
+	if v := d.recorded(i); v != 0 {
+		return v
+	}
+	if callee := d.fn.unit.Calls[slot]; callee != nil {
+		return d.sets.of(Pointee{Region: Code, Unit: callee})
+	}
+	if region, ok := d.fn.unit.Addresses[slot]; ok {
+		return d.made(region, i)
+	}
+	if ins.src != 0 {
+		return d.made(Unknown, i)
+	}
+	return 0
+}
+
+// recorded returns the number that a recorded instruction holds.
+func (d *pointerDomain) recorded(i int) pointer {
+	slot := d.fn.unit.start + i
+	switch {
+	case d.fn.unit.Offsets[slot]:
+		return d.made(recordedOffset, i)
+	case d.fn.unit.Sizes[slot]:
+		return d.made(recordedSize, i)
+	}
+	return 0
+}
+
+func (d *pointerDomain) alu(s *state[pointer], i int, ins *instruction) pointer {
+	a, b := s.regs[ins.dst], d.recorded(i)
+	if ins.fromReg() && ins.code() != opEND && ins.code() != opNEG {
+		b = s.regs[ins.src]
+	}
+	if sum, own := d.fn.constants.assume.OwnSums[d.fn.unit.start+i]; own {
+		if sum.InDst {
+			a = b
+		}
+		return d.sets.each(a, func(p Pointee) Pointee { return p.moved(sum.Offset) })
+	}
+	switch ins.code() {
+	case opMOV:
+		return d.move(i, ins, b)
+	case opADD:
+		return d.add(i, ins, a, b)
+	case opSUB:
+		return d.subtract(i, ins, a, b)
+	case opLSH, opRSH, opARSH: // of a number that is extended
+		if !ins.fromReg() && ins.imm == 32 && !ins.is32() {
+			return d.numbers(a)
+		}
+	}
+	return 0
+}
+
+func (d *pointerDomain) move(i int, ins *instruction, v pointer) pointer {
+	switch {
+	case ins.fromReg() && ins.off == 1: // addr_space_cast
+		return d.made(Heap, i)
+	case ins.is32() || ins.off != 0:
+		return d.numbers(v)
+	}
+	return v
+}
+
+// numbers returns the recorded numbers in a set.
+func (d *pointerDomain) numbers(v pointer) pointer {
+	return d.sets.where(v, (*Pointee).isNumber)
+}
+
+func (d *pointerDomain) add(i int, ins *instruction, a, b pointer) pointer {
+	by, constant := d.fn.constants.addends[i]
+	if !d.isAddress(a) && (d.isAddress(b) || a == 0) {
+		a, b = b, a
+		by, constant = d.fn.constants.augends[i]
+	}
+	switch {
+	case a == 0 || d.isAddress(a) && (d.isAddress(b) || ins.is32()):
+		return 0
+	case constant && b == 0:
+		return d.sets.each(a, func(p Pointee) Pointee { return p.moved(by) })
+	case d.isAddress(a):
+		d.fn.sums[i] = d.fn.sums[i] || d.numbers(b) != 0
+		return d.sum(a, b)
+	}
+	// Either may be an address, or the index of what is to be added to one.
+	all := d.sets.each(d.sets.union(a, b), Pointee.indexed)
+	return d.sets.union(all, d.sets.union(d.fields(d.unknown(a), b), d.fields(d.unknown(b), a)))
+}
+
+// isAddress reports whether a value is known to be an address.
+func (d *pointerDomain) isAddress(v pointer) bool {
+	return slices.ContainsFunc(d.sets.list(v), func(p Pointee) bool { return p.isKnown() })
+}
+
+// unknown returns what may be an address in a set or something else.
+func (d *pointerDomain) unknown(v pointer) pointer {
+	return d.sets.where(v, func(p *Pointee) bool { return p.Region == Unknown })
+}
+
+// sum returns the sum of an address and a number that is not constant, and notes
+// what is added to it if that is recorded.
+func (d *pointerDomain) sum(address, number pointer) pointer {
+	recorded := d.sets.list(d.numbers(number))
+	if len(recorded) == 0 {
+		return d.sets.each(address, Pointee.indexed)
+	}
+	bases := d.sets.where(address, (*Pointee).isKnown)
+	for n := range recorded {
+		d.noteAdded(recorded[n].Unit, recorded[n].Slot, bases)
+	}
+	return d.fields(address, number)
+}
+
+// fields returns the sums of addresses and the recorded numbers in a set.
+func (d *pointerDomain) fields(address, number pointer) pointer {
+	var all []Pointee
+	for _, added := range d.sets.list(d.numbers(number)) {
+		for _, p := range d.sets.list(address) {
+			all = append(all, p.plus(&added))
+		}
+	}
+	return d.sets.of(all...)
+}
+
+// plus returns the sum of an address and a recorded number.
+func (p Pointee) plus(number *Pointee) Pointee {
+	if number.Region == recordedOffset {
+		return p.addField(number)
+	}
+	p.Past, p.Offset, p.Indexed = true, number.Offset, number.Indexed
+	return p
+}
+
+// noteAdded notes what the recorded number at a slot is added to.
+func (d *pointerDomain) noteAdded(u *Unit, slot int, v pointer) {
+	if fn := d.functions[u]; fn != nil {
+		fn.added[slot] = d.sets.union(fn.added[slot], v)
+	}
+}
+
+// used notes the recorded offsets in what is used as an address that were added to
+// nothing of which it is known that it is one.
+func (d *pointerDomain) used(address pointer) {
+	unknown := d.sets.of(Pointee{Region: Unknown})
+	for _, p := range d.sets.list(address) {
+		switch {
+		case p.Region == recordedOffset:
+			d.noteAdded(p.Unit, p.Slot, unknown)
+		case p.Region == Unknown && p.Field.Unit != nil:
+			d.noteAdded(p.Field.Unit, p.Field.Slot, unknown)
+		}
+	}
+}
+
+func (d *pointerDomain) subtract(i int, ins *instruction, a, b pointer) pointer {
+	by, constant := d.fn.constants.addends[i]
+	switch {
+	case a == 0 || d.isAddress(b) || d.isAddress(a) && ins.is32():
+		return 0
+	case constant && b == 0:
+		return d.sets.each(a, func(p Pointee) Pointee { return p.moved(by) })
+	}
+	return d.sets.each(a, Pointee.indexed)
+}
+
+func (d *pointerDomain) load(s *state[pointer], i int, ins *instruction) pointer {
+	if at, ok := d.fn.constants.places[i]; ok {
+		if at.size < 8 || ins.mode() == modeATOMIC {
+			return 0
+		}
+		if _, stored := s.find(at); stored {
+			return s.exactly(at)
+		}
+		return d.sets.union(d.fn.anywhere, d.fn.leftAnywhere)
+	}
+	var v pointer
+	for _, p := range d.sets.list(s.regs[ins.src]) {
+		v = d.sets.union(v, d.loaded(s, i, ins, &p))
+	}
+	return v
+}
+
+// loaded returns what is at an address.
+func (d *pointerDomain) loaded(s *state[pointer], i int, ins *instruction, p *Pointee) pointer {
+	at, whole := p.Offset+int64(ins.off), ins.width() == 8
+	switch {
+	case p.Region == Ctx:
+		return d.fromCtx(p, at, i)
+	case p.Region == Area || p.Region == Packet || p.isNumber() || !whole:
+		return 0
+	case p.Region == Stack:
+		return d.fromStack(s, p, at)
+	}
+	return d.made(Unknown, i)
+}
+
+// fromCtx returns what a field of the ctx is. The loader makes 64-bit addresses of
+// some 32-bit fields.
+func (d *pointerDomain) fromCtx(ctx *Pointee, at int64, i int) pointer {
+	var context *Context
+	if ctx.Unit != nil {
+		context = ctx.Unit.Context
+	}
+	switch {
+	case context == nil || ctx.Indexed:
+		return d.made(Unknown, i)
+	case at == int64(context.DataMeta):
+		return d.made(Area, i)
+	case at == int64(context.Data) || at == int64(context.DataEnd):
+		return d.made(Packet, i)
+	}
+	return 0
+}
+
+// fromStack returns what is in a part of the stack that is not plain from the
+// function alone.
+func (d *pointerDomain) fromStack(s *state[pointer], p *Pointee, at int64) pointer {
+	var v pointer
+	if p.Unit == d.fn.unit {
+		for _, c := range s.stack {
+			v = d.sets.union(v, c.value)
+		}
+	}
+	owner := d.functions[p.Unit]
+	owner.readers[d.fn.unit] = true
+	v = d.sets.union(v, d.sets.union(owner.anywhere, owner.leftAnywhere))
+	for _, cells := range []map[int64]pointer{owner.lent, owner.left} {
+		if !p.Indexed && p.Field.Unit == nil {
+			v = d.sets.union(v, cells[at])
+			continue
+		}
+		for _, place := range slices.Sorted(maps.Keys(cells)) {
+			v = d.sets.union(v, cells[place])
+		}
+	}
+	return v
+}
+
+func (d *pointerDomain) store(s *state[pointer], i int, ins *instruction) {
+	var v pointer
+	if ins.class() == classSTX && ins.mode() == modeMEM && ins.width() == 8 {
+		v = s.regs[ins.src]
+	}
+	if register, ok := ins.fetches(); ok {
+		s.regs[register] = 0
+	}
+	if at, ok := d.fn.constants.places[i]; ok {
+		s.store(at, v, func(pointer) pointer { return 0 })
+		return
+	}
+	if v == 0 {
+		return
+	}
+	for _, p := range d.sets.list(s.regs[ins.dst]) {
+		if p.Region == Stack {
+			d.storeBeyond(s, &p, p.Offset+int64(ins.off), v)
+		}
+	}
+}
+
+// storeBeyond stores an address in the stack where that is not plain from the function
+// alone.
+func (d *pointerDomain) storeBeyond(s *state[pointer], p *Pointee, at int64, v pointer) {
+	owner, isNew := d.functions[p.Unit], false
+	switch {
+	case p.Unit == d.fn.unit:
+		d.storeAnywhere(s, v)
+		isNew = d.grow(&owner.anywhere, v)
+	case p.Indexed || p.Field.Unit != nil:
+		// Eight bytes of whatever memory are rarely an address, and would make
+		// every address in that stack doubtful.
+		isNew = d.grow(&owner.leftAnywhere, d.sets.where(v, (*Pointee).isKnown))
+	default:
+		isNew = d.put(owner.left, at, v)
+	}
+	if isNew {
+		d.queue(p.Unit)
+		d.queueAll(owner.readers)
+	}
+}
+
+// grow adds to what may be somewhere, and reports whether that is new.
+func (d *pointerDomain) grow(to *pointer, v pointer) bool {
+	all := d.sets.union(*to, v)
+	isNew := all != *to
+	*to = all
+	return isNew
+}
+
+// storeAnywhere adds to what may be anywhere in the function's own stack.
+func (d *pointerDomain) storeAnywhere(s *state[pointer], v pointer) {
+	if v != 0 {
+		s.change(lowest, func(old pointer) pointer { return d.sets.union(old, v) })
+	}
+}
+
+// put adds to what may be in a cell, and reports whether that is new.
+func (d *pointerDomain) put(cells map[int64]pointer, at int64, v pointer) bool {
+	all := d.sets.union(cells[at], v)
+	if all == cells[at] {
+		return false
+	}
+	cells[at] = all
+	return true
+}
