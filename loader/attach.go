@@ -3,8 +3,6 @@ package loader
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -70,45 +68,99 @@ func sections(spec *ebpf.CollectionSpec) string {
 	return strings.Join(list, ", ")
 }
 
-// attach attaches a program to the interface by a link, and pins the link. The
-// pin is the last step: until then the link goes away with the process.
-func (l *load) attach(program *ebpf.Program) (*Attachment, error) {
+// attach attaches the program to the interface by a link, and pins it with its maps.
+// The pin of the link is the last step: until then the link goes away with the
+// process.
+func (l *load) attach(collection *ebpf.Collection) (*Attachment, error) {
 	target, err := nic.ByName(l.Interface)
 	if err != nil {
 		return nil, err
 	}
-	if err := l.mountBPFFS(); err != nil {
+	if err := l.lockPins(); err != nil {
 		return nil, err
 	}
+	attached, err := l.link(target, collection.Programs[l.Program])
+	if err != nil {
+		return nil, err
+	}
+	// Once it is pinned, the link does not need this process any more.
+	defer attached.Close()
 
+	if err := l.pinNeeded(attached, collection); err != nil {
+		return nil, fmt.Errorf("%s: %w", l.Interface, err)
+	}
+	if err := l.replacePrograms(collection); err != nil {
+		return nil, err
+	}
+	pin, err := l.pins.pinLink(attached)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", l.Interface, err)
+	}
+	info, err := collection.Programs[l.Program].Info()
+	if err != nil {
+		return nil, err
+	}
+	return newAttachment(pin, target, info, l.Program), nil
+}
+
+func (l *load) link(target *nic.Target, program *ebpf.Program) (link.Link, error) {
+	if err := l.pins.checkVacant(target.Interface); err != nil {
+		return nil, err
+	}
 	attached, err := link.AttachXDP(link.XDPOptions{
 		Program:   program,
 		Interface: target.Index,
 		Flags:     link.XDPDriverMode,
 	})
-	if err != nil {
-		return nil, explainAttach(target, err)
+	if err == nil {
+		return attached, nil
 	}
-	// Once it is pinned, the link does not need this process any more.
-	defer attached.Close()
+	if errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EEXIST) {
+		// Somebody else was faster.
+		if occupied := l.pins.checkVacant(target.Interface); occupied != nil {
+			return nil, occupied
+		}
+	}
+	return nil, explainAttach(target, err)
+}
 
-	pin, err := pinLink(attached)
+// pinNeeded pins the program and the maps that it needs.
+func (l *load) pinNeeded(attached link.Link, collection *ebpf.Collection) error {
+	pin, err := newPinnedLink(attached)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", l.Interface, err)
+		return err
 	}
-	l.undo.later(func() { unpinLink(pin.path) })
-	return describe(pin, target)
+	l.undo.later(func() { l.pins.remove(pin.id) })
+	if err := l.pins.pinProgram(pin.id, collection.Programs[l.Program], l.Program); err != nil {
+		return err
+	}
+	maps := make(map[string]*ebpf.Map)
+	for name := range l.needed.maps {
+		maps[name] = collection.Maps[name]
+	}
+	paths, err := l.pins.pinMaps(pin.id, maps)
+	if err != nil {
+		return err
+	}
+	l.notePinned(paths)
+	return nil
+}
+
+// notePinned notes where the maps are pinned that are not pinned by name.
+func (l *load) notePinned(paths map[string]string) {
+	for _, m := range l.pinned {
+		delete(paths, m.Name)
+	}
+	for name, path := range paths {
+		l.pinned = append(l.pinned, PinnedMap{Name: name, Path: path})
+	}
+	slices.SortFunc(l.pinned, func(a, b PinnedMap) int { return strings.Compare(a.Name, b.Name) })
 }
 
 // explainAttach says why the kernel did not attach a program. Its reasons are
 // those of dev_xdp_attach in net/core/dev.c.
 func explainAttach(target *nic.Target, err error) error {
 	switch {
-	case errors.Is(err, unix.EBUSY), errors.Is(err, unix.EEXIST):
-		// Somebody else was faster.
-		if occupied := checkVacant(target.Interface); occupied != nil {
-			return occupied
-		}
 	case errors.Is(err, unix.EOPNOTSUPP):
 		return fmt.Errorf("%s: %w in %s, and generic mode is no way out: it starts with an empty metadata area: %w",
 			target.Interface, ErrNoNative, driverName(target), err)
@@ -129,28 +181,43 @@ func driverName(target *nic.Target) string {
 // checkVacant reports an XDP program on the interface.
 func checkVacant(iface string) error {
 	present, err := hookByName(iface)
-	if err != nil {
+	if err != nil || len(present.programs) == 0 {
 		return err
 	}
-	if len(present.programs) == 0 {
-		return nil
+	return withPins(func(pins *pinDir) error { return pins.checkVacant(iface) })
+}
+
+func (d *pinDir) checkVacant(iface string) error {
+	present, err := hookByName(iface)
+	if err != nil || len(present.programs) == 0 {
+		return err
 	}
-	return present.occupied()
+	return present.occupied(d)
 }
 
 // occupied says which program is there, whose it is, and how to take it off.
-func (h *hook) occupied() error {
-	ours, err := pinnedLinks()
+func (h *hook) occupied(pins *pinDir) error {
+	ours, _, err := pins.links()
 	if err != nil {
 		return err
 	}
-	program := h.programs[0]
-	if slices.ContainsFunc(ours, h.runs) {
-		return fmt.Errorf("%s %w: %s, attached by xdp-load: to take it off, xdp-load unload --iface %s",
-			h.name, ErrOccupied, programTitle(program), h.name)
+	at := slices.IndexFunc(ours, h.runs)
+	if at < 0 {
+		return fmt.Errorf("%s %w: %s, not attached by xdp-load: to take it off, %s",
+			h.name, ErrOccupied, programTitle(h.programs[0].id), h.howToDetach())
 	}
-	return fmt.Errorf("%s %w: %s, not attached by xdp-load: to take it off, %s",
-		h.name, ErrOccupied, programTitle(program), howToDetach(h.name, program))
+	return fmt.Errorf("%s %w: %s, attached by xdp-load: to take it off, xdp-load unload --iface %s",
+		h.name, ErrOccupied, ours[at].title(), h.name)
+}
+
+// title names the program that a link attaches for messages.
+func (p *pinnedLink) title() string {
+	program, name, err := p.openProgram()
+	if err != nil {
+		return programTitle(p.program)
+	}
+	program.Close()
+	return fmt.Sprintf("id %d %q", p.program, name)
 }
 
 // programTitle names a program for messages.
@@ -162,44 +229,16 @@ func programTitle(id ebpf.ProgramID) string {
 }
 
 // howToDetach returns the command that detaches a foreign program: one attached
-// by a link can't be detached by anything but that link.
-func howToDetach(iface string, program ebpf.ProgramID) string {
+// by a link can't be detached by anything but that link, one without a link only in
+// the mode that it was attached in.
+func (h *hook) howToDetach() string {
 	links := new(link.Iterator)
 	defer links.Close()
 	for links.Next() {
 		info, err := links.Link.Info()
-		if err == nil && info.Type == link.XDPType && info.Program == program {
+		if err == nil && info.Type == link.XDPType && info.Program == h.programs[0].id {
 			return fmt.Sprintf("bpftool link detach id %d", links.ID)
 		}
 	}
-	return fmt.Sprintf("ip link set dev %s xdp off", iface)
-}
-
-// pinLink pins a link under a name that no other link has.
-func pinLink(attached link.Link) (*pinnedLink, error) {
-	info, err := attached.Info()
-	if err != nil {
-		return nil, err
-	}
-	pin := &pinnedLink{
-		path:    filepath.Join(linkPins, fmt.Sprintf("link-%d", info.ID)),
-		id:      info.ID,
-		program: info.Program,
-		ifindex: int(info.XDP().Ifindex),
-	}
-
-	// Another process may take the directory away while it is empty.
-	for range 3 {
-		if err = os.MkdirAll(linkPins, 0o700); err != nil {
-			return nil, err
-		}
-		if err = attached.Pin(pin.path); !errors.Is(err, os.ErrNotExist) {
-			break
-		}
-	}
-	if err != nil {
-		removeIfEmpty(linkPins)
-		return nil, fmt.Errorf("pin link: %w", err)
-	}
-	return pin, nil
+	return fmt.Sprintf("ip link set dev %s %s off", h.name, h.programs[0].mode)
 }

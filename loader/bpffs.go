@@ -1,6 +1,7 @@
 package loader
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -19,45 +20,38 @@ func isBPFFS(path string) bool {
 	return err == nil && stat.Type == unix.BPF_FS_MAGIC
 }
 
-// mountBPFFS makes /sys/fs/bpf a bpffs unless it is one. It returns what undoes
-// that, which leaves a bpffs that something was pinned in.
-func mountBPFFS() (unmount func(), err error) {
-	if isBPFFS(bpffs) {
-		return func() {}, nil
+// newBPFFS makes a bpffs that is not mounted anywhere yet. It is gone when it is
+// closed, unless it was mounted by then. See fsopen(2), fsmount(2).
+func newBPFFS() (*os.File, error) {
+	if err := checkMountPoint(); err != nil {
+		return nil, err
 	}
-
-	// Two that mount at once would hide each other's pins.
-	dir, err := os.Open(bpffs)
+	config, err := unix.Fsopen("bpf", unix.FSOPEN_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("mount bpffs: %w", err)
 	}
-	defer dir.Close()
-	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX); err != nil {
-		return nil, fmt.Errorf("mount bpffs: lock %s: %w", bpffs, err)
+	defer unix.Close(config)
+	if err := cmp.Or(unix.FsconfigSetString(config, "mode", "0700"), unix.FsconfigCreate(config)); err != nil {
+		return nil, fmt.Errorf("mount bpffs: %w", err)
 	}
-	if isBPFFS(bpffs) {
-		return func() {}, nil
+	mount, err := unix.Fsmount(config, unix.FSMOUNT_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("mount bpffs: %w", err)
 	}
-	if err := unix.Mount("bpf", bpffs, "bpf", 0, "mode=0700"); err != nil {
-		return nil, fmt.Errorf("mount bpffs on %s: %w", bpffs, err)
-	}
-	return unmountIfEmpty, nil
+	return os.NewFile(uintptr(mount), bpffs), nil
 }
 
-// unmountIfEmpty unmounts a bpffs in which nothing is pinned. Names with dots
-// are the kernel's own (bpf_lookup in kernel/bpf/inode.c): with
-// CONFIG_BPF_PRELOAD each new bpffs has a maps.debug and a progs.debug.
-func unmountIfEmpty() {
-	files, err := os.ReadDir(bpffs)
-	if err != nil {
-		return
+// checkMountPoint wants /sys/fs/bpf to be what sysfs has there: what somebody has
+// mounted on it is not to be hidden.
+func checkMountPoint() error {
+	var stat unix.Statfs_t
+	if err := unix.Statfs(bpffs, &stat); err != nil {
+		return fmt.Errorf("mount bpffs: %s: %w", bpffs, err)
 	}
-	for _, file := range files {
-		if !strings.Contains(file.Name(), ".") {
-			return
-		}
+	if stat.Type != unix.SYSFS_MAGIC {
+		return fmt.Errorf("mount bpffs: something else is mounted on %[1]s: unmount it, or mount -t bpf bpf %[1]s over it yourself", bpffs)
 	}
-	_ = unix.Unmount(bpffs, 0)
+	return nil
 }
 
 // inLastingMounts calls fn where /sys/fs/bpf is a bpffs, or can be made one that

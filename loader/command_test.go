@@ -63,7 +63,7 @@ func loadUnprivileged(args []string) error {
 }
 
 func status([]string) error {
-	attachments, err := loader.Status()
+	attachments, _, err := loader.Status()
 	for _, attachment := range attachments {
 		fmt.Println(attachment.Interface, attachment.Program, attachment.Pin)
 	}

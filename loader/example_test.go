@@ -95,7 +95,7 @@ func TestReadmeExamples(t *testing.T) {
 	if err := loadBalance(); err != nil {
 		t.Fatal(err)
 	}
-	attached, err := loader.Status()
+	attached, _, err := loader.Status()
 	if err != nil || len(attached) != 1 || attached[0].Program != "balance" {
 		t.Fatalf("attached is %+v, %v", attached, err)
 	}

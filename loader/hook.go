@@ -17,14 +17,30 @@ import (
 type hook struct {
 	name     string
 	index    int
-	programs []ebpf.ProgramID // whatever the mode, native ones first
+	programs []hookedProgram // native ones first
+}
+
+// hookedProgram is a program on an interface.
+type hookedProgram struct {
+	id   ebpf.ProgramID
+	mode string // as ip-link(8) calls it
+}
+
+// hookModes are the attributes that have a program's ID, by mode.
+var hookModes = []struct {
+	attribute uint16
+	name      string
+}{
+	{unix.IFLA_XDP_DRV_PROG_ID, "xdp"},
+	{unix.IFLA_XDP_SKB_PROG_ID, "xdpgeneric"},
+	{unix.IFLA_XDP_HW_PROG_ID, "xdpoffload"},
 }
 
 // runs reports whether the interface runs the program that a link attaches. The
 // number of the interface is not enough: others have it in other network
 // namespaces.
 func (h *hook) runs(pin pinnedLink) bool {
-	return h.index == pin.ifindex && slices.Contains(h.programs, pin.program)
+	return h.index == pin.ifindex && slices.ContainsFunc(h.programs, func(p hookedProgram) bool { return p.id == pin.program })
 }
 
 // hookByName returns the hook of an interface. It wraps nic.ErrNoInterface.
@@ -86,9 +102,9 @@ func newHook(index int, attributes []syscall.NetlinkRouteAttr) hook {
 	return h
 }
 
-// xdpPrograms returns the IDs in the nested attributes of IFLA_XDP
+// xdpPrograms returns the programs in the nested attributes of IFLA_XDP
 // (rtnl_xdp_fill in net/core/rtnetlink.c).
-func xdpPrograms(nested []byte) []ebpf.ProgramID {
+func xdpPrograms(nested []byte) []hookedProgram {
 	byMode := make(map[uint16]ebpf.ProgramID)
 	for len(nested) >= unix.SizeofNlAttr {
 		length := int(binary.NativeEndian.Uint16(nested))
@@ -102,10 +118,10 @@ func xdpPrograms(nested []byte) []ebpf.ProgramID {
 		nested = nested[min(len(nested), (length+unix.NLA_ALIGNTO-1)&^(unix.NLA_ALIGNTO-1)):]
 	}
 
-	var programs []ebpf.ProgramID
-	for _, kind := range []uint16{unix.IFLA_XDP_DRV_PROG_ID, unix.IFLA_XDP_SKB_PROG_ID, unix.IFLA_XDP_HW_PROG_ID} {
-		if id := byMode[kind]; id != 0 {
-			programs = append(programs, id)
+	var programs []hookedProgram
+	for _, mode := range hookModes {
+		if id := byMode[mode.attribute]; id != 0 {
+			programs = append(programs, hookedProgram{id, mode.name})
 		}
 	}
 	return programs

@@ -32,7 +32,8 @@ type Options struct {
 	Interface string
 
 	// Program is the name of the XDP program to attach (optional if the object
-	// has only one).
+	// has only one). Only it and what it reaches is loaded: the programs that its
+	// program arrays start with, the programs that these reach, and their maps.
 	Program string
 
 	// Collection is for ebpf.NewCollectionWithOptions (optional). Maps that
@@ -51,6 +52,16 @@ type Loaded struct {
 
 	// Attachment is nil if nothing was to be attached.
 	Attachment *Attachment
+
+	// Pinned are the maps that are pinned, by their names.
+	Pinned []PinnedMap
+}
+
+// PinnedMap is a map that outlives the process.
+type PinnedMap struct {
+	Name   string `json:"name"`
+	Path   string `json:"path"`
+	Reused bool   `json:"reused"` // it was there before
 }
 
 // RewrittenSpec reads an object, rewrites it for the layout, and returns it as
@@ -66,11 +77,17 @@ func RewrittenSpec(object io.ReaderAt, opts Options) (*ebpf.CollectionSpec, *rew
 	if opts.Layout == nil {
 		return nil, nil, errors.New("no layout to rewrite the object for")
 	}
+	return rewrittenSpec(object, opts, nil)
+}
+
+// rewrittenSpec is RewrittenSpec for some functions of an object, all if functions
+// is nil. The others are not to be loaded.
+func rewrittenSpec(object io.ReaderAt, opts Options, functions map[string]bool) (*ebpf.CollectionSpec, *rewrite.Report, error) {
 	raw, err := io.ReadAll(io.NewSectionReader(object, 0, 1<<62))
 	if err != nil {
 		return nil, nil, fmt.Errorf("read object: %w", err)
 	}
-	rewritten, report, err := rewrite.Rewrite(raw, opts.Layout, rewrite.Options{Types: opts.Types})
+	rewritten, report, err := rewrite.Rewrite(raw, opts.Layout, rewrite.Options{Types: opts.Types, Functions: functions})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -85,9 +102,14 @@ func RewrittenSpec(object io.ReaderAt, opts Options) (*ebpf.CollectionSpec, *rew
 // one of its programs if the options name an interface: in native mode, by a
 // bpf_link that is pinned and thus outlives the process.
 //
+// The maps of what is attached are pinned with the link, in /sys/fs/bpf/xdp-load.
+// Those that are declared with LIBBPF_PIN_BY_NAME are pinned by name, too, or used
+// again if they are pinned already. A program array that a program on an interface
+// is using is not: it stays that program's own.
+//
 // If it fails, everything is as it was before. Errors to tell apart are
 // ErrOccupied, ErrNoNative, ErrNoProgram, ErrSeveralPrograms, ErrPrivileges,
-// *RefusalError, nic.ErrNoInterface, and those of rewrite.Rewrite.
+// ErrUntrusted, *RefusalError, nic.ErrNoInterface, and those of rewrite.Rewrite.
 func LoadRewritten(path string, opts Options) (*Loaded, error) {
 	l, err := newLoad(path, opts)
 	if err != nil {
@@ -111,7 +133,13 @@ type load struct {
 	Options
 	spec   *ebpf.CollectionSpec
 	report *rewrite.Report
-	pins   []string // names of the maps to pin
+	needed *reach // what is to be attached, nil if nothing is
+
+	named    []string // maps to pin by name
+	arrays   []programArray
+	replaced []replacedPrograms
+	pins     *pinDir // nil until something is to be pinned
+	pinned   []PinnedMap
 
 	undo undo
 }
@@ -126,20 +154,51 @@ func newLoad(path string, opts Options) (*load, error) {
 	defer file.Close()
 
 	l := &load{Options: opts}
-	if l.spec, l.report, err = RewrittenSpec(file, opts); err != nil {
+	if err := l.read(file); err != nil {
 		return nil, err
 	}
-	if opts.Interface != "" {
-		if l.Program, err = chooseProgram(l.spec, opts.Program); err != nil {
-			return nil, err
-		}
-	}
-
 	if l.Collection.Maps.PinPath == "" {
 		l.Collection.Maps.PinPath = bpffs
 	}
 	l.takePinsByName()
+	l.takeProgramArrays()
 	return l, nil
+}
+
+// read reads and rewrites the object. What the program to attach does not reach is
+// left out, and so is what is wrong with it.
+func (l *load) read(object io.ReaderAt) (err error) {
+	l.spec, l.report, err = RewrittenSpec(object, l.Options)
+	if l.Interface == "" {
+		return err
+	}
+	if errors.Is(err, rewrite.ErrRefused) {
+		l.spec, l.report, err = rewrittenPart(object, l.Options, err)
+	}
+	if err != nil {
+		return err
+	}
+	if l.Program, err = chooseProgram(l.spec, l.Program); err != nil {
+		return err
+	}
+	l.needed = reachOf(l.spec, l.Program)
+	l.spec = l.needed.reduced()
+	l.report = l.report.Of(l.needed.functions())
+	return nil
+}
+
+// rewrittenPart is RewrittenSpec for an object that was refused, but maybe not for
+// what the program to attach reaches.
+func rewrittenPart(object io.ReaderAt, opts Options, refused error) (*ebpf.CollectionSpec, *rewrite.Report, error) {
+	spec, err := ebpf.LoadCollectionSpecFromReader(object)
+	if err != nil {
+		return nil, nil, refused
+	}
+	program, err := chooseProgram(spec, opts.Program)
+	if err != nil {
+		return nil, nil, err
+	}
+	return rewrittenSpec(object, opts, reachOf(spec, program).functions())
 }
 
 // takePinsByName takes it upon itself to pin maps. cilium/ebpf would pin them
@@ -150,14 +209,14 @@ func (l *load) takePinsByName() {
 			continue
 		}
 		spec.Pinning = ebpf.PinNone
-		l.pins = append(l.pins, name)
+		l.named = append(l.named, name)
 	}
-	slices.Sort(l.pins)
+	slices.Sort(l.named)
 }
 
 // where calls fn where what it pins will last.
 func (l *load) where(fn func() error) error {
-	if l.Interface == "" && len(l.pins) == 0 {
+	if l.Interface == "" && len(l.named) == 0 {
 		return fn()
 	}
 	return inLastingMounts(fn)
@@ -168,6 +227,7 @@ func (l *load) do() (_ *Loaded, err error) {
 		if err != nil {
 			l.undo.run()
 		}
+		l.close()
 	}()
 
 	if l.Interface != "" {
@@ -181,14 +241,25 @@ func (l *load) do() (_ *Loaded, err error) {
 	}
 	loaded := &Loaded{Collection: collection, Report: l.report}
 	if l.Interface != "" {
-		loaded.Attachment, err = l.attach(collection.Programs[l.Program])
+		if loaded.Attachment, err = l.attach(collection); err != nil {
+			return nil, err
+		}
+	} else if err := l.replacePrograms(collection); err != nil {
+		return nil, err
 	}
-	return loaded, err
+	loaded.Pinned = l.pinned
+	return loaded, l.publish()
 }
 
 // load brings programs and maps into the kernel, and pins the maps that are to
-// be pinned and are not yet.
+// be pinned by name and are not yet.
 func (l *load) load() (*ebpf.Collection, error) {
+	if len(l.named) > 0 {
+		// Another load must not pin a map of the name between the look and the pin.
+		if err := l.lockPins(); err != nil {
+			return nil, err
+		}
+	}
 	pinned, err := l.openPinned()
 	defer closeMaps(pinned)
 	if err != nil {
@@ -202,13 +273,13 @@ func (l *load) load() (*ebpf.Collection, error) {
 			opts.MapReplacements[name] = m
 		}
 	}
-	collection, err := ebpf.NewCollectionWithOptions(l.spec, opts)
+	collection, err := ebpf.NewCollectionWithOptions(withoutArrayContents(l.spec), opts)
 	if err != nil {
 		return nil, ExplainRefusal(err, l.spec, l.report)
 	}
 	l.undo.later(collection.Close)
 
-	for _, name := range l.pins {
+	for _, name := range l.named {
 		if opts.MapReplacements[name] != nil {
 			continue
 		}
@@ -216,15 +287,77 @@ func (l *load) load() (*ebpf.Collection, error) {
 			return nil, err
 		}
 	}
-	return collection, nil
+	return collection, l.fillArrays(collection, opts.MapReplacements)
+}
+
+// fillArrays fills the program arrays that are new. Those that are not are left to
+// replacePrograms.
+func (l *load) fillArrays(collection *ebpf.Collection, reused map[string]*ebpf.Map) error {
+	l.arrays = slices.DeleteFunc(l.arrays, func(a programArray) bool { return collection.Maps[a.name] == nil })
+	for i := range l.arrays {
+		a := &l.arrays[i]
+		if a.reused = reused[a.name] != nil; a.reused {
+			continue
+		}
+		if err := a.fill(collection); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// replacePrograms puts the programs into the arrays that were there before.
+func (l *load) replacePrograms(collection *ebpf.Collection) error {
+	for i := range l.arrays {
+		if !l.arrays[i].reused {
+			continue
+		}
+		replaced, err := l.arrays[i].replace(collection)
+		if err != nil {
+			return err
+		}
+		l.replaced = append(l.replaced, replaced)
+		l.undo.later(replaced.restore)
+	}
+	return nil
+}
+
+// lockPins locks the pins, and makes their directory if something of the load goes
+// into /sys/fs/bpf.
+func (l *load) lockPins() (err error) {
+	switch {
+	case l.pins != nil:
+	case l.Interface == "" && l.Collection.Maps.PinPath != bpffs:
+		l.pins, err = lockPins()
+	default:
+		l.pins, err = makePins()
+	}
+	return err
+}
+
+// publish makes visible what was pinned.
+func (l *load) publish() error {
+	if l.pins == nil {
+		return nil
+	}
+	return l.pins.publish()
+}
+
+// close lets go of what only the load needed.
+func (l *load) close() {
+	for i := range l.replaced {
+		l.replaced[i].close()
+	}
+	l.pins.close()
 }
 
 // openPinned opens the maps to pin that are pinned already, to be used instead
-// of new ones.
+// of new ones. A program array stays with the interface whose program uses it.
 func (l *load) openPinned() (map[string]*ebpf.Map, error) {
 	pinned := make(map[string]*ebpf.Map)
-	for _, name := range l.pins {
+	for _, name := range slices.Clone(l.named) {
 		if l.Collection.MapReplacements[name] != nil {
+			l.notByName(name)
 			continue
 		}
 		m, err := ebpf.LoadPinnedMap(l.mapPin(name), &l.Collection.Maps.LoadPinOptions)
@@ -232,37 +365,76 @@ func (l *load) openPinned() (map[string]*ebpf.Map, error) {
 			continue
 		}
 		if err != nil {
-			return pinned, fmt.Errorf("map %s: open %s: %w", name, l.mapPin(name), err)
+			return pinned, fmt.Errorf("map %s: open %s: %w", name, l.shown(name), err)
 		}
 		pinned[name] = m
+		taken, err := l.isTaken(m)
+		if err != nil {
+			return pinned, fmt.Errorf("map %s: %s: %w", name, l.shown(name), err)
+		}
+		if taken {
+			m.Close()
+			delete(pinned, name)
+			l.notByName(name)
+			continue
+		}
+		l.pinned = append(l.pinned, PinnedMap{name, l.shown(name), true})
 	}
 	return pinned, nil
 }
 
+// notByName leaves a map out of those to pin by name.
+func (l *load) notByName(name string) {
+	l.named = slices.DeleteFunc(l.named, func(other string) bool { return other == name })
+}
+
+// isTaken reports whether a map is a program array that a program on an interface
+// uses. The programs in it are rewritten for that interface.
+func (l *load) isTaken(m *ebpf.Map) (bool, error) {
+	if m.Type() != ebpf.ProgramArray {
+		return false, nil
+	}
+	info, err := m.Info()
+	if err != nil {
+		return false, err
+	}
+	id, _ := info.ID()
+	links, _, err := l.pins.links()
+	if err != nil {
+		return false, err
+	}
+	for i := range links {
+		used, err := links[i].maps()
+		if err != nil {
+			return false, err
+		}
+		if used[id] {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// mapPin returns where a map is pinned by name, and shown what to call that: a bpffs
+// may not be where it will be.
 func (l *load) mapPin(name string) string {
+	if l.Collection.Maps.PinPath == bpffs {
+		return l.pins.path(name)
+	}
+	return l.shown(name)
+}
+
+func (l *load) shown(name string) string {
 	return filepath.Join(l.Collection.Maps.PinPath, name)
 }
 
 func (l *load) pinMap(m *ebpf.Map, name string) error {
-	if l.Collection.Maps.PinPath == bpffs {
-		if err := l.mountBPFFS(); err != nil {
-			return err
-		}
-	}
 	path := l.mapPin(name)
 	if err := m.Pin(path); err != nil {
 		return fmt.Errorf("pin map %s: %w", name, err)
 	}
 	l.undo.later(func() { os.Remove(path) })
-	return nil
-}
-
-func (l *load) mountBPFFS() error {
-	unmount, err := mountBPFFS()
-	if err != nil {
-		return err
-	}
-	l.undo.later(unmount)
+	l.pinned = append(l.pinned, PinnedMap{name, l.shown(name), false})
 	return nil
 }
 

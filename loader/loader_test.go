@@ -120,9 +120,12 @@ func (l *lab) pins() []string {
 func (l *lab) status() []loader.Attachment {
 	l.Helper()
 
-	attachments, err := loader.Status()
+	attachments, skipped, err := loader.Status()
 	if err != nil {
 		l.Fatal(err)
+	}
+	if len(skipped) > 0 {
+		l.Errorf("Skipped %v", skipped)
 	}
 	return attachments
 }

@@ -38,7 +38,10 @@ func Preview(path string, opts Options) (*Plan, error) {
 		return nil, err
 	}
 	if len(present.programs) > 0 {
-		return nil, explainPermission(inLastingMounts(present.occupied))
+		err = inLastingMounts(func() error { return checkVacant(opts.Interface) })
+	}
+	if err != nil {
+		return nil, explainPermission(err)
 	}
 	return plan, nil
 }

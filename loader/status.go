@@ -3,8 +3,6 @@ package loader
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -14,12 +12,6 @@ import (
 
 	"github.com/xdp-load/xdp-load/nic"
 )
-
-// linkPins holds the pins of the links that attach programs, each named after
-// the ID of its link. An ID is unique on the machine. Interfaces are not:
-// their names and numbers repeat across network namespaces, and both they and
-// the namespace they are in can change while a program is attached.
-const linkPins = bpffs + "/xdp-load"
 
 // ErrNotAttached is wrapped by Unload's error about an interface that has no
 // program that was attached by this package.
@@ -41,45 +33,45 @@ type Attachment struct {
 }
 
 // Status returns what this package has attached in the network namespace of
-// the calling thread, by interface number.
+// the calling thread, by interface number, and why something that is pinned among
+// it was skipped.
 //
 // Returns an error wrapping ErrPrivileges if it may not look.
-func Status() ([]Attachment, error) {
-	var attachments []Attachment
-	err := inLastingMounts(func() (err error) {
-		attachments, err = status()
-		return err
+func Status() (attachments []Attachment, skipped []error, err error) {
+	err = inLastingMounts(func() error {
+		return withPins(func(pins *pinDir) (err error) {
+			attachments, skipped, err = status(pins)
+			return err
+		})
 	})
-	return attachments, explainPermission(err)
+	return attachments, skipped, explainPermission(err)
 }
 
-func status() ([]Attachment, error) {
+func status(pins *pinDir) (attachments []Attachment, skipped []error, err error) {
 	hooks, err := xdpHooks()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	pins, err := pinnedLinks()
+	links, skipped, err := pins.links()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-
-	var attachments []Attachment
 	for _, hook := range hooks {
-		at := slices.IndexFunc(pins, hook.runs)
+		at := slices.IndexFunc(links, hook.runs)
 		if at < 0 {
 			continue
 		}
 		target, err := nic.ByName(hook.name)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		attachment, err := describe(&pins[at], target)
+		attachment, err := describe(&links[at], target)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		attachments = append(attachments, *attachment)
 	}
-	return attachments, nil
+	return attachments, skipped, nil
 }
 
 // Unload detaches what this package has attached to an interface in the network
@@ -89,23 +81,25 @@ func status() ([]Attachment, error) {
 // Returns an error wrapping ErrNotAttached if there is nothing, ErrPrivileges,
 // or nic.ErrNoInterface.
 func Unload(iface string) error {
-	return explainPermission(inLastingMounts(func() error { return unload(iface) }))
+	return explainPermission(inLastingMounts(func() error {
+		return withPins(func(pins *pinDir) error { return unload(iface, pins) })
+	}))
 }
 
-func unload(iface string) error {
+func unload(iface string, pins *pinDir) error {
 	present, err := hookByName(iface)
 	if err != nil {
 		return err
 	}
-	pins, err := pinnedLinks()
+	links, skipped, err := pins.links()
 	if err != nil {
 		return err
 	}
-	at := slices.IndexFunc(pins, present.runs)
+	at := slices.IndexFunc(links, present.runs)
 	if at < 0 {
-		return present.notOurs()
+		return errors.Join(append([]error{present.notOurs()}, skipped...)...)
 	}
-	if err := unpinLink(pins[at].path); err != nil {
+	if err := pins.detach(links[at].id); err != nil {
 		return fmt.Errorf("%s: %w", iface, err)
 	}
 	return nil
@@ -117,109 +111,35 @@ func (h *hook) notOurs() error {
 		return fmt.Errorf("%s: %w, nor any other XDP program", h.name, ErrNotAttached)
 	}
 	return fmt.Errorf("%s: %w: to take off %s, which is there, %s",
-		h.name, ErrNotAttached, programTitle(h.programs[0]), howToDetach(h.name, h.programs[0]))
-}
-
-// pinnedLink is a link that this package has pinned.
-type pinnedLink struct {
-	path    string
-	id      link.ID
-	program ebpf.ProgramID
-	ifindex int // in the network namespace that the interface is in
-}
-
-// pinnedLinks returns the links that this package has pinned, in whatever
-// network namespace they are attached, and sweeps away the pins of those whose
-// interface is gone.
-func pinnedLinks() ([]pinnedLink, error) {
-	files, err := os.ReadDir(linkPins)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-
-	var pins []pinnedLink
-	for _, file := range files {
-		pin, err := openPin(filepath.Join(linkPins, file.Name()))
-		if errors.Is(err, os.ErrNotExist) {
-			continue // unloaded in the meantime
-		}
-		if err != nil {
-			return nil, err
-		}
-		if pin.ifindex == 0 {
-			os.Remove(pin.path)
-			continue
-		}
-		pins = append(pins, *pin)
-	}
-	if len(pins) == 0 {
-		removeIfEmpty(linkPins)
-	}
-	return pins, nil
-}
-
-func openPin(path string) (*pinnedLink, error) {
-	pinned, err := link.LoadPinnedLink(path, nil)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	defer pinned.Close()
-
-	info, err := pinned.Info()
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	if info.Type != link.XDPType {
-		return nil, fmt.Errorf("%s: not a link of an XDP program, and not made by xdp-load: remove it", path)
-	}
-	return &pinnedLink{path, info.ID, info.Program, int(info.XDP().Ifindex)}, nil
-}
-
-// unpinLink detaches a pinned link and removes its pin. The link is detached
-// even if another process holds it open. Killed in between, the pin is swept
-// away later.
-func unpinLink(path string) error {
-	pinned, err := link.LoadPinnedLink(path, nil)
-	if err != nil {
-		return err
-	}
-	defer pinned.Close()
-
-	if err := pinned.Detach(); err != nil {
-		return fmt.Errorf("detach link: %w", err)
-	}
-	if err := pinned.Unpin(); err != nil {
-		return fmt.Errorf("unpin link: %w", err)
-	}
-	removeIfEmpty(linkPins)
-	return nil
-}
-
-// removeIfEmpty removes a directory unless there is something in it.
-func removeIfEmpty(dir string) {
-	_ = os.Remove(dir)
+		h.name, ErrNotAttached, programTitle(h.programs[0].id), h.howToDetach())
 }
 
 // describe returns the attachment that a pinned link makes.
 func describe(pin *pinnedLink, target *nic.Target) (*Attachment, error) {
-	info, err := programInfo(pin.program)
+	program, name, err := pin.openProgram()
 	if err != nil {
 		return nil, fmt.Errorf("%s: program %d: %w", target.Interface, pin.program, err)
 	}
+	defer program.Close()
+	info, err := program.Info()
+	if err != nil {
+		return nil, fmt.Errorf("%s: program %d: %w", target.Interface, pin.program, err)
+	}
+	return newAttachment(pin, target, info, name), nil
+}
+
+func newAttachment(pin *pinnedLink, target *nic.Target, info *ebpf.ProgramInfo, name string) *Attachment {
 	return &Attachment{
 		Interface: target.Interface,
 		Index:     target.Index,
 		Driver:    target.Driver,
-		Program:   programName(info),
+		Program:   name,
 		ProgramID: pin.program,
 		Tag:       info.Tag,
 		Loaded:    loadTime(info),
 		LinkID:    pin.id,
-		Pin:       pin.path,
-	}, nil
+		Pin:       pin.path(),
+	}
 }
 
 func programInfo(id ebpf.ProgramID) (*ebpf.ProgramInfo, error) {

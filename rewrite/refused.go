@@ -3,6 +3,7 @@ package rewrite
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/xdp-load/xdp-load/reloc"
@@ -77,3 +78,17 @@ const (
 	remedyFunction  = "access the field in a function of its own"
 	remedyReport    = "this access can't be rewritten, read the field into a variable of its own type instead"
 )
+
+// withoutSpare returns the result of a plan without the refusals in functions that
+// are not going to be loaded.
+func (r *rewriting) withoutSpare(edits []Edit, err error) ([]Edit, error) {
+	var refused *RefusedError
+	if !errors.As(err, &refused) {
+		return edits, err
+	}
+	refused.Refusals = slices.DeleteFunc(refused.Refusals, func(refusal Refusal) bool { return !r.options.loads(&refusal.Access) })
+	if len(refused.Refusals) == 0 {
+		return refused.Edits, nil
+	}
+	return nil, refused
+}

@@ -29,6 +29,13 @@ func (r *Report) NothingToFit() bool {
 	return len(r.Edits) == 0 && !r.Rewritten && len(r.Unaccessed) > 0
 }
 
+// Of returns the report of some functions alone.
+func (r *Report) Of(functions map[string]bool) *Report {
+	report := *r
+	report.Edits = slices.DeleteFunc(slices.Clone(r.Edits), func(edit Edit) bool { return !functions[edit.Access.Program] })
+	return &report
+}
+
 // Edit is what became of one access.
 type Edit struct {
 	Access     reloc.Access     `json:"access"`

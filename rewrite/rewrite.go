@@ -33,6 +33,10 @@ type Options struct {
 	// records of a struct within a chosen type is resolved with it, whatever that
 	// struct is called (reloc.Recorded.Adopt).
 	Types []string
+
+	// Functions are the names of those that are going to be loaded (optional, all if
+	// nil). What can't be rewritten in another one is not refused, but stays as it is.
+	Functions map[string]bool
 }
 
 // Rewrite returns the object with every access to the chosen root types edited
@@ -162,6 +166,11 @@ func (o *Options) check() error {
 		}
 	}
 	return nil
+}
+
+// loads reports whether the function that an access is in is going to be loaded.
+func (o *Options) loads(access *reloc.Access) bool {
+	return o.Functions == nil || o.Functions[access.Program]
 }
 
 // isRoot reports whether a name is one of a root type to resolve.

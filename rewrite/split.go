@@ -35,7 +35,7 @@ func (r *rewriting) plan() error {
 		if found := p.judge(); found > 0 {
 			continue
 		}
-		edits, err := p.plan(r.layout.Name())
+		edits, err := r.withoutSpare(p.plan(r.layout.Name()))
 		split := false
 		if splits < maxSplits {
 			var failed error

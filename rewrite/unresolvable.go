@@ -14,6 +14,9 @@ import (
 func (r *rewriting) unresolvable() []Refusal {
 	var refusals []Refusal
 	for _, access := range r.recorded.Unresolvable(r.options.isRoot) {
+		if !r.options.loads(access) {
+			continue
+		}
 		refusals = append(refusals, Refusal{
 			Access: *access,
 			Reason: fmt.Sprintf("%s has the descriptor within it, and neither the layout nor the kernel has such a type", access.Root),

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,9 +17,12 @@ func newStatus(f *flags) *cobra.Command {
 		Short: "List the programs that xdp-load has attached in this network namespace",
 		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			attached, err := loader.Status()
+			attached, skipped, err := loader.Status()
 			if err != nil {
 				return err
+			}
+			for _, reason := range skipped {
+				fmt.Fprintf(os.Stderr, "xdp-load: warning: skipped %v\n", reason)
 			}
 			return f.printStatus(cmd.OutOrStdout(), attached)
 		},

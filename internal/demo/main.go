@@ -176,7 +176,7 @@ type record struct {
 
 // readRecords returns what the program attached to an interface read.
 func readRecords(iface string) ([]record, error) {
-	attached, err := loader.Status()
+	attached, _, err := loader.Status()
 	if err != nil {
 		return nil, err
 	}
