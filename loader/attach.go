@@ -32,7 +32,8 @@ var (
 )
 
 // chooseProgram returns the name of the program to attach: wanted, or the only
-// one there is if that is empty.
+// one there is if that is empty, apart from those that others tail-call and those
+// that are marked as optional.
 func chooseProgram(spec *ebpf.CollectionSpec, wanted string) (string, error) {
 	var names []string
 	for name, program := range spec.Programs {
@@ -49,10 +50,29 @@ func chooseProgram(spec *ebpf.CollectionSpec, wanted string) (string, error) {
 		return wanted, nil
 	case wanted != "":
 		return "", fmt.Errorf("%w of the name %s: there is %s", ErrNoProgram, wanted, strings.Join(names, ", "))
-	case len(names) > 1:
-		return "", fmt.Errorf("%w: choose one of %s", ErrSeveralPrograms, strings.Join(names, ", "))
+	}
+	all := names
+	if len(names) > 1 {
+		names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return isOptional(spec.Programs[name]) || isCalled(spec, name) })
+	}
+	if len(names) != 1 {
+		return "", fmt.Errorf("%w: choose one of %s", ErrSeveralPrograms, strings.Join(all, ", "))
 	}
 	return names[0], nil
+}
+
+// isOptional reports whether a program is loaded only if somebody asks for it, as
+// libbpf has it (bpf_program__autoload).
+func isOptional(program *ebpf.ProgramSpec) bool { return strings.HasPrefix(program.SectionName, "?") }
+
+// isCalled reports whether a program array starts with a program.
+func isCalled(spec *ebpf.CollectionSpec, name string) bool {
+	for _, m := range spec.Maps {
+		if m.Type == ebpf.ProgramArray && startsWith(m, func(value string) bool { return value == name }) {
+			return true
+		}
+	}
+	return false
 }
 
 // sections lists the programs of an object with their sections.

@@ -95,7 +95,7 @@ func TestLinkOutlivesProcess(t *testing.T) {
 // Of several loads at once, one attaches its program and the others are told.
 func TestSimultaneousLoads(t *testing.T) {
 	lab := newLab(t)
-	var cmds [4]*exec.Cmd
+	var cmds [8]*exec.Cmd
 	var outputs [len(cmds)]strings.Builder
 	for i := range cmds {
 		cmds[i] = command("load", program("fields"), layoutFile("exact"), lab.nic.Name)
@@ -109,7 +109,7 @@ func TestSimultaneousLoads(t *testing.T) {
 	for i, cmd := range cmds {
 		if err := cmd.Wait(); err == nil {
 			attached++
-		} else if !strings.Contains(outputs[i].String(), loader.ErrOccupied.Error()) {
+		} else if want := "attached by xdp-load: to take it off, xdp-load unload"; !strings.Contains(outputs[i].String(), want) || strings.Contains(outputs[i].String(), "not "+want) {
 			t.Errorf("Load %d: %v: %s", i, err, outputs[i].String())
 		}
 	}
@@ -165,7 +165,18 @@ func asInit([]string) error {
 		}
 	}
 
-	// A load that fails after the bpffs was mounted unmounts it.
+	// What somebody has mounted there is not hidden.
+	if err := unix.Mount("tmpfs", bpffs, "tmpfs", 0, ""); err != nil {
+		return err
+	}
+	if output, err := inLab("load", program("fields"), layoutFile("exact"), "nic0"); err == nil || !strings.Contains(output, "something else is mounted on "+bpffs) {
+		return fmt.Errorf("load beside a tmpfs: %v: %s", err, output)
+	}
+	if err := unix.Unmount(bpffs, 0); err != nil {
+		return err
+	}
+
+	// A load that fails mounts no bpffs.
 	if output, err := inLab("load", program("fields"), layoutFile("exact"), "lo"); err == nil || !strings.Contains(output, "no native XDP") {
 		return fmt.Errorf("load on lo: %v: %s", err, output)
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -332,29 +333,34 @@ func TestInterfaceMoves(t *testing.T) {
 	}
 }
 
-// A load that is killed has happened or it hasn't.
+// A load that is killed has happened or it hasn't. Maps that are pinned by name may
+// be there in either case.
 func TestKilled(t *testing.T) {
 	lab := newLab(t)
-	for delay := range 40 {
-		cmd := command("load", program("fields"), layoutFile("exact"), "nic0")
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Duration(delay) * time.Millisecond)
-		cmd.Process.Kill()
-		cmd.Wait()
-
-		pins := lab.pins()
-		if len(lab.status()) == 0 {
-			if len(pins) > 1 { // the directory, which status sweeps away
-				t.Errorf("After %d ms, nothing is attached, but pinned is %v", delay, pins)
+	for _, object := range []string{program("fields"), ownProgram("calls_pinned")} {
+		for delay := range 40 {
+			cmd := command("load", object, layoutFile("exact"), "nic0")
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
 			}
-			continue
-		}
-		if err := loader.Unload("nic0"); err != nil {
-			t.Fatal(err)
+			time.Sleep(time.Duration(delay) * time.Millisecond)
+			cmd.Process.Kill()
+			cmd.Wait()
+
+			attached := lab.status() // sweeps away what has no link
+			if len(attached) == 0 {
+				if pins := lab.pins(); len(pins) > 0 && !slices.Equal(pins, []string{bpffs + "/jump"}) {
+					t.Errorf("After %d ms, nothing is attached, but pinned is %v", delay, pins)
+				}
+				continue
+			}
+			if object == ownProgram("calls_pinned") {
+				lab.wantCalled(attached[0], lab.nic, object, 8)
+			}
+			lab.unload("nic0")
 		}
 	}
+	remove(t, bpffs+"/jump")
 }
 
 // A pin whose interface is gone is swept away.
@@ -395,23 +401,10 @@ func TestOccupied(t *testing.T) {
 			foreign := foreignLink(l.T, l.nic.Index, link.XDPGenericMode)
 			return func() { foreign.Close() }
 		}, `"foreign", not attached by xdp-load: to take it off, bpftool link detach id `},
-		"without link": {func(l *lab) func() {
-			pin := bpffs + "/foreign"
-			foreign := foreignProgram(l.T)
-			defer foreign.Close()
-			if err := foreign.Pin(pin); err != nil {
-				l.Fatal(err)
-			}
-			defer os.Remove(pin)
-			if _, err := run("ip link set nic0 xdp pinned " + pin); err != nil {
-				l.Fatal(err)
-			}
-			return func() {
-				if _, err := run("ip link set nic0 xdp off"); err != nil {
-					l.Error(err)
-				}
-			}
-		}, `"foreign", not attached by xdp-load: to take it off, ip link set dev nic0 xdp off`},
+		"without link": {func(l *lab) func() { return foreignWithoutLink(l, "xdp") },
+			`"foreign", not attached by xdp-load: to take it off, ip link set dev nic0 xdp off`},
+		"without link, generic": {func(l *lab) func() { return foreignWithoutLink(l, "xdpgeneric") },
+			`"foreign", not attached by xdp-load: to take it off, ip link set dev nic0 xdpgeneric off`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			lab := newLab(t)
@@ -435,11 +428,20 @@ func TestOccupied(t *testing.T) {
 			if after, _ := run("ip link show nic0"); after != before {
 				t.Errorf("Interface before: %s, after: %s", before, after)
 			}
-			if name != "ours" {
-				err := loader.Unload("nic0")
-				if !errors.Is(err, loader.ErrNotAttached) || !strings.Contains(err.Error(), "foreign") {
-					t.Errorf("Unload: %v", err)
-				}
+			if name == "ours" {
+				vacate()
+				return
+			}
+			unload := loader.Unload("nic0")
+			if !errors.Is(unload, loader.ErrNotAttached) || !strings.Contains(unload.Error(), "foreign") {
+				t.Errorf("Unload: %v", unload)
+			}
+			_, advice, _ := strings.Cut(err.Error(), "to take it off, ")
+			if _, err := run(advice); err != nil {
+				t.Error(err)
+			}
+			if after, _ := run("ip link show nic0"); strings.Contains(after, "xdp") {
+				t.Errorf("After %q: %s", advice, after)
 			}
 			vacate()
 		})
@@ -459,6 +461,27 @@ func foreignProgram(t *testing.T) *ebpf.Program {
 		t.Fatal(err)
 	}
 	return foreign
+}
+
+// foreignWithoutLink attaches a program as loaders did before there were links.
+func foreignWithoutLink(l *lab, mode string) (vacate func()) {
+	l.Helper()
+
+	pin := bpffs + "/foreign"
+	foreign := foreignProgram(l.T)
+	defer foreign.Close()
+	if err := foreign.Pin(pin); err != nil {
+		l.Fatal(err)
+	}
+	defer os.Remove(pin)
+	if _, err := run("ip link set nic0 " + mode + " pinned " + pin); err != nil {
+		l.Fatal(err)
+	}
+	return func() {
+		if _, err := run("ip link set nic0 " + mode + " off"); err != nil {
+			l.Error(err)
+		}
+	}
 }
 
 func foreignLink(t *testing.T, ifindex int, mode link.XDPAttachFlags) link.Link {

@@ -25,6 +25,9 @@ var ErrUntrusted = errors.New("not to be trusted with pins")
 type pinDir struct {
 	lock *os.File
 
+	// untrusted is why nothing there is taken to be this package's.
+	untrusted error
+
 	// mount is a bpffs that is nowhere to be seen before publish mounts it. It is
 	// nil if there was one on /sys/fs/bpf.
 	mount *os.File
@@ -50,10 +53,12 @@ func lockPins() (*pinDir, error) {
 			continue
 		}
 		lock, err := lockDir(linkPins, checkTrusted)
-		if errors.Is(err, os.ErrNotExist) {
+		switch {
+		case errors.Is(err, os.ErrNotExist):
 			return nil, nil
-		}
-		if err != nil {
+		case errors.Is(err, ErrUntrusted):
+			return &pinDir{untrusted: err}, nil
+		case err != nil:
 			return nil, err
 		}
 		return &pinDir{lock: lock}, nil
@@ -140,7 +145,7 @@ func (d *pinDir) publish() error {
 // close lets other processes at the pins. A bpffs that was not published is gone
 // then, with all that was pinned in it; an empty directory is taken away.
 func (d *pinDir) close() {
-	if d == nil {
+	if d == nil || d.lock == nil {
 		return
 	}
 	if d.mount != nil {

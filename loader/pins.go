@@ -119,8 +119,11 @@ func mapPinName(name string) string { return strings.ReplaceAll(name, ".", "_") 
 // namespace they are attached, and why something else that is pinned there was
 // skipped. It sweeps away what is of no link that is attached.
 func (d *pinDir) links() (pins []pinnedLink, skipped []error, err error) {
-	if d == nil {
+	switch {
+	case d == nil:
 		return nil, nil, nil
+	case d.untrusted != nil:
+		return nil, []error{d.untrusted}, nil
 	}
 	files, err := os.ReadDir(linkPins)
 	if err != nil {

@@ -105,7 +105,8 @@ func (r *reach) reduced() *ebpf.CollectionSpec {
 	return spec
 }
 
-// startsWith reports whether a map starts with a program or map whose name is such.
+// startsWith reports whether one of the programs or maps that a map starts with has
+// such a name.
 func startsWith(m *ebpf.MapSpec, is func(string) bool) bool {
 	return slices.ContainsFunc(m.Contents, func(entry ebpf.MapKV) bool {
 		value, isName := entry.Value.(string)

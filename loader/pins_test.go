@@ -1,0 +1,138 @@
+package loader_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/xdp-load/xdp-load/loader"
+)
+
+const pinDir = bpffs + "/xdp-load"
+
+// Where everybody may write to the bpffs, somebody else may have made the directory
+// of pins, and could take root's out of it.
+func TestPinDirOfOthers(t *testing.T) {
+	for name, test := range map[string]struct {
+		make func() error
+		want string
+	}{
+		"another user's": {func() error {
+			return errors.Join(os.Mkdir(pinDir, 0o700), os.Chown(pinDir, 65534, 65534))
+		}, "belongs to user 65534"},
+		"for all to write": {func() error {
+			return errors.Join(os.Mkdir(pinDir, 0o700), os.Chmod(pinDir, 0o777))
+		}, "-rwxrwxrwx lets others"},
+		"a link": {func() error {
+			return errors.Join(os.Mkdir(bpffs+"/elsewhere", 0o700), os.Symlink(bpffs+"/elsewhere", pinDir))
+		}, "no directory"},
+		"a map": {func() error {
+			m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1})
+			if err != nil {
+				return err
+			}
+			defer m.Close()
+			return m.Pin(pinDir)
+		}, "no directory"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			lab := newLab(t)
+			if err := test.make(); err != nil {
+				t.Fatal(err)
+			}
+			_, err := loader.LoadRewritten(program("fields"), loader.Options{Layout: layout(t, "exact"), Interface: "nic0"})
+			if !errors.Is(err, loader.ErrUntrusted) || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("%v\nlacks %q", err, test.want)
+			}
+			if links, _ := run("ip link show nic0"); strings.Contains(links, "xdp") {
+				t.Errorf("Attached: %s", links)
+			}
+
+			// What is wrong there is no reason not to say that there is nothing of ours.
+			attachments, skipped, err := loader.Status()
+			if err != nil || len(attachments) > 0 || len(skipped) != 1 || !errors.Is(skipped[0], loader.ErrUntrusted) {
+				t.Errorf("Status: %v, %v, %v", attachments, skipped, err)
+			}
+			if err := loader.Unload("nic0"); !errors.Is(err, loader.ErrNotAttached) || !errors.Is(err, loader.ErrUntrusted) {
+				t.Errorf("Unload: %v", err)
+			}
+			for _, path := range lab.pins() {
+				os.RemoveAll(path)
+			}
+		})
+	}
+}
+
+// Something else in the directory of pins is left alone, and stops nobody.
+func TestForeignPins(t *testing.T) {
+	lab := newLab(t)
+	attachment := lab.loadByCommand(program("fields"), "exact", "nic0")
+	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	foreign := []string{pinDir + "/foreign", pinDir + "/link-4294967295"}
+	for i, path := range foreign {
+		clone, err := m.Clone()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := clone.Pin(path); err != nil {
+			t.Fatal(i, err)
+		}
+		clone.Close()
+	}
+
+	attachments, skipped, err := loader.Status()
+	if err != nil || len(attachments) != 1 || attachments[0] != attachment {
+		t.Errorf("Status: %v, %v", attachments, err)
+	}
+	if text := fmt.Sprint(skipped); len(skipped) != 2 || !strings.Contains(text, foreign[0]+": ") || !strings.Contains(text, foreign[1]+": ") {
+		t.Errorf("Skipped: %v", skipped)
+	}
+	lab.unload("nic0")
+	for _, path := range foreign {
+		remove(t, path)
+	}
+	remove(t, pinDir)
+}
+
+// What a load that was killed has pinned without its link is swept away.
+func TestPinsWithoutLink(t *testing.T) {
+	lab := newLab(t)
+	for _, dir := range []string{"/maps-4294967295", "/programs-4294967295"} {
+		if err := os.MkdirAll(pinDir+dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lab.status()
+	if pins := lab.pins(); len(pins) > 0 {
+		t.Errorf("Left: %v", pins)
+	}
+}
+
+// On a bpffs that can't be written to, a program is detached all the same.
+func TestReadOnlyBPFFS(t *testing.T) {
+	lab := newLab(t)
+	attachment := lab.loadByCommand(program("fields"), "exact", "nic0")
+	if err := unix.Mount("", bpffs, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
+	if got := lab.status(); len(got) != 1 || got[0] != attachment {
+		t.Errorf("Status: %+v", got)
+	}
+	lab.unload("nic0")
+	if got := lab.status(); len(got) != 0 {
+		t.Errorf("Status after unload: %+v", got)
+	}
+	if err := unix.Mount("", bpffs, "", unix.MS_REMOUNT, ""); err != nil {
+		t.Fatal(err)
+	}
+	lab.status() // sweeps
+}
