@@ -80,14 +80,14 @@ func RewrittenSpec(object io.ReaderAt, opts Options) (*ebpf.CollectionSpec, *rew
 	return rewrittenSpec(object, opts, nil)
 }
 
-// rewrittenSpec is RewrittenSpec for some functions of an object, all if functions
-// is nil. The others are not to be loaded.
-func rewrittenSpec(object io.ReaderAt, opts Options, functions map[string]bool) (*ebpf.CollectionSpec, *rewrite.Report, error) {
+// rewrittenSpec is RewrittenSpec for some functions of an object, all if isLoaded is
+// nil. The others are not to be loaded.
+func rewrittenSpec(object io.ReaderAt, opts Options, isLoaded func(function string) bool) (*ebpf.CollectionSpec, *rewrite.Report, error) {
 	raw, err := io.ReadAll(io.NewSectionReader(object, 0, 1<<62))
 	if err != nil {
 		return nil, nil, fmt.Errorf("read object: %w", err)
 	}
-	rewritten, report, err := rewrite.Rewrite(raw, opts.Layout, rewrite.Options{Types: opts.Types, Functions: functions})
+	rewritten, report, err := rewrite.Rewrite(raw, opts.Layout, rewrite.Options{Types: opts.Types, Functions: isLoaded})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -62,8 +62,8 @@ func mapsOf(program *ebpf.ProgramSpec) map[string]bool {
 	return maps
 }
 
-// functions returns the names of the functions that the programs consist of.
-func (r *reach) functions() map[string]bool {
+// functions returns what reports whether the programs have a function of a name.
+func (r *reach) functions() func(name string) bool {
 	functions := make(map[string]bool)
 	for name := range r.programs {
 		functions[name] = true
@@ -73,7 +73,7 @@ func (r *reach) functions() map[string]bool {
 			}
 		}
 	}
-	return functions
+	return func(name string) bool { return functions[name] }
 }
 
 // reduced returns the specification without the programs that are not reached, and

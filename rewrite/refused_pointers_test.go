@@ -60,6 +60,46 @@ func TestRefusedPointers(t *testing.T) {
 	}
 }
 
+// Only what is refused in the functions that are going to be loaded is.
+func TestRefusedInLoadedFunctions(t *testing.T) {
+	object, layout := readFile(t, testdata+"/invalid/pointers-el.o"), readLayout(t, "own-el")
+	_, _, err := rewrite.Rewrite(object, layout, rewrite.Options{})
+	var all *rewrite.RefusedError
+	if !errors.As(err, &all) {
+		t.Fatal(err)
+	}
+	inFunction := make(map[string][]string)
+	for _, refusal := range all.Refusals {
+		inFunction[refusal.Access.Program] = append(inFunction[refusal.Access.Program], refusal.String())
+	}
+	if len(inFunction) < 20 {
+		t.Fatalf("Refused in %d functions", len(inFunction))
+	}
+	for function, want := range inFunction {
+		_, _, err := rewrite.Rewrite(object, layout, rewrite.Options{Functions: func(name string) bool { return name == function }})
+		var refused *rewrite.RefusedError
+		if !errors.As(err, &refused) {
+			t.Errorf("%s: %v", function, err)
+			continue
+		}
+		var got []string
+		for _, refusal := range refused.Refusals {
+			got = append(got, refusal.String())
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: refused\n%v\ninstead of\n%v", function, got, want)
+		}
+	}
+
+	_, report, err := rewrite.Rewrite(object, layout, rewrite.Options{Functions: func(name string) bool { return inFunction[name] == nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(report.Edits) != len(all.Edits) {
+		t.Errorf("%d edits instead of %d", len(report.Edits), len(all.Edits))
+	}
+}
+
 // A program that replaces a global function gets what that function gets, a descriptor
 // of the size that the program declares, be it the first argument or not.
 func TestReplacedFunction(t *testing.T) {

@@ -30,9 +30,9 @@ func (r *Report) NothingToFit() bool {
 }
 
 // Of returns the report of some functions alone.
-func (r *Report) Of(functions map[string]bool) *Report {
+func (r *Report) Of(isOf func(function string) bool) *Report {
 	report := *r
-	report.Edits = slices.DeleteFunc(slices.Clone(r.Edits), func(edit Edit) bool { return !functions[edit.Access.Program] })
+	report.Edits = slices.DeleteFunc(slices.Clone(r.Edits), func(edit Edit) bool { return !isOf(edit.Access.Program) })
 	return &report
 }
 

@@ -34,9 +34,10 @@ type Options struct {
 	// struct is called (reloc.Recorded.Adopt).
 	Types []string
 
-	// Functions are the names of those that are going to be loaded (optional, all if
-	// nil). What can't be rewritten in another one is not refused, but stays as it is.
-	Functions map[string]bool
+	// Functions reports whether a function is going to be loaded (optional, all are
+	// if nil). What can't be rewritten in another one is not refused, but stays as it
+	// is.
+	Functions func(name string) bool
 }
 
 // Rewrite returns the object with every access to the chosen root types edited
@@ -170,7 +171,7 @@ func (o *Options) check() error {
 
 // loads reports whether the function that an access is in is going to be loaded.
 func (o *Options) loads(access *reloc.Access) bool {
-	return o.Functions == nil || o.Functions[access.Program]
+	return o.Functions == nil || o.Functions(access.Program)
 }
 
 // isRoot reports whether a name is one of a root type to resolve.
