@@ -8,9 +8,9 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-// programArray is a map of programs to tail-call. The programs of a new one are in
-// it before anything is attached; into one that was pinned by name, which other
-// programs may be calling through, they come last.
+// programArray is a map of programs to tail-call. A new one is filled at once; one
+// that was pinned by name, which a program that another loader has attached may be
+// calling through, when everything is ready to be attached.
 type programArray struct {
 	name    string
 	entries []ebpf.MapKV // slot and name of the program

@@ -99,6 +99,13 @@ func (l *load) attach(collection *ebpf.Collection) (*Attachment, error) {
 	if err := l.lockPins(); err != nil {
 		return nil, err
 	}
+	if err := l.pins.checkVacant(l.Interface); err != nil {
+		return nil, err
+	}
+	// Before the first packet, which must not get to programs for another layout.
+	if err := l.replacePrograms(collection); err != nil {
+		return nil, err
+	}
 	attached, err := l.link(target, collection.Programs[l.Program])
 	if err != nil {
 		return nil, err
@@ -108,9 +115,6 @@ func (l *load) attach(collection *ebpf.Collection) (*Attachment, error) {
 
 	if err := l.pinNeeded(attached, collection); err != nil {
 		return nil, fmt.Errorf("%s: %w", l.Interface, err)
-	}
-	if err := l.replacePrograms(collection); err != nil {
-		return nil, err
 	}
 	pin, err := l.pins.pinLink(attached)
 	if err != nil {
@@ -124,9 +128,6 @@ func (l *load) attach(collection *ebpf.Collection) (*Attachment, error) {
 }
 
 func (l *load) link(target *nic.Target, program *ebpf.Program) (link.Link, error) {
-	if err := l.pins.checkVacant(target.Interface); err != nil {
-		return nil, err
-	}
 	attached, err := link.AttachXDP(link.XDPOptions{
 		Program:   program,
 		Interface: target.Index,
@@ -172,7 +173,7 @@ func (l *load) notePinned(paths map[string]string) {
 		delete(paths, m.Name)
 	}
 	for name, path := range paths {
-		l.pinned = append(l.pinned, PinnedMap{Name: name, Path: path})
+		l.pinned = append(l.pinned, PinnedMap{Name: name, Path: path, Taken: l.taken[name]})
 	}
 	slices.SortFunc(l.pinned, func(a, b PinnedMap) int { return strings.Compare(a.Name, b.Name) })
 }

@@ -57,67 +57,68 @@ func checkMountPoint() error {
 // inLastingMounts calls fn where /sys/fs/bpf is a bpffs, or can be made one that
 // outlives this process, and returns its error. fn runs in the network namespace
 // of the calling thread, but possibly in another mount namespace: it must not
-// open files of the user's.
+// open files of the user's. It returns a process that is in that namespace, 0 if it
+// is the calling thread's.
 //
 // "ip netns exec" runs its command in a mount namespace of its own with a fresh
 // /sys, which is gone when the command ends. If /sys/fs/bpf is no bpffs there,
 // the place to look for it, and to mount it, is the mount namespace of PID 1.
-func inLastingMounts(fn func() error) error {
+func inLastingMounts(fn func() error) (pid int, err error) {
 	if isBPFFS(bpffs) {
-		return fn()
+		return 0, fn()
 	}
-	mounts, err := lastingMounts()
+	mounts, pid, err := lastingMounts()
 	if err != nil {
-		return fmt.Errorf("no bpffs on %s, and no lasting place to mount it: %w", bpffs, err)
+		return 0, fmt.Errorf("no bpffs on %s, and no lasting place to mount it: %w", bpffs, err)
 	}
 	if mounts == nil {
-		return fn()
+		return 0, fn()
 	}
 	defer mounts.Close()
-	return inMounts(mounts, fn)
+	return pid, inMounts(mounts, fn)
 }
 
-// lastingMounts opens the mount namespace that outlives this process. It returns
-// nil if that is the one of the calling thread.
-func lastingMounts() (*os.File, error) {
+// lastingMounts opens the mount namespace that outlives this process, and returns a
+// process that is in it. It returns nil if that is the one of the calling thread.
+func lastingMounts() (*os.File, int, error) {
 	own, err := os.Stat("/proc/thread-self/ns/mnt")
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	lasting, err := outermostMounts()
+	lasting, pid, err := outermostMounts()
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	info, err := lasting.Stat()
 	if err != nil || os.SameFile(own, info) {
 		lasting.Close()
-		return nil, err
+		return nil, 0, err
 	}
-	return lasting, nil
+	return lasting, pid, nil
 }
 
 // outermostMounts opens the mount namespace of PID 1 or, where that is out of
 // reach, as in some containers, of the outermost ancestor that is not.
-func outermostMounts() (*os.File, error) {
-	mounts, err := os.Open("/proc/1/ns/mnt")
+func outermostMounts() (mounts *os.File, pid int, err error) {
+	mounts, err = os.Open("/proc/1/ns/mnt")
 	if !errors.Is(err, os.ErrPermission) {
-		return mounts, err
+		return mounts, 1, err
 	}
 
-	for pid := os.Getppid(); pid > 1; pid = parent(pid) {
-		outer, err := os.Open(fmt.Sprintf("/proc/%d/ns/mnt", pid))
+	for ancestor := os.Getppid(); ancestor > 1; ancestor = parent(ancestor) {
+		outer, err := os.Open(fmt.Sprintf("/proc/%d/ns/mnt", ancestor))
 		if err != nil {
 			break
 		}
 		if mounts != nil {
 			mounts.Close()
 		}
-		mounts = outer
+		mounts, pid = outer, ancestor
 	}
 	if mounts == nil {
-		return nil, err
+		return nil, 0, err
 	}
-	return mounts, nil
+	return mounts, pid, nil
 }
 
 // parent returns the parent of a process, 0 if there is none.

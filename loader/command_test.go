@@ -39,6 +39,7 @@ func init() {
 		"load-unprivileged": loadUnprivileged,
 		"status":            status,
 		"unload":            func(args []string) error { return loader.Unload(args[0]) },
+		"capable":           capable,
 		"init":              asInit,
 	}
 }
@@ -62,10 +63,27 @@ func loadUnprivileged(args []string) error {
 	return load(args)
 }
 
+// capable runs another command with no capabilities but those that a loader needs
+// where a bpffs is mounted that it may write to.
+func capable(args []string) error {
+	runtime.LockOSThread()
+	caps := make([]unix.CapUserData, 2)
+	for _, capability := range []uint{unix.CAP_BPF, unix.CAP_NET_ADMIN, unix.CAP_PERFMON} {
+		bits := uint32(1) << (capability % 32)
+		caps[capability/32].Effective |= bits
+		caps[capability/32].Permitted |= bits
+	}
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	if err := unix.Capset(&header, &caps[0]); err != nil {
+		return err
+	}
+	return commands[args[0]](args[1:])
+}
+
 func status([]string) error {
 	attachments, _, err := loader.Status()
 	for _, attachment := range attachments {
-		fmt.Println(attachment.Interface, attachment.Program, attachment.Pin)
+		fmt.Println(attachment.Interface, attachment.Program, attachment.Pin, attachment.MountsOf)
 	}
 	return err
 }
@@ -135,6 +153,44 @@ func TestUnprivileged(t *testing.T) {
 	}
 }
 
+// CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON are enough.
+func TestWithoutSysAdmin(t *testing.T) {
+	lab := newLab(t)
+	object := ownProgram("calls_pinned")
+	for _, line := range [][]string{
+		{"load", object, layoutFile("exact"), "nic0"},
+		{"status"},
+		{"unload", "nic0"},
+		{"load", program("fields"), layoutFile("exact"), "nic0"},
+		{"status"},
+	} {
+		output, err := command(append([]string{"capable"}, line...)...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %v: %s", line, err, output)
+		}
+		if line[0] == "status" && !strings.HasPrefix(string(output), "nic0 ") {
+			t.Errorf("Status: %s", output)
+		}
+	}
+
+	// Whose the program is that is there can be told, too.
+	output, err := command("capable", "load", program("fields"), layoutFile("exact"), "nic0").CombinedOutput()
+	if want := `"fields", attached by xdp-load: to take it off`; err == nil || !strings.Contains(string(output), want) {
+		t.Errorf("%s\nlacks %q", output, want)
+	}
+	lab.unload("nic0")
+
+	// Programs that are replaced in an array could not be put back.
+	output, err = command("capable", "load", object, layoutFile("exact"), "nic0").CombinedOutput()
+	if want := "slot 0 has a program, which could not be put back if the load failed"; err == nil || !strings.Contains(string(output), want) {
+		t.Errorf("%s\nlacks %q", output, want)
+	}
+	if len(lab.status()) > 0 {
+		t.Error("Something is attached")
+	}
+	remove(t, bpffs+"/jump")
+}
+
 // "ip netns exec" hides the bpffs, and what is mounted there dies with the
 // command. PID 1 is ours here, so that its mount namespace is, too.
 func TestIPNetnsExec(t *testing.T) {
@@ -193,7 +249,7 @@ func asInit([]string) error {
 	if links, err := run("ip -n lab link show nic0"); err != nil || !strings.Contains(links, "prog/xdp") {
 		return fmt.Errorf("after the process, nic0 has no program: %v: %s", err, links)
 	}
-	if output, err := inLab("status"); err != nil || !strings.HasPrefix(output, "nic0 fields /sys/fs/bpf/xdp-load/link-") {
+	if output, err := inLab("status"); err != nil || !strings.HasPrefix(output, "nic0 fields /sys/fs/bpf/xdp-load/link-") || !strings.HasSuffix(output, " 1\n") {
 		return fmt.Errorf("status: %w: %s", err, output)
 	}
 	if output, err := inLab("load", program("fields"), layoutFile("exact"), "nic0"); err == nil || !strings.Contains(output, "attached by xdp-load") {

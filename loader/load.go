@@ -62,6 +62,10 @@ type PinnedMap struct {
 	Name   string `json:"name"`
 	Path   string `json:"path"`
 	Reused bool   `json:"reused"` // it was there before
+
+	// Taken is where the map would have been pinned by its name if the program array
+	// there were not in use by a program on another interface. It is empty otherwise.
+	Taken string `json:"taken,omitempty"`
 }
 
 // RewrittenSpec reads an object, rewrites it for the layout, and returns it as
@@ -117,12 +121,15 @@ func LoadRewritten(path string, opts Options) (*Loaded, error) {
 	}
 
 	var loaded *Loaded
-	err = l.where(func() error {
+	pid, err := l.where(func() error {
 		loaded, err = l.do()
 		return err
 	})
 	if err != nil {
 		return nil, explainPermission(err)
+	}
+	if loaded.Attachment != nil {
+		loaded.Attachment.MountsOf = pid
 	}
 	return loaded, nil
 }
@@ -135,7 +142,8 @@ type load struct {
 	report *rewrite.Report
 	needed *reach // what is to be attached, nil if nothing is
 
-	named    []string // maps to pin by name
+	named    []string          // maps to pin by name
+	taken    map[string]string // those that can't be, with the path
 	arrays   []programArray
 	replaced []replacedPrograms
 	pins     *pinDir // nil until something is to be pinned
@@ -153,7 +161,7 @@ func newLoad(path string, opts Options) (*load, error) {
 	}
 	defer file.Close()
 
-	l := &load{Options: opts}
+	l := &load{Options: opts, taken: make(map[string]string)}
 	if err := l.read(file); err != nil {
 		return nil, err
 	}
@@ -214,10 +222,10 @@ func (l *load) takePinsByName() {
 	slices.Sort(l.named)
 }
 
-// where calls fn where what it pins will last.
-func (l *load) where(fn func() error) error {
+// where calls fn where what it pins will last, see inLastingMounts.
+func (l *load) where(fn func() error) (pid int, err error) {
 	if l.Interface == "" && len(l.named) == 0 {
-		return fn()
+		return 0, fn()
 	}
 	return inLastingMounts(fn)
 }
@@ -376,9 +384,10 @@ func (l *load) openPinned() (map[string]*ebpf.Map, error) {
 			m.Close()
 			delete(pinned, name)
 			l.notByName(name)
+			l.taken[name] = l.shown(name)
 			continue
 		}
-		l.pinned = append(l.pinned, PinnedMap{name, l.shown(name), true})
+		l.pinned = append(l.pinned, PinnedMap{Name: name, Path: l.shown(name), Reused: true})
 	}
 	return pinned, nil
 }
@@ -434,7 +443,7 @@ func (l *load) pinMap(m *ebpf.Map, name string) error {
 		return fmt.Errorf("pin map %s: %w", name, err)
 	}
 	l.undo.later(func() { os.Remove(path) })
-	l.pinned = append(l.pinned, PinnedMap{name, l.shown(name), false})
+	l.pinned = append(l.pinned, PinnedMap{Name: name, Path: l.shown(name)})
 	return nil
 }
 

@@ -38,7 +38,7 @@ func Preview(path string, opts Options) (*Plan, error) {
 		return nil, err
 	}
 	if len(present.programs) > 0 {
-		err = inLastingMounts(func() error { return checkVacant(opts.Interface) })
+		_, err = inLastingMounts(func() error { return checkVacant(opts.Interface) })
 	}
 	if err != nil {
 		return nil, explainPermission(err)

@@ -30,6 +30,10 @@ type Attachment struct {
 
 	LinkID link.ID `json:"linkID"`
 	Pin    string  `json:"pin"` // path of the pinned link
+
+	// MountsOf is a process in whose mount namespace Pin is: nsenter(1) -t MountsOf -m
+	// leads there. It is 0 if that is the caller's.
+	MountsOf int `json:"mountsOf,omitempty"`
 }
 
 // Status returns what this package has attached in the network namespace of
@@ -38,12 +42,15 @@ type Attachment struct {
 //
 // Returns an error wrapping ErrPrivileges if it may not look.
 func Status() (attachments []Attachment, skipped []error, err error) {
-	err = inLastingMounts(func() error {
+	pid, err := inLastingMounts(func() error {
 		return withPins(func(pins *pinDir) (err error) {
 			attachments, skipped, err = status(pins)
 			return err
 		})
 	})
+	for i := range attachments {
+		attachments[i].MountsOf = pid
+	}
 	return attachments, skipped, explainPermission(err)
 }
 
@@ -81,9 +88,10 @@ func status(pins *pinDir) (attachments []Attachment, skipped []error, err error)
 // Returns an error wrapping ErrNotAttached if there is nothing, ErrPrivileges,
 // or nic.ErrNoInterface.
 func Unload(iface string) error {
-	return explainPermission(inLastingMounts(func() error {
+	_, err := inLastingMounts(func() error {
 		return withPins(func(pins *pinDir) error { return unload(iface, pins) })
-	}))
+	})
+	return explainPermission(err)
 }
 
 func unload(iface string, pins *pinDir) error {

@@ -106,7 +106,7 @@ func runLine(t *testing.T, dir, command string) string {
 // of the test's.
 func copyOfTree(t *testing.T, top string) string {
 	dir := t.TempDir()
-	for _, name := range []string{"bpf", "testdata/invalid", "testdata/layouts", "testdata/programs"} {
+	for _, name := range []string{"bpf", "loader/testdata", "testdata/invalid", "testdata/layouts", "testdata/programs"} {
 		if err := os.CopyFS(filepath.Join(dir, name), os.DirFS(filepath.Join(top, name))); err != nil {
 			t.Fatal(err)
 		}
@@ -119,7 +119,7 @@ func copyOfTree(t *testing.T, top string) string {
 func withoutNumbers(text string) string {
 	for _, n := range []struct{ pattern, with string }{
 		{`\(id \d+\)`, "(id N)"},
-		{`link-\d+`, "link-N"},
+		{`(link|maps)-\d+`, "$1-N"},
 		{`\b[0-9a-f]{16}\b`, "TAG"},
 		{`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`, "TIME"},
 		{`map\[id:\d+\]`, "map[id:N]"},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -83,6 +84,7 @@ func loadArguments(cmd *cobra.Command, args []string) error {
 type loaded struct {
 	Report     *rewrite.Report    `json:"report"`
 	Attachment *loader.Attachment `json:"attachment"`
+	Maps       []loader.PinnedMap `json:"maps"`
 }
 
 func (f *flags) load(w io.Writer, path string, opts loader.Options) error {
@@ -94,15 +96,40 @@ func (f *flags) load(w io.Writer, path string, opts loader.Options) error {
 	warn(path, object.Report)
 
 	if f.json {
-		return printJSON(w, loaded{object.Report, object.Attachment})
+		return printJSON(w, loaded{object.Report, object.Attachment, object.Pinned})
 	}
 	if err := printEdits(w, object.Report.Edits); err != nil {
 		return err
 	}
+	printPinned(w, object.Pinned)
 	a := object.Attachment
-	fmt.Fprintf(w, "%s (id %d) attached to %s%s, %s, pinned at %s\n",
-		a.Program, a.ProgramID, a.Interface, inParentheses(a.Driver, ""), summary(object.Report), a.Pin)
+	fmt.Fprintf(w, "%s (id %d) attached to %s%s, %s, pinned at %s%s\n",
+		a.Program, a.ProgramID, a.Interface, inParentheses(a.Driver, ""), summary(object.Report), a.Pin, inMountsOf(a))
 	return nil
+}
+
+// printPinned tells where the maps are that the program declares. Those of its
+// variables are left out.
+func printPinned(w io.Writer, maps []loader.PinnedMap) {
+	for _, m := range maps {
+		switch {
+		case strings.Contains(m.Name, "."):
+		case m.Reused:
+			fmt.Fprintf(w, "map %s: used again, pinned at %s\n", m.Name, m.Path)
+		case m.Taken != "":
+			fmt.Fprintf(w, "map %s: pinned at %s, as %s is in use on another interface\n", m.Name, m.Path, m.Taken)
+		default:
+			fmt.Fprintf(w, "map %s: pinned at %s\n", m.Name, m.Path)
+		}
+	}
+}
+
+// inMountsOf says which mount namespace a pin is in, unless it is this process's.
+func inMountsOf(a *loader.Attachment) string {
+	if a.MountsOf == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" in the mount namespace of process %d", a.MountsOf)
 }
 
 // planned is what load prints as JSON with --dry-run.

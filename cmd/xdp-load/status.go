@@ -43,8 +43,8 @@ func (f *flags) printStatus(w io.Writer, attached []loader.Attachment) error {
 	return table(w, func(w io.Writer) {
 		fmt.Fprintln(w, "INTERFACE\tDRIVER\tPROGRAM\tID\tTAG\tLOADED\tPINNED LINK")
 		for _, a := range attached {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\t%s\n",
-				a.Interface, a.Driver, a.Program, a.ProgramID, a.Tag, a.Loaded.Format(time.DateTime), a.Pin)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\t%s%s\n",
+				a.Interface, a.Driver, a.Program, a.ProgramID, a.Tag, a.Loaded.Format(time.DateTime), a.Pin, inMountsOf(&a))
 		}
 	})
 }
