@@ -33,9 +33,9 @@ var errNested = fmt.Errorf("more than %d members are nested in what the program 
 
 // Adopt marks the accesses whose root type is nested in another root type, which
 // isRoot chooses by its name, if another access, be it resolved already, leads to it
-// there, or through it, and the layout has something there too: Resolve then looks for it there, and not
-// by its name. Those to a struct without a name are marked whatever the layout has,
-// since no loader could find it by itself.
+// there, or through it, and the layout has something there too: Resolve then looks
+// for it there, and not by its name. Those to a struct without a name are marked
+// whatever the layout has, since no loader could find it by itself.
 //
 // A program that never reaches into the member has the struct from elsewhere, the
 // packet or the kernel's memory: that it is also a member's type tells nothing. An
