@@ -24,6 +24,7 @@ const (
 
 	recordedOffset // a number, no address: a recorded offset
 	recordedSize   // the same: a recorded size of the descriptor
+	pending        // what a function returns of which nobody knows yet whether it does
 )
 
 // IsOwn reports whether a region is memory of the program's own, which is laid out
@@ -38,7 +39,7 @@ func (r Region) IsOwn() bool {
 
 // String returns the region in words.
 func (r Region) String() string {
-	return [...]string{"unknown", "metadata area", "packet", "ctx", "stack", "map value", "data", "ring buffer", "heap", "code", "map", "offset", "size"}[r]
+	return [...]string{"unknown", "metadata area", "packet", "ctx", "stack", "map value", "data", "ring buffer", "heap", "code", "map", "offset", "size", "pending"}[r]
 }
 
 // Pointee is what a pointer may point at.

@@ -38,11 +38,17 @@ func (d *pointerDomain) enterCallee(s *state[pointer], ins *instruction, callee 
 		arguments[r-1] = s.regs[r]
 	}
 	d.pass(fn, arguments)
+	if !fn.returned {
+		return d.sets.of(Pointee{Region: pending})
+	}
 	return fn.result
 }
 
 // pass lets a function be called with some arguments.
 func (d *pointerDomain) pass(fn *pointerFunction, arguments [5]pointer) {
+	if !d.effects || slices.ContainsFunc(arguments[:], d.isPending) {
+		return
+	}
 	before, isFirst := fn.arguments, fn.solver == nil
 	for n := range arguments {
 		fn.arguments[n] = d.sets.union(before[n], arguments[n])
@@ -75,7 +81,7 @@ func (d *pointerDomain) callOther(s *state[pointer], i int, ins *instruction) {
 
 // notePassed notes that the recorded size at a slot is passed as that of something.
 func (d *pointerDomain) notePassed(u *Unit, slot int, v pointer) {
-	if fn := d.functions[u]; fn != nil {
+	if fn := d.functions[u]; fn != nil && d.notes {
 		fn.passed[slot] = d.sets.union(fn.passed[slot], v)
 	}
 }
@@ -162,7 +168,7 @@ func (d *pointerDomain) lend(s *state[pointer], from int64) {
 	lent := false
 	for n := range s.stack {
 		c := &s.stack[n]
-		if int64(c.end()) > from && c.value != 0 && c.size == 8 {
+		if d.effects && int64(c.end()) > from && c.value != 0 && c.size == 8 && !d.isPending(c.value) {
 			lent = d.put(d.fn.lent, int64(c.at), c.value) || lent
 		}
 	}
@@ -223,7 +229,7 @@ func (d *pointerDomain) storeAt(s *state[pointer], u *Unit, at int64, v pointer)
 		s.store(cell, d.sets.union(s.exactly(cell), v), func(pointer) pointer { return 0 })
 		return
 	}
-	if owner := d.functions[u]; d.put(owner.left, at, v) {
+	if owner := d.functions[u]; d.effects && d.put(owner.left, at, v) {
 		d.queue(u)
 		d.queueAll(owner.readers)
 	}

@@ -6,9 +6,15 @@ import (
 )
 
 // pointerDomain tracks what pointers point at in one function.
+//
+// What a function does to others, and what is noted of it, comes when its own states
+// don't change any more: what holds of a part of the paths need not hold of all, as
+// NULL plus an offset is a number.
 type pointerDomain struct {
 	*Pointers
-	fn *pointerFunction
+	fn      *pointerFunction
+	effects bool // let other functions know
+	notes   bool // note what recorded numbers are used for
 }
 
 func (d *pointerDomain) coarse(v pointer) pointer             { return d.sets.coarse(v) }
@@ -61,13 +67,21 @@ func (d *pointerDomain) step(s *state[pointer], i int) {
 	}
 }
 
-// returns notes what the function returns.
+// returns tells the callers what the function returns.
 func (d *pointerDomain) returns(v pointer) {
+	if !d.effects || d.isPending(v) {
+		return
+	}
 	v = d.sets.where(v, func(p *Pointee) bool { return p.Region != Stack || p.Unit != d.fn.unit })
-	if all := d.sets.union(d.fn.result, v); all != d.fn.result {
-		d.fn.result = all
+	if all := d.sets.union(d.fn.result, v); all != d.fn.result || !d.fn.returned {
+		d.fn.result, d.fn.returned = all, true
 		d.queueAll(d.fn.callers)
 	}
+}
+
+// isPending reports whether a value depends on what nobody knows yet.
+func (d *pointerDomain) isPending(v pointer) bool {
+	return slices.ContainsFunc(d.sets.list(v), func(p Pointee) bool { return p.Region == pending })
 }
 
 // address returns what LDDW loads.
@@ -114,6 +128,12 @@ func (d *pointerDomain) alu(s *state[pointer], i int, ins *instruction) pointer 
 	switch ins.code() {
 	case opMOV:
 		return d.move(i, ins, b)
+	case opADD, opSUB:
+		if d.isPending(a) || d.isPending(b) {
+			return d.sets.of(Pointee{Region: pending})
+		}
+	}
+	switch ins.code() {
 	case opADD:
 		return d.add(i, ins, a, b)
 	case opSUB:
@@ -153,7 +173,9 @@ func (d *pointerDomain) add(i int, ins *instruction, a, b pointer) pointer {
 	case constant && b == 0:
 		return d.sets.each(a, func(p Pointee) Pointee { return p.moved(by) })
 	case d.isAddress(a):
-		d.fn.sums[i] = d.fn.sums[i] || d.numbers(b) != 0
+		if d.notes && d.numbers(b) != 0 {
+			d.fn.sums[i] = true
+		}
 		return d.sum(a, b)
 	}
 	// Either may be an address, or the index of what is to be added to one.
@@ -196,18 +218,35 @@ func (d *pointerDomain) fields(address, number pointer) pointer {
 	return d.sets.of(all...)
 }
 
-// plus returns the sum of an address and a recorded number.
+// plus returns the sum of an address and a recorded number. In memory of the program's
+// own the offset is the one that the instruction holds.
 func (p Pointee) plus(number *Pointee) Pointee {
 	if number.Region == recordedOffset {
-		return p.addField(number)
+		local, known := number.held()
+		switch {
+		case !p.Region.IsOwn():
+			return p.addField(number)
+		case !known || number.Indexed:
+			return p.indexed()
+		}
+		return p.moved(local + number.Offset)
 	}
 	p.Past, p.Offset, p.Indexed = true, number.Offset, number.Indexed
 	return p
 }
 
+// held returns the number that the recorded instruction holds, if it is one alone.
+func (p *Pointee) held() (int64, bool) {
+	if p.Slot == anySlot {
+		return 0, false
+	}
+	ins := &p.Unit.insns[p.Unit.index(p.Slot)]
+	return ins.imm, ins.op != lddw
+}
+
 // noteAdded notes what the recorded number at a slot is added to.
 func (d *pointerDomain) noteAdded(u *Unit, slot int, v pointer) {
-	if fn := d.functions[u]; fn != nil {
+	if fn := d.functions[u]; fn != nil && d.notes {
 		fn.added[slot] = d.sets.union(fn.added[slot], v)
 	}
 }
@@ -246,6 +285,9 @@ func (d *pointerDomain) load(s *state[pointer], i int, ins *instruction) pointer
 			return s.exactly(at)
 		}
 		return d.sets.union(d.fn.anywhere, d.fn.leftAnywhere)
+	}
+	if d.isPending(s.regs[ins.src]) {
+		return d.sets.of(Pointee{Region: pending})
 	}
 	var v pointer
 	for _, p := range d.sets.list(s.regs[ins.src]) {
@@ -335,12 +377,22 @@ func (d *pointerDomain) store(s *state[pointer], i int, ins *instruction) {
 // storeBeyond stores an address in the stack where that is not plain from the function
 // alone.
 func (d *pointerDomain) storeBeyond(s *state[pointer], p *Pointee, at int64, v pointer) {
+	isOwn, isThere := p.Unit == d.fn.unit, !p.Indexed && p.Field.Unit == nil
+	switch {
+	case isOwn && isThere:
+		d.addAt(s, at, v)
+		return
+	case isOwn:
+		d.storeAnywhere(s, v)
+	}
+	if !d.effects {
+		return
+	}
 	owner, isNew := d.functions[p.Unit], false
 	switch {
-	case p.Unit == d.fn.unit:
-		d.storeAnywhere(s, v)
+	case isOwn:
 		isNew = d.grow(&owner.anywhere, v)
-	case p.Indexed || p.Field.Unit != nil:
+	case !isThere:
 		// Eight bytes of whatever memory are rarely an address, and would make
 		// every address in that stack doubtful.
 		isNew = d.grow(&owner.leftAnywhere, d.sets.where(v, (*Pointee).isKnown))
@@ -350,6 +402,23 @@ func (d *pointerDomain) storeBeyond(s *state[pointer], p *Pointee, at int64, v p
 	if isNew {
 		d.queue(p.Unit)
 		d.queueAll(owner.readers)
+	}
+}
+
+// addAt adds to what may be at a place in the function's own stack.
+func (d *pointerDomain) addAt(s *state[pointer], at int64, v pointer) {
+	if at < -MaxStack || at >= 0 {
+		return // which the kernel refuses
+	}
+	cell := place{int32(at), 8}
+	if len(s.overlapping(cell)) == 0 {
+		s.store(cell, v, func(old pointer) pointer { return old })
+		return
+	}
+	for n := range s.stack {
+		if s.stack[n].overlaps(cell) {
+			s.stack[n].value = d.sets.union(s.stack[n].value, v)
+		}
 	}
 }
 

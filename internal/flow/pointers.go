@@ -49,6 +49,7 @@ type pointerFunction struct {
 	constants *Constants
 	arguments [5]pointer
 	result    pointer
+	returned  bool // result is known, as far as it is
 	solver    *solver[pointer]
 	callers   map[*Unit]bool
 
@@ -104,6 +105,11 @@ func FindPointers(units []*Unit, constants map[*Unit]*Constants) *Pointers {
 			p.solve()
 		}
 	}
+	for _, u := range units {
+		if fn := p.functions[u]; fn != nil {
+			p.once(fn, &pointerDomain{Pointers: p, fn: fn, notes: true})
+		}
+	}
 	return p
 }
 
@@ -153,8 +159,26 @@ func (p *Pointers) queueAll(units map[*Unit]bool) {
 }
 
 func (p *Pointers) run(fn *pointerFunction) {
-	fn.solver = newSolver(fn.unit.Function, &pointerDomain{p, fn})
+	fn.solver = newSolver(fn.unit.Function, &pointerDomain{Pointers: p, fn: fn})
 	fn.solver.run(p.entry(fn))
+	p.once(fn, &pointerDomain{Pointers: p, fn: fn, effects: true})
+}
+
+// once goes through all instructions of a function that can be reached once, with a
+// domain that does more than the solver's.
+func (p *Pointers) once(fn *pointerFunction, d *pointerDomain) {
+	for b, st := range fn.solver.before {
+		if st == nil {
+			continue
+		}
+		st = st.clone()
+		from, to := fn.unit.span(b)
+		for i := from; i < to; i++ {
+			if !fn.unit.insns[i].isSecondHalf() {
+				d.step(st, i)
+			}
+		}
+	}
 }
 
 // entry returns what is known where a function is entered.
