@@ -66,6 +66,7 @@ type Access struct {
 
 	path       *pathSpec
 	nested     *nest         // where the root type lies in others, see Adopt
+	lacking    bool          // see Lacking
 	enumerator btf.EnumValue // for records about one
 	order      binary.ByteOrder
 }
@@ -242,6 +243,7 @@ func (r *reader) access(index int) (Access, error) {
 	if err != nil {
 		return Access{}, fmt.Errorf("type %d: %w", record.TypeID, err)
 	}
+	root = withoutTypedef(root)
 
 	access := Access{
 		Record:  index,
@@ -258,6 +260,16 @@ func (r *reader) access(index int) (Access, error) {
 		return Access{}, fmt.Errorf("%s: %w", access.Source, err)
 	}
 	return access, nil
+}
+
+// withoutTypedef returns the descriptor if a type is another name for it, and other
+// types as they are: they are looked for by the name that the program has for them.
+func withoutTypedef(typ btf.Type) btf.Type {
+	descriptor, ok := btf.UnderlyingType(typ).(*btf.Struct)
+	if ok && btfraw.EssentialName(descriptor.Name) == Descriptor {
+		return descriptor
+	}
+	return typ
 }
 
 func (r *reader) section(name string) (*codeSection, error) {

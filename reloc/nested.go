@@ -62,7 +62,7 @@ func (r *Recorded) Adopt(layout *Layout, isRoot func(name string) bool) error {
 			}
 		}
 		root := btf.UnderlyingType(access.path.root)
-		access.nested = nil
+		access.nested, access.lacking = nil, false
 		if err := access.adopt(nested[root], access.RootName() == "", layout); err != nil {
 			return err
 		}
@@ -86,8 +86,14 @@ func (a *Access) adopt(n *nest, anyway bool, layout *Layout) error {
 	if err == nil && (anyway || len(there) > 0) {
 		a.nested = n
 	}
+	a.lacking = err == nil && a.nested == nil && a.Kind == ByteOffset
 	return err
 }
+
+// Lacking reports whether the access is to a field of what is nested in another root
+// type, and the layout has nothing there. It is the descriptor's then if the program has
+// it in a copy of its own, and left to the loader if not.
+func (a *Access) Lacking() bool { return a.lacking }
 
 // enumsIn finds the enumerations in root types that are not in the root types of
 // accesses to something else.
@@ -136,6 +142,18 @@ func within(typ btf.Type, types map[btf.Type]bool) {
 
 // Adopted reports whether Adopt marked the access.
 func (a *Access) Adopted() bool { return a.nested != nil }
+
+// RootIsOf reports whether a field is of the access's root type, or an array of such.
+func (a *Access) RootIsOf(f *Field) bool {
+	typ := btf.UnderlyingType(f.typ)
+	for {
+		array, ok := typ.(*btf.Array)
+		if !ok {
+			return typ == btf.UnderlyingType(a.path.root)
+		}
+		typ = btf.UnderlyingType(array.Type)
+	}
+}
 
 // NestedIn returns the field that the root type is the type of, or that of the
 // elements of, if Adopt marked the access, such as "md->tag"; the first of several.

@@ -177,13 +177,16 @@ func newPlanner(obj *elfobj.Object, recorded *reloc.Recorded, accesses []reloc.A
 	for i := range accesses {
 		ours[accesses[i].Record] = true
 		p.noteSize(&accesses[i])
-		if kind := accesses[i].Kind; kind == reloc.ByteOffset || kind == reloc.TypeSize {
+		if accesses[i].Kind == reloc.TypeSize && !accesses[i].Adopted() {
 			p.section(accesses[i].Section).accessed[accesses[i].Insn] = true
 		}
 	}
 	for i := range recorded.Accesses {
 		access := &recorded.Accesses[i]
 		section := p.section(access.Section)
+		if access.Kind == reloc.ByteOffset {
+			section.accessed[access.Insn] = true
+		}
 		if !p.stays(access) {
 			section.recorded[access.Insn] = true
 		}
@@ -271,7 +274,7 @@ func (p *planner) replacement(edit *Edit, before asm.Instruction) error {
 		edit.Poisoned = true
 		edit.Note = edit.Resolution.Missing
 		return p.judgeMissing(edit)
-	case isMemory(before) && edit.Access.Kind == reloc.TypeSize: // of what comes behind the type
+	case isMemory(before) && edit.Access.Kind != reloc.ByteOffset: // a number that is added to its address
 		moved, err := setSpan(before, int64(edit.Resolution.Value), width(before))
 		edit.After = Instructions{moved}
 		return err
@@ -318,7 +321,7 @@ func isImmediate(ins asm.Instruction) bool {
 // it should hold, so that nothing is changed that is not what was recorded.
 func (p *planner) checkPresent(access *reloc.Access, ins asm.Instruction) error {
 	switch {
-	case isMemory(ins) && (access.Kind == reloc.ByteOffset || access.Kind == reloc.TypeSize):
+	case isMemory(ins):
 		return checkValue(access, int64(ins.Offset), ins)
 	case isImmediate(ins):
 		return checkValue(access, ins.Constant, ins)

@@ -110,7 +110,7 @@ func (p *planner) judgeOffset(i int, unit *flow.Unit) (found int) {
 	case in != 1<<flow.Area:
 		p.verdicts[i] = refuse("get the descriptor by md_desc(ctx), and pass it to static functions only",
 			"its pointer points %s, and nothing tells whether the descriptor is there or a copy of the program's own", in)
-	case !access.Adopted():
+	default:
 		p.verdicts[i] = p.checkStart(i, pointees)
 	}
 	p.noteDescriptor(pointees)
@@ -169,28 +169,6 @@ func (p *planner) dispute(access *reloc.Access) {
 	if reached, err := p.reachedAnyway(access); err == nil {
 		p.disputed[at] = append(p.disputed[at], reached.accesses[access.Insn]...)
 	}
-}
-
-// checkStart refuses an access whose pointer is not the descriptor's own address but
-// a multiple of its size further, as that is the size of the program's struct.
-func (p *planner) checkStart(i int, pointees []flow.Pointee) error {
-	access, resolution := &p.accesses[i], &p.resolutions[i]
-	size := int64(access.Local.TypeSize)
-	if size == int64(resolution.TypeSize) || resolution.TypeSize == 0 {
-		return nil
-	}
-	for n := range pointees {
-		from, known := pointees[n].From()
-		switch {
-		case pointees[n].Past:
-		case !known:
-			return refuse("get the descriptor by md_desc(ctx)", "its pointer is the address of the metadata area plus something that is not constant and not recorded")
-		case size > 0 && from != 0 && from%size == 0:
-			return refuse("add bpf_core_type_size(struct md_desc) to the address instead",
-				"its pointer is %d bytes into the metadata area, the size of %s in the program, and the layout's has %d", from, access.Root, resolution.TypeSize)
-		}
-	}
-	return nil
 }
 
 // noteDescriptor notes where in the metadata area a descriptor is.

@@ -94,11 +94,14 @@ func (p *planner) unit(fn *function, undecided map[int]bool) *flow.Unit {
 			Results:    p.resultsIn(fn.section),
 			Offsets:    make(map[int]bool, len(fn.offsets)),
 			Sizes:      fn.section.sizes,
+			OtherSizes: fn.section.others,
+			Nested:     make(map[int]bool),
 		},
 		Calls: make(map[int]*flow.Unit),
 	}
-	for slot := range fn.offsets {
+	for slot, q := range fn.offsets {
 		unit.Offsets[slot] = true
+		unit.Nested[slot] = q.access.Adopted()
 	}
 	for slot := range fn.unknown {
 		unit.Offsets[slot] = true

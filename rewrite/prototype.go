@@ -71,10 +71,19 @@ func (p *planner) parametersOf(fn *function) (regions [5]flow.Region) {
 			regions[n] = flow.Ctx
 		}
 	}
-	if fn.isProgram && regions[0] != flow.Area { // freplace of a function that takes one
+	switch {
+	case fn.isProgram && isSyscall(fn.section.Name):
+		regions[0] = flow.User
+	case fn.isProgram && regions[0] != flow.Area: // freplace of a function that takes one
 		regions[0] = flow.Ctx
 	}
 	return regions
+}
+
+// isSyscall reports whether a section is one of programs that user space calls, with
+// memory of its own for a ctx (BPF_PROG_TYPE_SYSCALL).
+func isSyscall(section string) bool {
+	return strings.TrimPrefix(section, "?") == "syscall" || strings.TrimPrefix(section, "?") == "syscall.s"
 }
 
 // takes returns how many arguments a function of the object is called with: those

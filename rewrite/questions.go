@@ -70,7 +70,11 @@ func (p *planner) learn(q question) {
 	if !q.resolution.Poison {
 		section.answers[q.access.Insn] = int64(q.resolution.Value)
 	}
-	if q.access.Kind == reloc.TypeSize && !q.access.Adopted() {
+	switch {
+	case q.access.Kind != reloc.TypeSize:
+	case q.access.Adopted():
+		section.others[q.access.Insn] = true
+	default:
 		section.sizes[q.access.Insn] = true
 	}
 }

@@ -50,6 +50,7 @@ var whereabouts = [...]string{
 	flow.Heap:       "at a copy in memory that was allocated",
 	flow.Code:       "at code",
 	flow.Map:        "at a map",
+	flow.User:       "at a copy that user space passes",
 }
 
 func (r regions) String() string {

@@ -64,7 +64,7 @@ type Edit struct {
 	Guarded bool `json:"guarded,omitempty"`
 
 	// Own says where the copy of the program's own is that is accessed: "stack", "map
-	// value", "data", "ring buffer" or "heap". It is laid out as the program declares
+	// value", "data", "ring buffer", "heap" or "user space". It is laid out as the program declares
 	// it, which is what Resolution tells. It is empty for the
 	// descriptor.
 	Own string `json:"own,omitempty"`

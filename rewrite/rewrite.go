@@ -190,7 +190,7 @@ func (o *Options) isRoot(name string) bool {
 // choose returns the accesses to resolve.
 func (o *Options) choose(accesses []reloc.Access) []reloc.Access {
 	isOther := func(access *reloc.Access) bool {
-		return access.Kind == reloc.LocalTypeID || !o.isRoot(access.RootName()) && !access.Adopted()
+		return access.Kind == reloc.LocalTypeID || !o.isRoot(access.RootName()) && !access.Adopted() && !access.Lacking()
 	}
 	first := 0
 	for first < len(accesses) && !isOther(&accesses[first]) {
@@ -213,7 +213,7 @@ func checkDefined(layout *reloc.Layout, accesses []reloc.Access) error {
 	var missing []string
 	for i := range accesses {
 		name := btfraw.EssentialName(accesses[i].RootName())
-		if defined[name] || accesses[i].Adopted() {
+		if defined[name] || accesses[i].Adopted() || accesses[i].Lacking() {
 			continue
 		}
 		found, err := accesses[i].DefinedIn(layout)

@@ -20,16 +20,19 @@ type section struct {
 	order binary.ByteOrder
 
 	recorded map[int]bool         // slots that have a record, ours or not
-	accessed map[int]bool         // those that are for an offset
+	accessed map[int]bool         // those that are for a field, ours or not, or for the size of the descriptor
 	theirs   map[int]string       // what records are about that are left to the loader, by slot
 	answers  map[int]int64        // of the layout, by slot, to what is no question for an offset
 	sizes    map[int]bool         // slots that hold a size of the descriptor
+	others   map[int]bool         // and those that hold one of a struct in it
 	planned  map[int]Instructions // by slot
 
 	addresses, results map[int]flow.Region // see addressesIn and resultsIn
 
 	linked  map[int]bool       // slots that the loader patches
 	symbols map[int]elf.Symbol // that it patches them with
+	kfuncs  map[int]string     // see kfuncsIn
+	areas   []int              // calls of areaFunctions
 	starts  []int              // of functions
 	globals map[int]bool       // those with a global symbol
 	table   []int              // slots that gotox may lead to
@@ -47,6 +50,7 @@ func (p *planner) section(name string) *section {
 			theirs:   make(map[int]string),
 			answers:  make(map[int]int64),
 			sizes:    make(map[int]bool),
+			others:   make(map[int]bool),
 			planned:  make(map[int]Instructions),
 		}
 		p.sections[name] = s
@@ -194,13 +198,20 @@ func (p *planner) addressesIn(s *section) map[int]flow.Region {
 // kfuncsIn returns the names of the kernel's functions that a section calls, by
 // slot.
 func (p *planner) kfuncsIn(s *section) map[int]string {
-	kfuncs := make(map[int]string)
+	if s.kfuncs != nil {
+		return s.kfuncs
+	}
+	s.kfuncs = make(map[int]string)
 	for slot, symbol := range p.symbolsIn(s) {
 		if symbol.Section == elf.SHN_UNDEF && slot < s.slots() && s.at(slot)[0] == opCall {
-			kfuncs[slot] = symbol.Name
+			s.kfuncs[slot] = symbol.Name
+			if areaFunctions[symbol.Name] {
+				s.areas = append(s.areas, slot)
+			}
 		}
 	}
-	return kfuncs
+	slices.Sort(s.areas)
+	return s.kfuncs
 }
 
 // allocators are the kfuncs that return memory of the program's own.
@@ -219,12 +230,6 @@ func (p *planner) resultsIn(s *section) map[int]flow.Region {
 		}
 	}
 	return s.results
-}
-
-// isRecorded reports whether a load or store is recorded, for the layout or for the loader.
-func (s *section) isRecorded(slot int) bool {
-	_, theirs := s.theirs[slot]
-	return theirs || s.accessed[slot]
 }
 
 // isMemoryAt reports whether the instruction at a slot is a load or store.

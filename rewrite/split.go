@@ -7,6 +7,7 @@ import (
 
 	"github.com/xdp-load/xdp-load/internal/code"
 	"github.com/xdp-load/xdp-load/internal/flow"
+	"github.com/xdp-load/xdp-load/reloc"
 )
 
 // A load or store that paths bring the offsets of different fields to can't
@@ -32,7 +33,7 @@ func (r *rewriting) plan() error {
 		if err := p.resolve(r.layout); err != nil {
 			return err
 		}
-		if found := p.judge(); found > 0 {
+		if found := p.judge(); found > 0 || r.leaveToLoader(p) {
 			continue
 		}
 		edits, err := r.withoutSpare(p.plan(r.layout.Name()))
@@ -51,6 +52,17 @@ func (r *rewriting) plan() error {
 		clear(own) // records are numbered anew, and instructions too
 		clear(ownSums)
 	}
+}
+
+// leaveToLoader leaves out the accesses to what is nested in the descriptor and not in
+// the layout that are to no copy of the program's own. It reports whether there are any.
+func (r *rewriting) leaveToLoader(p *planner) bool {
+	isTheirs := func(access reloc.Access) bool { return access.Lacking() && !p.isOwn(&access) }
+	if !slices.ContainsFunc(r.accesses, isTheirs) {
+		return false
+	}
+	r.accesses = slices.DeleteFunc(slices.Clone(r.accesses), isTheirs)
+	return true
 }
 
 // split copies code: in all functions, or, where a jump does not reach, in one at

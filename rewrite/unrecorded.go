@@ -1,6 +1,7 @@
 package rewrite
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,10 +19,11 @@ func (p *planner) unrecorded() []Refusal {
 	var refused []Refusal
 	for _, at := range p.analyze().order {
 		fn := p.functions[at]
+		refused = append(refused, p.wholeAreas(fn)...)
 		seen := make(map[reloc.Source]bool)
 		for _, use := range p.program.pointers.Uses(p.program.units[at]) {
-			r := p.judgeUse(fn, use)
-			if r == nil {
+			var r *refusal
+			if !errors.As(p.judgeUse(fn, use), &r) {
 				continue
 			}
 			source := p.source(fn.section.Name, use.Slot)
@@ -30,6 +32,24 @@ func (p *planner) unrecorded() []Refusal {
 			}
 			seen[source] = true
 			refused = append(refused, Refusal{Access: p.unrecordedAt(fn, use.Slot), Reason: r.reason, Remedy: r.remedy, Unrecorded: true})
+		}
+	}
+	return refused
+}
+
+// areaFunctions are functions of the kernel's that give a program the metadata area as
+// plain bytes.
+var areaFunctions = map[string]bool{"bpf_dynptr_from_skb_meta": true}
+
+// wholeAreas refuses what gives a function the metadata area as plain bytes in a program
+// that has descriptors: they may be taken for one.
+func (p *planner) wholeAreas(fn *function) []Refusal {
+	var refused []Refusal
+	kfuncs := p.kfuncsIn(fn.section)
+	for _, slot := range fn.section.areas {
+		if fn.start <= slot && slot < fn.end && len(p.sizes) > 0 {
+			reason := fmt.Sprintf("%s gives the metadata area as plain bytes, which are laid out as the NIC has them", kfuncs[slot])
+			refused = append(refused, Refusal{Access: p.unrecordedAt(fn, slot), Reason: reason, Remedy: remedyUnrecorded, Unrecorded: true})
 		}
 	}
 	return refused
@@ -48,8 +68,8 @@ const remedyUnrecorded = "read it field by field, copy it with md_desc_copy(dst,
 
 // judgeUse says what is wrong with a use of an address that may be the descriptor's;
 // nil if nothing is.
-func (p *planner) judgeUse(fn *function, use flow.MemoryUse) *refusal {
-	if use.Argument == 0 && fn.section.isRecorded(use.Slot) {
+func (p *planner) judgeUse(fn *function, use flow.MemoryUse) error {
+	if use.Argument == 0 && fn.section.accessed[use.Slot] {
 		return nil
 	}
 	ins, err := fn.section.instruction(use.Slot)
@@ -71,7 +91,7 @@ func (p *planner) judgeUse(fn *function, use flow.MemoryUse) *refusal {
 				return r
 			}
 		case p.touches(pointee, int64(ins.Offset), int64(width(ins))) || p.isGuardedAsDescriptor(fn, use.Slot):
-			return &refusal{fmt.Sprintf("the compiler recorded nothing of the instruction %q, which accesses the descriptor at a place that is only right for the program's own struct", spell(ins)), remedyUnrecorded}
+			return refuse(remedyUnrecorded, "the compiler recorded nothing of the instruction %q, which accesses the descriptor at a place that is only right for the program's own struct", spell(ins))
 		}
 	}
 	return nil
@@ -101,16 +121,27 @@ func (p *planner) isGuardedAsDescriptor(fn *function, slot int) bool {
 	return slices.ContainsFunc(guards.Before(slot), func(g flow.Guard) bool { return g.Recorded < 0 && fn.sizes[g.Bytes] })
 }
 
-// judgeThroughField looks at a load or store through the address of a field that
-// another function made.
-func (p *planner) judgeThroughField(fn *function, ins asm.Instruction, pointee *flow.Pointee) *refusal {
-	if pointee.Field.Unit == p.program.units[place{fn.section.Name, fn.start}] {
-		return nil // it is one of usesOf
+// mayBeDescriptor reports whether what a function is told to access in the metadata area
+// is a whole descriptor, as the program has one of that size, or nobody knows.
+func (p *planner) mayBeDescriptor(bytes int64, known bool) bool {
+	for _, sizes := range p.sizes {
+		if !known || sizes[bytes] {
+			return true
+		}
 	}
+	return false
+}
+
+// judgeThroughField looks at a load or store through the address of a field.
+func (p *planner) judgeThroughField(fn *function, ins asm.Instruction, pointee *flow.Pointee) error {
+	isHere := pointee.Field.Unit == p.program.units[place{fn.section.Name, fn.start}]
 	first := pointee.Offset + int64(ins.Offset)
 	for _, access := range p.fieldsAt(pointee) {
 		field := access.Local.Field
 		switch {
+		case p.isInPlainC(pointee) && access.Adopted():
+			return nestedInPlainC(access)
+		case isHere && (!pointee.OfNested || pointee.Indexed || field.IsBitField()): // see usesOf
 		case pointee.Indexed && isElementwise(field):
 		case pointee.Indexed || first < 0 || first+int64(width(ins)) > int64(field.Size):
 			return beyondField(ins, access)
@@ -119,9 +150,8 @@ func (p *planner) judgeThroughField(fn *function, ins asm.Instruction, pointee *
 	return nil
 }
 
-func beyondField(ins asm.Instruction, access *reloc.Access) *refusal {
-	return &refusal{fmt.Sprintf("the instruction %q accesses more than the field %s through its address, and what is beside it is something else in the layout", spell(ins), access.Path),
-		"access each field by its name"}
+func beyondField(ins asm.Instruction, access *reloc.Access) error {
+	return refuse("access each field by its name", "the instruction %q accesses more than the field %s through its address, and what is beside it is something else in the layout", spell(ins), access.Path)
 }
 
 // isElementwise reports whether a field has parts that an index can choose from.
@@ -145,17 +175,20 @@ func (p *planner) fieldsAt(pointee *flow.Pointee) (accesses []*reloc.Access) {
 
 // judgeArgument looks at an address in the metadata area that a function of the
 // kernel's is called with.
-func (p *planner) judgeArgument(fn *function, ins asm.Instruction, use flow.MemoryUse, pointee *flow.Pointee) *refusal {
+func (p *planner) judgeArgument(fn *function, ins asm.Instruction, use flow.MemoryUse, pointee *flow.Pointee) error {
+	bytes, known := p.bytesAt(fn, ins, use)
 	if pointee.Field.Unit == nil {
-		if !p.touches(pointee, 0, 1<<16) && !p.isGuardedAsDescriptor(fn, use.Slot) {
+		if !p.touches(pointee, 0, 1<<16) && !p.isGuardedAsDescriptor(fn, use.Slot) && !p.mayBeDescriptor(bytes, known) {
 			return nil
 		}
-		return &refusal{fmt.Sprintf("the descriptor as a whole is passed to %s, which knows nothing of the layout", p.calleeName(fn, use.Slot, ins)), remedyUnrecorded}
+		return refuse(remedyUnrecorded, "the descriptor as a whole is passed to %s, which knows nothing of the layout", p.calleeName(fn, use.Slot, ins))
 	}
-	bytes, known := p.bytesAt(fn, ins, use)
 	for _, access := range p.fieldsAt(pointee) {
-		if r := judgeSizeArgument(p.calleeName(fn, use.Slot, ins), pointee, access, bytes, known); r != nil {
-			return r
+		if p.isInPlainC(pointee) && access.Adopted() {
+			return nestedInPlainC(access)
+		}
+		if err := judgeSizeArgument(p.calleeName(fn, use.Slot, ins), pointee, access, bytes, known); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -233,18 +266,19 @@ func (p *planner) sizeInMap(maps []flow.Pointee, value bool) (size int64, known 
 
 // judgeSizeArgument looks at how many bytes a helper is told to access from the address
 // of a field.
-func judgeSizeArgument(called string, pointee *flow.Pointee, access *reloc.Access, bytes int64, known bool) *refusal {
+func judgeSizeArgument(called string, pointee *flow.Pointee, access *reloc.Access, bytes int64, known bool) error {
 	field := access.Local.Field
-	const reason = "%s bytes are passed to %s from the address of the field %s, which has %d, and what is beside it is something else in the layout"
 	switch {
 	case !known && isElementwise(field):
 		return nil
 	case !known:
-		return &refusal{fmt.Sprintf(reason, "nobody knows how many", called, access.Path, field.Size), "pass a constant as the size, or the address of a copy of the field"}
+		return refuse("pass a constant as the size, or the address of a copy of the field",
+			"nobody knows how many bytes are passed to %s from the address of the field %s, which has %d, and what is beside it is something else in the layout", called, access.Path, field.Size)
 	case !pointee.Indexed && pointee.Offset >= 0 && pointee.Offset+bytes <= int64(field.Size):
 		return nil
 	}
-	return &refusal{fmt.Sprintf(reason, fmt.Sprint(bytes), called, access.Path, field.Size), "pass each field by its name"}
+	return refuse("pass each field by its name",
+		"%d bytes are passed to %s from the address of the field %s, which has %d, and what is beside it is something else in the layout", bytes, called, access.Path, field.Size)
 }
 
 // calleeName names what is called at a slot.

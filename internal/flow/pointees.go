@@ -21,9 +21,11 @@ const (
 	Heap                     // what the program allocated: an object, or in an arena
 	Code                     // a function of the object
 	Map                      // a map itself
+	User                     // what user space passes to a program
 
 	recordedOffset // a number, no address: a recorded offset
 	recordedSize   // the same: a recorded size of the descriptor
+	otherSize      // the same: a recorded size of another type
 	pending        // what a function returns of which nobody knows yet whether it does
 )
 
@@ -31,7 +33,7 @@ const (
 // as the program declares it.
 func (r Region) IsOwn() bool {
 	switch r {
-	case Stack, MapValue, Data, RingBuffer, Heap:
+	case Stack, MapValue, Data, RingBuffer, Heap, User:
 		return true
 	}
 	return false
@@ -39,7 +41,7 @@ func (r Region) IsOwn() bool {
 
 // String returns the region in words.
 func (r Region) String() string {
-	return [...]string{"unknown", "metadata area", "packet", "ctx", "stack", "map value", "data", "ring buffer", "heap", "code", "map", "offset", "size", "pending"}[r]
+	return [...]string{"unknown", "metadata area", "packet", "ctx", "stack", "map value", "data", "ring buffer", "heap", "code", "map", "user space", "offset", "size", "other size", "pending"}[r]
 }
 
 // Pointee is what a pointer may point at.
@@ -63,6 +65,11 @@ type Pointee struct {
 	Field       RecordedAt
 	Base        int64
 	BaseIndexed bool
+
+	// OfRoot says that a recorded offset from the start of a descriptor was added, and
+	// OfNested, one from the start of what is nested in it. OfRootAgain says that there
+	// was one of the first kind before. Of a recorded number they say what it is.
+	OfRoot, OfNested, OfRootAgain bool
 
 	// Past says that a recorded size of the descriptor was added: this is what
 	// comes behind it.
@@ -113,6 +120,8 @@ func (p Pointee) addField(offset *Pointee) Pointee {
 		p.Base, p.BaseIndexed = p.Offset, p.Indexed
 	}
 	p.Field = RecordedAt{offset.Unit, offset.Slot}
+	p.OfRootAgain = p.OfRootAgain || p.OfRoot && offset.OfRoot
+	p.OfRoot, p.OfNested = p.OfRoot || offset.OfRoot, p.OfNested || offset.OfNested
 	p.Offset, p.Indexed = offset.Offset, offset.Indexed
 	return p
 }
@@ -203,7 +212,7 @@ func (p Pointee) rough() Pointee {
 	case Area:
 		p.Unit, p.Slot = nil, 0
 		return p
-	case recordedOffset, recordedSize:
+	case recordedOffset, recordedSize, otherSize:
 		p.Slot = anySlot
 		return p
 	case Unknown:

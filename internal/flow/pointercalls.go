@@ -72,7 +72,7 @@ func (d *pointerDomain) callOther(s *state[pointer], i int, ins *instruction) {
 			switch fn := d.functions[p.Unit]; {
 			case p.Region == Code && fn != nil:
 				d.pass(fn, d.callbackArguments(s, i, ins))
-			case p.Region == recordedSize:
+			case p.Region == recordedSize, p.Region == otherSize:
 				d.notePassed(p.Unit, p.Slot, d.sized(s, i, ins, r))
 			}
 		}

@@ -107,9 +107,12 @@ func (d *pointerDomain) recorded(i int) pointer {
 	slot := d.fn.unit.start + i
 	switch {
 	case d.fn.unit.Offsets[slot]:
-		return d.made(recordedOffset, i)
+		nested := d.fn.unit.Nested[slot]
+		return d.sets.of(Pointee{Region: recordedOffset, Unit: d.fn.unit, Slot: slot, OfRoot: !nested, OfNested: nested})
 	case d.fn.unit.Sizes[slot]:
 		return d.made(recordedSize, i)
+	case d.fn.unit.OtherSizes[slot]:
+		return d.made(otherSize, i)
 	}
 	return 0
 }
@@ -179,8 +182,23 @@ func (d *pointerDomain) add(i int, ins *instruction, a, b pointer) pointer {
 		return d.sum(a, b)
 	}
 	// Either may be an address, or the index of what is to be added to one.
-	all := d.sets.each(d.sets.union(a, b), Pointee.indexed)
+	all := d.sets.each(d.sets.union(d.with(a, b), d.with(b, a)), Pointee.indexed)
 	return d.sets.union(all, d.sets.union(d.fields(d.unknown(a), b), d.fields(d.unknown(b), a)))
+}
+
+// with returns the recorded offsets in a set, as parts of sums with those in another,
+// and what else is in the set.
+func (d *pointerDomain) with(v, others pointer) pointer {
+	var also Pointee
+	for _, other := range d.sets.list(d.numbers(others)) {
+		also.OfRoot, also.OfNested = also.OfRoot || other.OfRoot, also.OfNested || other.OfNested
+	}
+	return d.sets.each(v, func(p Pointee) Pointee {
+		if p.Region == recordedOffset {
+			p.OfRoot, p.OfNested = p.OfRoot || also.OfRoot, p.OfNested || also.OfNested
+		}
+		return p
+	})
 }
 
 // isAddress reports whether a value is known to be an address.
@@ -221,15 +239,15 @@ func (d *pointerDomain) fields(address, number pointer) pointer {
 // plus returns the sum of an address and a recorded number. In memory of the program's
 // own the offset is the one that the instruction holds.
 func (p Pointee) plus(number *Pointee) Pointee {
-	if number.Region == recordedOffset {
-		local, known := number.held()
-		switch {
-		case !p.Region.IsOwn():
-			return p.addField(number)
-		case !known || number.Indexed:
-			return p.indexed()
-		}
+	local, known := number.held()
+	switch {
+	case number.Region == recordedSize:
+	case p.Region.IsOwn() && known && !number.Indexed:
 		return p.moved(local + number.Offset)
+	case p.Region.IsOwn() || number.Region == otherSize:
+		return p.indexed()
+	default:
+		return p.addField(number)
 	}
 	p.Past, p.Offset, p.Indexed = true, number.Offset, number.Indexed
 	return p

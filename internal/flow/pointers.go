@@ -25,9 +25,13 @@ type PointerAssumptions struct {
 	// calls point into, by slot, as far as an ELF relocation tells.
 	Addresses, Results map[int]Region
 
-	// Offsets and Sizes are the slots that hold a recorded offset, or a recorded
-	// size of the descriptor.
-	Offsets, Sizes map[int]bool
+	// Offsets, Sizes and OtherSizes are the slots that hold a recorded offset, or a
+	// recorded size of the descriptor, or of another type.
+	Offsets, Sizes, OtherSizes map[int]bool
+
+	// Nested are those of Offsets that are from the start of what is nested in a
+	// descriptor.
+	Nested map[int]bool
 }
 
 // Pointers says what the pointers in an object's functions point at.
