@@ -16,16 +16,23 @@ func TestByName(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	for _, want := range []nic.Target{
-		{Interface: "nic0", Index: veth.Index, Driver: "veth"},
-		{Interface: "lo", Index: 1},
+	if err := ns.Run("ip", "link", "property", "add", "dev", "nic0", "altname", "short", "altname", "longer-than-a-name-can-be"); err != nil {
+		t.Fatal(err)
+	}
+
+	nic0 := nic.Target{Interface: "nic0", Index: veth.Index, Driver: "veth"}
+	for name, want := range map[string]nic.Target{
+		"nic0":                      nic0,
+		"short":                     nic0,
+		"longer-than-a-name-can-be": nic0,
+		"lo":                        {Interface: "lo", Index: 1},
 	} {
-		got, err := nic.ByName(want.Interface)
+		got, err := nic.ByName(name)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if *got != want {
-			t.Errorf("Got %+v instead of %+v", *got, want)
+			t.Errorf("%s: got %+v instead of %+v", name, *got, want)
 		}
 	}
 }

@@ -3,12 +3,9 @@
 package nic
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -21,8 +18,8 @@ var ErrNoInterface = errors.New("no such network interface")
 
 // Target is the NIC that a program is loaded for.
 type Target struct {
-	// Interface is its name in the current network namespace, Index its
-	// number there.
+	// Interface is its name in the current network namespace, never an
+	// alternative one, and Index its number there.
 	Interface string `json:"interface"`
 	Index     int    `json:"index"`
 
@@ -36,50 +33,28 @@ type Target struct {
 	Layout *reloc.Layout `json:"-"`
 }
 
-// ByName returns the interface of that name in the network namespace of the
-// calling thread. It needs no privileges.
+// ByName returns the interface of that name, or that alternative name (altname in
+// ip-link(8)), in the network namespace of the calling thread. It needs no
+// privileges.
 //
 // Returns an error wrapping ErrNoInterface if there is none, which lists the
 // interfaces that there are.
 func ByName(name string) (*Target, error) {
-	interfaces, err := net.Interfaces()
+	all, err := interfaces()
 	if err != nil {
 		return nil, fmt.Errorf("list network interfaces: %w", err)
 	}
-	at := slices.IndexFunc(interfaces, func(i net.Interface) bool { return i.Name == name })
+	at := slices.IndexFunc(all, func(i netInterface) bool { return slices.Contains(i.names(), name) })
 	if at < 0 {
-		return nil, missingInterface(name, interfaces)
+		return nil, missingInterface(name, all)
 	}
 
-	target := &Target{Interface: name, Index: interfaces[at].Index}
-	target.Driver, target.Firmware, err = driver(name)
+	target := &Target{Interface: all[at].name, Index: all[at].index}
+	target.Driver, target.Firmware, err = driver(target.Interface)
 	if err != nil {
-		return nil, fmt.Errorf("%s: ask for its driver: %w", name, err)
+		return nil, fmt.Errorf("%s: ask for its driver: %w", target.Interface, err)
 	}
 	return target, nil
-}
-
-func missingInterface(name string, interfaces []net.Interface) error {
-	if len(interfaces) == 0 {
-		return fmt.Errorf("%s: %w: this network namespace has none at all", name, ErrNoInterface)
-	}
-	var names []string
-	for _, i := range interfaces {
-		names = append(names, i.Name)
-	}
-	slices.SortStableFunc(names, func(a, b string) int {
-		return cmp.Compare(commonPrefix(b, name), commonPrefix(a, name))
-	})
-	return fmt.Errorf("%s: %w in this network namespace, which has %s", name, ErrNoInterface, strings.Join(names, ", "))
-}
-
-// commonPrefix returns how many bytes a and b have in common at their start.
-func commonPrefix(a, b string) int {
-	n := 0
-	for n < len(a) && n < len(b) && a[n] == b[n] {
-		n++
-	}
-	return n
 }
 
 // driver returns the names of driver and firmware, empty for an interface

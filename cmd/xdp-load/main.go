@@ -101,7 +101,7 @@ func (f *flags) checkTypes() error {
 }
 
 func (f *flags) addInterface(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.iface, "iface", "", "network `INTERFACE`")
+	cmd.Flags().StringVar(&f.iface, "iface", "", "network `INTERFACE`, by its name or an altname")
 }
 
 // oneObject wants exactly one argument, the object.
