@@ -29,9 +29,10 @@ var DefaultTypes = []string{reloc.Descriptor}
 type Options struct {
 	// Types are globs, as path.Match takes them, of the names of root types to
 	// resolve against the layout (optional, DefaultTypes if empty). A glob that
-	// matches a name matches its flavours too. "*" means every record. What clang
-	// records of a struct within a chosen type is resolved with it, whatever that
-	// struct is called (reloc.Recorded.Adopt).
+	// matches a name matches its flavours too; one that matches no root type of the
+	// object is an error. "*" means every record, if there is any. What clang records
+	// of a struct within a chosen type is resolved with it, whatever that struct is
+	// called (reloc.Recorded.Adopt).
 	Types []string
 
 	// Functions reports whether a function is going to be loaded (optional, all are
@@ -52,6 +53,7 @@ type Options struct {
 //
 // It wraps ErrRefused, as a *RefusedError, if an access can't be rewritten
 // truthfully, ErrNoDescriptor if the layout lacks the root type altogether,
+// ErrNoSuchRoot if Options chooses a root type that the object lacks,
 // reloc.ErrAmbiguous if the layout contradicts itself, and the errors of
 // reloc.Read for an object that can't be read. It never returns both an object
 // and an error.
@@ -65,6 +67,9 @@ func Rewrite(object []byte, layout *reloc.Layout, opts Options) ([]byte, *Report
 		return nil, nil, err
 	}
 	if report.Unaccessed, err = r.unaccessed(); err != nil {
+		return nil, nil, err
+	}
+	if err := r.checkMatched(report); err != nil {
 		return nil, nil, err
 	}
 	unresolvable := r.unresolvable()

@@ -24,6 +24,9 @@ after, and why an access that can't be rewritten is refused. Records that the
 layout is not asked about are left to whoever loads the object.`,
 		Args: oneObject,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(f.layouts) == 0 && (len(f.types) > 0 || f.base != "") {
+				return usagef("--type and --base-btf are for a layout, and none is given: --layout FILE")
+			}
 			object, err := readObject(args[0])
 			if err != nil {
 				return err
