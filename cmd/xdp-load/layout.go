@@ -1,9 +1,6 @@
 package main
 
 import (
-	"errors"
-	"os"
-
 	"github.com/xdp-load/xdp-load/nic"
 	"github.com/xdp-load/xdp-load/reloc"
 	"github.com/xdp-load/xdp-load/rewrite"
@@ -40,15 +37,4 @@ func (f *flags) rewrite(path string, object []byte, layout *reloc.Layout) ([]byt
 	}
 	warn(path, report)
 	return out, report, nil
-}
-
-// readObject is os.ReadFile with errors that start with the path, as those
-// about its contents do.
-func readObject(path string) ([]byte, error) {
-	object, err := os.ReadFile(path)
-	var pathError *os.PathError
-	if errors.As(err, &pathError) {
-		return nil, inObject(path, pathError.Err)
-	}
-	return object, err
 }

@@ -1,11 +1,7 @@
 package main
 
 import (
-	"cmp"
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 )
@@ -46,43 +42,4 @@ it comes back as it is.`,
 	f.addLayout(cmd)
 	cmd.Flags().StringVarP(&output, "output", "o", "", "`FILE` to write the rewritten object to")
 	return cmd
-}
-
-// writeFile writes a file whole or leaves it as it was. It keeps the mode of a
-// file that is there, follows links, and writes devices and pipes in place.
-func writeFile(path string, data []byte) error {
-	mode := os.FileMode(0o644)
-	if target, err := filepath.EvalSymlinks(path); err == nil {
-		path = target
-	}
-	switch info, err := os.Stat(path); {
-	case err == nil && info.IsDir():
-		return inObject(path, errors.New("is a directory: give the name of a file"))
-	case err == nil && !info.Mode().IsRegular():
-		return os.WriteFile(path, data, mode)
-	case err == nil:
-		mode = info.Mode().Perm()
-	}
-	if err := replaceFile(path, data, mode); err != nil {
-		var pathError *os.PathError
-		if errors.As(err, &pathError) {
-			err = pathError.Err // about a file that the user does not know
-		}
-		return inObject(path, err)
-	}
-	return nil
-}
-
-func replaceFile(path string, data []byte, mode os.FileMode) error {
-	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(file.Name())
-	_, err = file.Write(data)
-	err = cmp.Or(err, file.Chmod(mode), file.Close())
-	if err != nil {
-		return err
-	}
-	return os.Rename(file.Name(), path)
 }
