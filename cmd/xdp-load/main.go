@@ -24,10 +24,11 @@ func main() { os.Exit(run(os.Args[1:])) }
 
 // run executes the command line and returns the exit code.
 func run(args []string) int {
-	root := newRoot()
+	root, out := newRoot(), &stdout{Writer: os.Stdout}
 	root.SetArgs(args)
+	root.SetOut(out)
 	cmd, err := root.ExecuteC()
-	if err == nil {
+	if err = out.check(err); err == nil {
 		return exitDone
 	}
 
