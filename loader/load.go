@@ -155,14 +155,13 @@ type load struct {
 // newLoad does all that needs no kernel. Later the file may be out of reach:
 // see inLastingMounts.
 func newLoad(path string, opts Options) (*load, error) {
-	file, err := os.Open(path)
+	object, err := os.ReadFile(path) // that may be a pipe
 	if err != nil {
 		return nil, errors.Unwrap(err) // without the path
 	}
-	defer file.Close()
 
 	l := &load{Options: opts, taken: make(map[string]string)}
-	if err := l.read(file); err != nil {
+	if err := l.read(bytes.NewReader(object)); err != nil {
 		return nil, err
 	}
 	if l.Collection.Maps.PinPath == "" {

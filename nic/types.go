@@ -39,9 +39,13 @@ func readTypes(path string) (*types, error) {
 	}
 	defer file.Close()
 
+	contents, err := randomAccess(file)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, errors.Unwrap(err))
+	}
 	start := make([]byte, 4)
-	n, err := io.ReadFull(file, start)
-	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+	n, err := contents.ReadAt(start, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%s: %w", path, errors.Unwrap(err))
 	}
 	start = start[:n]
@@ -49,9 +53,9 @@ func readTypes(path string) (*types, error) {
 	var found *types
 	switch {
 	case bytes.HasPrefix(start, []byte(elf.ELFMAG)):
-		found, err = readELF(file)
+		found, err = readELF(contents)
 	case btfOrder(start) != nil:
-		found, err = readRaw(file)
+		found, err = readRaw(contents)
 	default:
 		err = explainStart(path, start)
 	}
@@ -59,6 +63,20 @@ func readTypes(path string) (*types, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return found, nil
+}
+
+// randomAccess returns the contents of a file, to read at any place. Those of a pipe,
+// which can't be read twice, and of a file that does not tell its size, are read whole.
+func randomAccess(file *os.File) (*io.SectionReader, error) {
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if info.Mode().IsRegular() && info.Size() > 0 {
+		return io.NewSectionReader(file, 0, info.Size()), nil
+	}
+	data, err := io.ReadAll(file)
+	return io.NewSectionReader(bytes.NewReader(data), 0, int64(len(data))), err
 }
 
 // explainStart says why a file that starts so holds no types.
@@ -79,8 +97,8 @@ var compressions = []struct{ magic, name, command string }{
 	{"\x28\xb5\x2f\xfd", "zstd", "zstd -dk"},
 }
 
-func readRaw(file *os.File) (*types, error) {
-	raw, err := io.ReadAll(io.NewSectionReader(file, 0, 1<<62))
+func readRaw(contents io.Reader) (*types, error) {
+	raw, err := io.ReadAll(contents)
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +115,7 @@ func readRaw(file *os.File) (*types, error) {
 // It refuses BTF that GCC made, whatever machine it compiled for: of struct { __u32 : 11,
 // f : 7; } version 12 says that f is at bit 0. That of the kernel and its modules is
 // pahole's, made of DWARF, whoever compiles them.
-func readELF(file *os.File) (_ *types, err error) {
+func readELF(contents *io.SectionReader) (_ *types, err error) {
 	// debug/elf is not made for hostile input, says its documentation.
 	defer func() {
 		if r := recover(); r != nil {
@@ -105,11 +123,7 @@ func readELF(file *os.File) (_ *types, err error) {
 		}
 	}()
 
-	info, err := file.Stat()
-	if err != nil {
-		return nil, err
-	}
-	object, err := elf.NewFile(file)
+	object, err := elf.NewFile(contents)
 	if err != nil {
 		return nil, fmt.Errorf("damaged ELF file: %w", err)
 	}
@@ -119,7 +133,7 @@ func readELF(file *os.File) (_ *types, err error) {
 		if _, wanted := sections[section.Name]; !wanted {
 			continue
 		}
-		if sections[section.Name], err = contents(section, uint64(info.Size())); err != nil {
+		if sections[section.Name], err = sectionData(section, uint64(contents.Size())); err != nil {
 			return nil, err
 		}
 	}
@@ -157,9 +171,9 @@ func isOfKernel(object *elf.File) bool {
 	return object.Section(".modinfo") != nil || object.Section(".gnu.linkonce.this_module") != nil || btf.Flags&elf.SHF_ALLOC != 0
 }
 
-// contents returns the contents of a section, which takes no more memory than
+// sectionData returns the contents of a section, which takes no more memory than
 // the file is large.
-func contents(section *elf.Section, fileSize uint64) ([]byte, error) {
+func sectionData(section *elf.Section, fileSize uint64) ([]byte, error) {
 	if section.Flags&elf.SHF_COMPRESSED != 0 || section.Type == elf.SHT_NOBITS {
 		return nil, fmt.Errorf("damaged ELF file: section %s is compressed or empty", section.Name)
 	}
