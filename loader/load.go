@@ -372,7 +372,7 @@ func (l *load) openPinned() (map[string]*ebpf.Map, error) {
 			continue
 		}
 		if err != nil {
-			return pinned, fmt.Errorf("map %s: open %s: %w", name, l.shown(name), err)
+			return pinned, fmt.Errorf("map %s: %w", name, explainNoMap(err, l.mapPin(name), l.shown(name)))
 		}
 		pinned[name] = m
 		taken, err := l.isTaken(m)
@@ -385,6 +385,9 @@ func (l *load) openPinned() (map[string]*ebpf.Map, error) {
 			l.notByName(name)
 			l.taken[name] = l.shown(name)
 			continue
+		}
+		if err := checkLike(l.spec.Maps[name], m, l.shown(name)); err != nil {
+			return pinned, fmt.Errorf("map %s: %w", name, err)
 		}
 		l.pinned = append(l.pinned, PinnedMap{Name: name, Path: l.shown(name), Reused: true})
 	}
