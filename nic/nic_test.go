@@ -56,3 +56,23 @@ func TestNoInterface(t *testing.T) {
 		t.Errorf("%q\ndoes not start with %q", err, want)
 	}
 }
+
+func TestHasNativeXDP(t *testing.T) {
+	ns := netlab.Enter(t)
+	if _, err := ns.AddNIC("nic0"); err != nil {
+		t.Fatal(err)
+	}
+	if err := ns.Run("ip", "link", "add", "bridge0", "type", "bridge"); err != nil {
+		t.Fatal(err)
+	}
+
+	for name, want := range map[string]bool{"nic0": true, "lo": false, "bridge0": false} {
+		target, err := nic.ByName(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := target.HasNativeXDP(); err != nil || got != want {
+			t.Errorf("%s: got %v, %v", name, got, err)
+		}
+	}
+}
