@@ -125,7 +125,7 @@ func makeMount() (*pinDir, error) {
 // path returns where something in the bpffs is.
 func (d *pinDir) path(elements ...string) string {
 	root := bpffs
-	if d.mount != nil {
+	if d != nil && d.mount != nil {
 		root = fmt.Sprintf("/proc/self/fd/%d", d.mount.Fd())
 	}
 	return filepath.Join(append([]string{root}, elements...)...)

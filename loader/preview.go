@@ -1,7 +1,11 @@
 package loader
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"slices"
+	"strings"
 
 	"github.com/xdp-load/xdp-load/nic"
 	"github.com/xdp-load/xdp-load/rewrite"
@@ -12,36 +16,100 @@ type Plan struct {
 	Report  *rewrite.Report
 	Target  *nic.Target // nil if nothing would be attached
 	Program string      // that would be attached to it
+
+	// Conditions are what has to be true besides, each a clause such as "the verifier
+	// accepts it": what nobody knows before, or what this process may not ask for.
+	Conditions []string
 }
 
 // Preview returns what LoadRewritten would do with the same arguments, as far
-// as can be said without loading anything into the kernel. It needs privileges
-// only to find out whose program is in the way.
+// as can be said without loading anything into the kernel. It needs no privileges; with
+// fewer than those to load the plan has more conditions.
 //
-// It fails where LoadRewritten would fail before the verifier has its say.
+// It fails where LoadRewritten would fail before the verifier has its say: it returns
+// the same errors.
 func Preview(path string, opts Options) (*Plan, error) {
 	l, err := newLoad(path, opts)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	plan := &Plan{Report: l.report, Program: l.Program}
-	if opts.Interface == "" {
-		return plan, nil
+	plan := &Plan{Report: l.report, Program: l.Program, Conditions: []string{"the verifier accepts it"}}
+	if opts.Interface != "" {
+		if err := plan.aim(&opts); err != nil {
+			return nil, err
+		}
 	}
-	if plan.Target, err = nic.ByName(opts.Interface); err != nil {
+	if err := plan.checkPins(l); err != nil {
 		return nil, err
-	}
-	plan.Target.Layout = opts.Layout
-
-	present, err := hookByName(opts.Interface)
-	if err != nil {
-		return nil, err
-	}
-	if len(present.programs) > 0 {
-		_, err = inLastingMounts(func() error { return checkVacant(opts.Interface) })
-	}
-	if err != nil {
-		return nil, explainPermission(err)
 	}
 	return plan, nil
+}
+
+// aim finds the interface, and whether a program can be attached to it.
+func (p *Plan) aim(opts *Options) (err error) {
+	if p.Target, err = nic.ByName(opts.Interface); err != nil {
+		return err
+	}
+	p.Target.Layout = opts.Layout
+
+	native, err := p.Target.HasNativeXDP()
+	switch {
+	case errors.Is(err, nic.ErrFeaturesUnknown):
+		p.Conditions = append(p.Conditions, driverName(p.Target)+" has native XDP")
+	case err != nil:
+		return err
+	case !native:
+		return fmt.Errorf("%s: %w in %s by all that the kernel tells (netlink family netdev), and generic mode is no way out: it starts with an empty metadata area",
+			p.Target.Interface, ErrNoNative, driverName(p.Target))
+	}
+	return whoseHook(p.Target.Interface)
+}
+
+// whoseHook is checkVacant for who may not be able to ask whose program is there.
+func whoseHook(iface string) error {
+	present, err := hookByName(iface)
+	if err != nil || len(present.programs) == 0 {
+		return err
+	}
+	_, err = inLastingMounts(func() error { return checkVacant(iface) })
+	if errors.Is(err, os.ErrPermission) {
+		return fmt.Errorf("%s %w: id %d, and whose it is can't be told: %w", present.name, ErrOccupied, present.programs[0].id, explainPermission(err))
+	}
+	return err
+}
+
+// checkPins looks at where things would be pinned, and at the maps that are.
+func (p *Plan) checkPins(l *load) error {
+	_, err := l.where(l.checkPins)
+	missing := missingCapabilities()
+	if isBPFFS(bpffs) { // CAP_SYS_ADMIN would be for mounting it
+		missing = slices.DeleteFunc(missing, func(name string) bool { return name == "CAP_SYS_ADMIN" })
+	}
+	if len(missing) > 0 {
+		p.Conditions = append(p.Conditions, fmt.Sprintf("it is loaded with %s, which this process lacks", strings.Join(missing, ", ")))
+	}
+	if errors.Is(err, os.ErrPermission) && len(missing) > 0 {
+		if len(l.named) > 0 {
+			p.Conditions = append(p.Conditions, fmt.Sprintf("maps that are pinned by name in %s, where this process may not look, fit", l.Collection.Maps.PinPath))
+		}
+		return nil
+	}
+	return explainPermission(err)
+}
+
+func (l *load) checkPins() error {
+	if l.Interface == "" && len(l.named) == 0 {
+		return nil
+	}
+	if !isBPFFS(bpffs) && (l.Interface != "" || l.Collection.Maps.PinPath == bpffs) {
+		if err := checkMountPoint(); err != nil {
+			return err
+		}
+	}
+	return withPins(func(pins *pinDir) error {
+		l.pins = pins
+		pinned, err := l.openPinned()
+		closeMaps(pinned)
+		return err
+	})
 }

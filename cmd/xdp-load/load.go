@@ -56,7 +56,7 @@ func newLoad(f *flags) *cobra.Command {
 	}
 	f.addInterface(cmd)
 	f.addLayout(cmd)
-	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "show what would be done, and do nothing")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "check all that can be known without loading, show what would be done, and do nothing")
 	cmd.Flags().StringVar(&program, "program", "", "attach the XDP program of this `NAME`, if the object has several")
 	return cmd
 }
@@ -134,9 +134,10 @@ func inMountsOf(a *loader.Attachment) string {
 
 // planned is what load prints as JSON with --dry-run.
 type planned struct {
-	Report  *rewrite.Report `json:"report"`
-	Target  *nic.Target     `json:"target"`
-	Program string          `json:"program"`
+	Report     *rewrite.Report `json:"report"`
+	Target     *nic.Target     `json:"target"`
+	Program    string          `json:"program"`
+	Conditions []string        `json:"conditions"` // that have to be true besides
 }
 
 func (f *flags) preview(w io.Writer, path string, opts loader.Options) error {
@@ -146,13 +147,14 @@ func (f *flags) preview(w io.Writer, path string, opts loader.Options) error {
 	}
 	warn(path, plan.Report)
 	if f.json {
-		return printJSON(w, planned{plan.Report, plan.Target, plan.Program})
+		return printJSON(w, planned{plan.Report, plan.Target, plan.Program, plan.Conditions})
 	}
 	if err := printEdits(w, plan.Report.Edits); err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "%s would be attached to %s%s, %s; nothing was loaded\n",
-		plan.Program, plan.Target.Interface, inParentheses(plan.Target.Driver, plan.Target.Firmware), summary(plan.Report))
+	fmt.Fprintf(w, "%s would be attached to %s%s, %s, if %s; nothing was loaded\n",
+		plan.Program, plan.Target.Interface, inParentheses(plan.Target.Driver, plan.Target.Firmware), summary(plan.Report),
+		strings.Join(plan.Conditions, ", and if "))
 	return nil
 }
 
