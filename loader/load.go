@@ -159,6 +159,9 @@ func newLoad(path string, opts Options) (*load, error) {
 	if err != nil {
 		return nil, errors.Unwrap(err) // without the path
 	}
+	if err := checkByteOrder(object, opts.Layout); err != nil {
+		return nil, err
+	}
 
 	l := &load{Options: opts, taken: make(map[string]string)}
 	if err := l.read(bytes.NewReader(object)); err != nil {
