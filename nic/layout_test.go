@@ -83,7 +83,7 @@ func TestOpenLayoutRefuses(t *testing.T) {
 		"xz":               {contents: []byte("\xfd7zXZ\x00\x00"), want: "decompress it with xz -dk "},
 		"gzip":             {contents: []byte("\x1f\x8b\x08\x00"), want: "decompress it with gzip -dk "},
 		"zstd":             {contents: []byte("\x28\xb5\x2f\xfd"), want: "decompress it with zstd -dk "},
-		"no BTF":           {contents: object(little, nil), want: "compile with -g"},
+		"no BTF":           {contents: object(little, nil), want: "no BTF in this object: compile it with -g, and with a variable of the struct in the file (struct md_desc layout;), "},
 		"GCC's BTF":        {contents: object(little, map[string][]byte{".BTF": whole(little), ".comment": []byte("\x00GCC: (12.2.0-14+deb12u1+) 12.2.0\x00")}), want: "compiled by GCC"},
 		"GCC's module?":    {contents: object(little, map[string][]byte{".BTF": whole(little), ".modinfo": nil, ".comment": []byte("\x00GCC: (12.2.0-14+deb12u1+) 12.2.0\x00")}), want: "compiled by GCC"},
 		"linked":           {contents: object(little, map[string][]byte{".BTF": whole(little), ".comment": []byte("GCC: (12.2.0-14+deb12u1+) 12.2.0\x00")}), want: "compiled by GCC"},

@@ -145,7 +145,7 @@ func readELF(contents *io.SectionReader) (_ *types, err error) {
 	}
 	switch {
 	case found.btf == nil:
-		return nil, errors.New("no BTF in this ELF file: compile with -g, or for a kernel with CONFIG_DEBUG_INFO_BTF")
+		return nil, explainNoBTF(object)
 	case len(found.btf) < btfHeaderSize || found.base != nil && len(found.base) < btfHeaderSize:
 		return nil, errors.New("damaged ELF file: a BTF section is too short for a header")
 	case byGCC(sections[".comment"]) && !isOfKernel(object):
@@ -160,15 +160,31 @@ func byGCC(comment []byte) bool {
 	return bytes.HasPrefix(comment, []byte("GCC: (")) || bytes.Contains(comment, []byte("\x00GCC: ("))
 }
 
-// isOfKernel reports whether a file is a kernel module, which tells modpost's .modinfo
-// and .gnu.linkonce.this_module, or a vmlinux, the only one with its BTF in memory
-// (BTF in include/asm-generic/vmlinux.lds.h).
+// isOfKernel reports whether a file with BTF is a kernel module, or a vmlinux, the only
+// one with its BTF in memory (BTF in include/asm-generic/vmlinux.lds.h).
 func isOfKernel(object *elf.File) bool {
 	if object.Machine == elf.EM_BPF {
 		return false
 	}
-	btf := object.Section(".BTF")
-	return object.Section(".modinfo") != nil || object.Section(".gnu.linkonce.this_module") != nil || btf.Flags&elf.SHF_ALLOC != 0
+	return isModule(object) || object.Section(".BTF").Flags&elf.SHF_ALLOC != 0
+}
+
+// isModule reports whether a file is a kernel module, which tells modpost's .modinfo
+// and .gnu.linkonce.this_module.
+func isModule(object *elf.File) bool {
+	return object.Section(".modinfo") != nil || object.Section(".gnu.linkonce.this_module") != nil
+}
+
+// explainNoBTF says why a file has no BTF. An object without code and variables has
+// nothing in it that tells whether it was compiled with -g.
+func explainNoBTF(object *elf.File) error {
+	switch {
+	case object.Machine == elf.EM_BPF:
+		return errors.New("no BTF in this object: compile it with -g, and with a variable of the struct in the file (struct md_desc layout;), since clang leaves out what nothing uses")
+	case isModule(object):
+		return errors.New("no BTF in this kernel module: its kernel was configured without CONFIG_DEBUG_INFO_BTF_MODULES")
+	}
+	return fmt.Errorf("no BTF in this ELF file, which is for %s: compile it with clang -O2 -g -target bpf, or take a vmlinux of a kernel with CONFIG_DEBUG_INFO_BTF", object.Machine)
 }
 
 // sectionData returns the contents of a section, which takes no more memory than

@@ -233,7 +233,7 @@ func checkDefined(layout *reloc.Layout, accesses []reloc.Access) error {
 	// A struct and an enum, say, can have the same name.
 	missing = slices.DeleteFunc(missing, func(name string) bool { return defined[name] })
 	if slices.Contains(missing, reloc.Descriptor) || len(missing) > 0 && len(missing) == len(defined) {
-		return fmt.Errorf("layout %s %w: %s: give the BTF of an object compiled from the NIC's own header",
+		return fmt.Errorf("layout %s %w: %s: give the BTF of an object compiled from the NIC's own header, with a variable of that type in it, since clang leaves out what nothing uses",
 			layout.Name(), ErrNoDescriptor, strings.Join(missing, ", "))
 	}
 	return nil
