@@ -3,21 +3,28 @@
 packages = clang-14 clang-16 clang-19 clang-22 llvm-19 gcc-bpf libbpf-dev \
 	libc6-dev gcc bpftool xdp-tools iproute2 ethtool
 
-.PHONY: all build demo test deps generate fuzz fuzz-long
+.PHONY: all build root demo test deps generate fuzz fuzz-long
 
 all: build
 
 build:
 	go build -o bin/xdp-load ./cmd/xdp-load
 
+# Says so before anything else fails for want of it.
+root:
+	@unshare --net --mount true 2> /dev/null || { \
+		echo "needs root, to make network namespaces and to load programs: sudo make $(MAKECMDGOALS)" >&2; \
+		exit 1; \
+	}
+
 # Needs root, and nothing but Go and ip.
-demo: build
+demo: root build
 	@command -v ip > /dev/null || { apt-get update && apt-get install -y --no-install-recommends iproute2; }
 	@go run ./internal/demo
 
 # Everything: formatting, vet, all tests on the running kernel, and whether the
 # checked-in objects are what their sources compile to. Needs root.
-test: deps
+test: root deps
 	@test -z "$$(gofmt -l .)" || { echo "not gofmt-ed:"; gofmt -l .; exit 1; }
 	go vet ./...
 	./.ci/go-test

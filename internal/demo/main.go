@@ -26,7 +26,11 @@ import (
 const packets = 100_000
 
 func main() {
-	if err := run(); err != nil {
+	err := run()
+	if errors.Is(err, os.ErrPermission) {
+		err = fmt.Errorf("needs root, to make network namespaces and to load programs: %w", err)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(1)
 	}
