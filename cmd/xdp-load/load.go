@@ -22,62 +22,108 @@ in native mode, by a link that is pinned and stays when xdp-load exits.
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage.`
 
 const loadExamples = `  xdp-load --iface eth0 --layout nic.o prog.o
+  xdp-load load eth0 --layout nic.o prog.o
   xdp-load --iface eth0 --layout nic.o --dry-run prog.o
   xdp-load rewrite --layout nic.o prog.o -o out.o
   xdp-load check --layout nic.o --layout other.o prog.o
   xdp-load explain prog.o
   xdp-load status
-  xdp-load unload --iface eth0`
+  xdp-load unload eth0`
 
-// newLoad returns the root command, whose own job is to load a program.
-func newLoad(f *flags) *cobra.Command {
-	var dryRun bool
-	var program string
-	cmd := &cobra.Command{
+// loading is what the root command does, and load.
+type loading struct {
+	*flags
+	dryRun  bool
+	program string
+}
+
+// newLoads returns the root command, whose own job is to load a program, and load,
+// which takes the same in the order that xdp-loader has it.
+func newLoads(f *flags) (root, load *cobra.Command) {
+	l := &loading{flags: f}
+	root = &cobra.Command{
 		Use:     "xdp-load --iface INTERFACE --layout FILE [flags] prog.o",
 		Short:   "Load XDP programs rewritten for the metadata layout of a NIC",
 		Long:    longHelp,
 		Example: loadExamples,
-		Args:    loadArguments,
+		Args:    l.rootArguments,
+		RunE:    func(cmd *cobra.Command, args []string) error { return l.run(cmd, args[0]) },
+	}
+	load = &cobra.Command{
+		Use:   "load INTERFACE --layout FILE [flags] prog.o",
+		Short: "Load a program: the same as without a command, in the order of xdp-loader",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if f.iface == "" {
-				return usagef("no interface given: --iface INTERFACE")
+			if len(args) == 2 && exists(args[0]) && !exists(args[1]) {
+				return usagef("the interface comes first: xdp-load load %s %s", args[1], args[0])
 			}
-			layout, err := f.layout()
-			if err != nil {
+			args = l.takeInterface(args, 1)
+			if err := oneObject(cmd, args); err != nil {
 				return err
 			}
-			opts := loader.Options{Layout: layout, Types: f.types, Interface: f.iface, Program: program}
-			if dryRun {
-				return f.preview(cmd.OutOrStdout(), args[0], opts)
-			}
-			return f.load(cmd.OutOrStdout(), args[0], opts)
+			return l.run(cmd, args[0])
 		},
 	}
-	f.addInterface(cmd)
-	f.addLayout(cmd)
-	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "check all that can be known without loading, show what would be done, and do nothing")
-	cmd.Flags().StringVar(&program, "program", "", "attach the XDP program of this `NAME`, if the object has several")
-	return cmd
+	l.addFlags(root)
+	l.addFlags(load)
+	return root, load
 }
 
-// loadArguments tells a misspelt command from an object.
-func loadArguments(cmd *cobra.Command, args []string) error {
+func (l *loading) addFlags(cmd *cobra.Command) {
+	l.addInterface(cmd)
+	l.addLayout(cmd)
+	cmd.Flags().BoolVar(&l.dryRun, "dry-run", false, "check all that can be known without loading, show what would be done, and do nothing")
+	cmd.Flags().StringVar(&l.program, "program", "", "attach the XDP program of this `NAME`, if the object has several")
+}
+
+func (l *loading) run(cmd *cobra.Command, object string) error {
+	if l.iface == "" {
+		return usagef("no interface given: --iface INTERFACE, or load INTERFACE")
+	}
+	layout, err := l.layout()
+	if err != nil {
+		return err
+	}
+	opts := loader.Options{Layout: layout, Types: l.types, Interface: l.iface, Program: l.program}
+	if l.dryRun {
+		return l.preview(cmd.OutOrStdout(), object, opts)
+	}
+	return l.load(cmd.OutOrStdout(), object, opts)
+}
+
+// rootArguments tells a misspelt command, or a forgotten one, from an object.
+func (l *loading) rootArguments(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 && cmd.Flags().NFlag() == 0 {
 		return usagef("no command and no object given")
 	}
-	if len(args) > 0 {
+	if len(args) > 0 && !exists(args[0]) {
 		if similar := cmd.SuggestionsFor(args[0]); len(similar) > 0 {
 			return usagef("no command %q, did you mean %q?", args[0], similar[0])
+		}
+		if len(args) == 2 && l.iface == "" {
+			return usagef("more than one argument, and no --iface: to load %s on interface %s, %s", args[1], args[0], l.withLoad())
 		}
 	}
 	if err := oneObject(cmd, args); err != nil {
 		return err
 	}
-	if _, err := os.Stat(args[0]); err != nil && cmd.Flags().NFlag() == 0 {
+	if cmd.Flags().NFlag() == 0 && !exists(args[0]) {
 		return usagef("%s: no such command or file", args[0])
 	}
 	return nil
+}
+
+// withLoad returns the command line with the command that was left out.
+func (l *loading) withLoad() string {
+	line := "xdp-load load " + strings.Join(os.Args[1:], " ")
+	if len(l.layouts) == 0 {
+		line += " --layout FILE"
+	}
+	return line
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // loaded is what load prints as JSON.

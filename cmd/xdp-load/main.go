@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // Exit codes, as the README and --help give them.
@@ -66,16 +67,43 @@ type flags struct {
 
 func newRoot() *cobra.Command {
 	f := &flags{}
-	root := newLoad(f)
+	root, load := newLoads(f)
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SuggestionsMinimumDistance = 2
 	root.Version = version()
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	root.SetFlagErrorFunc(flagError)
 	root.PersistentFlags().BoolVar(&f.json, "json", false, "print JSON instead of text")
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return f.checkTypes() }
-	root.AddCommand(newRewrite(f), newCheck(f), newExplain(f), newStatus(f), newUnload(f))
+	root.AddCommand(load, newRewrite(f), newCheck(f), newExplain(f), newStatus(f), newUnload(f))
 	return root
+}
+
+// foreignFlags are those of xdp-loader that people have in their fingers, with what
+// does the same here.
+var foreignFlags = map[string]string{
+	"mode": onlyNative, "m": onlyNative,
+	"prog-name": byName, "n": byName,
+	"section": byName, "s": byName,
+	"pin-path": pinned, "p": pinned,
+	"all": onlyOne, "a": onlyOne,
+	"id": onlyOne, "i": onlyOne,
+}
+
+const (
+	onlyNative = "programs are attached in native mode, since others have an empty metadata area: leave it out"
+	byName     = "choose a program by its name, --program NAME"
+	pinned     = "maps are pinned below /sys/fs/bpf: leave it out"
+	onlyOne    = "an interface has one program: leave it out"
+)
+
+// flagError makes a usage error of one of pflag's.
+func flagError(_ *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if errors.As(err, &unknown) && foreignFlags[unknown.GetSpecifiedName()] != "" {
+		return usagef("%w: %s", err, foreignFlags[unknown.GetSpecifiedName()])
+	}
+	return &usageError{err}
 }
 
 // version returns the module's version, as the go command recorded it.
@@ -116,9 +144,11 @@ func oneObject(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-func noArguments(cmd *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return usagef("unexpected argument %q", args[0])
+// takeInterface takes the interface from the arguments of a command that has so many
+// others, unless --iface names it. It returns what is left of them.
+func (f *flags) takeInterface(args []string, others int) []string {
+	if f.iface == "" && len(args) > others {
+		f.iface, args = args[0], args[1:]
 	}
-	return nil
+	return args
 }

@@ -15,8 +15,10 @@ func newStatus(f *flags) *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
 		Short: "List the programs that xdp-load has attached in this network namespace",
-		Args:  noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usagef("unexpected argument %q: xdp-load status lists all interfaces", args[0])
+			}
 			attached, skipped, err := loader.Status()
 			if err != nil {
 				return err
@@ -51,12 +53,15 @@ func (f *flags) printStatus(w io.Writer, attached []loader.Attachment) error {
 
 func newUnload(f *flags) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "unload --iface INTERFACE",
+		Use:   "unload INTERFACE",
 		Short: "Detach the program that xdp-load has attached to an interface",
-		Args:  noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if f.iface == "" {
-				return usagef("no interface given: --iface INTERFACE")
+		RunE: func(cmd *cobra.Command, args []string) error {
+			args = f.takeInterface(args, 0)
+			switch {
+			case len(args) > 0:
+				return usagef("unexpected argument %q", args[0])
+			case f.iface == "":
+				return usagef("no interface given: unload INTERFACE")
 			}
 			if err := loader.Unload(f.iface); err != nil {
 				return err
