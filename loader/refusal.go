@@ -30,13 +30,15 @@ type RefusalError struct {
 	// one before it on the same line. It is nil if there is none.
 	Edit *rewrite.Edit
 
-	cause  *ebpf.VerifierError
-	reason string
+	// Reason says what is wrong.
+	Reason string
+
+	cause *ebpf.VerifierError
 }
 
 // Error returns one line: the source line, the access, what is wrong with it.
 func (e *RefusalError) Error() string {
-	parts := []string{e.reason}
+	parts := []string{e.Reason}
 	if e.Edit != nil {
 		parts = append([]string{e.Edit.Access.Path}, parts...)
 	}
@@ -87,7 +89,7 @@ func ExplainRefusal(err error, spec *ebpf.CollectionSpec, report *rewrite.Report
 
 	refusal := &RefusalError{Program: failedProgram(err, spec), cause: verifier}
 	refusal.locate(spec, report)
-	refusal.reason = refusal.explain(report)
+	refusal.Reason = refusal.explain(report)
 	return refusal
 }
 

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"math"
 	"slices"
 
@@ -390,7 +389,5 @@ func patchImmediate(ins asm.Instruction, value uint64) (asm.Instruction, error) 
 // fits32 reports whether a value is representable in 32 bits, signed or not.
 func fits32(value int64) bool { return value >= math.MinInt32 && value <= math.MaxUint32 }
 
-// located puts the source line before an error that is not a refusal.
-func located(access reloc.Access, err error) error {
-	return fmt.Errorf("%s: %w", access.Source, err)
-}
+// located says which access an error is about that is not a refusal.
+func located(access reloc.Access, err error) error { return &AccessError{access, err} }

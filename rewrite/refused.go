@@ -61,6 +61,18 @@ func (e *RefusedError) Details() string {
 
 func (e *RefusedError) Unwrap() error { return ErrRefused }
 
+// AccessError is an error that came up with one access, and is no refusal of it: it
+// wraps reloc.ErrAmbiguous, say, if the layout contradicts itself.
+type AccessError struct {
+	Access reloc.Access
+	Err    error
+}
+
+// Error puts the source line before the reason.
+func (e *AccessError) Error() string { return fmt.Sprintf("%s: %v", e.Access.Source, e.Err) }
+
+func (e *AccessError) Unwrap() error { return e.Err }
+
 // refusal is a reason and a remedy for the access at hand.
 type refusal struct{ reason, remedy string }
 

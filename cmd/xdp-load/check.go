@@ -51,14 +51,15 @@ Exits with 1 if a layout does not fit.`,
 
 // checkResult is what check says of one layout.
 type checkResult struct {
-	Layout    string   `json:"layout"`
-	Fits      bool     `json:"fits"`
-	Exact     bool     `json:"exact"`
-	Accesses  int      `json:"accesses"`
-	Rewritten bool     `json:"rewritten,omitempty"` // for this layout already, or a part of it
-	Missing   []string `json:"missing,omitempty"`   // paths of poisoned accesses
-	Error     string   `json:"error,omitempty"`
-	Details   []string `json:"details,omitempty"`
+	Layout    string    `json:"layout"`
+	Fits      bool      `json:"fits"`
+	Exact     bool      `json:"exact"`
+	Accesses  int       `json:"accesses"`
+	Rewritten bool      `json:"rewritten,omitempty"` // for this layout already, or a part of it
+	Missing   []string  `json:"missing,omitempty"`   // paths of poisoned accesses
+	Error     string    `json:"error,omitempty"`
+	Details   []string  `json:"details,omitempty"`
+	Refusals  []refusal `json:"refusals,omitempty"`
 
 	// NothingToFit is set if the object has a descriptor, and no access to it.
 	NothingToFit bool     `json:"nothingToFit,omitempty"`
@@ -76,7 +77,7 @@ func (f *flags) check(object []byte, path string, exact bool) checkResult {
 		_, result.report, err = rewrite.Rewrite(object, layout, rewrite.Options{Types: f.types})
 	}
 	if err != nil {
-		result.Error = err.Error()
+		result.Error, result.Refusals = err.Error(), refusalsOf(err)
 		if detailed, ok := err.(interface{ Details() string }); ok {
 			result.Details = slices.Collect(strings.Lines(detailed.Details()))
 		}

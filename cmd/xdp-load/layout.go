@@ -35,6 +35,6 @@ func (f *flags) rewrite(path string, object []byte, layout *reloc.Layout) ([]byt
 	if err != nil {
 		return nil, nil, inObject(path, err)
 	}
-	warn(path, report)
+	f.warnUnaccessed(path, report)
 	return out, report, nil
 }

@@ -139,7 +139,7 @@ func (f *flags) load(w io.Writer, path string, opts loader.Options) error {
 		return err
 	}
 	defer object.Close()
-	warn(path, object.Report)
+	f.warnUnaccessed(path, object.Report)
 
 	if f.json {
 		return printJSON(w, loaded{object.Report, object.Attachment, object.Pinned})
@@ -191,7 +191,7 @@ func (f *flags) preview(w io.Writer, path string, opts loader.Options) error {
 	if err != nil {
 		return err
 	}
-	warn(path, plan.Report)
+	f.warnUnaccessed(path, plan.Report)
 	if f.json {
 		return printJSON(w, planned{plan.Report, plan.Target, plan.Program, plan.Conditions})
 	}

@@ -25,25 +25,16 @@ func main() { os.Exit(run(os.Args[1:])) }
 
 // run executes the command line and returns the exit code.
 func run(args []string) int {
-	root, out := newRoot(), &stdout{Writer: os.Stdout}
+	f := &flags{}
+	root, out := newRoot(f), &stdout{Writer: os.Stdout}
 	root.SetArgs(args)
 	root.SetOut(out)
 	cmd, err := root.ExecuteC()
 	if err = out.check(err); err == nil {
 		return exitDone
 	}
-
-	fmt.Fprintf(os.Stderr, "xdp-load: %v\n", err)
-	var usage *usageError
-	if errors.As(err, &usage) {
-		fmt.Fprintf(os.Stderr, "Try '%s --help'.\n", cmd.CommandPath())
-		return exitUsage
-	}
-	var detailed interface{ Details() string }
-	if errors.As(err, &detailed) {
-		fmt.Fprint(os.Stderr, detailed.Details())
-	}
-	return exitRefused
+	f.json = f.json || wantsJSON(args)
+	return f.fail(cmd, err)
 }
 
 // usageError is a command line that makes no sense.
@@ -65,15 +56,14 @@ type flags struct {
 	json    bool
 }
 
-func newRoot() *cobra.Command {
-	f := &flags{}
+func newRoot(f *flags) *cobra.Command {
 	root, load := newLoads(f)
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SuggestionsMinimumDistance = 2
 	root.Version = version()
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(flagError)
-	root.PersistentFlags().BoolVar(&f.json, "json", false, "print JSON instead of text")
+	root.PersistentFlags().BoolVar(&f.json, "json", false, "print JSON instead of text, on stderr as well")
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return f.checkTypes() }
 	root.AddCommand(load, newRewrite(f), newCheck(f), newExplain(f), newStatus(f), newUnload(f))
 	return root

@@ -117,10 +117,10 @@ func editSummary(report *rewrite.Report) string {
 	return text + ": " + strings.Join(parts, ", ")
 }
 
-// warn says on stderr what an object looks like that was not compiled for xdp-load.
-func warn(path string, report *rewrite.Report) {
+// warnUnaccessed says what an object looks like that was not compiled for xdp-load.
+func (f *flags) warnUnaccessed(path string, report *rewrite.Report) {
 	if len(report.Unaccessed) > 0 {
-		fmt.Fprintf(os.Stderr, "xdp-load: warning: %v\n", inObject(path, errors.New(unaccessed(report))))
+		f.warn(inObject(path, errors.New(unaccessed(report))))
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"debug/elf"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -97,7 +98,7 @@ func copyFile(to, from string) error {
 }
 
 // fails runs a command that has to exit with a code and complain on stderr, the
-// program's name first:
+// program's name first, or with --json in a line that is an object:
 //
 //	fails CODE COMMAND ARGUMENT...
 func fails(ts *testscript.TestScript, neg bool, args []string) {
@@ -117,9 +118,24 @@ func fails(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("exit code %d instead of %s", code, args[0])
 	}
 	complaint := ts.ReadFile("stderr")
-	if !strings.HasPrefix(complaint, "xdp-load: ") || strings.Contains(complaint, "goroutine ") {
+	if !isComplaint(complaint, strings.Contains(strings.Join(args, " "), "--json")) {
 		ts.Fatalf("stderr is no error message: %s", complaint)
 	}
+}
+
+func isComplaint(stderr string, asJSON bool) bool {
+	if !asJSON {
+		return strings.HasPrefix(stderr, "xdp-load: ") && !strings.Contains(stderr, "goroutine ")
+	}
+	var last struct {
+		Error struct{ Message string }
+	}
+	for line := range strings.Lines(stderr) {
+		if json.Unmarshal([]byte(line), &last) != nil {
+			return false
+		}
+	}
+	return last.Error.Message != ""
 }
 
 // cutShort cuts an object at the end of each of its sections and rewrites what

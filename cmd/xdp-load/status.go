@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,7 +23,7 @@ func newStatus(f *flags) *cobra.Command {
 				return err
 			}
 			for _, reason := range skipped {
-				fmt.Fprintf(os.Stderr, "xdp-load: warning: skipped %v\n", reason)
+				f.warn(fmt.Errorf("skipped %w", reason))
 			}
 			return f.printStatus(cmd.OutOrStdout(), attached)
 		},
