@@ -17,8 +17,8 @@ type Plan struct {
 	Target  *nic.Target // nil if nothing would be attached
 	Program string      // that would be attached to it
 
-	// Conditions are what has to be true besides, each a clause such as "the verifier
-	// accepts it": what nobody knows before, or what this process may not ask for.
+	// Conditions are what has to be true besides, each a clause such as "the verifier and
+	// the driver accept it": what nobody knows before, or what this process may not ask.
 	Conditions []string
 }
 
@@ -35,6 +35,7 @@ func Preview(path string, opts Options) (*Plan, error) {
 	}
 	plan := &Plan{Report: l.report, Program: l.Program, Conditions: []string{"the verifier accepts it"}}
 	if opts.Interface != "" {
+		plan.Conditions[0] = "the verifier and the driver accept it"
 		if err := plan.aim(&opts); err != nil {
 			return nil, err
 		}
