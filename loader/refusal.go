@@ -1,14 +1,14 @@
 package loader
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path"
-	"regexp"
-	"strconv"
 	"strings"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
 
 	"github.com/xdp-load/xdp-load/reloc"
@@ -34,6 +34,7 @@ type RefusalError struct {
 	Reason string
 
 	cause *ebpf.VerifierError
+	log   *verifierLog
 }
 
 // Error returns one line: the source line, the access, what is wrong with it.
@@ -48,9 +49,10 @@ func (e *RefusalError) Error() string {
 	return strings.Join(append([]string{"program " + e.Program}, parts...), ": ")
 }
 
-// Details returns where the verifier stopped and the end of its log.
+// Details returns where the verifier stopped and the end of its log: the last
+// instructions, and all that it says of them.
 func (e *RefusalError) Details() string {
-	const end = 20
+	const instructions = 20
 
 	var b strings.Builder
 	fmt.Fprintf(&b, "program %s", e.Program)
@@ -63,7 +65,7 @@ func (e *RefusalError) Details() string {
 	fmt.Fprintln(&b)
 
 	log := e.cause.Log
-	if omitted := len(log) - end; omitted > 0 {
+	if omitted := len(e.log.trace) - instructions; omitted > 0 {
 		fmt.Fprintf(&b, "the verifier's log, without its first %d lines:\n", omitted)
 		log = log[omitted:]
 	} else {
@@ -87,7 +89,7 @@ func ExplainRefusal(err error, spec *ebpf.CollectionSpec, report *rewrite.Report
 		return err
 	}
 
-	refusal := &RefusalError{Program: failedProgram(err, spec), cause: verifier}
+	refusal := &RefusalError{Program: failedProgram(err, spec), cause: verifier, log: splitLog(verifier.Log)}
 	refusal.locate(spec, report)
 	refusal.Reason = refusal.explain(report)
 	return refusal
@@ -106,25 +108,34 @@ func failedProgram(err error, spec *ebpf.CollectionSpec) string {
 
 // locate finds the source line and the access that the verifier stopped at.
 func (e *RefusalError) locate(spec *ebpf.CollectionSpec, report *rewrite.Report) {
-	slot, ok := failedInstruction(e.cause.Log)
+	slot, ok := e.log.instruction()
 	program := spec.Programs[e.Program]
 	if !ok || program == nil {
 		return
 	}
 
-	// cilium/ebpf appends the functions that a program calls to its own, so
-	// the kernel counts on where the functions' slots start anew.
-	start := 0
-	for iter := program.Instructions.Iterate(); iter.Next() && int(iter.Offset) <= slot; {
-		if function := btf.FuncMetadata(iter.Ins); function != nil {
-			start, e.Function, e.Source = int(iter.Offset), function.Name, reloc.Source{}
-		}
-		if line, ok := iter.Ins.Source().(*btf.Line); ok {
-			e.Source = source(line)
-		}
-	}
+	var start int
+	e.Function, start, e.Source = place(program.Instructions, slot)
 	e.Insn = slot - start
 	e.Edit = e.nearestEdit(report)
+	if loopVerdict.MatchString(e.log.reason()) {
+		e.Source = loopSource(program.Instructions, slot, e.Source)
+	}
+}
+
+// place returns the function, its first slot, and the source line that a slot
+// belongs to. cilium/ebpf appends the functions that a program calls to its
+// own, and the kernel counts on.
+func place(insns asm.Instructions, slot int) (function string, start int, at reloc.Source) {
+	for iter := insns.Iterate(); iter.Next() && int(iter.Offset) <= slot; {
+		if f := btf.FuncMetadata(iter.Ins); f != nil {
+			function, start, at = f.Name, int(iter.Offset), reloc.Source{}
+		}
+		if line, ok := iter.Ins.Source().(*btf.Line); ok {
+			at = source(line)
+		}
+	}
+	return function, start, at
 }
 
 func source(line *btf.Line) reloc.Source {
@@ -161,9 +172,9 @@ const poisonCall = "unknown#195896080"
 
 // explain says in what way the program is wrong.
 func (e *RefusalError) explain(report *rewrite.Report) string {
-	verdict := verdict(e.cause.Log)
+	verdict := e.log.reason()
 	if !strings.Contains(verdict, poisonCall) {
-		return "the verifier refuses the program: " + verdict
+		return "the verifier refuses the program: " + e.advise(cmp.Or(verdict, e.cause.Cause.Error()))
 	}
 	if e.Edit == nil || !e.Edit.Poisoned {
 		return "the program can reach an access to a type or field that the running kernel does not have"
@@ -172,45 +183,22 @@ func (e *RefusalError) explain(report *rewrite.Report) string {
 	return fmt.Sprintf("not in layout %s, and the program can reach it for all that the verifier knows: %s (%s)", report.Layout, remedy, reason)
 }
 
-// verdict returns what the verifier ends its log with, but for statistics.
-func verdict(log []string) string {
-	last := len(log) - 1
-	for last > 0 && (log[last] == "" || isStatistics(log[last])) {
-		last--
-	}
-	// "R2 offset is outside of the packet" continues the line before.
-	if last > 0 && registerLine.MatchString(log[last]) && !instructionLine.MatchString(log[last-1]) {
-		return strings.TrimSpace(log[last-1]) + ": " + strings.TrimSpace(log[last])
-	}
-	return strings.TrimSpace(log[last])
-}
-
-func isStatistics(line string) bool {
-	for _, prefix := range []string{"processed ", "verification time ", "stack depth "} {
-		if strings.HasPrefix(line, prefix) {
-			return true
+// advise adds what to do to a verdict, if that is known.
+func (e *RefusalError) advise(verdict string) string {
+	for _, known := range remedies {
+		if strings.Contains(verdict, known.verdict) {
+			return verdict + ": " + known.remedy
 		}
 	}
-	return false
+	if suggestion := e.log.suggestion(); suggestion != "" {
+		return verdict + ": the kernel suggests: " + suggestion
+	}
+	return verdict
 }
 
-var (
-	registerLine    = regexp.MustCompile(`^R\d+ `)
-	instructionLine = regexp.MustCompile(`^(\d+): \([0-9a-f]{2}\)`)
-	verdictInsn     = regexp.MustCompile(`\binsn (\d+)`)
-)
-
-// failedInstruction returns the slot of the instruction that the verifier
-// stopped at: the one that its verdict names, as "unreachable insn 7" does, or
-// the last one in its log.
-func failedInstruction(log []string) (slot int, ok bool) {
-	match := verdictInsn.FindStringSubmatch(verdict(log))
-	for last := len(log) - 1; match == nil && last >= 0; last-- {
-		match = instructionLine.FindStringSubmatch(log[last])
-	}
-	if match == nil {
-		return 0, false
-	}
-	slot, err := strconv.Atoi(match[1])
-	return slot, err == nil
+var remedies = []struct{ verdict, remedy string }{
+	{"infinite loop detected", "the verifier has to see that the loop ends: give it a constant number of passes at most"},
+	{"program is too large", "the verifier follows each pass of a loop and each way through its branches: make these fewer, or call bpf_loop()"},
+	{"jumps is too complex", "the verifier keeps too many branches in mind: let loops make fewer passes, or call bpf_loop()"},
+	{"unexpected __bpf_trap()", "to the compiler, the program has no meaning there: look at what -Wall says of it"},
 }

@@ -26,6 +26,10 @@ func TestExplainRefusal(t *testing.T) {
 				", and the program can reach it for all that the verifier knows: guard it with bpf_core_field_exists(md->mark)"},
 		{"beyond", "exact", "beyond",
 			"loader/testdata/refused.c:53: the verifier refuses the program: invalid access to packet, off=20 size=1"},
+		{"endless", "exact", "wait_for",
+			"loader/testdata/refused.c:61: the verifier refuses the program: infinite loop detected at insn "},
+		{"lengthy", "exact", "lengthy",
+			"loader/testdata/refused.c:79: the verifier refuses the program: BPF program is too large. Processed 1000001 insn"},
 	} {
 		t.Run(test.program, func(t *testing.T) {
 			refusal := loadRefused(t, test.program, test.layout)

@@ -53,4 +53,33 @@ SEC("xdp") int beyond(struct xdp_md *ctx)
 	return data[20];
 }
 
+/* Never ends, in a function of its own. */
+static __noinline int wait_for(struct xdp_md *ctx)
+{
+	__u64 queue = ctx->rx_queue_index;
+
+	while (queue)
+		asm volatile("%0 = %0" : "+r"(queue));
+	return 1;
+}
+
+SEC("xdp") int endless(struct xdp_md *ctx)
+{
+	calls++;
+	return wait_for(ctx) ? XDP_PASS : XDP_DROP;
+}
+
+/* Ends, but the verifier gives up on its 2^18 ways to do so. */
+SEC("xdp") int lengthy(struct xdp_md *ctx)
+{
+	__u64 sum = 0;
+	int i;
+
+#pragma clang loop unroll(disable)
+	for (i = 0; i < 18; i++)
+		if (bpf_get_prandom_u32() == 7)
+			sum += 1 << i;
+	return sum == 42 ? XDP_DROP : XDP_PASS;
+}
+
 char _license[] SEC("license") = "Dual BSD/GPL";
