@@ -10,6 +10,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
+	"golang.org/x/sys/unix"
 
 	"github.com/xdp-load/xdp-load/reloc"
 	"github.com/xdp-load/xdp-load/rewrite"
@@ -82,10 +83,11 @@ func (e *RefusalError) Unwrap() error { return e.cause }
 
 // ExplainRefusal returns a *RefusalError for err, the error of loading spec, if
 // the verifier refused one of its programs. Any other error is returned as is.
-// spec and report are those that RewrittenSpec returned.
+// spec and report are those that RewrittenSpec returned. If the kernel's words got
+// lost on the way, it is asked once more.
 func ExplainRefusal(err error, spec *ebpf.CollectionSpec, report *rewrite.Report) error {
-	var verifier *ebpf.VerifierError
-	if !errors.As(err, &verifier) || len(verifier.Log) == 0 {
+	verifier := verdictOn(err, spec)
+	if verifier == nil || len(verifier.Log) == 0 {
 		return err
 	}
 
@@ -93,6 +95,23 @@ func ExplainRefusal(err error, spec *ebpf.CollectionSpec, report *rewrite.Report
 	refusal.locate(spec, report)
 	refusal.Reason = refusal.explain(report)
 	return refusal
+}
+
+// verdictOn returns what the verifier says, nil if it says nothing.
+func verdictOn(err error, spec *ebpf.CollectionSpec) *ebpf.VerifierError {
+	var verifier *ebpf.VerifierError
+	if errors.As(err, &verifier) || !errors.Is(err, unix.EFAULT) {
+		return verifier
+	}
+	name := failedProgram(err, spec)
+	if name == "" {
+		return nil
+	}
+	verifier, err = unsaidVerdict(spec, name)
+	if err != nil {
+		return nil
+	}
+	return verifier
 }
 
 // failedProgram returns which program an error of ebpf.NewCollection is about:

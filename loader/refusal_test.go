@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 
 	"github.com/xdp-load/xdp-load/loader"
 )
@@ -30,8 +31,15 @@ func TestExplainRefusal(t *testing.T) {
 			"loader/testdata/refused.c:61: the verifier refuses the program: infinite loop detected at insn "},
 		{"lengthy", "exact", "lengthy",
 			"loader/testdata/refused.c:79: the verifier refuses the program: BPF program is too large. Processed 1000001 insn"},
+		{"branchy", "exact", "branchy",
+			"loader/testdata/refused.c:90: the verifier refuses the program: The sequence of 8193 jumps is too complex."},
+		{"senseless", "exact", "senseless",
+			"loader/testdata/refused.c:108: the verifier refuses the program: unexpected __bpf_trap() due to uninitialized variable?"},
 	} {
 		t.Run(test.program, func(t *testing.T) {
+			if test.program == "senseless" {
+				needKernelFunction(t, "__bpf_trap")
+			}
 			refusal := loadRefused(t, test.program, test.layout)
 			if refusal.Program != test.program || refusal.Function != test.function {
 				t.Errorf("Refused is %s of %s, instead of %s of %s", refusal.Function, refusal.Program, test.function, test.program)
@@ -51,6 +59,19 @@ func TestExplainRefusal(t *testing.T) {
 				t.Error("Wraps no VerifierError")
 			}
 		})
+	}
+}
+
+func needKernelFunction(t *testing.T, name string) {
+	t.Helper()
+
+	types, err := btf.LoadKernelSpec()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var function *btf.Func
+	if err := types.TypeByName(name, &function); err != nil {
+		t.Skip(err)
 	}
 }
 

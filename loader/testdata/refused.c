@@ -82,4 +82,31 @@ SEC("xdp") int lengthy(struct xdp_md *ctx)
 	return sum == 42 ? XDP_DROP : XDP_PASS;
 }
 
+/* Leaves more branches for later than the verifier keeps in mind. */
+SEC("xdp") int branchy(struct xdp_md *ctx)
+{
+	int i;
+
+	for (i = 0; i < 10000; i++)
+		if (bpf_get_prandom_u32() == 7)
+			calls = i;
+	return XDP_PASS;
+}
+
+/* Does what compilers let programs do where these have no meaning. */
+extern void __bpf_trap(void) __ksym;
+
+struct xdp_buff {
+	void *data;
+} __attribute__((preserve_access_index));
+
+SEC("xdp") int senseless(struct xdp_md *ctx)
+{
+	struct md_desc *md = md_desc(ctx);
+
+	if (md && md->hash == bpf_core_type_size(struct xdp_buff))
+		__bpf_trap();
+	return XDP_PASS;
+}
+
 char _license[] SEC("license") = "Dual BSD/GPL";
