@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -35,12 +34,14 @@ var commands map[string]func(args []string) error
 
 func init() {
 	commands = map[string]func([]string) error{
-		"load":              load,
-		"load-unprivileged": loadUnprivileged,
-		"status":            status,
-		"unload":            func(args []string) error { return loader.Unload(args[0]) },
-		"capable":           capable,
-		"init":              asInit,
+		"load":   load,
+		"status": status,
+		"unload": func(args []string) error { return loader.Unload(args[0]) },
+		"with":   withCapabilities,
+
+		"refused-for-privileges": refusedForPrivileges,
+
+		"init": asInit,
 	}
 }
 
@@ -52,32 +53,6 @@ func load(args []string) error {
 	}
 	_, err = loader.LoadRewritten(args[0], loader.Options{Layout: layout, Interface: args[2]})
 	return err
-}
-
-func loadUnprivileged(args []string) error {
-	runtime.LockOSThread()
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	if err := unix.Capset(&header, &make([]unix.CapUserData, 2)[0]); err != nil {
-		return err
-	}
-	return load(args)
-}
-
-// capable runs another command with no capabilities but those that a loader needs
-// where a bpffs is mounted that it may write to.
-func capable(args []string) error {
-	runtime.LockOSThread()
-	caps := make([]unix.CapUserData, 2)
-	for _, capability := range []uint{unix.CAP_BPF, unix.CAP_NET_ADMIN, unix.CAP_PERFMON} {
-		bits := uint32(1) << (capability % 32)
-		caps[capability/32].Effective |= bits
-		caps[capability/32].Permitted |= bits
-	}
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	if err := unix.Capset(&header, &caps[0]); err != nil {
-		return err
-	}
-	return commands[args[0]](args[1:])
 }
 
 func status([]string) error {
@@ -139,22 +114,9 @@ func TestSimultaneousLoads(t *testing.T) {
 	}
 }
 
-func TestUnprivileged(t *testing.T) {
-	lab := newLab(t)
-
-	output, err := command("load-unprivileged", program("fields"), layoutFile("exact"), lab.nic.Name).CombinedOutput()
-	if err == nil {
-		t.Fatal("Loaded without capabilities")
-	}
-	for _, want := range []string{loader.ErrPrivileges.Error(), "lacks CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN, CAP_SYS_ADMIN"} {
-		if !strings.Contains(string(output), want) {
-			t.Errorf("%s\nlacks %q", output, want)
-		}
-	}
-}
-
 // CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON are enough.
 func TestWithoutSysAdmin(t *testing.T) {
+	const enough = "CAP_BPF CAP_NET_ADMIN CAP_PERFMON"
 	lab := newLab(t)
 	object := ownProgram("calls_pinned")
 	for _, line := range [][]string{
@@ -164,7 +126,7 @@ func TestWithoutSysAdmin(t *testing.T) {
 		{"load", program("fields"), layoutFile("exact"), "nic0"},
 		{"status"},
 	} {
-		output, err := command(append([]string{"capable"}, line...)...).CombinedOutput()
+		output, err := command(append([]string{"with", enough}, line...)...).CombinedOutput()
 		if err != nil {
 			t.Fatalf("%v: %v: %s", line, err, output)
 		}
@@ -174,14 +136,14 @@ func TestWithoutSysAdmin(t *testing.T) {
 	}
 
 	// Whose the program is that is there can be told, too.
-	output, err := command("capable", "load", program("fields"), layoutFile("exact"), "nic0").CombinedOutput()
+	output, err := command("with", enough, "load", program("fields"), layoutFile("exact"), "nic0").CombinedOutput()
 	if want := `"fields", attached by xdp-load: to take it off`; err == nil || !strings.Contains(string(output), want) {
 		t.Errorf("%s\nlacks %q", output, want)
 	}
 	lab.unload("nic0")
 
 	// Programs that are replaced in an array could not be put back.
-	output, err = command("capable", "load", object, layoutFile("exact"), "nic0").CombinedOutput()
+	output, err = command("with", enough, "load", object, layoutFile("exact"), "nic0").CombinedOutput()
 	if want := "slot 0 has a program, which could not be put back if the load failed"; err == nil || !strings.Contains(string(output), want) {
 		t.Errorf("%s\nlacks %q", output, want)
 	}

@@ -3,62 +3,170 @@ package loader
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"regexp"
 	"strings"
+	"syscall"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 )
 
-// ErrPrivileges is wrapped by errors about what only root may do.
-var ErrPrivileges = errors.New("needs root, or CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN, and CAP_SYS_ADMIN to mount a bpffs")
+// ErrPrivileges is wrapped by errors about what this process may not do, and by
+// the refusal of a program of which the verifier wants to see more privileges.
+var ErrPrivileges = errors.New("needs root")
 
-// explainPermission says which capabilities are missing if that is why the
-// kernel said no.
+// explainPermission says what this process lacks if that is why the kernel said
+// no.
 func explainPermission(err error) error {
-	if !errors.Is(err, os.ErrPermission) {
-		return err
-	}
 	// EACCES is also how the verifier refuses a program.
-	var verifier *ebpf.VerifierError
-	if errors.As(err, &verifier) {
+	var refusal *RefusalError
+	if !isPermission(err) || errors.As(err, &refusal) {
 		return err
 	}
-	missing := missingCapabilities()
-	if len(missing) == 0 {
-		return err
+	if !inInitialUserNamespace() {
+		return fmt.Errorf("%w in the initial user namespace: this process is in another one, as in a rootless container or after unshare --user, and what it may do there does not count for BPF: %w",
+			ErrPrivileges, withoutGuess{err})
 	}
-	return fmt.Errorf("%w; this process lacks %s: %w", ErrPrivileges, strings.Join(missing, ", "), err)
+	needed := neededFor(err)
+	if missing := effective().without(needed); len(missing) > 0 {
+		return fmt.Errorf("%w, or %s; this process lacks %s: %w", ErrPrivileges, list(needed), list(missing), withoutGuess{err})
+	}
+	return fmt.Errorf("%w: no capability is missing, so it is %s", withoutGuess{err}, otherReason())
 }
 
-// wanted are the capabilities to load, attach and pin a program,
-// capabilities(7). CAP_SYS_ADMIN stands for all of them.
-var wanted = []struct {
-	name string
-	bit  uint
-}{
-	{"CAP_BPF", unix.CAP_BPF},
-	{"CAP_PERFMON", unix.CAP_PERFMON},
-	{"CAP_NET_ADMIN", unix.CAP_NET_ADMIN},
-	{"CAP_SYS_ADMIN", unix.CAP_SYS_ADMIN},
+// isPermission reports whether err may be for want of permission. Where
+// cilium/ebpf tries whether the kernel has a feature, it takes EPERM for a no.
+func isPermission(err error) bool {
+	if errors.Is(err, ebpf.ErrNotSupported) {
+		return !inInitialUserNamespace() || !effective()[unix.CAP_BPF]
+	}
+	return errors.Is(err, os.ErrPermission)
 }
 
-func missingCapabilities() []string {
+// capability is a number of capabilities(7).
+type capability uint
+
+var capabilityNames = map[capability]string{
+	unix.CAP_BPF:          "CAP_BPF",
+	unix.CAP_PERFMON:      "CAP_PERFMON",
+	unix.CAP_NET_ADMIN:    "CAP_NET_ADMIN",
+	unix.CAP_SYS_ADMIN:    "CAP_SYS_ADMIN",
+	unix.CAP_SYS_PTRACE:   "CAP_SYS_PTRACE",
+	unix.CAP_DAC_OVERRIDE: "CAP_DAC_OVERRIDE",
+}
+
+// neededFor returns what it takes to get further than err.
+func neededFor(err error) []capability {
+	var file *fs.PathError
+	has := effective()
+	switch {
+	case errors.As(err, &file) && strings.HasPrefix(file.Path, "/proc/"): // of another process
+		return []capability{unix.CAP_SYS_PTRACE, unix.CAP_SYS_ADMIN}
+	case errors.Is(err, unix.EACCES):
+		return []capability{unix.CAP_DAC_OVERRIDE}
+	case has[unix.CAP_BPF] && has[unix.CAP_NET_ADMIN]:
+		// Maps and programs ask for nothing else before the verifier sees
+		// them (map_create, bpf_prog_load in kernel/bpf/syscall.c). So it is
+		// mounting a bpffs, or opening a program by its ID.
+		return []capability{unix.CAP_SYS_ADMIN}
+	}
+	return []capability{unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_NET_ADMIN}
+}
+
+// missingForVerifier returns the capabilities without which the verifier allows
+// less, as far as this process lacks them (bpf_check in kernel/bpf/verifier.c).
+func missingForVerifier() []capability {
+	return effective().without([]capability{unix.CAP_BPF, unix.CAP_PERFMON})
+}
+
+// capabilities is a set of them.
+type capabilities map[capability]bool
+
+// effective returns what this thread has. CAP_SYS_ADMIN stands for the
+// capabilities that were made of it.
+func effective() capabilities {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var sets [2]unix.CapUserData
-	if err := unix.Capget(&header, &sets[0]); err != nil {
-		return nil
+	err := unix.Capget(&header, &sets[0])
+	has := make(capabilities)
+	for c := range capabilityNames {
+		has[c] = err != nil || sets[c/32].Effective&(1<<(c%32)) != 0
 	}
-	effective := uint64(sets[1].Effective)<<32 | uint64(sets[0].Effective)
-	if effective&(1<<unix.CAP_SYS_ADMIN) != 0 {
-		return nil
+	for _, part := range []capability{unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_NET_ADMIN} {
+		has[part] = has[part] || has[unix.CAP_SYS_ADMIN]
 	}
+	return has
+}
 
-	var missing []string
-	for _, capability := range wanted {
-		if effective&(1<<capability.bit) == 0 {
-			missing = append(missing, capability.name)
+// without returns those that the set lacks.
+func (has capabilities) without(wanted []capability) []capability {
+	var missing []capability
+	for _, c := range wanted {
+		if !has[c] {
+			missing = append(missing, c)
 		}
 	}
 	return missing
 }
+
+// list returns "CAP_A, CAP_B and CAP_C".
+func list(capabilities []capability) string {
+	var names []string
+	for _, c := range capabilities {
+		names = append(names, capabilityNames[c])
+	}
+	last := len(names) - 1
+	if last == 0 {
+		return names[0]
+	}
+	return strings.Join(names[:last], ", ") + " and " + names[last]
+}
+
+// initialUserNamespace is the inode number of the user namespace that the kernel
+// asks about what it calls capable(): USER_NS_INIT_INO in
+// include/uapi/linux/nsfs.h, and the same before it was named there. Its
+// uid_map is no proof, others can have the same.
+const initialUserNamespace = 0xeffffffd
+
+func inInitialUserNamespace() bool {
+	info, err := os.Stat("/proc/self/ns/user")
+	if err != nil {
+		return true // no /proc, or a kernel without user namespaces
+	}
+	return info.Sys().(*syscall.Stat_t).Ino == initialUserNamespace
+}
+
+// otherReason returns why the kernel says no to who may all.
+func otherReason() string {
+	var limit unix.Rlimit
+	err := unix.Getrlimit(unix.RLIMIT_MEMLOCK, &limit)
+	if err == nil && limit.Cur != unix.RLIM_INFINITY && countsLockedMemory() {
+		return "RLIMIT_MEMLOCK: raise it with ulimit -l unlimited"
+	}
+	return "a seccomp filter, as containers have, or a security module"
+}
+
+// countsLockedMemory reports whether the kernel counts the memory of maps and
+// programs as locked by their user, as it did before Linux 5.11.
+func countsLockedMemory() bool {
+	var name unix.Utsname
+	var major, minor int
+	if err := unix.Uname(&name); err != nil {
+		return false
+	}
+	if _, err := fmt.Sscanf(unix.ByteSliceToString(name.Release[:]), "%d.%d", &major, &minor); err != nil {
+		return false
+	}
+	return major < 5 || major == 5 && minor < 11
+}
+
+// withoutGuess is an error of cilium/ebpf without what it takes for the reason: any
+// EPERM may be for RLIMIT_MEMLOCK to it, or for a kernel that is too old.
+type withoutGuess struct{ error }
+
+var guess = regexp.MustCompile(` \(MEMLOCK may be too low, consider rlimit.RemoveMemlock\)|: [^:]* not supported( \(requires >= [^)]*\))?$`)
+
+func (e withoutGuess) Error() string { return guess.ReplaceAllString(e.error.Error(), "") }
+func (e withoutGuess) Unwrap() error { return e.error }

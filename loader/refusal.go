@@ -34,8 +34,9 @@ type RefusalError struct {
 	// Reason says what is wrong.
 	Reason string
 
-	cause *ebpf.VerifierError
-	log   *verifierLog
+	cause   *ebpf.VerifierError
+	log     *verifierLog
+	missing []capability // without which the verifier allows less
 }
 
 // Error returns one line: the source line, the access, what is wrong with it.
@@ -81,6 +82,12 @@ func (e *RefusalError) Details() string {
 // Unwrap returns the *ebpf.VerifierError, which has the whole log.
 func (e *RefusalError) Unwrap() error { return e.cause }
 
+// Is reports true for ErrPrivileges if this process lacks a capability without
+// which the verifier allows less.
+func (e *RefusalError) Is(target error) bool {
+	return target == ErrPrivileges && len(e.missing) > 0
+}
+
 // ExplainRefusal returns a *RefusalError for err, the error of loading spec, if
 // the verifier refused one of its programs. Any other error is returned as is.
 // spec and report are those that RewrittenSpec returned. If the kernel's words got
@@ -91,7 +98,12 @@ func ExplainRefusal(err error, spec *ebpf.CollectionSpec, report *rewrite.Report
 		return err
 	}
 
-	refusal := &RefusalError{Program: failedProgram(err, spec), cause: verifier, log: splitLog(verifier.Log)}
+	refusal := &RefusalError{
+		Program: failedProgram(err, spec),
+		cause:   verifier,
+		log:     splitLog(verifier.Log),
+		missing: missingForVerifier(),
+	}
 	refusal.locate(spec, report)
 	refusal.Reason = refusal.explain(report)
 	return refusal
@@ -204,6 +216,9 @@ func (e *RefusalError) explain(report *rewrite.Report) string {
 
 // advise adds what to do to a verdict, if that is known.
 func (e *RefusalError) advise(verdict string) string {
+	if len(e.missing) > 0 {
+		return fmt.Sprintf("%s: this process lacks %s, without which the verifier allows less", verdict, list(e.missing))
+	}
 	for _, known := range remedies {
 		if strings.Contains(verdict, known.verdict) {
 			return verdict + ": " + known.remedy
