@@ -142,7 +142,7 @@ func (l *load) link(target *nic.Target, program *ebpf.Program) (link.Link, error
 			return nil, occupied
 		}
 	}
-	return nil, explainAttach(target, err)
+	return nil, explainAttach(target, l.spec.Programs[l.Program], program, err)
 }
 
 // pinNeeded pins the program and the maps that it needs.
@@ -176,20 +176,6 @@ func (l *load) notePinned(paths map[string]string) {
 		l.pinned = append(l.pinned, PinnedMap{Name: name, Path: path, Taken: l.taken[name]})
 	}
 	slices.SortFunc(l.pinned, func(a, b PinnedMap) int { return strings.Compare(a.Name, b.Name) })
-}
-
-// explainAttach says why the kernel did not attach a program. Its reasons are
-// those of dev_xdp_attach in net/core/dev.c.
-func explainAttach(target *nic.Target, err error) error {
-	switch {
-	case errors.Is(err, unix.EOPNOTSUPP):
-		return fmt.Errorf("%s: %w in %s, and generic mode is no way out: it starts with an empty metadata area: %w",
-			target.Interface, ErrNoNative, driverName(target), err)
-	case errors.Is(err, unix.ERANGE), errors.Is(err, unix.EINVAL):
-		return fmt.Errorf("%s: attach in native mode: %s refuses, maybe for an MTU or a number of queues that it can't do XDP with: %w",
-			target.Interface, driverName(target), err)
-	}
-	return fmt.Errorf("%s: %w", target.Interface, err)
 }
 
 func driverName(target *nic.Target) string {

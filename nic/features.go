@@ -9,28 +9,37 @@ import (
 	"github.com/mdlayher/netlink"
 )
 
-// ErrFeaturesUnknown is wrapped by HasNativeXDP's error if the kernel does not tell. It
-// does since Linux 6.3.
+// ErrFeaturesUnknown is wrapped by the error of HasNativeXDP and HasFragments if the
+// kernel does not tell. It does since Linux 6.3.
 var ErrFeaturesUnknown = errors.New("features of drivers are unknown to this kernel")
 
 // Of include/uapi/linux/netdev.h: a generic netlink family, its request for an
-// interface, and the flag of drivers that run XDP programs.
+// interface, and the flags of drivers that run XDP programs, and that have packets in
+// several buffers for them.
 const (
 	netdevFamily      = "netdev"
 	netdevDevGet      = 1
 	netdevIfindex     = 1
 	netdevXDPFeatures = 3
 	netdevXDPBasic    = 1 << 0
+	netdevXDPRxSG     = 1 << 5
 )
 
 // HasNativeXDP reports whether the interface's driver says that it runs XDP programs,
 // as those of the kernel do that can. It needs no privileges.
-func (t *Target) HasNativeXDP() (bool, error) {
+func (t *Target) HasNativeXDP() (bool, error) { return t.hasXDPFeature(netdevXDPBasic) }
+
+// HasFragments reports whether the interface's driver says that it runs XDP programs on
+// packets in several buffers, which is what SEC("xdp.frags") is for. It needs no
+// privileges.
+func (t *Target) HasFragments() (bool, error) { return t.hasXDPFeature(netdevXDPRxSG) }
+
+func (t *Target) hasXDPFeature(feature uint64) (bool, error) {
 	features, err := xdpFeatures(t.Index)
 	if err != nil {
 		return false, fmt.Errorf("%s: ask for its XDP features: %w", t.Interface, err)
 	}
-	return features&netdevXDPBasic != 0, nil
+	return features&feature != 0, nil
 }
 
 func xdpFeatures(ifindex int) (features uint64, err error) {

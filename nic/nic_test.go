@@ -57,7 +57,8 @@ func TestNoInterface(t *testing.T) {
 	}
 }
 
-func TestHasNativeXDP(t *testing.T) {
+// A veth has both, unless its peer sends from more queues than it receives on.
+func TestXDPFeatures(t *testing.T) {
 	ns := netlab.Enter(t)
 	if _, err := ns.AddNIC("nic0"); err != nil {
 		t.Fatal(err)
@@ -66,13 +67,21 @@ func TestHasNativeXDP(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	for name, want := range map[string]bool{"nic0": true, "lo": false, "bridge0": false} {
+	if err := ns.Run("ip", "link", "add", "few", "numrxqueues", "1", "numtxqueues", "1",
+		"type", "veth", "peer", "numrxqueues", "2", "numtxqueues", "2", "name", "many"); err != nil {
+		t.Fatal(err)
+	}
+
+	for name, want := range map[string]bool{"nic0": true, "lo": false, "bridge0": false, "few": false} {
 		target, err := nic.ByName(name)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if got, err := target.HasNativeXDP(); err != nil || got != want {
-			t.Errorf("%s: got %v, %v", name, got, err)
+			t.Errorf("%s: native XDP %v, %v", name, got, err)
+		}
+		if got, err := target.HasFragments(); err != nil || got != want {
+			t.Errorf("%s: fragments %v, %v", name, got, err)
 		}
 	}
 }

@@ -1,0 +1,121 @@
+package loader
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"regexp"
+
+	"github.com/cilium/ebpf"
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/xdp-load/xdp-load/nic"
+)
+
+// explainAttach says why the kernel did not attach a program by a link, err, in the
+// kernel's own words as far as it has any.
+func explainAttach(target *nic.Target, spec *ebpf.ProgramSpec, program *ebpf.Program, err error) error {
+	again := attachOverNetlink(target.Index, program)
+	var answer *netlink.OpError
+	errors.As(again, &answer)
+	switch {
+	case again == nil:
+		if err := detachOverNetlink(target.Index, program); err != nil {
+			return fmt.Errorf("%s: attached without a link, and can't be taken off again: %w: ip link set dev %[1]s xdp off", target.Interface, err)
+		}
+		return fmt.Errorf("%s: what was in the way of the program is gone: try again: %w", target.Interface, err)
+	case errors.Is(err, unix.EOPNOTSUPP) && (answer == nil || answer.Message == "" || answer.Message == noNative):
+		return fmt.Errorf("%s: %w in %s, and generic mode is no way out: it starts with an empty metadata area: %w",
+			target.Interface, ErrNoNative, driverName(target), err)
+	case answer == nil || answer.Message == "":
+		return fmt.Errorf("%s: attach in native mode: %s refuses, and does not say why: %w", target.Interface, driverName(target), err)
+	}
+	return fmt.Errorf("%s: attach in native mode: %s%s: %w", target.Interface, answer.Message, attachRemedy(target, spec, answer.Message), err)
+}
+
+// noNative is what dev_xdp_attach in net/core/dev.c says of drivers without XDP.
+const noNative = "Underlying driver does not support XDP in native mode"
+
+var (
+	ofMTU    = regexp.MustCompile(`(?i)\bmtu\b|\bfrags?\b|multi-?buf|frame size`)
+	ofQueues = regexp.MustCompile(`(?i)queue|channel`)
+)
+
+// attachRemedy returns what to do about a driver's reason, with a colon in front, or
+// nothing if that is not known. The words are each driver's own.
+func attachRemedy(target *nic.Target, spec *ebpf.ProgramSpec, reason string) string {
+	switch {
+	case ofMTU.MatchString(reason) && mayHaveFragments(target, spec):
+		return `: lower the MTU, or give the program SEC("xdp.frags") if it can do with packets of which only the start is in one piece`
+	case ofMTU.MatchString(reason):
+		return ": lower the MTU"
+	case ofQueues.MatchString(reason):
+		return ": ethtool -L sets the numbers of queues"
+	}
+	return ""
+}
+
+// mayHaveFragments reports whether a program could be one in SEC("xdp.frags") as far
+// as the driver goes, and is none yet.
+func mayHaveFragments(target *nic.Target, spec *ebpf.ProgramSpec) bool {
+	if spec.Flags&unix.BPF_F_XDP_HAS_FRAGS != 0 {
+		return false
+	}
+	has, err := target.HasFragments()
+	return has || errors.Is(err, nic.ErrFeaturesUnknown)
+}
+
+// attachOverNetlink attaches a program in native mode unless there is one. Other than
+// that of bpf(2), netlink's answer has the reason if it is refused, in a
+// *netlink.OpError: see NLMSGERR_ATTR_MSG in include/uapi/linux/netlink.h. Without
+// a link, the program would outlive this process.
+func attachOverNetlink(ifindex int, program *ebpf.Program) error {
+	return setXDP(ifindex, func(xdp *netlink.AttributeEncoder) error {
+		xdp.Int32(unix.IFLA_XDP_FD, int32(program.FD()))
+		xdp.Uint32(unix.IFLA_XDP_FLAGS, unix.XDP_FLAGS_DRV_MODE|unix.XDP_FLAGS_UPDATE_IF_NOEXIST)
+		return nil
+	})
+}
+
+// detachOverNetlink takes a program off unless it has been replaced by another.
+func detachOverNetlink(ifindex int, program *ebpf.Program) error {
+	err := setXDP(ifindex, func(xdp *netlink.AttributeEncoder) error {
+		xdp.Int32(unix.IFLA_XDP_FD, -1)
+		xdp.Int32(unix.IFLA_XDP_EXPECTED_FD, int32(program.FD()))
+		xdp.Uint32(unix.IFLA_XDP_FLAGS, unix.XDP_FLAGS_DRV_MODE|unix.XDP_FLAGS_REPLACE)
+		return nil
+	})
+	if errors.Is(err, unix.EEXIST) || errors.Is(err, unix.ENODEV) {
+		return nil
+	}
+	return err
+}
+
+// setXDP sends RTM_SETLINK with nested attributes of IFLA_XDP, rtnetlink(7).
+func setXDP(ifindex int, attributes func(*netlink.AttributeEncoder) error) error {
+	conn, err := netlink.Dial(unix.NETLINK_ROUTE, nil)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if err := conn.SetOption(netlink.ExtendedAcknowledge, true); err != nil {
+		return err
+	}
+
+	data, err := binary.Append(nil, binary.NativeEndian, unix.IfInfomsg{Family: unix.AF_UNSPEC, Index: int32(ifindex)})
+	if err != nil {
+		return err
+	}
+	encoder := netlink.NewAttributeEncoder()
+	encoder.Nested(unix.IFLA_XDP, attributes)
+	encoded, err := encoder.Encode()
+	if err != nil {
+		return err
+	}
+	_, err = conn.Execute(netlink.Message{
+		Header: netlink.Header{Type: unix.RTM_SETLINK, Flags: netlink.Request | netlink.Acknowledge},
+		Data:   append(data, encoded...),
+	})
+	return err
+}

@@ -1,0 +1,89 @@
+package loader
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"golang.org/x/sys/unix"
+
+	"github.com/xdp-load/xdp-load/internal/netlab"
+	"github.com/xdp-load/xdp-load/nic"
+)
+
+// What was refused by the link and would be attached now is not attached.
+func TestAttachLeavesNothing(t *testing.T) {
+	target := newTarget(t)
+	program := newProgram(t)
+
+	err := explainAttach(target, &ebpf.ProgramSpec{}, program, unix.EINVAL)
+	if want := "nic0: what was in the way of the program is gone: try again: "; !strings.HasPrefix(err.Error(), want) || !errors.Is(err, unix.EINVAL) {
+		t.Errorf("%q does not start with %q", err, want)
+	}
+	if attached := programsOn(t, target); len(attached) > 0 {
+		t.Errorf("Attached: %v", attached)
+	}
+}
+
+// A program that came in between stays.
+func TestAttachLeavesOthers(t *testing.T) {
+	target := newTarget(t)
+	program, other := newProgram(t), newProgram(t)
+	if err := attachOverNetlink(target.Index, other); err != nil {
+		t.Fatal(err)
+	}
+	before := programsOn(t, target)
+
+	err := explainAttach(target, &ebpf.ProgramSpec{}, program, unix.EBUSY)
+	if want := "nic0: attach in native mode: XDP program already attached: "; !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("%q does not start with %q", err, want)
+	}
+	if err := detachOverNetlink(target.Index, program); err != nil {
+		t.Error(err)
+	}
+	if after := programsOn(t, target); len(before) != 1 || !slices.Equal(after, before) {
+		t.Errorf("Before: %v, after: %v", before, after)
+	}
+}
+
+func newTarget(t *testing.T) *nic.Target {
+	t.Helper()
+
+	if _, err := netlab.Enter(t).AddNIC("nic0"); err != nil {
+		t.Fatal(err)
+	}
+	target, err := nic.ByName("nic0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return target
+}
+
+func newProgram(t *testing.T) *ebpf.Program {
+	t.Helper()
+
+	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type:         ebpf.XDP,
+		AttachType:   ebpf.AttachXDP,
+		License:      "GPL",
+		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 2), asm.Return()},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { program.Close() })
+	return program
+}
+
+func programsOn(t *testing.T, target *nic.Target) []hookedProgram {
+	t.Helper()
+
+	present, err := hookByName(target.Interface)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return present.programs
+}
