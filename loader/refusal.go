@@ -216,6 +216,7 @@ func (e *RefusalError) explain(report *rewrite.Report) string {
 
 // advise adds what to do to a verdict, if that is known.
 func (e *RefusalError) advise(verdict string) string {
+	verdict = strings.TrimSuffix(verdict, ".")
 	if len(e.missing) > 0 {
 		return fmt.Sprintf("%s: this process lacks %s, without which the verifier allows less", verdict, list(e.missing))
 	}

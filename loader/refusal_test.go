@@ -32,7 +32,7 @@ func TestExplainRefusal(t *testing.T) {
 		{"lengthy", "exact", "lengthy",
 			"loader/testdata/refused.c:79: the verifier refuses the program: BPF program is too large. Processed 1000001 insn"},
 		{"branchy", "exact", "branchy",
-			"loader/testdata/refused.c:90: the verifier refuses the program: The sequence of 8193 jumps is too complex."},
+			"loader/testdata/refused.c:90: the verifier refuses the program: The sequence of 8193 jumps is too complex: "},
 		{"senseless", "exact", "senseless",
 			"loader/testdata/refused.c:108: the verifier refuses the program: unexpected __bpf_trap() due to uninitialized variable?"},
 	} {
