@@ -31,7 +31,7 @@ func explainPermission(err error) error {
 	}
 	needed := neededFor(err)
 	if missing := effective().without(needed); len(missing) > 0 {
-		return fmt.Errorf("%w, or %s; this process lacks %s: %w", ErrPrivileges, list(needed), list(missing), withoutGuess{err})
+		return fmt.Errorf("%w, or %s; this process lacks %s: %w", ErrPrivileges, namesOf(needed), namesOf(missing), withoutGuess{err})
 	}
 	return fmt.Errorf("%w: no capability is missing, so it is %s", withoutGuess{err}, otherReason())
 }
@@ -111,8 +111,8 @@ func (has capabilities) without(wanted []capability) []capability {
 	return missing
 }
 
-// list returns "CAP_A, CAP_B and CAP_C".
-func list(capabilities []capability) string {
+// namesOf returns "CAP_A, CAP_B and CAP_C".
+func namesOf(capabilities []capability) string {
 	var names []string
 	for _, c := range capabilities {
 		names = append(names, capabilityNames[c])

@@ -23,8 +23,8 @@ type RefusalError struct {
 	Function string // that the verifier stopped in, empty if it does not say
 	Insn     int    // slot of the instruction within Function
 
-	// Source is the line of that instruction, zero if the compiler recorded
-	// none.
+	// Source is the line of that instruction, or of the loop around it if that
+	// is what the verifier refuses. It is zero if the compiler recorded none.
 	Source reloc.Source
 
 	// Edit is of the access that the instruction is or, failing that, the last
@@ -148,10 +148,12 @@ func (e *RefusalError) locate(spec *ebpf.CollectionSpec, report *rewrite.Report)
 	var start int
 	e.Function, start, e.Source = place(program.Instructions, slot)
 	e.Insn = slot - start
-	e.Edit = e.nearestEdit(report)
 	if loopVerdict.MatchString(e.log.reason()) {
+		// No access is to blame for it.
 		e.Source = loopSource(program.Instructions, slot, e.Source)
+		return
 	}
+	e.Edit = e.nearestEdit(report)
 }
 
 // place returns the function, its first slot, and the source line that a slot
@@ -218,7 +220,7 @@ func (e *RefusalError) explain(report *rewrite.Report) string {
 func (e *RefusalError) advise(verdict string) string {
 	verdict = strings.TrimSuffix(verdict, ".")
 	if len(e.missing) > 0 {
-		return fmt.Sprintf("%s: this process lacks %s, without which the verifier allows less", verdict, list(e.missing))
+		return fmt.Sprintf("%s: this process lacks %s, without which the verifier allows less", verdict, namesOf(e.missing))
 	}
 	for _, known := range remedies {
 		if strings.Contains(verdict, known.verdict) {

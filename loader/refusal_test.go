@@ -30,11 +30,11 @@ func TestExplainRefusal(t *testing.T) {
 		{"endless", "exact", "wait_for",
 			"loader/testdata/refused.c:61: the verifier refuses the program: infinite loop detected at insn "},
 		{"lengthy", "exact", "lengthy",
-			"loader/testdata/refused.c:79: the verifier refuses the program: BPF program is too large. Processed 1000001 insn"},
+			"loader/testdata/refused.c:82: the verifier refuses the program: BPF program is too large. Processed 1000001 insn"},
 		{"branchy", "exact", "branchy",
-			"loader/testdata/refused.c:90: the verifier refuses the program: The sequence of 8193 jumps is too complex: "},
+			"loader/testdata/refused.c:93: the verifier refuses the program: The sequence of 8193 jumps is too complex: "},
 		{"senseless", "exact", "senseless",
-			"loader/testdata/refused.c:108: the verifier refuses the program: unexpected __bpf_trap() due to uninitialized variable?"},
+			"loader/testdata/refused.c:111: the verifier refuses the program: unexpected __bpf_trap() due to uninitialized variable?"},
 	} {
 		t.Run(test.program, func(t *testing.T) {
 			if test.program == "senseless" {

@@ -72,12 +72,15 @@ SEC("xdp") int endless(struct xdp_md *ctx)
 /* Ends, but the verifier gives up on its 2^18 ways to do so. */
 SEC("xdp") int lengthy(struct xdp_md *ctx)
 {
+	struct md_desc *md = md_desc(ctx);
 	__u64 sum = 0;
 	int i;
 
+	if (!md)
+		return XDP_DROP;
 #pragma clang loop unroll(disable)
 	for (i = 0; i < 18; i++)
-		if (bpf_get_prandom_u32() == 7)
+		if (bpf_get_prandom_u32() == md->hash)
 			sum += 1 << i;
 	return sum == 42 ? XDP_DROP : XDP_PASS;
 }
