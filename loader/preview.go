@@ -4,8 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
-	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/xdp-load/xdp-load/nic"
 	"github.com/xdp-load/xdp-load/rewrite"
@@ -82,12 +82,13 @@ func whoseHook(iface string) error {
 // checkPins looks at where things would be pinned, and at the maps that are.
 func (p *Plan) checkPins(l *load) error {
 	_, err := l.where(l.checkPins)
-	missing := missingCapabilities()
-	if isBPFFS(bpffs) { // CAP_SYS_ADMIN would be for mounting it
-		missing = slices.DeleteFunc(missing, func(name string) bool { return name == "CAP_SYS_ADMIN" })
+	needed := []capability{unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_NET_ADMIN}
+	if !isBPFFS(bpffs) { // to mount it
+		needed = append(needed, unix.CAP_SYS_ADMIN)
 	}
+	missing := effective().without(needed)
 	if len(missing) > 0 {
-		p.Conditions = append(p.Conditions, fmt.Sprintf("it is loaded with %s, which this process lacks", strings.Join(missing, ", ")))
+		p.Conditions = append(p.Conditions, fmt.Sprintf("it is loaded with %s, which this process lacks", namesOf(missing)))
 	}
 	if errors.Is(err, os.ErrPermission) && len(missing) > 0 {
 		if len(l.named) > 0 {
