@@ -179,6 +179,63 @@ func TestWithout(t *testing.T) {
 	}
 }
 
+// The records of a stretch of each section go, whatever they are about.
+func TestWithoutCode(t *testing.T) {
+	for _, object := range objects(t) {
+		types, ext := parse(t, object)
+		for name, gone := range map[string]func(section string, offset uint32) bool{
+			"none":    func(string, uint32) bool { return false },
+			"start":   func(_ string, offset uint32) bool { return offset < 80 },
+			"middle":  func(_ string, offset uint32) bool { return offset >= 80 && offset < 160 },
+			"section": func(section string, _ uint32) bool { return section == "xdp" },
+			"all":     func(string, uint32) bool { return true },
+		} {
+			left, moved, err := ext.WithoutCode(types, gone)
+			if err != nil {
+				t.Fatalf("%s, %s: %v", object, name, err)
+			}
+			functions := slices.DeleteFunc(slices.Clone(ext.Functions), func(f btfraw.FuncInfoRecord) bool { return gone(f.Section, f.InsnOffset) })
+			if !slices.Equal(left.Functions, functions) {
+				t.Errorf("%s, %s: functions %v, want %v", object, name, left.Functions, functions)
+			}
+			lines := 0
+			for section, all := range ext.Lines {
+				kept := slices.DeleteFunc(slices.Clone(all), func(l btfraw.Line) bool { return gone(section, l.InsnOffset) })
+				lines += len(kept)
+				if len(left.Lines[section]) != len(kept) {
+					t.Errorf("%s, %s: %d lines of section %s, want %d", object, name, len(left.Lines[section]), section, len(kept))
+				}
+			}
+			var want []string
+			for i, record := range records(ext) {
+				if !gone(ext.CORERelos[i].Section, ext.CORERelos[i].InsnOffset) {
+					want = append(want, record)
+				}
+			}
+			if diff := cmp.Diff(want, records(left)); diff != "" {
+				t.Errorf("%s, %s: records (-want +got):\n%s", object, name, diff)
+			}
+			recordedSections(t, object, left.Bytes())
+
+			next := 0
+			for old := range ext.Bytes() {
+				if at := moved(old); len(at) > 0 {
+					if at[0] != next {
+						t.Fatalf("%s, %s: byte %d is at %d, want %d", object, name, old, at[0], next)
+					}
+					next++
+				}
+			}
+			if next != len(left.Bytes()) {
+				t.Errorf("%s, %s: %d of %d bytes are accounted for", object, name, next, len(left.Bytes()))
+			}
+			if name == "none" && (lines == 0 || !bytes.Equal(left.Bytes(), ext.Bytes())) {
+				t.Errorf("%s: other bytes, of %d lines", object, lines)
+			}
+		}
+	}
+}
+
 // recordedSections counts the sections in a core_relo table, none of which may
 // be without records: the kernel and libbpf refuse that.
 func recordedSections(t *testing.T, object string, ext []byte) (count int) {

@@ -66,6 +66,7 @@ type Ext struct {
 
 	data  []byte
 	order binary.ByteOrder
+	funcs region
 	lines region
 	cores region
 }
@@ -100,11 +101,11 @@ func ParseExt(data []byte, types *BTF) (*Ext, error) {
 	}
 
 	ext := &Ext{data: data, order: order}
-	funcs, err := ext.region(funcInfoField, funcInfoSize, types)
+	ext.funcs, err = ext.region(funcInfoField, funcInfoSize, types)
 	if err != nil {
 		return nil, fmt.Errorf("damaged .BTF.ext: func_info: %w", err)
 	}
-	ext.readFunctions(funcs)
+	ext.readFunctions()
 	ext.lines, err = ext.region(lineInfoField, lineInfoSize, types)
 	if err != nil {
 		return nil, fmt.Errorf("damaged .BTF.ext: line_info: %w", err)
@@ -115,7 +116,7 @@ func ParseExt(data []byte, types *BTF) (*Ext, error) {
 			return nil, fmt.Errorf("damaged .BTF.ext: core_relo: %w", err)
 		}
 	}
-	if overlap(funcs.span, ext.cores.span) || overlap(ext.lines.span, ext.cores.span) {
+	if overlap(ext.funcs.span, ext.cores.span) || overlap(ext.lines.span, ext.cores.span) {
 		return nil, errors.New("damaged .BTF.ext: core_relo lies on top of another table")
 	}
 
@@ -187,8 +188,8 @@ func (ext *Ext) region(field int, minSize int, types *BTF) (region, error) {
 	return result, nil
 }
 
-func (ext *Ext) readFunctions(funcs region) {
-	for _, section := range funcs.sections {
+func (ext *Ext) readFunctions() {
+	for _, section := range ext.funcs.sections {
 		for _, record := range section.records {
 			raw := ext.data[record.start:record.end]
 			ext.Functions = append(ext.Functions, FuncInfoRecord{
@@ -322,6 +323,37 @@ func (ext *Ext) WithoutDoubleLines() ([]byte, func(int) []int) {
 		}
 	}
 	return ext.without(lineInfoField, ext.lines, func(record int) bool { return double[record] })
+}
+
+// WithoutCode returns the section without the records, of all three tables, of
+// instructions that are gone, by the name of their section and their offset in it.
+// types are those of ParseExt. The function that it returns is that of Without.
+func (ext *Ext) WithoutCode(types *BTF, gone func(section string, insnOffset uint32) bool) (*Ext, func(int) []int, error) {
+	now := func(old int) []int { return []int{old} }
+	for _, field := range []int{funcInfoField, lineInfoField, coreReloField} {
+		table := map[int]region{funcInfoField: ext.funcs, lineInfoField: ext.lines, coreReloField: ext.cores}[field]
+		drop := make(map[int]bool)
+		index := 0
+		for _, section := range table.sections {
+			for _, record := range section.records {
+				drop[index] = gone(section.name, ext.insnOffset(record))
+				index++
+			}
+		}
+		data, moved := ext.without(field, table, func(record int) bool { return drop[record] })
+		var err error
+		if ext, err = ParseExt(data, types); err != nil {
+			return nil, nil, err
+		}
+		before := now
+		now = func(old int) []int {
+			if at := before(old); len(at) > 0 {
+				return moved(at[0])
+			}
+			return nil
+		}
+	}
+	return ext, now, nil
 }
 
 // isOfNoLine reports whether a line_info record has line 0.
