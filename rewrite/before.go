@@ -8,8 +8,8 @@ import (
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
-// Once code was copied, the object is planned for as if it had always been like
-// that. What is told of it, edits and refusals, is of the object as it was.
+// Once code was copied or taken out, the object is planned for as if it had always
+// been like that. What is told of it, edits and refusals, is of the object as it was.
 
 // recordKey tells the records of a slot apart, which are few.
 type recordKey struct {
@@ -24,15 +24,16 @@ func keyAt(access *reloc.Access, slot int) recordKey {
 
 // remember keeps the accesses as they are.
 func (r *rewriting) remember() {
-	r.before, r.oldSlots = make(map[recordKey]*reloc.Access, len(r.accesses)), make(map[string][]int)
-	for i := range r.accesses {
-		access := &r.accesses[i]
+	accesses := r.recorded.Accesses
+	r.before, r.oldSlots = make(map[recordKey]*reloc.Access, len(accesses)), make(map[string][]int)
+	for i := range accesses {
+		access := &accesses[i]
 		r.before[keyAt(access, access.Insn)] = access
 	}
 }
 
 // tellBefore makes edits and refusals tell of the object as it was before code
-// was copied.
+// was copied or taken out.
 func (r *rewriting) tellBefore(err error) {
 	if r.before == nil {
 		return
@@ -119,6 +120,9 @@ func withoutCopies(patches []Patch) []Patch {
 
 // accessBefore returns the access that one is, or is a copy of.
 func (r *rewriting) accessBefore(access *reloc.Access) *reloc.Access {
+	if r.before == nil {
+		return access
+	}
 	slot, start := access.Insn, access.FunctionStart
 	if old := r.oldSlots[access.Section]; old != nil {
 		slot, start = old[slot], old[start]

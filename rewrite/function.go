@@ -134,7 +134,8 @@ func (p *planner) called() map[place]bool {
 	return p.calledAt
 }
 
-// isGlobal reports whether the function that starts at a place has a global symbol.
+// isGlobal reports whether the function that starts at a place is a global one for the
+// kernel.
 func (p *planner) isGlobal(at place) bool {
 	s := p.section(at.section)
 	p.startsIn(s)

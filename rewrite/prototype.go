@@ -100,6 +100,13 @@ func (p *planner) takes(fn *function) int {
 // isGlobal reports whether a symbol is visible to other objects.
 func isGlobal(symbol elf.Symbol) bool { return elf.ST_BIND(symbol.Info) != elf.STB_LOCAL }
 
+// isHidden reports whether a symbol is __hidden: loaders give a function with such a
+// one to the kernel as a static one (bpf_object__add_programs of libbpf).
+func isHidden(symbol elf.Symbol) bool {
+	visibility := elf.ST_VISIBILITY(symbol.Other)
+	return visibility == elf.STV_HIDDEN || visibility == elf.STV_INTERNAL
+}
+
 // declaredSize returns how many bytes of the descriptor the kernel lets a global
 // function see: it verifies it by its prototype alone, and wants of its callers that
 // there are so many (btf_prepare_func_args of kernel/bpf/btf.c).
@@ -121,7 +128,7 @@ func remedyFor(fn *function) string {
 	if fn.isProgram {
 		return "declare the argument with a flavour of the struct that is as long as the layout's"
 	}
-	return "make the function static"
+	return "make the function static, or __hidden if another file calls it"
 }
 
 // checkPrototype refuses an access in a global function that ends beyond what the

@@ -72,6 +72,9 @@ func Rewrite(object []byte, layout *reloc.Layout, opts Options) ([]byte, *Report
 	if err := r.checkMatched(report); err != nil {
 		return nil, nil, err
 	}
+	if err := r.dropUnloaded(); err != nil {
+		return nil, nil, err
+	}
 	unresolvable := r.unresolvable()
 	if len(r.accesses) == 0 && len(unresolvable) == 0 {
 		return bytes.Clone(object), report, nil
@@ -107,6 +110,21 @@ func newRewriting(object []byte, layout *reloc.Layout, opts *Options) (*rewritin
 	}
 	r := &rewriting{object: obj, layout: layout, options: opts}
 	return r, r.read()
+}
+
+// dropUnloaded takes code out that no loader loads: it may access what it likes, and it
+// calls nothing.
+func (r *rewriting) dropUnloaded() error {
+	if len(r.recorded.Accesses) == 0 {
+		return nil
+	}
+	slots, err := code.DropUnloaded(r.object, r.recorded.Ext)
+	if err != nil || len(slots) == 0 {
+		return err
+	}
+	r.remember()
+	r.oldSlots = slots
+	return r.read()
 }
 
 // read reads the records, and the marks.

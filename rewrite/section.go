@@ -34,7 +34,7 @@ type section struct {
 	kfuncs  map[int]string     // see kfuncsIn
 	areas   []int              // calls of areaFunctions
 	starts  []int              // of functions
-	globals map[int]bool       // those with a global symbol
+	globals map[int]bool       // those that the kernel takes for global
 	table   []int              // slots that gotox may lead to
 }
 
@@ -107,7 +107,7 @@ func (p *planner) startsIn(s *section) []int {
 		for _, symbol := range p.object.Functions(s.Section) {
 			slot := int(symbol.Value / reloc.InstructionSize)
 			s.starts = append(s.starts, slot)
-			s.globals[slot] = s.globals[slot] || isGlobal(symbol)
+			s.globals[slot] = s.globals[slot] || isGlobal(symbol) && !isHidden(symbol)
 		}
 	}
 	return s.starts

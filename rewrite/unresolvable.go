@@ -18,7 +18,7 @@ func (r *rewriting) unresolvable() []Refusal {
 			continue
 		}
 		refusals = append(refusals, Refusal{
-			Access: *access,
+			Access: *r.accessBefore(access),
 			Reason: fmt.Sprintf("%s has the descriptor within it, and neither the layout nor the kernel has such a type", access.Root),
 			Remedy: fmt.Sprintf("take the descriptor with struct %[1]s *md = md_desc(ctx), and what is the program's own behind it from (void *)md + bpf_core_type_size(struct %[1]s); leave preserve_access_index off %[2]s if it is in the program's own memory",
 				reloc.Descriptor, access.Root),
