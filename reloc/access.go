@@ -46,6 +46,9 @@ type Access struct {
 	// Program is the function that the instruction is in, Section its ELF
 	// section, Insn the instruction's slot in the section, in units of
 	// InstructionSize, and FunctionStart the slot of the function's first one.
+	//
+	// Program is empty if no symbol says so: no loader loads the instruction then,
+	// such as the code of a weak function that another file's took the place of.
 	Program       string `json:"program"`
 	Section       string `json:"section"`
 	Insn          int    `json:"insn"`
@@ -303,7 +306,11 @@ func (s *codeSection) function(insnOffset uint32) (string, int) {
 		return "", 0
 	}
 	symbol := s.functions[after-1]
-	return symbol.Name, int(symbol.Value / InstructionSize)
+	name, start := symbol.Name, int(symbol.Value/InstructionSize)
+	if symbol.Size > 0 && uint64(insnOffset)-symbol.Value >= symbol.Size {
+		name = ""
+	}
+	return name, start
 }
 
 // functionEnd returns where the function ends, in bytes, that an offset lies in.

@@ -165,6 +165,8 @@ func (r *row) columns() (target, before, after string) {
 	switch {
 	case r.Refusal != nil:
 		return "", "", "refused: " + r.Refusal.Reason + ": " + r.Refusal.Remedy
+	case r.Edit == nil && r.Access.Program == "":
+		return "", "", "in code that is not loaded"
 	case r.Edit == nil:
 		return "", "", "left to the loader"
 	}
