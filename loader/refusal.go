@@ -182,21 +182,40 @@ func source(line *btf.Line) reloc.Source {
 
 func (e *RefusalError) nearestEdit(report *rewrite.Report) *rewrite.Edit {
 	var nearest *rewrite.Edit
+	namesakes := hasNamesakes(report, e.Function)
 	for i := range report.Edits {
 		edit := &report.Edits[i]
 		access := &edit.Access
 		if access.Program != e.Function {
 			continue
 		}
-		if edit.At(e.Insn) {
+		sameFile := access.Source.File == e.Source.File
+		if edit.At(e.Insn) && (sameFile || !namesakes) {
 			return edit
 		}
-		sameLine := access.Source.File == e.Source.File && access.Source.Line == e.Source.Line
+		sameLine := sameFile && access.Source.Line == e.Source.Line
 		if sameLine && edit.Position <= e.Insn && (nearest == nil || edit.Position > nearest.Position) {
 			nearest = edit
 		}
 	}
 	return nearest
+}
+
+// hasNamesakes reports whether there are edits in two functions of a name, as static
+// ones of several files are.
+func hasNamesakes(report *rewrite.Report, function string) bool {
+	var first *reloc.Access
+	for i := range report.Edits {
+		access := &report.Edits[i].Access
+		switch {
+		case access.Program != function:
+		case first == nil:
+			first = access
+		case first.Section != access.Section || first.FunctionStart != access.FunctionStart:
+			return true
+		}
+	}
+	return false
 }
 
 // poisonCall is how the verifier spells the call that takes the place of an

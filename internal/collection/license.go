@@ -1,0 +1,22 @@
+package collection
+
+import (
+	"bytes"
+	"strings"
+)
+
+// keepOneLicense leaves the first string of the section "license", which is what
+// libbpf gives to the kernel (bpf_object__init_license). cilium/ebpf wants the section
+// to have no other, and takes the last one whose name starts like this.
+func (r *reading) keepOneLicense() error {
+	var license []byte
+	if section := r.object.Section("license"); section != nil {
+		license, _, _ = bytes.Cut(section.Data, []byte{0})
+	}
+	for _, section := range r.object.Sections {
+		if strings.HasPrefix(section.Name, "license") {
+			section.Data = append(bytes.Clone(license), 0)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,54 @@
+package collection
+
+import (
+	"debug/elf"
+	"fmt"
+
+	"github.com/xdp-load/xdp-load/internal/elfobj"
+)
+
+// makeWeakGlobal makes weak maps and functions global: linking has chosen one of each
+// name already, and cilium/ebpf takes no reference to a weak map, nor the address of a
+// weak function.
+func (r *reading) makeWeakGlobal() error {
+	for i, symbol := range r.object.Symbols {
+		section := r.sectionOf(symbol)
+		if isWeak(symbol) && (section.Name == ".maps" || section.Flags&elf.SHF_EXECINSTR != 0) {
+			if err := r.object.SetSymbol(i, global(symbol)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// sectionOf returns the section that a symbol is in; one without a name if in none.
+func (r *reading) sectionOf(symbol elf.Symbol) *elfobj.Section {
+	if int(symbol.Section) < len(r.object.Sections) {
+		return r.object.Sections[symbol.Section]
+	}
+	return r.object.Sections[elf.SHN_UNDEF]
+}
+
+// unlike returns a name for something of that name, and takes it.
+func unlike(name string, taken map[string]bool) string {
+	for n := 2; ; n++ {
+		if other := fmt.Sprintf("%s__%d", name, n); !taken[other] {
+			taken[other] = true
+			return other
+		}
+	}
+}
+
+func isWeak(symbol elf.Symbol) bool { return elf.ST_BIND(symbol.Info) == elf.STB_WEAK }
+
+func isHidden(symbol elf.Symbol) bool {
+	visibility := elf.ST_VISIBILITY(symbol.Other)
+	isLocal := elf.ST_BIND(symbol.Info) == elf.STB_LOCAL
+	return !isLocal && (visibility == elf.STV_HIDDEN || visibility == elf.STV_INTERNAL)
+}
+
+func global(symbol elf.Symbol) elf.Symbol {
+	symbol.Info = elf.ST_INFO(elf.STB_GLOBAL, elf.ST_TYPE(symbol.Info))
+	return symbol
+}

@@ -1,0 +1,4 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#define FILE 2
+#define FIELD csum
+#include "each.h"
