@@ -83,10 +83,10 @@ func parseAccess(access string) ([]uint32, error) {
 	indices := make([]uint32, len(words))
 	for i, word := range words {
 		index, err := strconv.ParseUint(word, 10, 32)
-		if err == nil && index > math.MaxInt32 {
+		if err == nil && i == 0 && index > math.MaxInt32 {
 			return nil, fmt.Errorf("access string %.20q has an index of %d: start from the first element instead", access, int32(index))
 		}
-		if err != nil {
+		if err != nil || index > math.MaxInt32 {
 			return nil, fmt.Errorf("access string %.20q is not numbers separated by colons", access)
 		}
 		indices[i] = uint32(index)
