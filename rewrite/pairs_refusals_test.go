@@ -54,6 +54,10 @@ var pairsRefusals = []*regexp.Regexp{
 // that it does not record.
 var pairsNotPlain = regexp.MustCompile(`^where the bit-field .* is in what the instruction ".*" moves is not plain from its struct$`)
 
+// pairsComputed is why one may be refused whose address clang keeps in a register, for
+// several loads at distances that it does not record.
+var pairsComputed = regexp.MustCompile(`^its address is computed with, where nothing tells what reads `)
+
 // pairsNoRoom is why a use may be refused in a program that has a callback: where an
 // address in the stack goes there, nobody uses more of the stack.
 var pairsNoRoom = regexp.MustCompile(`^it takes more instructions in this layout, and there is neither a free register for them nor room on the stack$`)
@@ -82,7 +86,8 @@ func (p *accessPair) mayRefuse(program *pairProgram, use *pairUse, reason string
 	}
 	switch use.side {
 	case pairOwnCopy:
-		return use.form == pairMoved && use.moved != pairOwnCopy && pairsMayRefuse(reason) || pairsNotPlain.MatchString(reason)
+		return use.form == pairMoved && use.moved != pairOwnCopy && pairsMayRefuse(reason) || pairsNotPlain.MatchString(reason) ||
+			p.isBits(use.path) && pairsComputed.MatchString(reason)
 	case pairEitherSide:
 		return true
 	}
