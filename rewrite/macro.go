@@ -43,19 +43,33 @@ func (p *planner) patchMacro(edit *Edit, ins asm.Instruction) error {
 //
 // A number that is written to a bool would have to be made 0 or 1.
 func (p *planner) checkMacro(edit *Edit) error {
-	access, local, target := &edit.Access, edit.Access.Local.Field, edit.Resolution.Field
+	local, target := edit.Access.Local.Field, edit.Resolution.Field
 	readOnly := target.Class == reloc.Bool && local.Class != reloc.Bool
 	_, same := p.distance(local, target)
-	reached, err := p.reachedAnyway(access)
+	stores, err := p.checkMacroAlone(&edit.Access, same)
 	if err != nil {
 		return err
+	}
+	if readOnly && stores {
+		return refuse("write it without the macro", "a truth value differs from a number, and the bit-field macros know nothing of that")
+	}
+	return nil
+}
+
+// checkMacroAlone refuses an offset that something else than a macro uses, too, and
+// reports whether the macro is one for writing. If the field is the same in the layout it
+// may be passed on.
+func (p *planner) checkMacroAlone(access *reloc.Access, same bool) (writes bool, err error) {
+	reached, err := p.reachedAnyway(access)
+	if err != nil {
+		return false, err
 	}
 	var loads, stores [9]int // by width in bytes
 	section := p.section(access.Section)
 	for _, use := range reached.accesses[access.Insn] {
 		ins, err := section.instruction(use.Slot)
 		if err != nil || !isMemory(ins) || len(use.Origins) > 1 || use.Origins[0].Delta != 0 || use.Mixed || use.Indexed {
-			return errMacroShared
+			return false, errMacroShared
 		}
 		if ins.OpCode.Class() == asm.LdXClass {
 			loads[width(ins)]++
@@ -64,12 +78,9 @@ func (p *planner) checkMacro(edit *Edit) error {
 		}
 	}
 	if !eachWidth(loads) || !eachWidth(stores) || reached.passesOn(access.Insn) && !same {
-		return errMacroShared
+		return false, errMacroShared
 	}
-	if readOnly && stores[1] > 0 {
-		return refuse("write it without the macro", "a truth value differs from a number, and the bit-field macros know nothing of that")
-	}
-	return nil
+	return stores[1] > 0, nil
 }
 
 var errMacroShared = refuse("use the macro in a function of its own",
@@ -202,7 +213,7 @@ func (p *planner) judgeMacro(asked []int, region flow.Region, shared bool) (foun
 		switch {
 		case access.Kind == reloc.FieldExists:
 		case !shared:
-			p.own[access.Record] = ownCopy{region, true}
+			p.own[access.Record] = ownCopy{region: region, macro: true}
 			found++
 		case !p.keeps(i):
 			p.verdicts[i] = refuse("use the macro for the copy in a function of its own",

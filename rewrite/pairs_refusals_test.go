@@ -54,12 +54,15 @@ var pairsRefusals = []*regexp.Regexp{
 // that it does not record.
 var pairsNotPlain = regexp.MustCompile(`^where the bit-field .* is in what the instruction ".*" moves is not plain from its struct$`)
 
-// pairsComputed is why one may be refused whose address clang keeps in a register, for
+// pairsOwnBits is why one may be refused whose address clang keeps in a register, for
 // several loads at distances that it does not record.
-var pairsComputed = regexp.MustCompile(`^its address is computed with, where nothing tells what reads `)
+var pairsOwnBits = []*regexp.Regexp{
+	regexp.MustCompile(`^its address is computed with, where nothing tells what reads `),
+	regexp.MustCompile(`^clang uses the offset that a bit-field macro asks for in other accesses too, which are not recorded$`),
+}
 
-// pairsNoRoom is why a use may be refused in a program that has a callback: where an
-// address in the stack goes there, nobody uses more of the stack.
+// pairsNoRoom is why a use may be refused in a program that passes an address in its
+// stack on: nobody uses more of the stack then.
 var pairsNoRoom = regexp.MustCompile(`^it takes more instructions in this layout, and there is neither a free register for them nor room on the stack$`)
 
 // pairsOwnRefusals are the reasons for which a use may be refused, of the descriptor or
@@ -78,7 +81,8 @@ func pairsMayRefuse(reason string) bool {
 // and so may what is behind a field, and what gets an address unless the layout
 // keeps there what the program does.
 func (p *accessPair) mayRefuse(program *pairProgram, use *pairUse, reason string) bool {
-	if program.calling == pairCallback && pairsNoRoom.MatchString(reason) {
+	sharesStack := program.calling == pairCallback || program.calling == pairCalled && program.memory == pairStack
+	if sharesStack && pairsNoRoom.MatchString(reason) {
 		return true
 	}
 	if slices.ContainsFunc(pairsOwnRefusals, func(r *regexp.Regexp) bool { return r.MatchString(reason) }) {
@@ -87,13 +91,13 @@ func (p *accessPair) mayRefuse(program *pairProgram, use *pairUse, reason string
 	switch use.side {
 	case pairOwnCopy:
 		return use.form == pairMoved && use.moved != pairOwnCopy && pairsMayRefuse(reason) || pairsNotPlain.MatchString(reason) ||
-			p.isBits(use.path) && pairsComputed.MatchString(reason)
+			p.isBits(use.path) && slices.ContainsFunc(pairsOwnBits, func(r *regexp.Regexp) bool { return r.MatchString(reason) })
 	case pairEitherSide:
 		return true
 	}
 	switch use.way {
 	case pairTaken, pairProbed:
-		return !p.alike(use.path)
+		return !p.alike(use.path) || use.form == pairMoved && pairsMayRefuse(reason)
 	case pairBeside:
 		return true
 	}

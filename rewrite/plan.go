@@ -230,7 +230,7 @@ func (p *planner) edit(i int) (Edit, error) {
 	}
 	if p.stays(&access) {
 		edit.After, edit.Exact = edit.Before, true
-		return edit, p.checkPresent(&access, before)
+		return edit, cmp.Or(p.checkPresent(&access, before), p.own[access.Record].err)
 	}
 	if err := p.unresolved[i]; err != nil {
 		return edit, refuse(remedySameType, "%v", err)

@@ -21,7 +21,8 @@ func siteOf(p *flow.Pointee) site { return site{p.Unit, p.Slot} }
 // ownCopy is what an access accesses that is a copy of the program's own.
 type ownCopy struct {
 	region flow.Region
-	macro  bool // by a bit-field macro
+	macro  bool  // by a bit-field macro
+	err    error // why it is refused
 }
 
 // isOwn reports whether an access is to a copy of the program's own.
@@ -68,6 +69,17 @@ func (p *planner) judge() (found int) {
 	return found + p.judgeMacros(macros)
 }
 
+// checkOwnMacro refuses the offset that a macro asks for in a copy of the program's own
+// if clang uses it in accesses to the bit-field, too: they may need another one, see
+// stays.
+func (p *planner) checkOwnMacro(access *reloc.Access) error {
+	if !access.Local.Field.IsBitField() || !p.isMacroOffset(access) {
+		return nil
+	}
+	_, err := p.checkMacroAlone(access, true)
+	return err
+}
+
 // judgeOne judges an access by itself.
 func (p *planner) judgeOne(i int) (found int) {
 	access := &p.accesses[i]
@@ -94,7 +106,7 @@ func (p *planner) judgeOffset(i int, unit *flow.Unit) (found int) {
 	in := regionsOf(pointees)
 	switch {
 	case in.allOwn():
-		p.own[access.Record] = ownCopy{in.first(), p.isMacroOffset(access)}
+		p.own[access.Record] = ownCopy{in.first(), p.isMacroOffset(access), p.checkOwnMacro(access)}
 		return 1
 	case in.hasOwn() && p.isSame(i): // whichever it is
 	case in.hasOwn() && p.keepSums(access, unit):

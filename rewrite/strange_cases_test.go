@@ -264,3 +264,36 @@ func TestStrangeProbed(t *testing.T) {
 		area:    "0100000002000000", out: 2, refuse: true,
 	}.check(t)
 }
+
+// clang makes one offset for the macro and for a direct access to a bit-field of an own
+// copy, and needs another one for the latter.
+func TestStrangeOwnMacroBesideBits(t *testing.T) {
+	strangeProgram{
+		types: `struct md_desc { __u64 a; __u16 b; __s64 bits : 39; } PAI;`,
+		program: `struct { __u64 before; struct md_desc own; } kept = {}; struct md_desc *own = &kept.own; OPAQUE(own);
+			*(__u64 *)((void *)own + 8) = 0x123456789abc0000 + md->b; OPAQUE(own);
+			out = own->bits; out += BPF_CORE_READ_BITFIELD(own, bits) - own->bits;`,
+		layout: `struct md_desc { __u16 b; __u16 more; __u32 bits; }`,
+		area:   "0100000000000000", out: 0x3456789abc, refuse: true,
+	}.check(t)
+}
+
+// An offset is kept on the stack while the address of something else there is passed on.
+func TestStrangeOffsetBehindCall(t *testing.T) {
+	f := strangeProgram{
+		types: `struct md_desc { __s32 f1; } PAI;`,
+		source: `NOINLINE __u64 take(__s32 *field) { return *field; }
+			__u64 kept_out[8];`,
+		program: `struct { __u64 before[2]; struct md_desc own; __u64 after; } kept = {};
+			struct md_desc *own = &kept.own; OPAQUE(own);
+			own->f1 = 3; kept_out[0] = own->f1;
+			if (bpf_core_field_exists(md->f1)) md->f1 = 5;
+			OPAQUE(ctx); kept_out[1] = own->f1; OPAQUE(ctx);
+			kept_out[2] = take(&own->f1) < in; OPAQUE(ctx);
+			kept_out[3] = own->f1; OPAQUE(ctx);
+			md->f1 = own->f1; out = md->f1;`,
+		layout: `struct md_desc { __u32 mark, csum; __s32 f1 : 9, more : 23; }`,
+		area:   "aaaaaaaabbbbbbbb00000000", out: 3, after: "aaaaaaaabbbbbbbb03000000", refuse: true,
+	}
+	f.check(t)
+}

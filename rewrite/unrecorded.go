@@ -87,7 +87,7 @@ func (p *planner) judgeUse(fn *function, use flow.MemoryUse) error {
 				return r
 			}
 		case pointee.Field.Unit != nil:
-			if r := p.judgeThroughField(fn, ins, pointee); r != nil {
+			if r := p.judgeThroughField(fn, use.Slot, ins, pointee); r != nil {
 				return r
 			}
 		case p.touches(pointee, int64(ins.Offset), int64(width(ins))) || p.isGuardedAsDescriptor(fn, use.Slot):
@@ -133,7 +133,7 @@ func (p *planner) mayBeDescriptor(bytes int64, known bool) bool {
 }
 
 // judgeThroughField looks at a load or store through the address of a field.
-func (p *planner) judgeThroughField(fn *function, ins asm.Instruction, pointee *flow.Pointee) error {
+func (p *planner) judgeThroughField(fn *function, slot int, ins asm.Instruction, pointee *flow.Pointee) error {
 	isHere := pointee.Field.Unit == p.program.units[place{fn.section.Name, fn.start}]
 	first := pointee.Offset + int64(ins.Offset)
 	for _, access := range p.fieldsAt(pointee) {
@@ -141,6 +141,8 @@ func (p *planner) judgeThroughField(fn *function, ins asm.Instruction, pointee *
 		switch {
 		case p.isInPlainC(pointee) && access.Adopted():
 			return nestedInPlainC(access)
+		case isHere && !p.isFollowed(access, slot):
+			return refuse(remedyRegister, "the instruction %q accesses the field %s, whose offset is kept where nothing tells what becomes of it", spell(ins), access.Path)
 		case isHere && (!pointee.OfNested || pointee.Indexed || field.IsBitField()): // see usesOf
 		case pointee.Indexed && isElementwise(field):
 		case pointee.Indexed || first < 0 || first+int64(width(ins)) > int64(field.Size):
@@ -148,6 +150,24 @@ func (p *planner) judgeThroughField(fn *function, ins asm.Instruction, pointee *
 		}
 	}
 	return nil
+}
+
+// isFollowed reports whether a load or store is one of those that the offset of an access
+// is known to be used for, or that checkEscapes has an eye on. If not, it would stay as
+// it is.
+func (p *planner) isFollowed(access *reloc.Access, slot int) bool {
+	if p.isMacro(access) {
+		return true // see checkMacro
+	}
+	uses, err := p.usesOf(access)
+	if err != nil || uses.reached == nil {
+		return true // it is refused, or never comes to that
+	}
+	if slices.ContainsFunc(uses.escapes[access.Insn], func(escape flow.Escape) bool { return escape.Address }) {
+		return true
+	}
+	_, found := slices.BinarySearchFunc(uses.accesses[access.Insn], slot, func(use flow.Access, slot int) int { return use.Slot - slot })
+	return found
 }
 
 func beyondField(ins asm.Instruction, access *reloc.Access) error {

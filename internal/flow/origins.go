@@ -368,11 +368,16 @@ func (d *originDomain) call(s *state[offset], i int, ins *instruction) {
 	s.fill(clobbered, offset{})
 }
 
-// expose lets other code have what is in the stack.
+// expose lets other code have what is in the stack. An offset alone is there for the
+// compiler, most likely: it is still there afterwards, for all that is known.
 func (d *originDomain) expose(s *state[offset], i int, from int32) {
 	s.change(from, func(v offset) offset {
 		d.escape(i, Passed, v)
-		return offset{}
+		if !v.recorded() || v.more > 0 {
+			return offset{}
+		}
+		v.mixed = true
+		return v
 	})
 }
 
