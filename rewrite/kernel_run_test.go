@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 
 	"github.com/xdp-load/xdp-load/internal/netlab"
 )
@@ -18,6 +19,9 @@ const (
 
 // kernelMaxMetadata is the largest metadata area that bpf_prog_test_run takes.
 const kernelMaxMetadata = netlab.MaxMetadata
+
+// kernelBTF has the types of the kernel, which take a while to read.
+var kernelBTF = btf.NewCache()
 
 // kernelPacket is what follows the metadata.
 var kernelPacket = bytes.Repeat([]byte{0xee}, 64)
@@ -41,7 +45,7 @@ func kernelSpec(t *testing.T, object []byte) *ebpf.CollectionSpec {
 // kernelLoad loads an object into the kernel, without anything of ours.
 func kernelLoad(t *testing.T, object []byte) *ebpf.Collection {
 	t.Helper()
-	loaded, err := ebpf.NewCollection(kernelSpec(t, object))
+	loaded, err := ebpf.NewCollectionWithOptions(kernelSpec(t, object), ebpf.CollectionOptions{Cache: kernelBTF})
 	if err != nil {
 		t.Fatalf("%+v", err)
 	}

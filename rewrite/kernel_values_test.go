@@ -300,7 +300,7 @@ func (p *kernelPair) checkFixed(t *testing.T, name string) (kernelCheck, bool) {
 // kernelNetDevice answers questions about a type of the running kernel.
 func kernelNetDevice(t *testing.T, question string) uint64 {
 	t.Helper()
-	kernel, err := btf.LoadKernelSpec()
+	kernel, err := kernelBTF.Kernel()
 	if err != nil {
 		t.Fatal(err)
 	}
