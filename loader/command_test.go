@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/cilium/ebpf/features"
 	"golang.org/x/sys/unix"
 
 	"github.com/xdp-load/xdp-load/internal/netlab"
@@ -39,6 +40,7 @@ func init() {
 		"unload": func(args []string) error { return loader.Unload(args[0]) },
 		"with":   withCapabilities,
 
+		"load-limited":           loadLimited,
 		"refused-for-privileges": refusedForPrivileges,
 
 		"init": asInit,
@@ -53,6 +55,14 @@ func load(args []string) error {
 	}
 	_, err = loader.LoadRewritten(args[0], loader.Options{Layout: layout, Interface: args[2]})
 	return err
+}
+
+// loadLimited has the limit on locked memory that Linux 5.10 starts with.
+func loadLimited(args []string) error {
+	if err := unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unix.Rlimit{Cur: 64 << 10, Max: 64 << 10}); err != nil {
+		return err
+	}
+	return load(args)
 }
 
 func status([]string) error {
@@ -151,6 +161,43 @@ func TestWithoutSysAdmin(t *testing.T) {
 		t.Error("Something is attached")
 	}
 	remove(t, bpffs+"/jump")
+}
+
+// The limit on locked memory is lifted for a map of 4 MB. Without the capability
+// for that, the limit is named, where the kernel heeds it.
+func TestMemlock(t *testing.T) {
+	heeded := version(t) < 5<<16+11<<8
+	for capabilities, refused := range map[string]bool{
+		"CAP_BPF CAP_PERFMON CAP_NET_ADMIN CAP_SYS_RESOURCE": false,
+		"CAP_BPF CAP_PERFMON CAP_NET_ADMIN":                  heeded,
+	} {
+		t.Run(capabilities, func(t *testing.T) {
+			lab := newLab(t)
+			output, err := command("with", capabilities, "load-limited", example("record"), layoutFile("exact"), lab.nic.Name).CombinedOutput()
+			if refused {
+				want := "error: needs root, or CAP_SYS_RESOURCE, or a higher RLIMIT_MEMLOCK, which programs and maps count against before Linux 5.11: ulimit -l unlimited: map records: "
+				if err == nil || !strings.HasPrefix(string(output), want) {
+					t.Errorf("%v: %s\ndoes not start with %q", err, output, want)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatalf("%v: %s", err, output)
+			}
+			lab.unload(lab.nic.Name)
+		})
+	}
+}
+
+// version returns LINUX_VERSION_CODE of the running kernel.
+func version(t *testing.T) uint32 {
+	t.Helper()
+
+	version, err := features.LinuxVersionCode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return version
 }
 
 // "ip netns exec" hides the bpffs, and what is mounted there dies with the

@@ -29,11 +29,15 @@ func explainPermission(err error) error {
 		return fmt.Errorf("%w in the initial user namespace: this process is in another one, as in a rootless container or after unshare --user, and what it may do there does not count for BPF: %w",
 			ErrPrivileges, withoutGuess{err})
 	}
+	if isMemlock(err) {
+		return fmt.Errorf("%w, or CAP_SYS_RESOURCE, or a higher RLIMIT_MEMLOCK, which programs and maps count against before Linux 5.11: ulimit -l unlimited: %w",
+			ErrPrivileges, withoutGuess{err})
+	}
 	needed := neededFor(err)
 	if missing := effective().without(needed); len(missing) > 0 {
 		return fmt.Errorf("%w, or %s; this process lacks %s: %w", ErrPrivileges, namesOf(needed), namesOf(missing), withoutGuess{err})
 	}
-	return fmt.Errorf("%w: no capability is missing, so it is %s", withoutGuess{err}, otherReason())
+	return fmt.Errorf("%w: no capability is missing, so it is a seccomp filter, as containers have, or a security module", withoutGuess{err})
 }
 
 // isPermission reports whether err may be for want of permission. Where
@@ -138,14 +142,14 @@ func inInitialUserNamespace() bool {
 	return info.Sys().(*syscall.Stat_t).Ino == initialUserNamespace
 }
 
-// otherReason returns why the kernel says no to who may all.
-func otherReason() string {
+// isMemlock reports whether err is about RLIMIT_MEMLOCK, which a process with
+// CAP_SYS_RESOURCE has lifted before. The kernel says no to those who may load
+// nothing at all in the same way.
+func isMemlock(err error) bool {
 	var limit unix.Rlimit
-	err := unix.Getrlimit(unix.RLIMIT_MEMLOCK, &limit)
-	if err == nil && limit.Cur != unix.RLIM_INFINITY && countsLockedMemory() {
-		return "RLIMIT_MEMLOCK: raise it with ulimit -l unlimited"
-	}
-	return "a seccomp filter, as containers have, or a security module"
+	has := effective()
+	return has[unix.CAP_BPF] && has[unix.CAP_NET_ADMIN] && strings.Contains(err.Error(), "MEMLOCK") &&
+		unix.Getrlimit(unix.RLIMIT_MEMLOCK, &limit) == nil && limit.Cur != unix.RLIM_INFINITY && countsLockedMemory()
 }
 
 // countsLockedMemory reports whether the kernel counts the memory of maps and

@@ -17,10 +17,11 @@ import (
 )
 
 var capabilityNumbers = map[string]uintptr{
-	"CAP_BPF":       unix.CAP_BPF,
-	"CAP_PERFMON":   unix.CAP_PERFMON,
-	"CAP_NET_ADMIN": unix.CAP_NET_ADMIN,
-	"CAP_SYS_ADMIN": unix.CAP_SYS_ADMIN,
+	"CAP_BPF":          unix.CAP_BPF,
+	"CAP_PERFMON":      unix.CAP_PERFMON,
+	"CAP_NET_ADMIN":    unix.CAP_NET_ADMIN,
+	"CAP_SYS_ADMIN":    unix.CAP_SYS_ADMIN,
+	"CAP_SYS_RESOURCE": unix.CAP_SYS_RESOURCE,
 }
 
 // with CAPABILITIES COMMAND ARGUMENT... runs another command as root with no other
