@@ -83,6 +83,7 @@ func (l *lab) unload(iface string) {
 // A program array is empty once nobody has it open: it must not be when the process
 // that filled it is gone.
 func TestTailCallsOutliveProcess(t *testing.T) {
+	netlab.Need(t, netlab.LiveFrames)
 	lab := newLab(t)
 	object := ownProgram("calls")
 	attachment := lab.loadByCommand(object, "exact", "nic0")
@@ -92,6 +93,8 @@ func TestTailCallsOutliveProcess(t *testing.T) {
 
 // Timers are cancelled once nobody has their map open.
 func TestTimersOutliveProcess(t *testing.T) {
+	netlab.Need(t, netlab.LiveFrames)
+	netlab.Need(t, netlab.Timers)
 	lab := newLab(t)
 	object := ownProgram("timer")
 	attachment := lab.loadByCommand(object, "exact", "nic0")
@@ -107,6 +110,7 @@ func TestTimersOutliveProcess(t *testing.T) {
 // Interfaces don't share a program array, even if it is pinned by name: the programs
 // in it are for the layout of one of them. What is on the first one stays as it is.
 func TestPinnedProgramArrayOfTwoInterfaces(t *testing.T) {
+	netlab.Need(t, netlab.LiveFrames)
 	lab := newLab(t)
 	other, err := lab.ns.AddNIC("nic1")
 	if err != nil {
@@ -126,6 +130,7 @@ func TestPinnedProgramArrayOfTwoInterfaces(t *testing.T) {
 
 // A program array that is pinned by name and that no interface uses is used again.
 func TestPinnedProgramArrayAgain(t *testing.T) {
+	netlab.Need(t, netlab.LiveFrames)
 	lab := newLab(t)
 	object := ownProgram("calls_pinned")
 	lab.loadByCommand(object, "exact", "nic0")
@@ -180,6 +185,9 @@ func TestProgramArrayAfterFailure(t *testing.T) {
 		"in the second slot": {ownProgram("calls_mixed"), "nic0", "put program last_called into slot 2"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if name == "in the second slot" {
+				netlab.Need(t, netlab.Fragments)
+			}
 			if err := lab.ns.Enter(); err != nil {
 				t.Fatal(err)
 			}
@@ -201,6 +209,7 @@ func TestProgramArrayAfterFailure(t *testing.T) {
 // The programs of an object that the one to attach does not reach keep it out in no
 // way: neither by what the rewriter refuses in them, nor the kernel.
 func TestSparePrograms(t *testing.T) {
+	netlab.Need(t, netlab.LiveFrames)
 	lab := newLab(t)
 	for _, name := range []string{"exact", "sparse"} {
 		loaded, err := loader.LoadRewritten(ownProgram("spares"), loader.Options{Layout: layout(t, name), Interface: "nic0", Program: "wanted"})

@@ -155,6 +155,7 @@ func layout(t *testing.T, name string) *reloc.Layout {
 
 // A program reads what the NIC wrote, each NIC in its own layout.
 func TestLoadRewritten(t *testing.T) {
+	netlab.Need(t, netlab.LiveFrames)
 	for name, hashAt := range map[string]int{"exact": 8, "sparse": 12} {
 		t.Run(name, func(t *testing.T) {
 			lab := newLab(t)
@@ -274,8 +275,10 @@ func TestInterfaceRenamed(t *testing.T) {
 	lab := newLab(t)
 	lab.load(program("fields"))
 
-	if _, err := run("ip link set nic0 down name renamed"); err != nil {
-		t.Fatal(err)
+	for _, line := range []string{"ip link set nic0 down", "ip link set nic0 name renamed"} {
+		if _, err := run(line); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if got := lab.status(); len(got) != 1 || got[0].Interface != "renamed" {
 		t.Fatalf("Renamed: %+v", got)
@@ -566,6 +569,7 @@ func TestChosenProgram(t *testing.T) {
 
 // A map that is pinned by name is made once, kept, and used again.
 func TestPinnedMap(t *testing.T) {
+	netlab.Need(t, netlab.LiveFrames)
 	lab := newLab(t)
 	const pin = bpffs + "/last_hash"
 

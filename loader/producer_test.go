@@ -126,6 +126,7 @@ func TestProducerKnowsNothing(t *testing.T) {
 // The kernel takes the kfuncs only from a program that is bound to a device, and
 // says so.
 func TestProducerUnbound(t *testing.T) {
+	netlab.Need(t, netlab.MetadataFunctions)
 	lab := newLab(t)
 	_, err := loader.LoadRewritten(example("produce"), loader.Options{
 		Layout:    layout(t, "exact"),
@@ -187,6 +188,7 @@ type producerLine struct {
 func newProducerLine(t *testing.T, file string) *producerLine {
 	t.Helper()
 
+	netlab.Need(t, netlab.MetadataFunctions)
 	line := &producerLine{lab: newLab(t)}
 	var err error
 	if line.layout, err = nic.OpenLayout(file, ""); err != nil {

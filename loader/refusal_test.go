@@ -7,8 +7,8 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/btf"
 
+	"github.com/xdp-load/xdp-load/internal/netlab"
 	"github.com/xdp-load/xdp-load/loader"
 )
 
@@ -38,7 +38,7 @@ func TestExplainRefusal(t *testing.T) {
 	} {
 		t.Run(test.program, func(t *testing.T) {
 			if test.program == "senseless" {
-				needKernelFunction(t, "__bpf_trap")
+				netlab.Need(t, netlab.Trap)
 			}
 			refusal := loadRefused(t, test.program, test.layout)
 			if refusal.Program != test.program || refusal.Function != test.function {
@@ -59,19 +59,6 @@ func TestExplainRefusal(t *testing.T) {
 				t.Error("Wraps no VerifierError")
 			}
 		})
-	}
-}
-
-func needKernelFunction(t *testing.T, name string) {
-	t.Helper()
-
-	types, err := btf.LoadKernelSpec()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var function *btf.Func
-	if err := types.TypeByName(name, &function); err != nil {
-		t.Skip(err)
 	}
 }
 

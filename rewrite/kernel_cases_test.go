@@ -459,7 +459,7 @@ func (c *ownCase) run(t *testing.T, what string, loaded *ebpf.Collection, object
 		t.Fatal(err)
 	}
 	random := rand.NewChaCha8([32]byte([]byte(fmt.Sprintf("%-32.32s", what))))
-	for _, area := range kernelAreas(random, max(size, 32)) {
+	for _, area := range kernelAreas(t, random, max(size, 32), 0) {
 		in := ownInput{p, t, area, uint64(uint32(random.Uint64())), 0}
 		kernelClear(t, loaded)
 		setInput(t, loaded, "in", in.hash)

@@ -57,7 +57,7 @@ func TestKernelFollow(t *testing.T) {
 
 // The same in a TC program, with packets from a NIC as in TestKernelTC.
 func TestKernelFollowTC(t *testing.T) {
-	netlab.NeedRoot(t)
+	netlab.Need(t, netlab.TCX)
 	random := kernelRandom(t)
 	for _, layout := range ownLayouts {
 		t.Run(layout, func(t *testing.T) {
@@ -69,7 +69,7 @@ func TestKernelFollowTC(t *testing.T) {
 			p := newKernelPair(t, kernelRewrite(t, "follow_tc"+kernelEndian, layout))
 			loaded := kernelLoad(t, p.object)
 			kernelAttachTC(t, loaded.Programs["in_tc"], nic)
-			for _, area := range kernelAreas(random, p.size) {
+			for _, area := range kernelAreas(t, random, p.size, 0) {
 				kernelClear(t, loaded)
 				if err := nic.Deliver([]netlab.Frame{{Metadata: area, Packet: kernelPacket}}); err != nil {
 					t.Fatal(err)
@@ -153,10 +153,8 @@ func eachOwn(t *testing.T, source string, check func(*testing.T, *kernelPair, *e
 			t.Run(name+"/"+layout, func(t *testing.T) {
 				p := newKernelPair(t, kernelRewrite(t, name, layout))
 				loaded := kernelLoad(t, p.object)
-				for _, area := range kernelAreas(random, p.size) {
-					if len(area) <= kernelMaxMetadata-8 { // own_header makes it larger
-						check(t, p, loaded, area, random)
-					}
+				for _, area := range kernelAreas(t, random, p.size, 8) { // own_header takes 8
+					check(t, p, loaded, area, random)
 				}
 			})
 		}

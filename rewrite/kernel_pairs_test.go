@@ -3,6 +3,7 @@ package rewrite_test
 import (
 	"errors"
 	"math/rand/v2"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -45,6 +46,26 @@ type kernelObject struct {
 	name    string // of its object, "fields-clang14-v2-el"
 	layout  string // "narrow"
 	object  []byte
+}
+
+// kernelNeeds says what objects need of the kernel, by name.
+var kernelNeeds = []struct {
+	names   *regexp.Regexp
+	feature netlab.Feature
+}{
+	{regexp.MustCompile(`-v4-`), netlab.InstructionsV4},
+	{regexp.MustCompile(`^(entries|follow|follow_tc|own)-`), netlab.Loop},
+	{regexp.MustCompile(`^entries-`), netlab.Fragments},
+}
+
+// need skips a test of an object that the running kernel is too old for.
+func (o *kernelObject) need(t *testing.T) {
+	t.Helper()
+	for _, need := range kernelNeeds {
+		if need.names.MatchString(o.name) {
+			netlab.Need(t, need.feature)
+		}
+	}
 }
 
 // kernelPrograms lists the objects that this machine can run, by name.
@@ -103,7 +124,7 @@ func kernelEach(t *testing.T, source string, rounds int, check func(*testing.T, 
 			p := newKernelPair(t, kernelRewrite(t, name, source))
 			loaded := kernelLoad(t, p.object)
 			for range rounds {
-				for _, area := range kernelAreas(random, p.size) {
+				for _, area := range kernelAreas(t, random, p.size, 0) {
 					check(t, p, loaded, area, random)
 				}
 			}

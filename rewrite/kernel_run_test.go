@@ -26,12 +26,6 @@ var kernelBTF = btf.NewCache()
 // kernelPacket is what follows the metadata.
 var kernelPacket = bytes.Repeat([]byte{0xee}, 64)
 
-// kernelXDPContext is struct xdp_md as bpf_prog_test_run takes it: data is the
-// length of the metadata, data_end that of metadata and packet.
-type kernelXDPContext struct {
-	Data, DataEnd, DataMeta, IngressIfindex, RXQueueIndex, EgressIfindex uint32
-}
-
 // kernelSpec reads an object as every user of cilium/ebpf does.
 func kernelSpec(t *testing.T, object []byte) *ebpf.CollectionSpec {
 	t.Helper()
@@ -57,24 +51,14 @@ func kernelLoad(t *testing.T, object []byte) *ebpf.Collection {
 // it. It returns the program's action and the metadata area as it is then.
 func kernelRun(t *testing.T, program *ebpf.Program, metadata []byte) (uint32, []byte) {
 	t.Helper()
-	var after kernelXDPContext
-	out := make([]byte, kernelMaxMetadata+len(kernelPacket))
-	run := ebpf.RunOptions{
-		Data:       append(bytes.Clone(metadata), kernelPacket...),
-		DataOut:    out,
-		Context:    kernelXDPContext{Data: uint32(len(metadata)), DataEnd: uint32(len(metadata) + len(kernelPacket))},
-		ContextOut: &after,
-	}
-	action, err := program.Run(&run)
+	outcome, err := netlab.Run(program, metadata, kernelPacket)
 	if err != nil {
 		t.Fatal(err)
 	}
-
-	area, packet := run.DataOut[:after.Data-after.DataMeta], run.DataOut[after.Data-after.DataMeta:]
-	if !bytes.Equal(packet, kernelPacket) {
-		t.Errorf("The packet behind the metadata was changed: %x", packet)
+	if !bytes.Equal(outcome.Packet, kernelPacket) {
+		t.Errorf("The packet behind the metadata was changed: %x", outcome.Packet)
 	}
-	return action, area
+	return outcome.Action, outcome.Metadata
 }
 
 // kernelClear sets all global variables to zero.

@@ -23,7 +23,7 @@ func TestKernelStores(t *testing.T) {
 			t.Run(name+"/"+layout, func(t *testing.T) {
 				p := newKernelPair(t, kernelRewrite(t, name, layout))
 				loaded := kernelLoad(t, p.object)
-				for _, area := range kernelAreas(random, p.size) {
+				for _, area := range kernelAreas(t, random, p.size, 0) {
 					p.checkStore(t, loaded, area, random)
 				}
 				p.checkNoStore(t, loaded, make([]byte, p.size-4))

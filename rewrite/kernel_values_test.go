@@ -33,12 +33,22 @@ func kernelRandom(t *testing.T) *rand.ChaCha8 {
 	return rand.NewChaCha8(key)
 }
 
-// kernelAreas returns metadata areas of random bytes: several that the
-// descriptor fills, and some that are larger.
-func kernelAreas(random *rand.ChaCha8, descriptor int) [][]byte {
+// kernelAreas returns metadata areas of random bytes, of which programs can make
+// areas that are larger by spare: several that the descriptor fills, and some that
+// are larger.
+func kernelAreas(t *testing.T, random *rand.ChaCha8, descriptor, spare int) [][]byte {
+	t.Helper()
+	largest := kernelMaxMetadata
+	if !netlab.Has(netlab.LargeMetadata) {
+		largest = netlab.SmallMetadata
+	}
+	largest -= spare
+	if descriptor > largest {
+		netlab.Need(t, netlab.LargeMetadata)
+	}
 	var areas [][]byte
 	for _, size := range []int{descriptor, descriptor, descriptor, descriptor + 4, descriptor + 60, kernelMaxMetadata} {
-		area := make([]byte, min(size, kernelMaxMetadata))
+		area := make([]byte, min(size, largest))
 		random.Read(area)
 		areas = append(areas, area)
 	}
@@ -59,6 +69,7 @@ type kernelPair struct {
 
 func newKernelPair(t *testing.T, object kernelObject) *kernelPair {
 	t.Helper()
+	object.need(t)
 	p := &kernelPair{
 		kernelObject:   object,
 		target:         kernelTypes(t, readFile(t, fmt.Sprintf("%s/layouts/%s%s.o", testdata, object.layout, kernelEndian))),
@@ -106,7 +117,7 @@ func TestKernelValues(t *testing.T) {
 }
 
 func (p *kernelPair) checkProgram(t *testing.T, loaded *ebpf.Collection, program string, random *rand.ChaCha8) {
-	for _, area := range kernelAreas(random, max(p.size, p.guard)) {
+	for _, area := range kernelAreas(t, random, max(p.size, p.guard), 0) {
 		p.checkRun(t, loaded, program, area, true)
 		if t.Failed() {
 			return

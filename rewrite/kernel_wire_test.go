@@ -33,7 +33,7 @@ type kernelRecord struct {
 // One unchanged object on NICs with different layouts: no packet is lost, and
 // each is read as its NIC wrote it.
 func TestKernelWire(t *testing.T) {
-	netlab.NeedRoot(t)
+	netlab.Need(t, netlab.LiveFrames)
 	random := kernelRandom(t)
 	for _, layout := range []string{"nic_a", "nic_b"} {
 		t.Run(layout, func(t *testing.T) {
@@ -52,6 +52,9 @@ func TestKernelWire(t *testing.T) {
 
 			descriptors := kernelFlavours(t, kernelTypes(t, target), "md_desc")
 			frames := kernelMakeFrames(t, random, descriptors[0])
+			if len(frames[0].Metadata) > netlab.SmallMetadata {
+				netlab.Need(t, netlab.LargeMetadata)
+			}
 			if err := nic.Deliver(frames); err != nil {
 				t.Fatal(err)
 			}
@@ -125,7 +128,7 @@ func kernelExpectRecord(descriptors []btf.Type, metadata []byte) kernelRecord {
 // bpf_prog_test_run gives TC programs an empty area, so the packets come from a
 // NIC.
 func TestKernelTC(t *testing.T) {
-	netlab.NeedRoot(t)
+	netlab.Need(t, netlab.TCX)
 	random := kernelRandom(t)
 	for _, layout := range kernelAccepting(t, "tc") {
 		t.Run(layout, func(t *testing.T) {
@@ -138,7 +141,7 @@ func TestKernelTC(t *testing.T) {
 			loaded := kernelLoad(t, p.object)
 			kernelAttachTC(t, loaded.Programs["skb_fields"], nic)
 
-			for _, area := range kernelAreas(random, p.size) {
+			for _, area := range kernelAreas(t, random, p.size, 0) {
 				p.checkSKB(t, loaded, nic, area, true)
 			}
 			p.checkSKB(t, loaded, nic, make([]byte, p.size-4), false)

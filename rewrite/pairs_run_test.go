@@ -11,10 +11,10 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/cilium/ebpf"
 
+	"github.com/xdp-load/xdp-load/internal/netlab"
 	"github.com/xdp-load/xdp-load/reloc"
 	"github.com/xdp-load/xdp-load/rewrite"
 )
@@ -487,28 +487,17 @@ func getVariable(loaded *ebpf.Collection, name string, value []uint64) error {
 
 // runOn runs a program on a metadata area and returns the area as it is then.
 func runOn(program *ebpf.Program, metadata []byte) ([]byte, error) {
-	out := make([]byte, kernelMaxMetadata+len(kernelPacket))
-	run := ebpf.RunOptions{
-		Data:    append(bytes.Clone(metadata), kernelPacket...),
-		DataOut: out,
-		Context: kernelXDPContext{Data: uint32(len(metadata)), DataEnd: uint32(len(metadata) + len(kernelPacket))},
+	outcome, err := netlab.Run(program, metadata, kernelPacket)
+	if err != nil {
+		return nil, err
 	}
-	for {
-		action, err := program.Run(&run)
-		if errors.Is(err, syscall.EINTR) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		if action != kernelXDPPass {
-			return nil, fmt.Errorf("returned %d", action)
-		}
-		if packet := run.DataOut[len(metadata):]; !bytes.Equal(packet, kernelPacket) {
-			return nil, fmt.Errorf("the packet behind the metadata was changed: %x", packet)
-		}
-		return run.DataOut[:len(metadata)], nil
+	if outcome.Action != kernelXDPPass {
+		return nil, fmt.Errorf("returned %d", outcome.Action)
 	}
+	if !bytes.Equal(outcome.Packet, kernelPacket) {
+		return nil, fmt.Errorf("the packet behind the metadata was changed: %x", outcome.Packet)
+	}
+	return outcome.Metadata, nil
 }
 
 // compareArea compares the metadata area with what the program was to make of

@@ -19,12 +19,13 @@ import (
 
 const (
 	frames       = 100_000
-	metadataSize = 36
+	metadataSize = 28
 	packetSize   = 61 // odd, so that every size of step is taken
 )
 
 // Every frame arrives once, with its own metadata and packet.
 func TestDeliver(t *testing.T) {
+	netlab.Need(t, netlab.LiveFrames)
 	ns := netlab.Enter(t)
 	nic, err := ns.AddNIC("nic0")
 	if err != nil {
@@ -52,6 +53,7 @@ func TestDeliver(t *testing.T) {
 }
 
 func TestDeliverWithoutProgram(t *testing.T) {
+	netlab.Need(t, netlab.LiveFrames)
 	ns := netlab.Enter(t)
 	nic, err := ns.AddNIC("nic0")
 	if err != nil {

@@ -3,6 +3,8 @@ package netlab
 import (
 	"os"
 	"testing"
+
+	"github.com/cilium/ebpf/rlimit"
 )
 
 // Enter makes a namespace for a test and moves the test's goroutine into it,
@@ -27,10 +29,14 @@ func Enter(tb testing.TB) *Namespace {
 }
 
 // NeedRoot skips a test that can't run without root, but fails it if CI is set.
+// It lifts the limit on locked memory, which old kernels heed.
 func NeedRoot(tb testing.TB) {
 	tb.Helper()
 
 	if os.Geteuid() == 0 {
+		if err := rlimit.RemoveMemlock(); err != nil {
+			tb.Fatal(err)
+		}
 		return
 	}
 	if os.Getenv("CI") != "" {

@@ -1,0 +1,160 @@
+package netlab
+
+import (
+	"errors"
+	"sync"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/features"
+	"github.com/cilium/ebpf/link"
+	"github.com/mdlayher/genetlink"
+	"golang.org/x/sys/unix"
+)
+
+// Feature is something of the kernel that tests need and older ones lack.
+type Feature struct {
+	major, minor uint32 // Linux has it from this version on
+	what         string
+	try          func() error // fails on a kernel without it
+}
+
+var (
+	// LiveFrames is what NIC.Deliver needs.
+	LiveFrames = Feature{5, 18, "bpf_prog_test_run that sends frames", sync.OnceValue(func() error {
+		action, err := runXDP(&ebpf.RunOptions{Data: make([]byte, 14), Flags: unix.BPF_F_TEST_XDP_LIVE_FRAMES})
+		if err == nil && action == xdpDrop {
+			// A frame that is sent comes to no action.
+			return errors.New("the flag is ignored")
+		}
+		return err
+	})}
+
+	// RunContext is the struct xdp_md by which bpf_prog_test_run takes a metadata
+	// area. Run does without.
+	RunContext = Feature{5, 15, "bpf_prog_test_run with a struct xdp_md", sync.OnceValue(func() error {
+		_, err := runXDP(&ebpf.RunOptions{Data: make([]byte, 14), Context: xdpMD{DataEnd: 14}})
+		return err
+	})}
+
+	// LargeMetadata is room for more than SmallMetadata bytes.
+	LargeMetadata = Feature{6, 8, "metadata areas of more than 32 bytes", sync.OnceValue(func() error {
+		const size = SmallMetadata + 4
+		_, err := runXDP(&ebpf.RunOptions{Data: make([]byte, size+14), Context: xdpMD{Data: size, DataEnd: size + 14}})
+		return err
+	})}
+
+	// InstructionsV4 are those that clang writes with -mcpu=v4.
+	InstructionsV4 = Feature{6, 6, "programs compiled with -mcpu=v4", sync.OnceValue(func() error {
+		return loadXDP(0, asm.StoreImm(asm.RFP, -4, 1, asm.Word), asm.LoadMemSX(asm.R0, asm.RFP, -4, asm.Word), asm.Return())
+	})}
+
+	// Loop is the helper bpf_loop. That for the elements of a map is older.
+	Loop = Feature{5, 17, "bpf_loop", sync.OnceValue(func() error {
+		return features.HaveProgramHelper(ebpf.XDP, asm.FnLoop)
+	})}
+
+	// Timers are those of programs.
+	Timers = Feature{5, 15, "bpf_timer_init", sync.OnceValue(func() error {
+		return features.HaveProgramHelper(ebpf.XDP, asm.FnTimerInit)
+	})}
+
+	// Fragments is XDP for packets of several buffers, SEC("xdp.frags").
+	Fragments = Feature{5, 18, `programs in SEC("xdp.frags")`, sync.OnceValue(func() error {
+		return loadXDP(unix.BPF_F_XDP_HAS_FRAGS, asm.Mov.Imm(asm.R0, xdpDrop), asm.Return())
+	})}
+
+	// DriverFeatures is what drivers tell that they can do.
+	DriverFeatures = Feature{6, 3, "the netlink family netdev", sync.OnceValue(func() error {
+		conn, err := genetlink.Dial(nil)
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		_, err = conn.GetFamily("netdev")
+		return err
+	})}
+
+	// MetadataFunctions are the three kfuncs that ask a driver.
+	MetadataFunctions = kernelFunction(6, 8, "bpf_xdp_metadata_rx_vlan_tag")
+
+	// Trap is the kfunc that clang calls where a program has no meaning.
+	Trap = kernelFunction(6, 16, "__bpf_trap")
+
+	// TCX attaches TC programs by links.
+	TCX = Feature{6, 6, "TC programs attached by links", sync.OnceValue(func() error {
+		program, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+			Type:         ebpf.SchedCLS,
+			Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
+		})
+		if err != nil {
+			return err
+		}
+		defer program.Close()
+		const nowhere = 1 << 30
+		_, err = link.AttachTCX(link.TCXOptions{Program: program, Interface: nowhere, Attach: ebpf.AttachTCXIngress})
+		if errors.Is(err, unix.ENODEV) {
+			return nil
+		}
+		return err
+	})}
+)
+
+// kernelFunction returns the feature that the kernel has a kfunc.
+func kernelFunction(major, minor uint32, name string) Feature {
+	return Feature{major, minor, name, sync.OnceValue(func() error {
+		kernel, err := btf.LoadKernelSpec()
+		if err != nil {
+			return err
+		}
+		var function *btf.Func
+		return kernel.TypeByName(name, &function)
+	})}
+}
+
+// Has reports whether the running kernel has a feature.
+func Has(feature Feature) bool { return feature.try() == nil }
+
+// Need skips a test on a kernel that is too old for a feature, and says so. A
+// feature that is missing from a later one fails the test.
+func Need(tb testing.TB, feature Feature) {
+	tb.Helper()
+
+	NeedRoot(tb)
+	missing := feature.try()
+	if missing == nil {
+		return
+	}
+	version, err := features.LinuxVersionCode()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if version >= feature.major<<16+feature.minor<<8 {
+		tb.Fatalf("Linux %d.%d lacks %s: %v", version>>16, version>>8&0xff, feature.what, missing)
+	}
+	tb.Skipf("needs Linux %d.%d: %s", feature.major, feature.minor, feature.what)
+}
+
+// runXDP runs an XDP program that drops what it gets.
+func runXDP(run *ebpf.RunOptions) (action uint32, err error) {
+	program, err := newXDP(0, asm.Mov.Imm(asm.R0, xdpDrop), asm.Return())
+	if err != nil {
+		return 0, err
+	}
+	defer program.Close()
+	return program.Run(run)
+}
+
+func loadXDP(flags uint32, insns ...asm.Instruction) error {
+	program, err := newXDP(flags, insns...)
+	if err != nil {
+		return err
+	}
+	return program.Close()
+}
+
+func newXDP(flags uint32, insns ...asm.Instruction) (*ebpf.Program, error) {
+	return ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.XDP, License: "MIT", Flags: flags, Instructions: insns})
+}
