@@ -3,7 +3,10 @@
 packages = clang-14 clang-16 clang-19 clang-22 llvm-19 gcc-bpf libbpf-dev \
 	libc6-dev gcc bpftool xdp-tools iproute2 ethtool
 
-.PHONY: all build root demo test deps generate fuzz fuzz-long
+# What the tests on other kernels need besides Go.
+kernel-packages = qemu-system-x86 kmod iproute2 bpftool
+
+.PHONY: all build root demo test test-kernels deps generate fuzz fuzz-long
 
 all: build
 
@@ -31,12 +34,24 @@ test: root deps
 	testdata/generate.sh
 	git diff --exit-code --stat -- '*.o'
 
+# The tests that concern the kernel on others than the running one, which are
+# downloaded once: all, or those that are named, as in KERNELS="5.10 7.3". Needs
+# root, and a Debian on amd64.
+test-kernels:
+	$(call install,$(kernel-packages))
+	@CGO_ENABLED=0 go run ./internal/kernels $(KERNELS)
+
 deps:
-	@if ! dpkg-query -W -f '$${db:Status-Status}\n' $(packages) 2>&1 | grep -qv '^installed$$'; then \
+	$(call install,$(packages))
+
+# $(call install,PACKAGES) - installs packages unless all of them are
+define install
+	@if ! dpkg-query -W -f '$${db:Status-Status}\n' $(1) 2>&1 | grep -qv '^installed$$'; then \
 		exit 0; \
 	fi; \
 	apt-get update && \
-	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $(packages)
+	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $(1)
+endef
 
 # Compiles every checked-in object again, and writes the golden files and the
 # messages in the scripts anew.

@@ -1,0 +1,222 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// archive is where Debian's kernels come from, and the directory that they are
+// kept in. It has an apt of its own, so that the machine's does not see the
+// suites of other releases.
+type archive struct{ dir string }
+
+// kernelDir is where a kernel is unpacked.
+func (a archive) kernelDir(k kernel) string { return filepath.Join(a.dir, "kernels", k.series) }
+
+// fetch downloads the kernels that are not there yet.
+func (a archive) fetch(ctx context.Context, wanted []kernel) error {
+	missing := slices.DeleteFunc(slices.Clone(wanted), func(k kernel) bool {
+		_, err := os.Stat(a.kernelDir(k))
+		return err == nil
+	})
+	if len(missing) == 0 {
+		return nil
+	}
+	if err := a.update(ctx, missing); err != nil {
+		return err
+	}
+	for _, k := range missing {
+		if err := a.fetchKernel(ctx, k); err != nil {
+			return fmt.Errorf("fetch kernel %s: %w", k.series, err)
+		}
+	}
+	return nil
+}
+
+// update writes the configuration of the private apt, and has it fetch the lists
+// of packages.
+func (a archive) update(ctx context.Context, wanted []kernel) error {
+	mirror, err := debianMirror(ctx)
+	if err != nil {
+		return err
+	}
+	var sources strings.Builder
+	for _, suite := range suitesOf(wanted) {
+		fmt.Fprintf(&sources, "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n", mirror, suite)
+	}
+	// What the machine has set up to happen after an update is not for these
+	// lists.
+	config := fmt.Sprintf(`
+		#clear APT::Update;
+		#clear Acquire::IndexTargets::deb::DEP-11;
+		Acquire::Languages "none";
+		APT::Sandbox::User "root";
+		Dir::Cache %[1]q;
+		Dir::State::lists %[2]q;
+		Dir::Etc::sourcelist %[3]q;
+		Dir::Etc::sourceparts "/dev/null";
+		Dir::Etc::preferences "/dev/null";
+		Dir::Etc::preferencesparts "/dev/null";
+	`, a.apt("cache"), a.apt("lists"), a.apt("sources.list"))
+	err = errors.Join(
+		os.MkdirAll(a.apt("cache/archives/partial"), 0o755),
+		os.MkdirAll(a.apt("lists/partial"), 0o755),
+		os.WriteFile(a.apt("sources.list"), []byte(sources.String()), 0o644),
+		os.WriteFile(a.apt("apt.conf"), []byte(config), 0o644),
+	)
+	if err != nil {
+		return err
+	}
+	_, err = output(ctx, "", "apt-get", "--config-file", a.apt("apt.conf"), "update", "--error-on=any")
+	return err
+}
+
+func (a archive) apt(name string) string { return filepath.Join(a.dir, "apt", name) }
+
+func suitesOf(wanted []kernel) []string {
+	var names []string
+	for _, k := range wanted {
+		names = append(names, k.suite)
+	}
+	return slices.Compact(names)
+}
+
+// debianMirror returns the URI that the machine has its own release of Debian
+// from.
+func debianMirror(ctx context.Context) (string, error) {
+	release, err := output(ctx, "", "sh", "-c", ". /etc/os-release && echo $ID $VERSION_CODENAME")
+	if err != nil {
+		return "", err
+	}
+	codename, isDebian := strings.CutPrefix(strings.TrimSpace(release), "debian ")
+	if !isDebian {
+		return "", fmt.Errorf("this is no Debian, from whose mirror the kernels could come: /etc/os-release says %s", release)
+	}
+	targets, err := output(ctx, "", "apt-get", "indextargets", "--format", "$(REPO_URI)", "Release: "+codename, "Component: main", "Created-By: Packages")
+	if err != nil {
+		return "", err
+	}
+	mirror, _, _ := strings.Cut(targets, "\n")
+	if mirror == "" {
+		return "", fmt.Errorf("no mirror of Debian: the sources of apt have no %s main", codename)
+	}
+	return mirror, nil
+}
+
+// fetchKernel downloads and unpacks the newest kernel of a series.
+func (a archive) fetchKernel(ctx context.Context, k kernel) error {
+	packages, err := a.newest(ctx, k)
+	if err != nil {
+		return err
+	}
+	partial := a.kernelDir(k) + ".partial"
+	if err := errors.Join(os.RemoveAll(partial), os.MkdirAll(partial, 0o755)); err != nil {
+		return err
+	}
+	fmt.Fprintln(os.Stderr, "downloading", strings.Join(packages, " "))
+	download := append([]string{"--config-file", a.apt("apt.conf"), "download"}, packages...)
+	if _, err := output(ctx, partial, "apt-get", download...); err != nil {
+		return err
+	}
+	debs, err := filepath.Glob(filepath.Join(partial, "*.deb"))
+	if err != nil {
+		return err
+	}
+	for _, deb := range debs {
+		if _, err := output(ctx, partial, "dpkg-deb", "--extract", deb, "."); err != nil {
+			return err
+		}
+		if err := os.Remove(deb); err != nil {
+			return err
+		}
+	}
+	if err := listModules(ctx, partial); err != nil {
+		return err
+	}
+	return os.Rename(partial, a.kernelDir(k))
+}
+
+// kernelPackage is the name of a package of a kernel: of its kind, and of its
+// release. From 7.3 on linux-image only depends on the two others.
+var kernelPackage = regexp.MustCompile(`^linux-(?:image|binary|modules)-(.*-amd64)$`)
+
+// newest returns the packages of the newest kernel of a series.
+func (a archive) newest(ctx context.Context, k kernel) ([]string, error) {
+	// Names end in "6.1.0-50-amd64", or "6.18.15+deb13-amd64".
+	pattern := `^linux-(image|binary|modules)-` + regexp.QuoteMeta(k.series) + `\.[^-]*(-[0-9]+)?-amd64$`
+	found, err := output(ctx, "", "apt-cache", "--config-file", a.apt("apt.conf"), "search", "--names-only", pattern)
+	if err != nil {
+		return nil, err
+	}
+	byRelease := make(map[string][]string)
+	newest := ""
+	for line := range strings.Lines(found) {
+		name, _, _ := strings.Cut(line, " ")
+		release := kernelPackage.FindStringSubmatch(name)[1]
+		byRelease[release] = append(byRelease[release], name)
+		if slices.Compare(numbers(release), numbers(newest)) > 0 {
+			newest = release
+		}
+	}
+	if newest == "" {
+		return nil, fmt.Errorf("%s has no package whose name matches %s", k.suite, pattern)
+	}
+	return byRelease[newest], nil
+}
+
+var number = regexp.MustCompile(`\d+`)
+
+// numbers returns the numbers in the name of a release, which sort as releases do.
+func numbers(release string) []int {
+	var list []int
+	for _, digits := range number.FindAllString(release, -1) {
+		n, _ := strconv.Atoi(digits)
+		list = append(list, n)
+	}
+	return list
+}
+
+// listModules has depmod list what the modules of an unpacked kernel depend on.
+// Newer packages have them in /usr/lib only.
+func listModules(ctx context.Context, dir string) error {
+	if _, err := os.Stat(filepath.Join(dir, "lib")); errors.Is(err, os.ErrNotExist) {
+		if err := os.Symlink("usr/lib", filepath.Join(dir, "lib")); err != nil {
+			return err
+		}
+	}
+	release, err := release(dir)
+	if err != nil {
+		return err
+	}
+	_, err = output(ctx, "", "depmod", "-b", dir, release)
+	return err
+}
+
+// release returns what uname -r will say of an unpacked kernel.
+func release(dir string) (string, error) {
+	found, err := filepath.Glob(filepath.Join(dir, "lib/modules/*"))
+	if err != nil || len(found) != 1 {
+		return "", fmt.Errorf("%s has the modules of %d kernels instead of one", dir, len(found))
+	}
+	return filepath.Base(found[0]), nil
+}
+
+// output runs a command in a directory and returns what it prints.
+func output(ctx context.Context, dir, name string, args ...string) (string, error) {
+	var stderr strings.Builder
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir, cmd.Stderr = dir, &stderr
+	stdout, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("%s: %w: %s%s", cmd, err, stdout, stderr.String())
+	}
+	return string(stdout), nil
+}

@@ -1,0 +1,194 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/cavaliergopher/cpio"
+)
+
+// Places in the initrd, which is the root directory of the virtual machine.
+const (
+	guestSource  = "xdp-load" // the repository
+	guestModules = "modules"  // in the order in which they are to be loaded
+	guestPort    = "dev/ttyS1"
+)
+
+// buildTests compiles what runs in the virtual machines: the tests, what makes
+// JSON of their output, and the first process.
+func buildTests(ctx context.Context, work string) error {
+	static := append(os.Environ(), "CGO_ENABLED=0")
+	builds := [][]string{
+		{"build", "-o", filepath.Join(work, "init"), "./internal/kernels"},
+		{"build", "-o", filepath.Join(work, "test2json"), "cmd/test2json"},
+	}
+	for _, s := range suites {
+		builds = append(builds, []string{"test", "-c", "-o", s.binary(work), "./" + s.pkg})
+	}
+	for _, args := range builds {
+		cmd := exec.CommandContext(ctx, "go", args...)
+		cmd.Env = static
+		if output, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("%s: %w: %s", cmd, err, output)
+		}
+	}
+	return nil
+}
+
+// binary is the file in a directory that the tests of a suite are compiled to.
+func (s suite) binary(dir string) string {
+	return filepath.Join(dir, strings.ReplaceAll(s.pkg, "/", "-")+".test")
+}
+
+// initrd is an archive of files, which the kernel unpacks into memory.
+type initrd struct {
+	*cpio.Writer
+	there map[string]bool
+}
+
+// writeInitrd writes the initrd with the tests for a kernel.
+func writeInitrd(ctx context.Context, file, kernelDir, work string) error {
+	out, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+
+	archive := &initrd{cpio.NewWriter(out), map[string]bool{".": true}}
+	for _, dir := range []string{"dev", "proc", "run", "sys", "tmp", guestModules} {
+		if err := archive.addDirectory(dir); err != nil {
+			return err
+		}
+	}
+	if err := archive.addFile("init", filepath.Join(work, "init")); err != nil {
+		return err
+	}
+	if err := archive.addTests(work); err != nil {
+		return err
+	}
+	if err := archive.addTools(ctx); err != nil {
+		return err
+	}
+	if err := archive.addModules(ctx, kernelDir); err != nil {
+		return err
+	}
+	if err := archive.Close(); err != nil {
+		return err
+	}
+	return out.Close()
+}
+
+func (i *initrd) addDirectory(name string) error {
+	if i.there[name] {
+		return nil
+	}
+	if err := i.addDirectory(path.Dir(name)); err != nil {
+		return err
+	}
+	i.there[name] = true
+	return i.WriteHeader(&cpio.Header{Name: name, Mode: cpio.TypeDir | 0o755, Links: 2})
+}
+
+// addFile adds a file, found at a path, and the directories that it is in.
+func (i *initrd) addFile(name, from string) error {
+	if i.there[name] {
+		return nil
+	}
+	if err := i.addDirectory(path.Dir(name)); err != nil {
+		return err
+	}
+	contents, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	i.there[name] = true
+	if err := i.WriteHeader(&cpio.Header{Name: name, Mode: 0o755, Size: int64(len(contents))}); err != nil {
+		return err
+	}
+	_, err = i.Write(contents)
+	return err
+}
+
+// addTests adds the tests, and the repository that they read their data from.
+func (i *initrd) addTests(work string) error {
+	if err := i.addFile("bin/test2json", filepath.Join(work, "test2json")); err != nil {
+		return err
+	}
+	for _, s := range suites {
+		if err := i.addFile(s.binary("bin"), s.binary(work)); err != nil {
+			return err
+		}
+	}
+	return filepath.WalkDir(".", func(file string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && (file == ".git" || file == "bin"):
+			return filepath.SkipDir
+		case entry.Type().IsRegular():
+			return i.addFile(path.Join(guestSource, file), file)
+		}
+		return nil
+	})
+}
+
+// library is a file in the output of ldd(1): "libc.so.6 => /lib/libc.so.6 (0x0)".
+var library = regexp.MustCompile(`(/\S+) \(0x`)
+
+// addTools adds commands of this machine, with the libraries that they need.
+func (i *initrd) addTools(ctx context.Context) error {
+	for _, tool := range tools {
+		file, err := exec.LookPath(tool)
+		if err != nil {
+			return err
+		}
+		if err := i.addFile(path.Join("bin", tool), file); err != nil {
+			return err
+		}
+		libraries, err := output(ctx, "", "ldd", file)
+		if err != nil {
+			return err
+		}
+		for _, match := range library.FindAllStringSubmatch(libraries, -1) {
+			if err := i.addFile(strings.TrimPrefix(match[1], "/"), match[1]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// addModules adds the modules of the table, and those that they depend on.
+func (i *initrd) addModules(ctx context.Context, kernelDir string) error {
+	release, err := release(kernelDir)
+	if err != nil {
+		return err
+	}
+	n := 0
+	for _, module := range modules {
+		// Lines are "insmod FILE PARAMETER...", or "builtin NAME".
+		steps, err := output(ctx, "", "modprobe", "--config", "/dev/null", "--dirname", kernelDir, "--set-version", release, "--show-depends", module)
+		if err != nil {
+			return err
+		}
+		for line := range strings.Lines(steps) {
+			words := strings.Fields(line)
+			if words[0] != "insmod" {
+				continue
+			}
+			name := fmt.Sprintf("%s/%03d-%s", guestModules, n, filepath.Base(words[1]))
+			if err := i.addFile(name, words[1]); err != nil {
+				return err
+			}
+			n++
+		}
+	}
+	return nil
+}

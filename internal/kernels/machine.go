@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// patience is how long a machine may take.
+const patience = 15 * time.Minute
+
+// machine is a virtual machine.
+type machine struct {
+	release string // of the kernel, as uname -r says it
+	image   string // the kernel's
+	initrd  string
+	console string // where the console's output goes
+}
+
+// newMachine returns the machine for an unpacked kernel. It boots once.
+func newMachine(ctx context.Context, kernelDir, work string) (*machine, error) {
+	release, err := release(kernelDir)
+	if err != nil {
+		return nil, err
+	}
+	image, err := imageOf(kernelDir, release)
+	if err != nil {
+		return nil, err
+	}
+	m := &machine{
+		release: release,
+		image:   image,
+		initrd:  filepath.Join(work, release+".initrd"),
+		console: filepath.Join(work, release+".console"),
+	}
+	return m, writeInitrd(ctx, m.initrd, kernelDir, work)
+}
+
+// imageOf returns the image of an unpacked kernel. Newer packages have it beside
+// the modules.
+func imageOf(kernelDir, release string) (string, error) {
+	for _, place := range []string{"boot/vmlinuz-" + release, "lib/modules/" + release + "/vmlinuz"} {
+		image := filepath.Join(kernelDir, place)
+		if _, err := os.Stat(image); err == nil {
+			return image, nil
+		}
+	}
+	return "", fmt.Errorf("%s: no image of the kernel", kernelDir)
+}
+
+// boot runs the machine until it switches itself off, and returns what the tests
+// say.
+func (m *machine) boot(ctx context.Context) (*results, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+
+	// Without KVM, which not every machine that tests has. A kernel that panics
+	// reboots, which ends QEMU.
+	args := append([]string{
+		"-machine", "q35", "-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", "2048",
+		"-nodefaults", "-no-reboot", "-display", "none", "-nic", "none",
+		"-serial", "file:" + m.console, "-serial", "stdio",
+		"-kernel", m.image, "-initrd", m.initrd, "-append", "console=ttyS0 quiet panic=-1",
+	}, devices...)
+	qemu := exec.CommandContext(ctx, "qemu-system-x86_64", args...)
+	var stderr strings.Builder
+	qemu.Stderr = &stderr
+	port, err := qemu.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+
+	start := time.Now()
+	if err := qemu.Start(); err != nil {
+		return nil, err
+	}
+	r, readErr := readResults(port)
+	if readErr != nil {
+		cancel()
+	}
+	err = qemu.Wait()
+	r.took = time.Since(start)
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		err = fmt.Errorf("not done after %s", patience)
+	}
+	if err != nil {
+		err = fmt.Errorf("%w: %s", err, stderr.String())
+	}
+	return r, errors.Join(readErr, err)
+}
+
+// lastWords returns the end of what the console says.
+func (m *machine) lastWords() string {
+	const lines = 40
+
+	console, err := os.ReadFile(m.console)
+	if err != nil {
+		return err.Error()
+	}
+	all := strings.Split(strings.ReplaceAll(string(console), "\r", ""), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}

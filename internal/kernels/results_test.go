@@ -1,0 +1,78 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// What a run of all suites prints if each test but those given passes.
+func say(extra ...string) string {
+	var b strings.Builder
+	for _, s := range suites {
+		fmt.Fprintf(&b, `{"Action":"pass","Package":%q,"Test":"TestPasses"}`, s.pkg)
+		if s.pkg == "loader" {
+			b.WriteString(strings.Join(extra, ""))
+		}
+		fmt.Fprintf(&b, "\r\n{\"Action\":\"pass\",\"Package\":%q}\n", s.pkg)
+	}
+	return b.String()
+}
+
+func TestResults(t *testing.T) {
+	const (
+		skipped = `{"Action":"output","Package":"loader","Test":"TestA/old","Output":"    a_test.go:1: needs Linux 6.8: large areas\n"}` +
+			`{"Action":"skip","Package":"loader","Test":"TestA/old"}`
+		parent = `{"Action":"pass","Package":"loader","Test":"TestA"}`
+	)
+	for name, test := range map[string]struct {
+		output   string
+		failures []string // parts of what is said to have failed, none if nothing has
+	}{
+		"pass":         {say(), nil},
+		"skipped":      {say(skipped, parent), nil},
+		"failed":       {say(`{"Action":"output","Package":"loader","Test":"TestB","Output":"oops\n"}{"Action":"fail","Package":"loader","Test":"TestB"}`), []string{"loader: TestB: fail\noops"}},
+		"without need": {say(`{"Action":"skip","Package":"loader","Test":"TestB"}`), []string{"loader: TestB: skip"}},
+		"no end":       {say(`{"Action":"run","Package":"loader","Test":"TestB"}`), []string{"loader: TestB: no end"}},
+		"crash":        {say(`{"Action":"output","Package":"loader","Output":"panic: x\n"}{"Action":"fail","Package":"loader"}`)[:len(say())-20], []string{"rewrite: no end"}},
+		"nothing":      {"", []string{"loader: no end, 0 tests passed", "rewrite: no end, 0 tests passed"}},
+		"no tests":     {strings.ReplaceAll(say(), `"Action":"pass","Package":"loader","Test"`, `"Action":"run","Package":"loader","Test"`), []string{"loader: pass, 0 tests passed"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, err := readResults(strings.NewReader(test.output))
+			if err != nil && name != "crash" {
+				t.Fatal(err)
+			}
+			failures := r.failures()
+			if (failures == "") != (test.failures == nil) {
+				t.Errorf("Failures: %q", failures)
+			}
+			for _, part := range test.failures {
+				if !strings.Contains(failures, part) {
+					t.Errorf("%q\nlacks %q", failures, part)
+				}
+			}
+		})
+	}
+}
+
+// Tests that consist of others don't count.
+func TestSummary(t *testing.T) {
+	r, err := readResults(strings.NewReader(say(
+		`{"Action":"pass","Package":"loader","Test":"TestA/b/c"}`,
+		`{"Action":"pass","Package":"loader","Test":"TestA/b"}`,
+		`{"Action":"output","Package":"loader","Test":"TestA/old","Output":"    a_test.go:1: needs Linux 6.8: large areas\n"}`,
+		`{"Action":"skip","Package":"loader","Test":"TestA/old"}`,
+		`{"Action":"pass","Package":"loader","Test":"TestA"}`,
+	)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.took = 12 * time.Second
+	want := "5 passed, 1 skipped in 12 s: cmd/xdp-load 1, internal/netlab 1, loader 2, rewrite 1\n" +
+		"  1 skipped: needs Linux 6.8: large areas\n"
+	if got := r.summary(); got != want {
+		t.Errorf("%q instead of\n%q", got, want)
+	}
+}
