@@ -72,6 +72,10 @@ var pairsOwnRefusals = []*regexp.Regexp{
 	regexp.MustCompile(`^clang keeps one offset in a register for a field of the descriptor and of a copy of the program's own`),
 }
 
+// pairsEither is why any use may be refused in a program with one path for both: of an
+// offset that clang keeps for the descriptor and for the copy, it may share the register.
+var pairsEither = regexp.MustCompile(`^its pointer points at .*, depending on the path or on who calls the function$`)
+
 func pairsMayRefuse(reason string) bool {
 	return slices.ContainsFunc(pairsRefusals, func(r *regexp.Regexp) bool { return r.MatchString(reason) })
 }
@@ -86,6 +90,9 @@ func (p *accessPair) mayRefuse(program *pairProgram, use *pairUse, reason string
 		return true
 	}
 	if slices.ContainsFunc(pairsOwnRefusals, func(r *regexp.Regexp) bool { return r.MatchString(reason) }) {
+		return true
+	}
+	if pairsEither.MatchString(reason) && slices.ContainsFunc(program.uses, func(u pairUse) bool { return u.side == pairEitherSide }) {
 		return true
 	}
 	switch use.side {
