@@ -33,6 +33,7 @@ func (a archive) fetch(ctx context.Context, wanted []kernel) error {
 	if err := a.update(ctx, missing); err != nil {
 		return err
 	}
+	defer os.RemoveAll(a.apt("")) // some 300 MB of lists
 	for _, k := range missing {
 		if err := a.fetchKernel(ctx, k); err != nil {
 			return fmt.Errorf("fetch kernel %s: %w", k.series, err)
