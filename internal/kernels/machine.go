@@ -19,7 +19,8 @@ type machine struct {
 	release string // of the kernel, as uname -r says it
 	image   string // the kernel's
 	initrd  string
-	console string // where the console's output goes
+	console string          // where the console's output goes
+	stderr  strings.Builder // QEMU's
 }
 
 // newMachine returns the machine for an unpacked kernel. It boots once.
@@ -68,8 +69,7 @@ func (m *machine) boot(ctx context.Context) (*results, error) {
 		"-kernel", m.image, "-initrd", m.initrd, "-append", "console=ttyS0 quiet panic=-1",
 	}, devices...)
 	qemu := exec.CommandContext(ctx, "qemu-system-x86_64", args...)
-	var stderr strings.Builder
-	qemu.Stderr = &stderr
+	qemu.Stderr = &m.stderr
 	port, err := qemu.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -88,13 +88,11 @@ func (m *machine) boot(ctx context.Context) (*results, error) {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		err = fmt.Errorf("not done after %s", patience)
 	}
-	if err != nil {
-		err = fmt.Errorf("%w: %s", err, stderr.String())
-	}
 	return r, errors.Join(readErr, err)
 }
 
-// lastWords returns the end of what the console says.
+// lastWords returns the end of what the console says, and what QEMU does. One that
+// is told to stop does so without an error.
 func (m *machine) lastWords() string {
 	const lines = 40
 
@@ -103,5 +101,5 @@ func (m *machine) lastWords() string {
 		return err.Error()
 	}
 	all := strings.Split(strings.ReplaceAll(string(console), "\r", ""), "\n")
-	return strings.Join(all[max(0, len(all)-lines):], "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n") + m.stderr.String()
 }
