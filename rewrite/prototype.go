@@ -50,7 +50,7 @@ func (p *planner) contextOf(fn *function) *flow.Context {
 		return nil
 	}
 	for _, c := range contextSections {
-		if strings.HasPrefix(fn.section.Name, c.prefix) {
+		if strings.HasPrefix(programSection(fn), c.prefix) {
 			return c.context
 		}
 	}
@@ -72,7 +72,7 @@ func (p *planner) parametersOf(fn *function) (regions [5]flow.Region) {
 		}
 	}
 	switch {
-	case fn.isProgram && isSyscall(fn.section.Name):
+	case fn.isProgram && isSyscall(programSection(fn)):
 		regions[0] = flow.User
 	case fn.isProgram && regions[0] != flow.Area: // freplace of a function that takes one
 		regions[0] = flow.Ctx
@@ -82,9 +82,11 @@ func (p *planner) parametersOf(fn *function) (regions [5]flow.Region) {
 
 // isSyscall reports whether a section is one of programs that user space calls, with
 // memory of its own for a ctx (BPF_PROG_TYPE_SYSCALL).
-func isSyscall(section string) bool {
-	return strings.TrimPrefix(section, "?") == "syscall" || strings.TrimPrefix(section, "?") == "syscall.s"
-}
+func isSyscall(section string) bool { return section == "syscall" || section == "syscall.s" }
+
+// programSection returns the section of a program, without the mark of those that are
+// not loaded unless somebody asks.
+func programSection(fn *function) string { return strings.TrimPrefix(fn.section.Name, "?") }
 
 // takes returns how many arguments a function of the object is called with: those
 // that its code reads, and of a global function those that it was declared with, as

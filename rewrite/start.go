@@ -15,7 +15,7 @@ func (p *planner) checkStart(i int, pointees []flow.Pointee) error {
 		pointee := &pointees[n]
 		var err error
 		switch access := &p.accesses[i]; {
-		case pointee.OfRoot && !pointee.OfNested:
+		case pointee.OfRoot:
 			err = p.checkStartAtField(access, pointee)
 		case !access.Adopted():
 			err = p.checkStartOfDescriptor(i, pointee)
@@ -43,7 +43,8 @@ func nestedInPlainC(access *reloc.Access) error {
 }
 
 // checkStartAtField refuses an access from the address of a field unless that is of the
-// root type, or everything up to there is where the program has it.
+// root type, or everything up to there is where the program has it. Of a sum of several
+// offsets the last one need not be that of the field that the access is in.
 func (p *planner) checkStartAtField(access *reloc.Access, pointee *flow.Pointee) error {
 	at, ok := p.program.places[pointee.Field.Unit]
 	if !ok {
@@ -62,7 +63,8 @@ func (p *planner) checkStartAtField(access *reloc.Access, pointee *flow.Pointee)
 		accessed := access.Local.Field // which may be of an element further on
 		within := pointee.Offset+int64(accessed.Offset) >= 0 && pointee.Offset+int64(accessed.Offset+accessed.Size) <= int64(field.Size)
 		isArray := field.Size > access.Local.TypeSize
-		if access.RootIsOf(field) && within && (!pointee.Indexed || isArray) {
+		isOf := access.RootIsOf(field)
+		if isOf && within && (!pointee.Indexed || isArray) || !isOf && pointee.OfNested && access.Adopted() {
 			continue
 		}
 		return refuse("start from md_desc(ctx), and access each field by its name",

@@ -73,6 +73,22 @@ func TestStrangeNestedWalk(t *testing.T) {
 	t.Run("function", f.check)
 }
 
+// The same for what is nested in a nested struct.
+func TestStrangeNestedWalkDeeper(t *testing.T) {
+	f := strangeProgram{
+		types: `struct tag { __u16 vid, prio; } PAI; struct tags { __u32 count; struct tag inner; } PAI;
+			struct md_desc { struct tags tags; struct tag beside; __u32 hash; } PAI;`,
+		source: `NOINLINE __u64 two(struct tag *tag) { return tag[0].vid + ((__u64)tag[1].vid << 16); }
+			NOINLINE struct tags *opaque(struct tags *tags) { OPAQUE(tags); return tags; }`,
+		layout: `struct tag { __u16 vid, prio; }; struct tags { __u32 count; struct tag inner; };
+			struct md_desc { struct tags tags; __u32 hash; struct tag beside; }`,
+		area:    "02000000" + "01000200" + "aaaabbbb" + "03000400",
+		program: `struct tags *tags = opaque(&md->tags); out = two(&tags->inner) + md->beside.prio - 4;`,
+		out:     0x30001, refuse: true,
+	}
+	f.check(t)
+}
+
 // The size of what is nested is no place in the descriptor, though clang folds it into
 // the load.
 func TestStrangeNestedSize(t *testing.T) {

@@ -67,9 +67,9 @@ type Pointee struct {
 	BaseIndexed bool
 
 	// OfRoot says that a recorded offset from the start of a descriptor was added, and
-	// OfNested, one from the start of what is nested in it. OfRootAgain says that there
-	// was one of the first kind before. Of a recorded number they say what it is.
-	OfRoot, OfNested, OfRootAgain bool
+	// OfNested, one from the start of what is nested in it. Of a recorded number they
+	// say what it is.
+	OfRoot, OfNested bool
 
 	// Past says that a recorded size of the descriptor was added: this is what
 	// comes behind it.
@@ -120,7 +120,6 @@ func (p Pointee) addField(offset *Pointee) Pointee {
 		p.Base, p.BaseIndexed = p.Offset, p.Indexed
 	}
 	p.Field = RecordedAt{offset.Unit, offset.Slot}
-	p.OfRootAgain = p.OfRootAgain || p.OfRoot && offset.OfRoot
 	p.OfRoot, p.OfNested = p.OfRoot || offset.OfRoot, p.OfNested || offset.OfNested
 	p.Offset, p.Indexed = offset.Offset, offset.Indexed
 	return p

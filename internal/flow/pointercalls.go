@@ -177,11 +177,10 @@ func (d *pointerDomain) lend(s *state[pointer], from int64) {
 	}
 	d.storeAnywhere(s, d.fn.leftAnywhere)
 	for _, at := range slices.Sorted(maps.Keys(d.fn.left)) {
-		if at < from || at < -MaxStack || at > -8 {
+		if at < from {
 			continue
 		}
-		cell := place{int32(at), 8}
-		s.store(cell, d.sets.union(s.exactly(cell), d.fn.left[at]), func(pointer) pointer { return 0 })
+		d.addAt(s, at, d.fn.left[at])
 	}
 }
 
@@ -218,19 +217,7 @@ func (d *pointerDomain) fillIn(s *state[pointer], i int, ins *instruction) {
 			continue
 		}
 		for at := p.Offset; at+8 <= min(p.Offset+size, 0); at += 8 {
-			d.storeAt(s, p.Unit, at, unknown)
+			d.storeBeyond(s, &p, at, unknown)
 		}
-	}
-}
-
-// storeAt adds to what is at a place in a stack.
-func (d *pointerDomain) storeAt(s *state[pointer], u *Unit, at int64, v pointer) {
-	if cell := (place{int32(at), 8}); u == d.fn.unit && at >= -MaxStack {
-		s.store(cell, d.sets.union(s.exactly(cell), v), func(pointer) pointer { return 0 })
-		return
-	}
-	if owner := d.functions[u]; d.effects && d.put(owner.left, at, v) {
-		d.queue(u)
-		d.queueAll(owner.readers)
 	}
 }

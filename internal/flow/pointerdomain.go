@@ -128,20 +128,16 @@ func (d *pointerDomain) alu(s *state[pointer], i int, ins *instruction) pointer 
 		}
 		return d.sets.each(a, func(p Pointee) Pointee { return p.moved(sum.Offset) })
 	}
-	switch ins.code() {
-	case opMOV:
+	switch code := ins.code(); {
+	case code == opMOV:
 		return d.move(i, ins, b)
-	case opADD, opSUB:
-		if d.isPending(a) || d.isPending(b) {
-			return d.sets.of(Pointee{Region: pending})
-		}
-	}
-	switch ins.code() {
-	case opADD:
+	case d.isPending(a) || d.isPending(b):
+		return d.sets.of(Pointee{Region: pending})
+	case code == opADD:
 		return d.add(i, ins, a, b)
-	case opSUB:
+	case code == opSUB:
 		return d.subtract(i, ins, a, b)
-	case opLSH, opRSH, opARSH: // of a number that is extended
+	case code == opLSH || code == opRSH || code == opARSH: // of a number that is extended
 		if !ins.fromReg() && ins.imm == 32 && !ins.is32() {
 			return d.numbers(a)
 		}
@@ -302,7 +298,7 @@ func (d *pointerDomain) load(s *state[pointer], i int, ins *instruction) pointer
 		if _, stored := s.find(at); stored {
 			return s.exactly(at)
 		}
-		return d.sets.union(d.fn.anywhere, d.fn.leftAnywhere)
+		return d.sets.union(d.within(s, at), d.sets.union(d.fn.anywhere, d.fn.leftAnywhere))
 	}
 	if d.isPending(s.regs[ins.src]) {
 		return d.sets.of(Pointee{Region: pending})
@@ -429,15 +425,15 @@ func (d *pointerDomain) addAt(s *state[pointer], at int64, v pointer) {
 		return // which the kernel refuses
 	}
 	cell := place{int32(at), 8}
-	if len(s.overlapping(cell)) == 0 {
-		s.store(cell, v, func(old pointer) pointer { return old })
-		return
+	s.store(cell, d.sets.union(v, d.within(s, cell)), func(old pointer) pointer { return old })
+}
+
+// within returns what may be in the cells of the stack that a place has a part of.
+func (d *pointerDomain) within(s *state[pointer], at place) (v pointer) {
+	for _, c := range s.overlapping(at) {
+		v = d.sets.union(v, c.value)
 	}
-	for n := range s.stack {
-		if s.stack[n].overlaps(cell) {
-			s.stack[n].value = d.sets.union(s.stack[n].value, v)
-		}
-	}
+	return v
 }
 
 // grow adds to what may be somewhere, and reports whether that is new.

@@ -109,12 +109,25 @@ func FindPointers(units []*Unit, constants map[*Unit]*Constants) *Pointers {
 			p.solve()
 		}
 	}
+	p.giveUp(units)
 	for _, u := range units {
 		if fn := p.functions[u]; fn != nil {
 			p.once(fn, &pointerDomain{Pointers: p, fn: fn, notes: true})
 		}
 	}
 	return p
+}
+
+// giveUp lets functions return anything that have not been seen to return: they call
+// themselves.
+func (p *Pointers) giveUp(units []*Unit) {
+	for _, u := range units {
+		if fn := p.functions[u]; fn != nil && !fn.returned {
+			fn.result, fn.returned = p.sets.of(Pointee{Region: Unknown}), true
+			p.queueAll(fn.callers)
+		}
+	}
+	p.solve()
 }
 
 // solve runs until nothing changes any more.

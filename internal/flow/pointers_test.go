@@ -207,6 +207,29 @@ func TestPointers(t *testing.T) {
 				asm.StoreMem(asm.R4, 0, asm.R2, asm.DWord), asm.LoadMem(asm.R2, asm.RFP, -16, asm.DWord),
 			}, deref)}}, 7, "metadata area+0",
 		},
+		"stored at one of two places, over the halves of a number": {
+			[]pointerUnit{{entry: true, insns: slices.Concat([]asm.Instruction{
+				loadMeta, asm.LoadMem(asm.R3, asm.R1, 16, asm.Word),
+			}, addressOf(asm.R4, -16), []asm.Instruction{
+				jump(asm.JEq.Imm(asm.R3, 0, ""), 1), asm.Add.Imm(asm.R4, -16),
+				asm.StoreImm(asm.RFP, -16, 0, asm.Word), asm.StoreImm(asm.RFP, -12, 0, asm.Word),
+				asm.StoreMem(asm.R4, 0, asm.R2, asm.DWord), asm.LoadMem(asm.R2, asm.RFP, -16, asm.DWord),
+			}, deref)}}, 10, "metadata area+0",
+		},
+		"filled by a helper at one of two places, across an address": {
+			[]pointerUnit{{entry: true, insns: slices.Concat([]asm.Instruction{
+				loadMeta, asm.StoreMem(asm.RFP, -20, asm.R2, asm.DWord), asm.LoadMem(asm.R3, asm.R1, 16, asm.Word),
+			}, addressOf(asm.R1, -24), []asm.Instruction{
+				jump(asm.JEq.Imm(asm.R3, 0, ""), 1), asm.Add.Imm(asm.R1, -64),
+				asm.Mov.Imm(asm.R2, 8), asm.FnProbeRead.Call(), asm.LoadMem(asm.R2, asm.RFP, -20, asm.DWord),
+			}, deref)}}, 10, "metadata area+0, unknown+0",
+		},
+		"what a function returns that never does": {
+			[]pointerUnit{
+				{entry: true, insns: slices.Concat([]asm.Instruction{call, asm.Mov.Reg(asm.R2, asm.R0)}, deref), calls: map[int]string{0: "callee"}},
+				{name: "callee", insns: []asm.Instruction{call, ret}, calls: map[int]string{0: "callee"}},
+			}, 2, "unknown+0",
+		},
 		"left in the stacks of many callers": {
 			append(manyUnits(func(n int) pointerUnit {
 				return pointerUnit{entry: true, insns: slices.Concat(addressOf(asm.R2, -8), []asm.Instruction{call, asm.LoadMem(asm.R2, asm.RFP, -8, asm.DWord)}, deref), calls: map[int]string{2: "callee"}}
