@@ -1,7 +1,7 @@
 # clang 14, 16 and 22 and gcc-bpf only compile what the tests take as input;
 # see testdata/README.md.
 packages = clang-14 clang-16 clang-19 clang-22 llvm-19 gcc-bpf libbpf-dev \
-	libc6-dev gcc bpftool xdp-tools iproute2 ethtool
+	libc6-dev gcc bpftool xdp-tools iproute2 ethtool jq
 
 # What the tests on other kernels need besides Go.
 kernel-packages = qemu-system-x86 kmod iproute2 bpftool
