@@ -2,8 +2,11 @@ package flow
 
 import (
 	"encoding/binary"
+	"reflect"
 	"slices"
 	"testing"
+
+	"github.com/cilium/ebpf/asm"
 )
 
 // What may come from more offsets, or with more distances, than are kept apart
@@ -135,5 +138,30 @@ func TestManyBranches(t *testing.T) {
 		if got := f.Constants(g.assume).Reachable(slot); got != Doubtful {
 			t.Errorf("%s: %s, want %s", name, got, Doubtful)
 		}
+	}
+}
+
+// An offset may still be in the stack after a call that gets the address of something
+// else there.
+func TestOriginsBehindCall(t *testing.T) {
+	f := function(t, binary.LittleEndian,
+		asm.LoadMem(asm.R6, asm.R1, 16, asm.Word),    // 0
+		asm.Mov.Imm(asm.R2, 8),                       // 1
+		asm.StoreMem(asm.RFP, -8, asm.R2, asm.DWord), // 2
+		asm.Mov.Reg(asm.R1, asm.RFP),                 // 3
+		asm.Add.Imm(asm.R1, -16),                     // 4
+		call,                                         // 5
+		asm.LoadMem(asm.R2, asm.RFP, -8, asm.DWord),  // 6
+		asm.Add.Reg(asm.R6, asm.R2),                  // 7
+		asm.LoadMem(asm.R0, asm.R6, 0, asm.Word),     // 8
+		asm.Return(),
+	)
+	o := f.Constants(Assumptions{Program: true}).Origins([]int{1})
+	want := Access{Slot: 8, Origins: []Origin{{Slot: 1}}, Mixed: true}
+	if len(o.Accesses) != 1 || !reflect.DeepEqual(o.Accesses[0], want) {
+		t.Errorf("%+v instead of %+v", o.Accesses, want)
+	}
+	if !slices.ContainsFunc(o.Escapes, func(e Escape) bool { return e.Use == Passed && e.Origin == 1 }) {
+		t.Errorf("none is passed: %+v", o.Escapes)
 	}
 }

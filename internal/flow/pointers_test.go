@@ -18,16 +18,16 @@ type pointerUnit struct {
 	calls map[int]string
 	insns []asm.Instruction
 
-	offsets, sizes []int
-	addresses      map[int]Region
+	offsets, sizes, otherSizes []int
+	addresses                  map[int]Region
 }
 
 func (u *pointerUnit) unit(t *testing.T) *Unit {
 	unit := &Unit{Function: function(t, binary.LittleEndian, u.insns...), Calls: make(map[int]*Unit)}
 	unit.Program, unit.Entry = u.entry || u.alone, u.entry
-	unit.Offsets, unit.Sizes, unit.Addresses = make(map[int]bool), make(map[int]bool), u.addresses
-	unit.Undecided = make(map[int]bool)
-	for _, slot := range slices.Concat(u.offsets, u.sizes) {
+	unit.Offsets, unit.Sizes, unit.OtherSizes = make(map[int]bool), make(map[int]bool), make(map[int]bool)
+	unit.Undecided, unit.Addresses = make(map[int]bool), u.addresses
+	for _, slot := range slices.Concat(u.offsets, u.sizes, u.otherSizes) {
 		unit.Undecided[slot] = true
 	}
 	for _, slot := range u.offsets {
@@ -35,6 +35,9 @@ func (u *pointerUnit) unit(t *testing.T) *Unit {
 	}
 	for _, slot := range u.sizes {
 		unit.Sizes[slot] = true
+	}
+	for _, slot := range u.otherSizes {
+		unit.OtherSizes[slot] = true
 	}
 	if u.entry {
 		unit.Context, unit.Parameters[0] = &XDP, Ctx
@@ -119,6 +122,10 @@ func TestPointers(t *testing.T) {
 			[]pointerUnit{{entry: true, insns: slices.Concat([]asm.Instruction{loadMeta, asm.Mov.Imm(asm.R3, 32), asm.Add.Reg(asm.R3, asm.R2), asm.Mov.Reg(asm.R2, asm.R3)}, deref), sizes: []int{1}}},
 			4, "metadata area+0 past",
 		},
+		"and the size of something else": {
+			[]pointerUnit{{entry: true, insns: slices.Concat([]asm.Instruction{loadMeta, asm.Mov.Imm(asm.R3, 4), asm.Add.Reg(asm.R2, asm.R3)}, deref), otherSizes: []int{1}}},
+			3, "metadata area+0?",
+		},
 		"the packet": {
 			[]pointerUnit{{entry: true, insns: slices.Concat([]asm.Instruction{asm.LoadMem(asm.R2, asm.R1, 0, asm.Word)}, deref)}}, 1, "packet+0",
 		},
@@ -177,6 +184,34 @@ func TestPointers(t *testing.T) {
 				{name: "callee", insns: []asm.Instruction{loadMeta, asm.Mov.Reg(asm.R0, asm.R2), ret}},
 			}, 2, "metadata area+0",
 		},
+		"what is returned, as an argument": {
+			[]pointerUnit{
+				{name: "callee", insns: slices.Concat([]asm.Instruction{asm.Add.Imm(asm.R2, 8)}, deref)},
+				{entry: true, insns: []asm.Instruction{call, asm.Mov.Reg(asm.R2, asm.R0), call, ret}, calls: map[int]string{0: "get", 2: "callee"}},
+				{name: "get", insns: []asm.Instruction{loadMeta, asm.Mov.Reg(asm.R0, asm.R2), ret}},
+			}, 1, "metadata area+8",
+		},
+		"what is returned, in the stack of the caller": {
+			[]pointerUnit{
+				{name: "callee", insns: slices.Concat([]asm.Instruction{asm.LoadMem(asm.R2, asm.R1, 0, asm.DWord), asm.Add.Imm(asm.R2, 8)}, deref)},
+				{entry: true, insns: slices.Concat([]asm.Instruction{call, asm.StoreMem(asm.RFP, -8, asm.R0, asm.DWord)}, addressOf(asm.R1, -8), []asm.Instruction{call, ret}), calls: map[int]string{0: "get", 4: "callee"}},
+				{name: "get", insns: []asm.Instruction{loadMeta, asm.Mov.Reg(asm.R0, asm.R2), ret}},
+			}, 2, "metadata area+8",
+		},
+		"and a recorded offset that is returned": {
+			[]pointerUnit{
+				{entry: true, insns: slices.Concat([]asm.Instruction{asm.Mov.Reg(asm.R6, asm.R1), call, asm.LoadMem(asm.R2, asm.R6, 8, asm.Word), asm.Add.Reg(asm.R2, asm.R0)}, deref), calls: map[int]string{1: "get"}},
+				{name: "get", insns: []asm.Instruction{asm.Mov.Imm(asm.R0, 8), ret}, offsets: []int{0}},
+			}, 4, "metadata area+0 of field 0",
+		},
+		"a place in its own stack that a function returns": {
+			[]pointerUnit{
+				{entry: true, insns: slices.Concat([]asm.Instruction{call, asm.Mov.Reg(asm.R2, asm.R0)}, deref), calls: map[int]string{0: "get"}},
+				{name: "get", insns: slices.Concat([]asm.Instruction{loadMeta}, addressOf(asm.R0, -8), []asm.Instruction{
+					asm.LoadMem(asm.R3, asm.R1, 16, asm.Word), jump(asm.JEq.Imm(asm.R3, 0, ""), 1), asm.Mov.Reg(asm.R0, asm.R2), ret,
+				})},
+			}, 2, "metadata area+0",
+		},
 		"in the stack of the caller": {
 			[]pointerUnit{
 				{name: "callee", insns: slices.Concat([]asm.Instruction{asm.LoadMem(asm.R2, asm.R1, 8, asm.DWord)}, deref)},
@@ -229,6 +264,19 @@ func TestPointers(t *testing.T) {
 				{entry: true, insns: slices.Concat([]asm.Instruction{call, asm.Mov.Reg(asm.R2, asm.R0)}, deref), calls: map[int]string{0: "callee"}},
 				{name: "callee", insns: []asm.Instruction{call, ret}, calls: map[int]string{0: "callee"}},
 			}, 2, "unknown+0",
+		},
+		"left in the stack of the caller's caller": {
+			[]pointerUnit{
+				{name: "callee", insns: slices.Concat([]asm.Instruction{
+					asm.LoadMem(asm.R6, asm.R2, 0, asm.DWord), asm.Mov.Reg(asm.R6, asm.R2), call, asm.LoadMem(asm.R2, asm.R6, 0, asm.DWord),
+				}, deref), calls: map[int]string{2: "store"}},
+				{entry: true, insns: slices.Concat(addressOf(asm.R2, -8), []asm.Instruction{call, ret}), calls: map[int]string{2: "callee"}},
+				{name: "store", insns: []asm.Instruction{asm.LoadMem(asm.R3, asm.R1, 8, asm.Word), asm.StoreMem(asm.R2, 0, asm.R3, asm.DWord), asm.Mov.Imm(asm.R0, 0), ret}},
+			}, 4, "metadata area+0",
+		},
+		"an own copy, and a recorded offset to which a constant was added": {
+			[]pointerUnit{{entry: true, insns: slices.Concat([]asm.Instruction{asm.Mov.Imm(asm.R3, 8), asm.Add.Imm(asm.R3, 4)}, addressOf(asm.R2, -32), []asm.Instruction{asm.Add.Reg(asm.R2, asm.R3)}, deref), offsets: []int{0}}},
+			5, "stack-20",
 		},
 		"left in the stacks of many callers": {
 			append(manyUnits(func(n int) pointerUnit {
@@ -324,6 +372,42 @@ func TestRecordedNumbers(t *testing.T) {
 		if added != want[0] || sized != want[1] {
 			t.Errorf("slot %d: added to %q, size of %q, want %q", slot, added, sized, want)
 		}
+	}
+}
+
+// A recorded offset is added to what is NULL at first and an address in the next round:
+// NULL alone, which is not what it comes to, would make the sum a number.
+func TestAddedToNullable(t *testing.T) {
+	pointers, units := pointersOf(t, []pointerUnit{
+		{entry: true, calls: map[int]string{2: "sum", 4: "callee"}, insns: []asm.Instruction{
+			asm.Mov.Reg(asm.R2, asm.RFP), // 0
+			asm.Add.Imm(asm.R2, -8),      // 1
+			call,                         // 2
+			asm.LoadMem(asm.R1, asm.RFP, -8, asm.DWord), // 3
+			call, // 4
+			ret,
+		}},
+		{name: "sum", offsets: []int{4}, calls: map[int]string{8: "callee"}, insns: []asm.Instruction{
+			asm.LoadMem(asm.R7, asm.R1, 8, asm.Word),   // 0
+			asm.LoadMem(asm.R8, asm.R1, 16, asm.Word),  // 1
+			asm.Mov.Reg(asm.R9, asm.R2),                // 2
+			asm.Mov.Imm(asm.R6, 0),                     // 3
+			asm.Mov.Imm(asm.R1, 8),                     // 4
+			asm.Add.Reg(asm.R1, asm.R6),                // 5
+			asm.StoreMem(asm.R9, 0, asm.R1, asm.DWord), // 6
+			asm.LoadMem(asm.R2, asm.R1, 0, asm.Word),   // 7
+			call,                                       // 8
+			asm.Mov.Reg(asm.R6, asm.R7),                // 9
+			jump(asm.JNE.Imm(asm.R8, 0, ""), -7),       // 10
+			ret,
+		}},
+		{name: "callee", insns: []asm.Instruction{asm.LoadMem(asm.R0, asm.R1, 4, asm.Word), ret}},
+	})
+	if got := spelled(pointers.AddedTo(units[1], 4)); got != "metadata area+0" {
+		t.Errorf("added to %q", got)
+	}
+	if got := spelled(pointers.Arguments(units[2])[0]); got != "metadata area+0 of field 4" {
+		t.Errorf("passed is %q", got)
 	}
 }
 
