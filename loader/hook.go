@@ -2,14 +2,14 @@ package loader
 
 import (
 	"cmp"
-	"encoding/binary"
 	"fmt"
 	"slices"
-	"syscall"
 
 	"github.com/cilium/ebpf"
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/xdp-load/xdp-load/internal/rtnetlink"
 	"github.com/xdp-load/xdp-load/nic"
 )
 
@@ -64,65 +64,37 @@ func hookByName(name string) (*hook, error) {
 // calling thread, by their number. It asks rtnetlink(7), since bpf(2) does not
 // know about programs that are attached without a link.
 func xdpHooks() ([]hook, error) {
-	dump, err := syscall.NetlinkRIB(unix.RTM_GETLINK, unix.AF_UNSPEC)
-	if err != nil {
-		return nil, fmt.Errorf("list network interfaces: %w", err)
-	}
-	messages, err := syscall.ParseNetlinkMessage(dump)
-	if err != nil {
-		return nil, fmt.Errorf("list network interfaces: %w", err)
-	}
-
 	var hooks []hook
-	for i := range messages {
-		if messages[i].Header.Type != unix.RTM_NEWLINK {
-			continue
+	err := rtnetlink.EachLink(func(index int, attributes *netlink.AttributeDecoder) error {
+		h := hook{index: index}
+		for attributes.Next() {
+			switch attributes.Type() {
+			case unix.IFLA_IFNAME:
+				h.name = attributes.String()
+			case unix.IFLA_XDP:
+				attributes.Nested(h.parsePrograms)
+			}
 		}
-		attributes, err := syscall.ParseNetlinkRouteAttr(&messages[i])
-		if err != nil {
-			return nil, fmt.Errorf("list network interfaces: %w", err)
-		}
-		index := binary.NativeEndian.Uint32(messages[i].Data[4:]) // ifi_index of struct ifinfomsg
-		hooks = append(hooks, newHook(int(index), attributes))
-	}
+		hooks = append(hooks, h)
+		return nil
+	})
 	slices.SortFunc(hooks, func(a, b hook) int { return cmp.Compare(a.index, b.index) })
-	return hooks, nil
+	return hooks, err
 }
 
-func newHook(index int, attributes []syscall.NetlinkRouteAttr) hook {
-	h := hook{index: index}
-	for _, attribute := range attributes {
-		switch attribute.Attr.Type &^ unix.NLA_F_NESTED {
-		case unix.IFLA_IFNAME:
-			h.name = unix.ByteSliceToString(attribute.Value)
-		case unix.IFLA_XDP:
-			h.programs = xdpPrograms(attribute.Value)
-		}
-	}
-	return h
-}
-
-// xdpPrograms returns the programs in the nested attributes of IFLA_XDP
-// (rtnl_xdp_fill in net/core/rtnetlink.c).
-func xdpPrograms(nested []byte) []hookedProgram {
+// parsePrograms reads the nested attributes of IFLA_XDP (rtnl_xdp_fill in
+// net/core/rtnetlink.c).
+func (h *hook) parsePrograms(attributes *netlink.AttributeDecoder) error {
 	byMode := make(map[uint16]ebpf.ProgramID)
-	for len(nested) >= unix.SizeofNlAttr {
-		length := int(binary.NativeEndian.Uint16(nested))
-		kind := binary.NativeEndian.Uint16(nested[2:])
-		if length < unix.SizeofNlAttr || length > len(nested) {
-			break
+	for attributes.Next() {
+		if len(attributes.Bytes()) == 4 { // the mode itself is a byte
+			byMode[attributes.Type()] = ebpf.ProgramID(attributes.Uint32())
 		}
-		if value := nested[unix.SizeofNlAttr:length]; len(value) == 4 {
-			byMode[kind] = ebpf.ProgramID(binary.NativeEndian.Uint32(value))
-		}
-		nested = nested[min(len(nested), (length+unix.NLA_ALIGNTO-1)&^(unix.NLA_ALIGNTO-1)):]
 	}
-
-	var programs []hookedProgram
 	for _, mode := range hookModes {
 		if id := byMode[mode.attribute]; id != 0 {
-			programs = append(programs, hookedProgram{id, mode.name})
+			h.programs = append(h.programs, hookedProgram{id, mode.name})
 		}
 	}
-	return programs
+	return attributes.Err()
 }

@@ -2,13 +2,14 @@ package nic
 
 import (
 	"cmp"
-	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/xdp-load/xdp-load/internal/rtnetlink"
 )
 
 // netInterface is a network interface with all its names.
@@ -19,51 +20,23 @@ type netInterface struct {
 }
 
 // interfaces returns the interfaces in the network namespace of the calling
-// thread, as rtnetlink(7) lists them. The net package does not know alternative
-// names.
+// thread.
 func interfaces() ([]netInterface, error) {
-	conn, err := netlink.Dial(unix.NETLINK_ROUTE, nil)
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close()
-
-	messages, err := conn.Execute(netlink.Message{
-		Header: netlink.Header{Type: unix.RTM_GETLINK, Flags: netlink.Request | netlink.Dump},
-		Data:   make([]byte, unix.SizeofIfInfomsg),
+	var all []netInterface
+	err := rtnetlink.EachLink(func(index int, attributes *netlink.AttributeDecoder) error {
+		i := netInterface{index: index}
+		for attributes.Next() {
+			switch attributes.Type() {
+			case unix.IFLA_IFNAME:
+				i.name = attributes.String()
+			case unix.IFLA_PROP_LIST:
+				attributes.Nested(i.parseProperties)
+			}
+		}
+		all = append(all, i)
+		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	all := make([]netInterface, len(messages))
-	for i := range messages {
-		if err := all[i].parse(messages[i].Data); err != nil {
-			return nil, err
-		}
-	}
-	return all, nil
-}
-
-// parse reads a struct ifinfomsg with its attributes.
-func (i *netInterface) parse(message []byte) error {
-	if len(message) < unix.SizeofIfInfomsg {
-		return fmt.Errorf("message of %d bytes is no struct ifinfomsg", len(message))
-	}
-	i.index = int(int32(binary.NativeEndian.Uint32(message[4:])))
-
-	attributes, err := netlink.NewAttributeDecoder(message[unix.SizeofIfInfomsg:])
-	if err != nil {
-		return err
-	}
-	for attributes.Next() {
-		switch attributes.Type() {
-		case unix.IFLA_IFNAME:
-			i.name = attributes.String()
-		case unix.IFLA_PROP_LIST:
-			attributes.Nested(i.parseProperties)
-		}
-	}
-	return attributes.Err()
+	return all, err
 }
 
 func (i *netInterface) parseProperties(properties *netlink.AttributeDecoder) error {

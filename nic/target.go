@@ -42,7 +42,7 @@ type Target struct {
 func ByName(name string) (*Target, error) {
 	all, err := interfaces()
 	if err != nil {
-		return nil, fmt.Errorf("list network interfaces: %w", err)
+		return nil, err
 	}
 	at := slices.IndexFunc(all, func(i netInterface) bool { return slices.Contains(i.names(), name) })
 	if at < 0 {
