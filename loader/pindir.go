@@ -131,11 +131,20 @@ func (d *pinDir) path(elements ...string) string {
 	return filepath.Join(append([]string{root}, elements...)...)
 }
 
-// publish mounts the bpffs with all that was pinned in it, if it is not yet.
+// publish mounts the bpffs with all that was pinned in it, if it is not yet. Nobody who
+// does not know of the lock gets theirs hidden.
 func (d *pinDir) publish() error {
 	if d.mount == nil {
 		return nil
 	}
+	if isBPFFS(bpffs) {
+		return fmt.Errorf("mount bpffs: somebody else has mounted one on %s in the meantime: try again", bpffs)
+	}
+	if err := checkMountPoint(); err != nil {
+		return err
+	}
+	// Afterwards it is for others to lock. It stays if there is something in it.
+	_ = os.Remove(d.path(linkPinsName))
 	if err := unix.MoveMount(int(d.mount.Fd()), "", unix.AT_FDCWD, bpffs, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
 		return fmt.Errorf("mount bpffs on %s: %w", bpffs, err)
 	}
@@ -150,8 +159,7 @@ func (d *pinDir) close() {
 	}
 	if d.mount != nil {
 		d.mount.Close()
-	}
-	if isBPFFS(bpffs) {
+	} else {
 		_ = os.Remove(linkPins) // unless there is something in it
 	}
 	d.lock.Close()

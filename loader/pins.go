@@ -120,7 +120,7 @@ func mapPinName(name string) string { return strings.ReplaceAll(name, ".", "_") 
 // skipped. It sweeps away what is of no link that is attached.
 func (d *pinDir) links() (pins []pinnedLink, skipped []error, err error) {
 	switch {
-	case d == nil:
+	case d == nil, d.mount != nil: // no link of an attachment is in that yet
 		return nil, nil, nil
 	case d.untrusted != nil:
 		return nil, []error{d.untrusted}, nil
