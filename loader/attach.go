@@ -237,13 +237,13 @@ func programTitle(id ebpf.ProgramID) string {
 
 // howToDetach returns the command that detaches a foreign program: one attached
 // by a link can't be detached by anything but that link, one without a link only in
-// the mode that it was attached in.
+// the mode that it was attached in. Elsewhere the same program may have a link.
 func (h *hook) howToDetach() string {
 	links := new(link.Iterator)
 	defer links.Close()
 	for links.Next() {
 		info, err := links.Link.Info()
-		if err == nil && info.Type == link.XDPType && info.Program == h.programs[0].id {
+		if err == nil && info.Type == link.XDPType && info.Program == h.programs[0].id && int(info.XDP().Ifindex) == h.index {
 			return fmt.Sprintf("bpftool link detach id %d", links.ID)
 		}
 	}

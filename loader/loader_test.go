@@ -406,6 +406,7 @@ func TestOccupied(t *testing.T) {
 		}, `"foreign", not attached by xdp-load: to take it off, bpftool link detach id `},
 		"without link": {func(l *lab) func() { return foreignWithoutLink(l, "xdp") },
 			`"foreign", not attached by xdp-load: to take it off, ip link set dev nic0 xdp off`},
+		"without link, but linked elsewhere": {foreignTwice, `"foreign", not attached by xdp-load: to take it off, ip link set dev nic0 xdp off`},
 		"without link, generic": {func(l *lab) func() { return foreignWithoutLink(l, "xdpgeneric") },
 			`"foreign", not attached by xdp-load: to take it off, ip link set dev nic0 xdpgeneric off`},
 	} {
@@ -485,6 +486,31 @@ func foreignWithoutLink(l *lab, mode string) (vacate func()) {
 			l.Error(err)
 		}
 	}
+}
+
+// foreignTwice attaches a program without a link that another interface has by one.
+func foreignTwice(l *lab) (vacate func()) {
+	l.Helper()
+
+	pin := bpffs + "/foreign"
+	other, err := l.ns.AddNIC("nic1")
+	if err != nil {
+		l.Fatal(err)
+	}
+	foreign := foreignProgram(l.T)
+	defer foreign.Close()
+	if err := foreign.Pin(pin); err != nil {
+		l.Fatal(err)
+	}
+	defer os.Remove(pin)
+	if _, err := run("ip link set nic0 xdp pinned " + pin); err != nil {
+		l.Fatal(err)
+	}
+	linked, err := link.AttachXDP(link.XDPOptions{Program: foreign, Interface: other.Index, Flags: link.XDPDriverMode})
+	if err != nil {
+		l.Fatal(err)
+	}
+	return func() { linked.Close() }
 }
 
 func foreignLink(t *testing.T, ifindex int, mode link.XDPAttachFlags) link.Link {
