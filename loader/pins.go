@@ -68,13 +68,19 @@ func newPinnedLink(attached link.Link) (*pinnedLink, error) {
 	return &pinnedLink{info.ID, info.Program, int(info.XDP().Ifindex)}, nil
 }
 
-// pinProgram pins the program that a link attaches.
+// pinProgram pins the program that a link attaches. Program.Pin would make the pin
+// that of the caller's handle, which moves it if the caller pins that, too.
 func (d *pinDir) pinProgram(id link.ID, program *ebpf.Program, name string) error {
 	dir := d.path(linkPinsName, pinName(pinsOfPrograms, id))
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
 	}
-	if err := program.Pin(dir + "/" + name); err != nil {
+	clone, err := program.Clone()
+	if err != nil {
+		return err
+	}
+	defer clone.Close()
+	if err := clone.Pin(dir + "/" + name); err != nil {
 		return fmt.Errorf("pin program %s: %w", name, err)
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -101,6 +102,35 @@ func TestForeignPins(t *testing.T) {
 		remove(t, path)
 	}
 	remove(t, pinDir)
+}
+
+// Where the caller pins its own handles is nothing to what keeps the program alive.
+func TestPinsOfCaller(t *testing.T) {
+	lab := newLab(t)
+	loaded, err := loader.LoadRewritten(program("fields"), loader.Options{Layout: layout(t, "exact"), Interface: "nic0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer loaded.Close()
+	before := lab.pins()
+	callers := map[string]interface{ Pin(string) error }{"program": loaded.Programs["fields"]}
+	for name, m := range loaded.Maps {
+		callers[strings.TrimPrefix(name, ".")] = m
+	}
+	for name, handle := range callers {
+		if err := handle.Pin(bpffs + "/" + name); err != nil {
+			t.Fatal(err)
+		}
+		remove(t, bpffs+"/"+name)
+	}
+
+	if after := lab.pins(); !slices.Equal(after, before) {
+		t.Errorf("Pinned were %v, are %v", before, after)
+	}
+	if got := lab.status(); len(got) != 1 || got[0] != *loaded.Attachment {
+		t.Errorf("Status: %+v", got)
+	}
+	lab.unload("nic0")
 }
 
 // What a load that was killed has pinned without its link is swept away.
