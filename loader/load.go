@@ -347,13 +347,16 @@ func (l *load) replacePrograms(collection *ebpf.Collection) error {
 func (l *load) lockPins() (err error) {
 	switch {
 	case l.pins != nil:
-	case l.Interface == "" && l.Collection.Maps.PinPath != bpffs:
+	case !l.pinsInBPFFS():
 		l.pins, err = lockPins()
 	default:
 		l.pins, err = makePins()
 	}
 	return err
 }
+
+// pinsInBPFFS reports whether a load that pins something does so in /sys/fs/bpf.
+func (l *load) pinsInBPFFS() bool { return l.Interface != "" || l.Collection.Maps.PinPath == bpffs }
 
 // publish makes visible what was pinned.
 func (l *load) publish() error {

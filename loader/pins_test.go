@@ -53,6 +53,9 @@ func TestPinDirOfOthers(t *testing.T) {
 			if links, _ := run("ip link show nic0"); strings.Contains(links, "xdp") {
 				t.Errorf("Attached: %s", links)
 			}
+			if plan, preview := loader.Preview(program("fields"), loader.Options{Layout: layout(t, "exact"), Interface: "nic0"}); plan != nil || fmt.Sprint(preview) != fmt.Sprint(err) {
+				t.Errorf("Preview: %v, %v\ninstead of %v", plan, preview, err)
+			}
 
 			// What is wrong there is no reason not to say that there is nothing of ours.
 			attachments, skipped, err := loader.Status()

@@ -103,12 +103,15 @@ func (l *load) checkPins() error {
 	if l.Interface == "" && len(l.named) == 0 {
 		return nil
 	}
-	if !isBPFFS(bpffs) && (l.Interface != "" || l.Collection.Maps.PinPath == bpffs) {
+	if !isBPFFS(bpffs) && l.pinsInBPFFS() {
 		if err := checkMountPoint(); err != nil {
 			return err
 		}
 	}
 	return withPins(func(pins *pinDir) error {
+		if pins != nil && pins.untrusted != nil && l.pinsInBPFFS() {
+			return pins.untrusted
+		}
 		l.pins = pins
 		pinned, err := l.openPinned()
 		closeMaps(pinned)
