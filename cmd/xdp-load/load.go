@@ -142,7 +142,8 @@ func (f *flags) load(w io.Writer, path string, opts loader.Options) error {
 	f.warnUnaccessed(path, object.Report)
 
 	if f.json {
-		return printJSON(w, loaded{object.Report, object.Attachment, object.Pinned})
+		maps := append([]loader.PinnedMap{}, object.Pinned...) // [] rather than null
+		return printJSON(w, loaded{object.Report, object.Attachment, maps})
 	}
 	if err := printEdits(w, object.Report.Edits); err != nil {
 		return err
