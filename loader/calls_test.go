@@ -181,6 +181,7 @@ func TestProgramArrayAfterFailure(t *testing.T) {
 		object, iface, want string
 	}{
 		"no such interface":  {ownProgram("calls_pinned"), "nowhere", "which has"},
+		"from empty slots":   {ownProgram("calls_pinned"), "lo", "no native XDP"},
 		"not attached":       {ownProgram("calls_pinned"), "lo", "no native XDP"},
 		"in the second slot": {ownProgram("calls_mixed"), "nic0", "put program last_called into slot 2"},
 	} {
@@ -190,6 +191,12 @@ func TestProgramArrayAfterFailure(t *testing.T) {
 			}
 			if err := lab.ns.Enter(); err != nil {
 				t.Fatal(err)
+			}
+			before := before
+			if name == "from empty slots" {
+				before = nil
+				put := lab.empty(bpffs+"/jump", 0, 2)
+				defer put()
 			}
 			_, err := loader.LoadRewritten(test.object, loader.Options{Layout: layout(t, "exact"), Interface: test.iface})
 			if err == nil || !strings.Contains(err.Error(), test.want) {
@@ -204,6 +211,37 @@ func TestProgramArrayAfterFailure(t *testing.T) {
 		})
 	}
 	remove(t, bpffs+"/jump")
+}
+
+// empty takes the programs out of slots of a pinned array, and returns what puts them
+// back.
+func (l *lab) empty(pin string, slots ...uint32) (putBack func()) {
+	l.Helper()
+
+	m, err := ebpf.LoadPinnedMap(pin, nil)
+	if err != nil {
+		l.Fatal(err)
+	}
+	programs := make(map[uint32]*ebpf.Program)
+	for slot, id := range l.programsIn(pin) {
+		if programs[slot], err = ebpf.NewProgramFromID(ebpf.ProgramID(id)); err != nil {
+			l.Fatal(err)
+		}
+	}
+	for _, slot := range slots {
+		if err := m.Delete(slot); err != nil {
+			l.Fatal(err)
+		}
+	}
+	return func() {
+		for slot, program := range programs {
+			if err := m.Put(slot, program); err != nil {
+				l.Error(err)
+			}
+			program.Close()
+		}
+		m.Close()
+	}
 }
 
 // The programs of an object that the one to attach does not reach keep it out in no

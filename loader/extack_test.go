@@ -2,6 +2,7 @@ package loader
 
 import (
 	"errors"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -46,6 +47,31 @@ func TestAttachLeavesOthers(t *testing.T) {
 	}
 	if after := programsOn(t, target); len(before) != 1 || !slices.Equal(after, before) {
 		t.Errorf("Before: %v, after: %v", before, after)
+	}
+}
+
+// A program that is in SEC("xdp.frags") already is not told to be.
+func TestAdviceForFragments(t *testing.T) {
+	target := newTarget(t)
+	if err := exec.Command("ip", "link", "set", "nic0-wire", "mtu", "9000").Run(); err != nil {
+		t.Fatal(err)
+	}
+	spec := &ebpf.ProgramSpec{Flags: unix.BPF_F_XDP_HAS_FRAGS}
+	err := explainAttach(target, spec, newProgram(t), unix.ERANGE)
+	if want := "nic0: attach in native mode: veth: Peer MTU is too large to set XDP: lower the MTU: "; !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("%q does not start with %q", err, want)
+	}
+}
+
+// A program that came just before the link is told of.
+func TestLinkOccupied(t *testing.T) {
+	target := newTarget(t)
+	if err := attachOverNetlink(target.Index, newProgram(t)); err != nil {
+		t.Fatal(err)
+	}
+	l := &load{spec: &ebpf.CollectionSpec{}}
+	if linked, err := l.link(target, newProgram(t)); linked != nil || !errors.Is(err, ErrOccupied) {
+		t.Errorf("%v, %v", linked, err)
 	}
 }
 

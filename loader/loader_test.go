@@ -15,6 +15,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 
 	"github.com/xdp-load/xdp-load/internal/netlab"
 	"github.com/xdp-load/xdp-load/loader"
@@ -380,6 +381,63 @@ func TestInterfaceGone(t *testing.T) {
 	if pins := lab.pins(); len(pins) != 0 {
 		t.Errorf("Pins: %v", pins)
 	}
+}
+
+// What is attached is told by interface and program: neither a program of ours that
+// somebody has put on another interface is ours there, nor what is on an interface of
+// the same number in another network namespace.
+func TestNotOursElsewhere(t *testing.T) {
+	lab := newLab(t)
+	if _, err := lab.ns.AddNIC("nic1"); err != nil {
+		t.Fatal(err)
+	}
+	attachment := lab.load(program("fields"))
+	pin := strings.Replace(attachment.Pin, "link-", "programs-", 1) + "/fields"
+	if _, err := run("ip link set nic1 xdp pinned " + pin); err != nil {
+		t.Fatal(err)
+	}
+	if got := lab.status(); len(got) != 1 || got[0] != *attachment {
+		t.Errorf("Status: %+v", got)
+	}
+	if err := loader.Unload("nic1"); !errors.Is(err, loader.ErrNotAttached) {
+		t.Errorf("Unload nic1: %v", err)
+	}
+	if _, err := run("ip link set nic1 xdp off"); err != nil {
+		t.Fatal(err)
+	}
+
+	foreign := foreignProgram(t)
+	defer foreign.Close()
+	foreignPin := bpffs + "/foreign"
+	if err := foreign.Pin(foreignPin); err != nil {
+		t.Fatal(err)
+	}
+	err := lab.ns.Do(func() error {
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			return err
+		}
+		for _, line := range []string{
+			fmt.Sprintf("ip link add nic0 index %d type veth peer name wire0", attachment.Index),
+			"ip link set nic0 up",
+			"ip link set nic0 xdp pinned " + foreignPin,
+		} {
+			if _, err := run(line); err != nil {
+				return err
+			}
+		}
+		if got := lab.status(); len(got) > 0 {
+			t.Errorf("Status elsewhere: %+v", got)
+		}
+		if err := loader.Unload("nic0"); !errors.Is(err, loader.ErrNotAttached) {
+			t.Errorf("Unload elsewhere: %v", err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	remove(t, foreignPin)
+	lab.unload("nic0")
 }
 
 // An interface that has a program keeps it.

@@ -1,6 +1,7 @@
 package loader
 
 import (
+	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -63,7 +64,8 @@ func TestDirectoryOfNextProcess(t *testing.T) {
 	}
 }
 
-// An empty directory of pins is not left in the bpffs that is mounted.
+// An empty directory of pins is not left in the bpffs that is mounted, which is for
+// nobody else.
 func TestPublishWithoutLinks(t *testing.T) {
 	withoutBPFFS(t)
 	pins := newMount(t)
@@ -73,6 +75,78 @@ func TestPublishWithoutLinks(t *testing.T) {
 	pins.close()
 	if _, err := os.Stat(linkPins); !isBPFFS(bpffs) || !os.IsNotExist(err) {
 		t.Errorf("%s is left behind: %v", linkPins, err)
+	}
+	if root, err := os.Stat(bpffs); err != nil || root.Mode().Perm() != 0o700 {
+		t.Errorf("%v, %v", root.Mode(), err)
+	}
+}
+
+// While a process has the pins, no other gets them.
+func TestLockExcludes(t *testing.T) {
+	netlab.Enter(t)
+	pins, err := makePins()
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := os.Open(linkPins)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if locked, err := tryLock(other, nil); locked || err != nil {
+		t.Errorf("Locked twice: %v, %v", locked, err)
+	}
+	pins.close()
+	if locked, err := tryLock(other, nil); !locked || err != nil {
+		t.Errorf("Not let go of: %v, %v", locked, err)
+	}
+}
+
+// Who locks a directory that was taken away in the meantime goes for the one that is
+// there now.
+func TestLockOfRemovedDirectory(t *testing.T) {
+	path := t.TempDir() + "/dir"
+	if err := os.Mkdir(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	looks := 0
+	lock, err := lockDir(path, func(os.FileInfo) error {
+		if looks++; looks > 1 {
+			return nil
+		}
+		return errors.Join(os.Rename(path, path+"-before"), os.Mkdir(path, 0o700))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	if looks != 2 || !isAt(lock, path) {
+		t.Errorf("Locked what was there before, after %d looks", looks)
+	}
+}
+
+// A directory of the user's own is as good as root's.
+func TestDirectoryOfUser(t *testing.T) {
+	netlab.Enter(t)
+	const user, keep = 65534, ^uintptr(0)
+	dir := t.TempDir() + "/dir"
+	if err := errors.Join(os.Mkdir(dir, 0o700), os.Chown(dir, user, user)); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Of this thread alone, which the test is locked to and which ends with it.
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, keep, user, keep); errno != 0 {
+		t.Fatal(errno)
+	}
+	err = checkTrusted(info)
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, keep, 0, keep); errno != 0 {
+		t.Fatal(errno)
+	}
+	if err != nil {
+		t.Error(err)
 	}
 }
 

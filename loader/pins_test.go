@@ -29,6 +29,9 @@ func TestPinDirOfOthers(t *testing.T) {
 		"for all to write": {func() error {
 			return errors.Join(os.Mkdir(pinDir, 0o700), os.Chmod(pinDir, 0o777))
 		}, "-rwxrwxrwx lets others"},
+		"for a group to write": {func() error {
+			return errors.Join(os.Mkdir(pinDir, 0o700), os.Chmod(pinDir, 0o770))
+		}, "-rwxrwx--- lets others"},
 		"a link": {func() error {
 			return errors.Join(os.Mkdir(bpffs+"/elsewhere", 0o700), os.Symlink(bpffs+"/elsewhere", pinDir))
 		}, "no directory"},

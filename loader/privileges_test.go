@@ -114,6 +114,7 @@ func TestRefusedForPrivileges(t *testing.T) {
 	}{
 		{"CAP_BPF CAP_NET_ADMIN", "fields", "exact", "true"},
 		{"CAP_BPF CAP_NET_ADMIN CAP_PERFMON", "doubtful", "sparse", "false"},
+		{"CAP_SYS_ADMIN", "doubtful", "sparse", "false"},
 	} {
 		output, err := command("with", test.capabilities, "refused-for-privileges",
 			program(test.program), layoutFile(test.layout), lab.nic.Name).CombinedOutput()
