@@ -110,6 +110,29 @@ func TestForeignPins(t *testing.T) {
 	remove(t, pinDir)
 }
 
+// An attachment of which somebody has removed pins is passed over, and can be unloaded.
+func TestDamagedAttachment(t *testing.T) {
+	lab := newLab(t)
+	if _, err := lab.ns.AddNIC("nic1"); err != nil {
+		t.Fatal(err)
+	}
+	damaged := lab.loadByCommand(program("fields"), "exact", "nic0")
+	attachment := lab.loadByCommand(program("fields"), "exact", "nic1")
+	if err := os.RemoveAll(strings.Replace(damaged.Pin, "link-", "programs-", 1)); err != nil {
+		t.Fatal(err)
+	}
+
+	attachments, skipped, err := loader.Status()
+	if err != nil || len(attachments) != 1 || attachments[0] != attachment {
+		t.Errorf("Status: %v, %v", attachments, err)
+	}
+	if text := fmt.Sprint(skipped); len(skipped) != 1 || !strings.Contains(text, "nic0: program ") || !strings.Contains(text, ": unload it") {
+		t.Errorf("Skipped: %v", skipped)
+	}
+	lab.unload("nic0")
+	lab.unload("nic1")
+}
+
 // Where the caller pins its own handles is nothing to what keeps the program alive.
 func TestPinsOfCaller(t *testing.T) {
 	lab := newLab(t)

@@ -3,6 +3,7 @@ package loader
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"time"
 
@@ -69,12 +70,19 @@ func status(pins *pinDir) (attachments []Attachment, skipped []error, err error)
 			continue
 		}
 		target, err := nic.ByName(hook.name)
+		if errors.Is(err, nic.ErrNoInterface) { // it has gone, or has another name, since
+			continue
+		}
 		if err != nil {
 			return nil, nil, err
 		}
 		attachment, err := describe(&links[at], target)
-		if err != nil {
+		if errors.Is(err, fs.ErrPermission) {
 			return nil, nil, err
+		}
+		if err != nil {
+			skipped = append(skipped, fmt.Errorf("%w: unload it", err))
+			continue
 		}
 		attachments = append(attachments, *attachment)
 	}
