@@ -87,6 +87,7 @@ func suitesOf(wanted []kernel) []string {
 	for _, k := range wanted {
 		names = append(names, k.suite)
 	}
+	slices.Sort(names)
 	return slices.Compact(names)
 }
 

@@ -54,8 +54,26 @@ func imageOf(kernelDir, release string) (string, error) {
 	return "", fmt.Errorf("%s: no image of the kernel", kernelDir)
 }
 
+// test boots the machine, and prints what the tests come to.
+func (m *machine) test(ctx context.Context) error {
+	results, err := m.boot(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case results == nil:
+		return fmt.Errorf("%s: %w", m.release, err)
+	}
+	fmt.Printf("%s: %s", m.release, results.summary())
+	failures := results.failures()
+	if failures == "" && err == nil {
+		return nil
+	}
+	fmt.Printf("%sconsole:\n%s\n", failures, m.lastWords())
+	return errors.Join(fmt.Errorf("%s: tests failed", m.release), err)
+}
+
 // boot runs the machine until it switches itself off, and returns what the tests
-// say.
+// say, nil if it does not start.
 func (m *machine) boot(ctx context.Context) (*results, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

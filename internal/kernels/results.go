@@ -127,8 +127,10 @@ func (r *results) failures() string {
 	for _, suite := range suites {
 		s := r.suite(suite.pkg)
 		leaves := s.leaves()
-		for _, name := range slices.Sorted(maps.Keys(leaves)) {
-			if t := leaves[name]; t.outcome != "pass" && !(t.outcome == "skip" && need.MatchString(t.output)) {
+		for _, name := range slices.Sorted(maps.Keys(s.tests)) {
+			t := s.tests[name]
+			isExpected := t.outcome == "pass" || t.outcome == "skip" && need.MatchString(t.output)
+			if t.outcome == "fail" || leaves[name] != nil && !isExpected {
 				fmt.Fprintf(&b, "%s: %s: %s\n%s", suite.pkg, name, cmp.Or(t.outcome, "no end"), t.output)
 			}
 		}

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,20 +26,22 @@ func TestResults(t *testing.T) {
 	const (
 		skipped = `{"Action":"output","Package":"loader","Test":"TestA/old","Output":"    a_test.go:1: needs Linux 6.8: large areas\n"}` +
 			`{"Action":"skip","Package":"loader","Test":"TestA/old"}`
-		parent = `{"Action":"pass","Package":"loader","Test":"TestA"}`
+		passedPart = `{"Action":"pass","Package":"loader","Test":"TestC/part"}`
+		parent     = `{"Action":"pass","Package":"loader","Test":"TestA"}`
 	)
 	for name, test := range map[string]struct {
 		output   string
 		failures []string // parts of what is said to have failed, none if nothing has
 	}{
-		"pass":         {say(), nil},
-		"skipped":      {say(skipped, parent), nil},
-		"failed":       {say(`{"Action":"output","Package":"loader","Test":"TestB","Output":"oops\n"}{"Action":"fail","Package":"loader","Test":"TestB"}`), []string{"loader: TestB: fail\noops"}},
-		"without need": {say(`{"Action":"skip","Package":"loader","Test":"TestB"}`), []string{"loader: TestB: skip"}},
-		"no end":       {say(`{"Action":"run","Package":"loader","Test":"TestB"}`), []string{"loader: TestB: no end"}},
-		"crash":        {say(`{"Action":"output","Package":"loader","Output":"panic: x\n"}{"Action":"fail","Package":"loader"}`)[:len(say())-20], []string{"rewrite: no end"}},
-		"nothing":      {"", []string{"loader: no end, 0 tests passed", "rewrite: no end, 0 tests passed"}},
-		"no tests":     {strings.ReplaceAll(say(), `"Action":"pass","Package":"loader","Test"`, `"Action":"run","Package":"loader","Test"`), []string{"loader: pass, 0 tests passed"}},
+		"pass":          {say(), nil},
+		"skipped":       {say(skipped, parent), nil},
+		"failed":        {say(`{"Action":"output","Package":"loader","Test":"TestB","Output":"oops\n"}{"Action":"fail","Package":"loader","Test":"TestB"}`), []string{"loader: TestB: fail\noops"}},
+		"failed itself": {say(passedPart, `{"Action":"output","Package":"loader","Test":"TestC","Output":"in sum\n"}{"Action":"fail","Package":"loader","Test":"TestC"}`), []string{"loader: TestC: fail\nin sum"}},
+		"without need":  {say(`{"Action":"skip","Package":"loader","Test":"TestB"}`), []string{"loader: TestB: skip"}},
+		"no end":        {say(`{"Action":"run","Package":"loader","Test":"TestB"}`), []string{"loader: TestB: no end"}},
+		"crash":         {say(`{"Action":"output","Package":"loader","Output":"panic: x\n"}{"Action":"fail","Package":"loader"}`)[:len(say())-20], []string{"rewrite: no end"}},
+		"nothing":       {"", []string{"loader: no end, 0 tests passed", "rewrite: no end, 0 tests passed"}},
+		"no tests":      {strings.ReplaceAll(say(), `"Action":"pass","Package":"loader","Test"`, `"Action":"run","Package":"loader","Test"`), []string{"loader: pass, 0 tests passed"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, err := readResults(strings.NewReader(test.output))
@@ -74,5 +78,26 @@ func TestSummary(t *testing.T) {
 		"  1 skipped: needs Linux 6.8: large areas\n"
 	if got := r.summary(); got != want {
 		t.Errorf("%q instead of\n%q", got, want)
+	}
+}
+
+// Of what does not start there are no results, but the reason.
+func TestBootWithout(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	m := &machine{release: "6.1.0-50-amd64", console: filepath.Join(t.TempDir(), "console")}
+	err := m.test(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "6.1.0-50-amd64: ") || !strings.Contains(err.Error(), "qemu-system-x86_64") {
+		t.Errorf("Error: %v", err)
+	}
+}
+
+// Each suite of Debian's is named once, whatever the order of the kernels.
+func TestSuitesOf(t *testing.T) {
+	wanted, err := choose([]string{"6.18", "6.12", "7.3"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if suites := suitesOf(wanted); !slices.Equal(suites, []string{"trixie", "trixie-backports"}) {
+		t.Errorf("Suites: %v", suites)
 	}
 }
