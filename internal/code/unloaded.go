@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sort"
 
 	"github.com/xdp-load/xdp-load/internal/btfraw"
 	"github.com/xdp-load/xdp-load/internal/elfobj"
@@ -33,11 +34,12 @@ func DropUnloaded(obj *elfobj.Object, ext *btfraw.Ext) (map[string][]int, error)
 	replacements, origins := make(map[string][]Replacement), make(map[string][]int)
 	for index := range f.stretches {
 		section := obj.Sections[index]
-		for slot := 0; slot < len(section.Data)/slotSize; slot++ {
+		for slot := range len(section.Data) / slotSize {
+			isSecond := slot > 0 && section.Data[slot*slotSize] == 0 && f.at(index, slot-1) != nil // half of LDDW
 			switch {
 			case f.at(index, slot) == nil:
 				origins[section.Name] = append(origins[section.Name], slot)
-			case section.Data[slot*slotSize] != 0: // no second half of LDDW
+			case !isSecond:
 				replacements[section.Name] = append(replacements[section.Name], Replacement{Slot: slot})
 			}
 		}
@@ -51,16 +53,17 @@ type unloaded struct {
 	isNeeded   bool // something that is loaded refers to it
 }
 
-// unloadedFinder finds the stretches of each section, by its number.
+// unloadedFinder finds the stretches of each section, by its number and in their order.
 type unloadedFinder struct {
 	obj       *elfobj.Object
 	stretches map[int][]*unloaded
 }
 
 func (f *unloadedFinder) find() error {
+	functions := f.functions()
 	for _, section := range f.obj.Sections {
 		if holdsCode(section) && section.Type == elf.SHT_PROGBITS {
-			if between := f.betweenFunctions(section); len(between) > 0 {
+			if between := betweenFunctions(section, functions[section.Index]); len(between) > 0 {
 				f.stretches[section.Index] = between
 			}
 		}
@@ -72,7 +75,7 @@ func (f *unloadedFinder) find() error {
 	if err != nil {
 		return err
 	}
-	f.keepNeeded(references)
+	references.keepNeeded()
 	for index, all := range f.stretches {
 		all = slices.DeleteFunc(all, func(u *unloaded) bool { return u.isNeeded })
 		if f.stretches[index] = all; len(all) == 0 {
@@ -84,12 +87,11 @@ func (f *unloadedFinder) find() error {
 
 // betweenFunctions returns the stretches of a section that lie in no function. A
 // section without any, of which the symbols have been stripped, has none.
-func (f *unloadedFinder) betweenFunctions(section *elfobj.Section) (between []*unloaded) {
-	functions, last := f.functions(section), len(section.Data)/slotSize
+func betweenFunctions(section *elfobj.Section, functions []elf.Symbol) (between []*unloaded) {
 	if len(functions) == 0 {
 		return nil
 	}
-	next := 0
+	next, last := 0, len(section.Data)/slotSize
 	for i, function := range functions {
 		start := int(min(function.Value/slotSize, uint64(last)))
 		if start > next {
@@ -112,36 +114,54 @@ func (f *unloadedFinder) betweenFunctions(section *elfobj.Section) (between []*u
 	return between
 }
 
-// functions returns the symbols that loaders take for those of functions, by address:
-// clang before version 8 gave them no type.
-func (f *unloadedFinder) functions(section *elfobj.Section) (functions []elf.Symbol) {
+// functions returns the symbols that loaders take for those of functions, by section and
+// by address: clang before version 8 gave them no type.
+func (f *unloadedFinder) functions() map[int][]elf.Symbol {
+	functions := make(map[int][]elf.Symbol)
 	for _, symbol := range f.obj.Symbols {
 		typ := elf.ST_TYPE(symbol.Info)
-		isFunction := typ == elf.STT_FUNC || typ == elf.STT_NOTYPE && elf.ST_BIND(symbol.Info) != elf.STB_LOCAL
-		if isFunction && symbol.Section == elf.SectionIndex(section.Index) {
-			functions = append(functions, symbol)
+		if typ == elf.STT_FUNC || typ == elf.STT_NOTYPE && elf.ST_BIND(symbol.Info) != elf.STB_LOCAL {
+			functions[int(symbol.Section)] = append(functions[int(symbol.Section)], symbol)
 		}
 	}
-	slices.SortStableFunc(functions, func(a, b elf.Symbol) int { return cmp.Compare(a.Value, b.Value) })
+	for _, all := range functions {
+		slices.SortStableFunc(all, func(a, b elf.Symbol) int { return cmp.Compare(a.Value, b.Value) })
+	}
 	return functions
 }
 
 // at returns the stretch that a slot of a section lies in, or nil.
 func (f *unloadedFinder) at(section, slot int) *unloaded {
-	for _, u := range f.stretches[section] {
-		if u.start <= slot && slot < u.end {
-			return u
-		}
+	all := f.stretches[section]
+	next := sort.Search(len(all), func(i int) bool { return all[i].end > slot })
+	if next == len(all) || all[next].start > slot {
+		return nil
 	}
-	return nil
+	return all[next]
 }
 
-// reference says what refers to a stretch: another one, or nil for what is loaded.
-type reference struct{ from, to *unloaded }
+// references are the stretches that a stretch refers to; of nil, those that what is
+// loaded refers to.
+type references map[*unloaded][]*unloaded
+
+func (r references) add(from, to *unloaded) { r[from] = append(r[from], to) }
+
+// keepNeeded marks the stretches that are referred to by what is loaded, which a
+// static function is that has lost its symbol.
+func (r references) keepNeeded() {
+	for needed := r[nil]; len(needed) > 0; {
+		next := needed[len(needed)-1]
+		needed = needed[:len(needed)-1]
+		if !next.isNeeded {
+			next.isNeeded = true
+			needed = append(needed, r[next]...)
+		}
+	}
+}
 
 // references returns what refers to stretches: relocations, and the distances in
 // instructions that have none.
-func (f *unloadedFinder) references() ([]reference, error) {
+func (f *unloadedFinder) references() (references, error) {
 	all, relocated, err := f.relocated()
 	if err != nil {
 		return nil, err
@@ -155,7 +175,7 @@ func (f *unloadedFinder) references() ([]reference, error) {
 				continue // what is no known instruction can't be moved either
 			}
 			if to := f.at(index, slot+1+field.get(raw, f.obj.Order)); to != nil {
-				all = append(all, reference{f.at(index, slot), to})
+				all.add(f.at(index, slot), to)
 			}
 		}
 	}
@@ -163,10 +183,9 @@ func (f *unloadedFinder) references() ([]reference, error) {
 }
 
 // relocated returns the references by relocations, and every place with a relocation.
-func (f *unloadedFinder) relocated() ([]reference, map[place]bool, error) {
+func (f *unloadedFinder) relocated() (references, map[place]bool, error) {
 	m := &mover{obj: f.obj}
-	var all []reference
-	relocated := make(map[place]bool)
+	all, relocated := make(references), make(map[place]bool)
 	for _, table := range f.obj.Sections {
 		if table.Type != elf.SHT_REL || int(table.Info) >= len(f.obj.Sections) {
 			continue
@@ -186,7 +205,7 @@ func (f *unloadedFinder) relocated() ([]reference, map[place]bool, error) {
 			}
 			slot := (int64(rel.symbol.Value) + p.addend()) / slotSize
 			if to := f.at(int(rel.symbol.Section), int(slot)); to != nil {
-				all = append(all, reference{f.at(target.Index, int(rel.offset/slotSize)), to})
+				all.add(f.at(target.Index, int(rel.offset/slotSize)), to)
 			}
 			return nil
 		})
@@ -195,19 +214,6 @@ func (f *unloadedFinder) relocated() ([]reference, map[place]bool, error) {
 		}
 	}
 	return all, relocated, nil
-}
-
-// keepNeeded marks the stretches that are referred to by what is loaded, which a
-// static function is that has lost its symbol.
-func (f *unloadedFinder) keepNeeded(references []reference) {
-	for found := true; found; {
-		found = false
-		for _, r := range references {
-			if isLoaded := r.from == nil || r.from.isNeeded; isLoaded && !r.to.isNeeded {
-				r.to.isNeeded, found = true, true
-			}
-		}
-	}
 }
 
 // dropRecords takes the records of the stretches out of .BTF.ext.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -193,6 +194,55 @@ func TestDropUnloadedRefuses(t *testing.T) {
 		damage(p)
 		if _, err := code.DropUnloaded(p.Object, p.ext); err == nil {
 			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+// What is taken out is whole instructions.
+func TestDropUnloadedCut(t *testing.T) {
+	for name, test := range map[string]struct {
+		code        []any
+		slot, slots uint64 // of the one function
+	}{
+		"behind LDDW's first half":  {[]any{set(0), load(1)}, 0, 2},
+		"within LDDW":               {[]any{set(0), load(1), exit}, 0, 2},
+		"in front of a second half": {[]any{load(1), set(0), exit}, 1, 3},
+		"no instruction":            {[]any{set(0), exit, ins{}}, 0, 2},
+		"no instruction in front":   {[]any{ins{}, set(0), exit}, 1, 2},
+		"no instruction behind one": {[]any{set(0), exit, exit, ins{}}, 0, 2},
+	} {
+		for endian, order := range orders {
+			p := program{sections: []contents{{name: ".text", code: test.code}}, symbols: []symbol{functionAt("function", ".text", test.slot, test.slots)}}
+			if origins, err := code.DropUnloaded(p.object(t, order), nil); err == nil {
+				t.Errorf("%s, %s: slots %v", name, endian, origins)
+			}
+		}
+	}
+}
+
+// The time is not that of each stretch times each other, also if each refers to the one
+// before.
+func TestDropUnloadedMany(t *testing.T) {
+	const n, limit = 20_000, 20 * time.Second
+	for name, isNeeded := range map[string]bool{"needed": true, "dropped": false} {
+		var p program
+		parts := []any{set(0)}
+		for i := range uint64(n) {
+			p.symbols = append(p.symbols, functionAt("function", ".text", 2*i+1, 1))
+			parts = append(parts, exit, call(-3))
+		}
+		if isNeeded {
+			parts[2*n-1] = call(0)
+		}
+		p.sections = []contents{{name: ".text", code: parts}}
+		obj := p.object(t, binary.LittleEndian)
+		start := time.Now()
+		origins, err := code.DropUnloaded(obj, nil)
+		if took := time.Since(start); err != nil || took > limit {
+			t.Errorf("%s: %v after %v", name, err, took)
+		}
+		if want := map[bool]int{true: 0, false: n}[isNeeded]; len(origins[".text"]) != want {
+			t.Errorf("%s: %d slots are left, want %d", name, len(origins[".text"]), want)
 		}
 	}
 }
