@@ -74,11 +74,18 @@ func (obj *Object) AddSection(name string, flags elf.SectionFlag, align uint64, 
 
 // addString adds a string to a section of type SHT_STRTAB and returns its offset.
 func (obj *Object) addString(section uint32, s string) (uint32, error) {
-	if uint64(section) >= uint64(len(obj.Sections)) || obj.Sections[section].Type != elf.SHT_STRTAB {
+	if uint64(section) >= uint64(len(obj.Sections)) || !obj.Sections[section].holdsStrings() {
 		return 0, fmt.Errorf("damaged object: section %d is no table of strings", section)
 	}
 	table := obj.Sections[section]
 	offset := len(table.Data)
 	table.Data = append(append(table.Data, s...), 0)
 	return uint32(offset), nil
+}
+
+// holdsStrings reports whether strings can be put behind those of the section: the first
+// is empty, which is what a name of 0 means, and the last has an end.
+func (s *Section) holdsStrings() bool {
+	isPlain := s.Type == elf.SHT_STRTAB && s.Flags&elf.SHF_COMPRESSED == 0
+	return isPlain && len(s.Data) > 0 && s.Data[len(s.Data)-1] == 0
 }

@@ -98,6 +98,18 @@ func TestChangeRefuses(t *testing.T) {
 			o.SymbolTable().Link = 99
 			return o.SetSymbol(0, elf.Symbol{Name: "name"})
 		},
+		"no name": func(o *elfobj.Object) error {
+			o.Section(".strtab").Data = nil
+			return o.SetSymbol(0, elf.Symbol{Name: "name"})
+		},
+		"half a name": func(o *elfobj.Object) error {
+			o.Section(".strtab").Data = append(o.Section(".strtab").Data, 'n')
+			return o.SetSymbol(0, elf.Symbol{Name: "name"})
+		},
+		"compressed names": func(o *elfobj.Object) error {
+			o.Section(".strtab").Flags |= elf.SHF_COMPRESSED
+			return o.SetSymbol(0, elf.Symbol{Name: "name"})
+		},
 		"no names of sections": func(o *elfobj.Object) error {
 			o.Section(".strtab").Type = elf.SHT_PROGBITS
 			_, err := o.AddSection(".added", 0, 1, nil)
