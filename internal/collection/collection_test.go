@@ -167,6 +167,25 @@ func TestStaticFunctions(t *testing.T) {
 	}
 }
 
+// A static program that is not the only one of its name is named with its section, be it
+// in front of the other or behind it.
+func TestStaticPrograms(t *testing.T) {
+	for _, name := range []string{"mix", "sum"} {
+		object := changed(t, "../code/testdata/subprogs-el.o", func(obj *elfobj.Object) {
+			i := slices.IndexFunc(obj.Symbols, func(s elf.Symbol) bool { return s.Name == name })
+			symbol := obj.Symbols[i]
+			symbol.Name, symbol.Info = "kind_of", elf.ST_INFO(elf.STB_LOCAL, elf.STT_FUNC) // which is in .text
+			symbol.Section = elf.SectionIndex(obj.Section("xdp").Index)
+			if err := obj.SetSymbol(i, symbol); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if _, err := collection.Readable(object); err == nil || !strings.Contains(err.Error(), "section xdp has a static program kind_of,") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestLicense(t *testing.T) {
 	for name, test := range map[string]struct{ contents, other, want string }{
 		"one":            {"GPL\x00", "", "GPL"},
@@ -175,6 +194,7 @@ func TestLicense(t *testing.T) {
 		"none":           {"\x00GPL\x00", "", ""},
 		"empty":          {"", "", ""},
 		"another":        {"GPL\x00", "license_text", "GPL"},
+		"long":           {strings.Repeat("GPL ", 25) + "\x00", "", strings.Repeat("GPL ", 16)[:63]},
 	} {
 		object := changed(t, "../../testdata/programs/fields-eb.o", func(obj *elfobj.Object) {
 			obj.Section("license").Data = []byte(test.contents)

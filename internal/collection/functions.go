@@ -12,28 +12,32 @@ import (
 //
 // Elsewhere than in .text, where programs are, libbpf takes no static function.
 func (r *reading) renameFunctions() error {
-	taken, static := make(map[string]bool), []int(nil)
+	others, taken, static := make(map[string]elf.Symbol), make(names), []int(nil)
 	for i, symbol := range r.object.Symbols {
-		section := r.sectionOf(symbol)
+		other, isTaken := others[symbol.Name]
 		switch {
 		case elf.ST_TYPE(symbol.Info) != elf.STT_FUNC:
-		case elf.ST_BIND(symbol.Info) == elf.STB_LOCAL && section.Name == ".text":
+		case isLocal(symbol) && r.sectionOf(symbol).Name == ".text":
 			static = append(static, i)
-		case taken[symbol.Name]:
-			return fmt.Errorf("section %s has a static program %s, and that is not the only one of this name: make it global, under another name", section, symbol.Name)
+		case isTaken:
+			if !isLocal(symbol) {
+				symbol = other
+			}
+			return fmt.Errorf("section %s has a static program %s, and that is not the only one of this name: make it global, under another name", r.sectionOf(symbol), symbol.Name)
 		default:
-			taken[symbol.Name] = true
+			others[symbol.Name] = symbol
+			taken.take(symbol.Name)
 		}
 	}
 	for _, i := range static {
 		symbol := r.object.Symbols[i]
-		if taken[symbol.Name] {
-			symbol.Name = unlike(symbol.Name, taken)
+		if taken.has(symbol.Name) {
+			symbol.Name = taken.unlike(symbol.Name)
 			if err := r.object.SetSymbol(i, symbol); err != nil {
 				return err
 			}
 		}
-		taken[symbol.Name] = true
+		taken.take(symbol.Name)
 	}
 	return nil
 }
@@ -70,11 +74,15 @@ func (r *reading) makeHiddenStatic() error {
 // their own. cilium/ebpf adds what the instruction holds to the start of the section,
 // not to the symbol, which is right only for the first function.
 func (r *reading) makeAddressesSectionBased() error {
-	for _, section := range r.object.Sections {
+	for _, table := range r.object.Sections {
+		if table.Type != elf.SHT_REL || uint64(table.Info) >= uint64(len(r.object.Sections)) {
+			continue
+		}
+		section := r.object.Sections[table.Info]
 		if section.Flags&elf.SHF_EXECINSTR == 0 {
 			continue
 		}
-		for rel := range r.object.Rels(r.object.Relocations(section)) {
+		for rel := range r.object.Rels(table) {
 			isFunction := rel.Symbol != nil && elf.ST_TYPE(rel.Symbol.Info) == elf.STT_FUNC
 			if !isFunction || rel.Offset >= uint64(len(section.Data)) {
 				continue

@@ -22,7 +22,7 @@ func (r *reading) makeWeakGlobal() error {
 	return nil
 }
 
-// sectionOf returns the section that a symbol is in; one without a name if in none.
+// sectionOf returns the section that a symbol is in; one without a name if it is in none.
 func (r *reading) sectionOf(symbol elf.Symbol) *elfobj.Section {
 	if int(symbol.Section) < len(r.object.Sections) {
 		return r.object.Sections[symbol.Section]
@@ -30,11 +30,19 @@ func (r *reading) sectionOf(symbol elf.Symbol) *elfobj.Section {
 	return r.object.Sections[elf.SHN_UNDEF]
 }
 
-// unlike returns a name for something of that name, and takes it.
-func unlike(name string, taken map[string]bool) string {
-	for n := 2; ; n++ {
-		if other := fmt.Sprintf("%s__%d", name, n); !taken[other] {
-			taken[other] = true
+// names are those that are taken, each with the number of the last that is like it.
+type names map[string]int
+
+func (n names) has(name string) bool { _, ok := n[name]; return ok }
+
+func (n names) take(name string) { n[name] = max(n[name], 1) }
+
+// unlike returns a name for something of a name that is taken, and takes it.
+func (n names) unlike(name string) string {
+	for {
+		n[name]++
+		if other := fmt.Sprintf("%s__%d", name, n[name]); !n.has(other) {
+			n.take(other)
 			return other
 		}
 	}
@@ -42,10 +50,11 @@ func unlike(name string, taken map[string]bool) string {
 
 func isWeak(symbol elf.Symbol) bool { return elf.ST_BIND(symbol.Info) == elf.STB_WEAK }
 
+func isLocal(symbol elf.Symbol) bool { return elf.ST_BIND(symbol.Info) == elf.STB_LOCAL }
+
 func isHidden(symbol elf.Symbol) bool {
 	visibility := elf.ST_VISIBILITY(symbol.Other)
-	isLocal := elf.ST_BIND(symbol.Info) == elf.STB_LOCAL
-	return !isLocal && (visibility == elf.STV_HIDDEN || visibility == elf.STV_INTERNAL)
+	return !isLocal(symbol) && (visibility == elf.STV_HIDDEN || visibility == elf.STV_INTERNAL)
 }
 
 func global(symbol elf.Symbol) elf.Symbol {

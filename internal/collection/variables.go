@@ -13,9 +13,9 @@ import (
 // Static variables that are called like a global one, for which cilium/ebpf would take
 // them, get another name.
 func (r *reading) placeVariables() error {
-	globals, taken := r.globalVariables(), make(map[string]bool)
+	globals, taken := r.globalVariables(), make(names)
 	for name := range globals {
-		taken[name] = true
+		taken.take(name)
 	}
 	return r.eachDatasec(func(id btf.TypeID, datasec *btf.Datasec) error {
 		if datasec.Size == 0 { // the compiler leaves it to the loader where variables are
@@ -28,7 +28,7 @@ func (r *reading) placeVariables() error {
 			switch {
 			case !ok || !isGlobal:
 			case variable.Linkage == btf.StaticVar:
-				if err := r.rename(variable, unlike(variable.Name, taken)); err != nil {
+				if err := r.rename(variable, taken.unlike(variable.Name)); err != nil {
 					return err
 				}
 			case r.sectionOf(symbol).Name == datasec.Name && symbol.Value != uint64(v.Offset):
@@ -55,7 +55,7 @@ func (r *reading) placeVariables() error {
 func (r *reading) globalVariables() map[string]elf.Symbol {
 	globals := make(map[string]elf.Symbol)
 	for _, symbol := range r.object.Symbols {
-		isVariable := elf.ST_TYPE(symbol.Info) == elf.STT_OBJECT && elf.ST_BIND(symbol.Info) != elf.STB_LOCAL
+		isVariable := elf.ST_TYPE(symbol.Info) == elf.STT_OBJECT && !isLocal(symbol)
 		if isVariable && r.sectionOf(symbol).Name != ".maps" {
 			globals[symbol.Name] = symbol
 		}
