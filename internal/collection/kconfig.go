@@ -2,6 +2,7 @@ package collection
 
 import (
 	"debug/elf"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,23 +18,27 @@ const definedExterns = ".rodata.kconfig"
 // give the value that libbpf does, and makes the others strong, as it knows no weak
 // ones.
 func (r *reading) defineExterns() error {
-	return r.eachDatasec(func(id btf.TypeID, datasec *btf.Datasec) error {
-		if datasec.Name != ".kconfig" {
-			return nil
-		}
-		externs, err := r.makeExternsStrong(datasec)
-		if err != nil {
-			return err
-		}
-		values, err := findValues(externs)
-		if err != nil || len(values) == 0 {
-			return err
-		}
-		if err := r.define(externs, values); err != nil {
-			return err
-		}
-		return r.dropExterns(id, datasec, values)
-	})
+	if r.types == nil {
+		return nil
+	}
+	var datasec *btf.Datasec
+	if err := r.types.TypeByName(".kconfig", &datasec); errors.Is(err, btf.ErrNotFound) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	externs, err := r.makeExternsStrong(datasec)
+	if err != nil {
+		return err
+	}
+	values, err := findValues(externs)
+	if err != nil || len(values) == 0 {
+		return err
+	}
+	if err := r.define(externs, values); err != nil {
+		return err
+	}
+	return r.dropExterns(datasec, values)
 }
 
 // extern is a variable of .kconfig.
@@ -190,7 +195,7 @@ func (r *reading) define(externs []extern, values map[*btf.Var][]byte) error {
 
 // dropExterns takes what is defined out of the DATASEC that cilium/ebpf finds externs
 // in. If none are left it must not find it either.
-func (r *reading) dropExterns(id btf.TypeID, datasec *btf.Datasec, values map[*btf.Var][]byte) error {
+func (r *reading) dropExterns(datasec *btf.Datasec, values map[*btf.Var][]byte) error {
 	if len(values) == len(datasec.Vars) {
 		return r.rename(datasec, definedExterns+".externs")
 	}
@@ -201,6 +206,10 @@ func (r *reading) dropExterns(id btf.TypeID, datasec *btf.Datasec, values map[*b
 			return err
 		}
 		dropped[id] = true
+	}
+	id, err := r.types.TypeID(datasec)
+	if err != nil {
+		return err
 	}
 	edit, err := r.change()
 	if err != nil {
