@@ -176,6 +176,11 @@ func recordsByFunction(t *testing.T, p parsed) map[string][]string {
 			add(section.Name, uint32(rel.Offset), "relocation %s", rel.Symbol.Name)
 		}
 	}
+	for rel := range p.Rels(p.Relocations(p.Section(".BTF.ext"))) { // where the records are
+		if record := p.Section(".BTF.ext").Data[rel.Offset:]; rel.Symbol != nil && int(rel.Symbol.Section) < len(p.Sections) {
+			add(p.Sections[rel.Symbol.Section].Name, p.Order.Uint32(record), "record")
+		}
+	}
 	for _, function := range p.ext.Functions {
 		add(function.Section, function.InsnOffset, "function %d", function.TypeID)
 	}
