@@ -290,10 +290,14 @@ func (g *pairGenerator) express(q *accessPair, use *pairUse, uses []pairUse) {
 }
 
 // mayOverflow reports whether adding 1 may leave the type that C computes in,
-// which is undefined if that is signed.
+// which is undefined if that is signed. An unsigned bit-field of 31 bits is computed
+// with in int.
 func (s *pairScalar) mayOverflow() bool {
-	promoted := s.promoted()
-	return promoted.signed && s.kind != pairBool && s.width() == promoted.width()
+	promoted, needed := s.promoted(), s.width()
+	if !s.signed {
+		needed++
+	}
+	return promoted.signed && s.kind != pairBool && needed >= promoted.width()
 }
 
 // promoted returns the type that C computes in: int where that holds all values.

@@ -40,8 +40,7 @@ var pairsRefusals = []*regexp.Regexp{
 	regexp.MustCompile(`^the bit-field .* of the layout spans more bytes than one load reads$`),
 	regexp.MustCompile(`^the (byte order|width in foreign byte order) differs, and the bit-field macros know nothing of that: `),
 
-	// Of a macro and a direct access to the same bit-field clang makes one offset.
-	regexp.MustCompile(`^clang uses the offset that a bit-field macro asks for in other accesses too, which are not recorded$`),
+	pairsMacroShared,
 
 	// Offsets in a register, addresses.
 	regexp.MustCompile(`^its offset is kept in a register \(".*"\), and what uses it is only right for .*, not for the layout's `),
@@ -58,8 +57,12 @@ var pairsNotPlain = regexp.MustCompile(`^where the bit-field .* is in what the i
 // several loads at distances that it does not record.
 var pairsOwnBits = []*regexp.Regexp{
 	regexp.MustCompile(`^its address is computed with, where nothing tells what reads `),
-	regexp.MustCompile(`^clang uses the offset that a bit-field macro asks for in other accesses too, which are not recorded$`),
+	pairsMacroShared,
 }
+
+// pairsMacroShared is why a macro may be refused beside another access to the same field:
+// clang makes one offset for both.
+var pairsMacroShared = regexp.MustCompile(`^clang uses the offset that a bit-field macro asks for in other accesses too, which are not recorded$`)
 
 // pairsNoRoom is why a use may be refused in a program that passes an address in its
 // stack on: nobody uses more of the stack then.
@@ -98,7 +101,8 @@ func (p *accessPair) mayRefuse(program *pairProgram, use *pairUse, reason string
 	switch use.side {
 	case pairOwnCopy:
 		return use.form == pairMoved && use.moved != pairOwnCopy && pairsMayRefuse(reason) || pairsNotPlain.MatchString(reason) ||
-			p.isBits(use.path) && slices.ContainsFunc(pairsOwnBits, func(r *regexp.Regexp) bool { return r.MatchString(reason) })
+			p.isBits(use.path) && slices.ContainsFunc(pairsOwnBits, func(r *regexp.Regexp) bool { return r.MatchString(reason) }) ||
+			pairsMacroShared.MatchString(reason) && program.usesBeside(use)
 	case pairEitherSide:
 		return true
 	}
@@ -109,6 +113,14 @@ func (p *accessPair) mayRefuse(program *pairProgram, use *pairUse, reason string
 		return true
 	}
 	return pairsMayRefuse(reason)
+}
+
+// usesBeside reports whether a program uses the field of an own copy in the descriptor,
+// too.
+func (p *pairProgram) usesBeside(use *pairUse) bool {
+	return slices.ContainsFunc(p.uses, func(other pairUse) bool {
+		return other.side != use.side && slices.Equal(other.path, use.path)
+	})
 }
 
 // alike reports whether the layout has a field of the program's type, alone: of an
