@@ -1,6 +1,10 @@
 package flow
 
-import "math/bits"
+import (
+	"math/bits"
+
+	"github.com/xdp-load/xdp-load/internal/insn"
+)
 
 // number is what is known of the bits of a 64-bit value, after the kernel's
 // kernel/bpf/tnum.c: the bits in mask may be anything, the others are those of
@@ -153,20 +157,20 @@ func atLeast(n int, steps ...int) int {
 // can fall through.
 func compare(code uint8, a, b number) (taken, falls bool) {
 	switch code {
-	case opJEQ:
+	case insn.OpJEQ:
 		return equal(a, b)
-	case opJNE:
+	case insn.OpJNE:
 		taken, falls = equal(a, b)
 		return falls, taken
-	case opJSET:
+	case insn.OpJSET:
 		return a.max()&b.max() != 0, a.value&b.value == 0
-	case opJGT:
+	case insn.OpJGT:
 		return a.max() > b.value, a.value <= b.max()
-	case opJGE:
+	case insn.OpJGE:
 		return a.max() >= b.value, a.value < b.max()
-	case opJLT:
+	case insn.OpJLT:
 		return a.value < b.max(), a.max() >= b.value
-	case opJLE:
+	case insn.OpJLE:
 		return a.value <= b.max(), a.max() > b.value
 	}
 	return compareSigned(code, a, b)
@@ -181,13 +185,13 @@ func compareSigned(code uint8, a, b number) (taken, falls bool) {
 	aLeast, aGreatest := a.signedRange()
 	bLeast, bGreatest := b.signedRange()
 	switch code {
-	case opJSGT:
+	case insn.OpJSGT:
 		return aGreatest > bLeast, aLeast <= bGreatest
-	case opJSGE:
+	case insn.OpJSGE:
 		return aGreatest >= bLeast, aLeast < bGreatest
-	case opJSLT:
+	case insn.OpJSLT:
 		return aLeast < bGreatest, aGreatest >= bLeast
-	case opJSLE:
+	case insn.OpJSLE:
 		return aLeast <= bGreatest, aGreatest > bLeast
 	}
 	return true, true

@@ -16,9 +16,12 @@ import (
 	"fmt"
 	"math/bits"
 	"slices"
+
+	"github.com/xdp-load/xdp-load/internal/insn"
 )
 
-const slotSize = 8
+// instruction is what is computed with.
+type instruction struct{ insn.Instruction }
 
 // Function is the control flow of a function.
 type Function struct {
@@ -64,11 +67,11 @@ type Block struct {
 // Code whose jumps leave these slots, that falls off their end, or that no
 // instruction set defines is an error.
 func NewFunction(code []byte, order binary.ByteOrder, start, end int, table ...int) (*Function, error) {
-	if start < 0 || end <= start || end > len(code)/slotSize {
+	if start < 0 || end <= start || end > len(code)/insn.SlotSize {
 		return nil, fmt.Errorf("slots %d to %d are no function in a section of %d bytes", start, end, len(code))
 	}
 	f := &Function{start: start, end: end, order: order}
-	if err := f.decode(code[start*slotSize : end*slotSize]); err != nil {
+	if err := f.decode(code[start*insn.SlotSize : end*insn.SlotSize]); err != nil {
 		return nil, err
 	}
 	for _, slot := range table {
@@ -147,7 +150,7 @@ func (f *Function) BlockAt(slot int) int {
 // says: the number of the last register of r1 to r5 that it reads before it
 // writes it.
 func (f *Function) Arguments() int {
-	atStart := f.Liveness(5).in[0] & arguments
+	atStart := f.Liveness(5).in[0] & insn.Arguments
 	return bits.Len16(uint16(atStart >> 1))
 }
 
@@ -155,20 +158,20 @@ func (f *Function) Arguments() int {
 // Without it a kfunc or a function of the program is taken to read r1 to r5, as
 // far as they hold a value.
 func (f *Function) Declare(slot, count int) {
-	if i := f.index(slot); i >= 0 && f.insns[i].isCall() {
-		f.insns[i].uses &^= arguments &^ (1<<(count+1) - 1)
+	if i := f.index(slot); i >= 0 && f.insns[i].IsCall() {
+		f.insns[i].Uses &^= insn.Arguments &^ (1<<(count+1) - 1)
 	}
 }
 
 func (f *Function) decode(code []byte) error {
-	f.insns = make([]instruction, len(code)/slotSize)
+	f.insns = make([]instruction, len(code)/insn.SlotSize)
 	for i := 0; i < len(f.insns); {
-		ins, err := decode(code[i*slotSize:], f.order)
+		ins, err := insn.Decode(code[i*insn.SlotSize:], f.order)
 		if err != nil {
 			return fmt.Errorf("instruction %d: %w", f.start+i, err)
 		}
-		f.insns[i] = ins
-		i += ins.slots()
+		f.insns[i] = instruction{ins}
+		i += ins.Slots()
 	}
 	return nil
 }
@@ -182,27 +185,27 @@ func (f *Function) leaders() ([]bool, error) {
 	leader := make([]bool, len(f.insns)+1)
 	leader[0] = true
 	count := 0
-	for i := 0; i < len(f.insns); i += f.insns[i].slots() {
+	for i := 0; i < len(f.insns); i += f.insns[i].Slots() {
 		ins := &f.insns[i]
-		if !ins.jumps() && !ins.exits() {
+		if !ins.Jumps() && !ins.Exits() {
 			continue
 		}
 		leader[i+1] = true
-		if !ins.jumps() {
+		if !ins.Jumps() {
 			continue
 		}
 		targets := f.targets(i)
 		if len(targets) == 0 {
 			return nil, fmt.Errorf("instruction %d: a jump to an address in a register leads to nobody knows where", f.start+i)
 		}
-		if ins.isGotox() {
+		if ins.IsGotox() {
 			count += len(targets)
 		}
 		if count > maxTargets {
 			return nil, fmt.Errorf("instruction %d: the jumps to addresses in registers have more than %d targets, counted for each", f.start+i, maxTargets)
 		}
 		for _, target := range targets {
-			if target < 0 || target >= len(f.insns) || f.insns[target].isSecondHalf() {
+			if target < 0 || target >= len(f.insns) || f.insns[target].IsSecondHalf() {
 				return nil, fmt.Errorf("instruction %d jumps to %d, where the function has no instruction", f.start+i, f.start+target)
 			}
 			leader[target] = true
@@ -216,12 +219,12 @@ func (f *Function) leaders() ([]bool, error) {
 func (f *Function) targets(i int) []int {
 	ins := &f.insns[i]
 	switch {
-	case ins.isGotox():
+	case ins.IsGotox():
 		return f.table
-	case ins.isLongJump():
-		return []int{i + 1 + int(ins.imm)}
+	case ins.IsLongJump():
+		return []int{i + 1 + int(ins.Imm)}
 	}
-	return []int{i + 1 + int(ins.off)}
+	return []int{i + 1 + int(ins.Off)}
 }
 
 func (f *Function) findBlocks() error {
@@ -242,7 +245,7 @@ func (f *Function) findBlocks() error {
 			f.blocks[b].End = f.blocks[b+1].Start
 		}
 	}
-	if f.last(len(f.blocks) - 1).fallsThrough() {
+	if f.last(len(f.blocks) - 1).FallsThrough() {
 		return errors.New("the function's last instruction runs on into what follows")
 	}
 	return nil
@@ -251,10 +254,10 @@ func (f *Function) findBlocks() error {
 func (f *Function) connect() {
 	for b := range f.blocks {
 		block, last := &f.blocks[b], f.last(b)
-		if last.fallsThrough() {
+		if last.FallsThrough() {
 			block.Succs = append(block.Succs, b+1)
 		}
-		if last.jumps() {
+		if last.Jumps() {
 			for _, target := range f.targets(f.lastIndex(b)) {
 				block.Succs = append(block.Succs, int(f.blockOf[target]))
 			}
@@ -270,7 +273,7 @@ func (f *Function) connect() {
 // lastIndex returns where a block's last instruction is.
 func (f *Function) lastIndex(b int) int {
 	i := f.blocks[b].End - f.start - 1
-	if f.insns[i].isSecondHalf() {
+	if f.insns[i].IsSecondHalf() {
 		i--
 	}
 	return i
@@ -285,7 +288,7 @@ func (f *Function) span(b int) (from, to int) {
 
 // index returns a slot's place in insns, or -1 if no instruction starts there.
 func (f *Function) index(slot int) int {
-	if slot < f.start || slot >= f.end || f.insns[slot-f.start].isSecondHalf() {
+	if slot < f.start || slot >= f.end || f.insns[slot-f.start].IsSecondHalf() {
 		return -1
 	}
 	return slot - f.start

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cilium/ebpf/asm"
 	"github.com/google/go-cmp/cmp"
+	"github.com/xdp-load/xdp-load/internal/insn"
 )
 
 var orders = []binary.ByteOrder{binary.LittleEndian, binary.BigEndian}
@@ -28,7 +29,7 @@ func assemble(t *testing.T, order binary.ByteOrder, insns ...asm.Instruction) []
 func function(t *testing.T, order binary.ByteOrder, insns ...asm.Instruction) *Function {
 	t.Helper()
 	code := assemble(t, order, insns...)
-	f, err := NewFunction(code, order, 0, len(code)/slotSize)
+	f, err := NewFunction(code, order, 0, len(code)/insn.SlotSize)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,10 +188,10 @@ func TestGotoxThatTheLayoutDecides(t *testing.T) {
 func TestGotoxTooMany(t *testing.T) {
 	g, table := &generator{order: binary.LittleEndian}, []int(nil)
 	for range 600 {
-		g.emit(classJMP|opJA|8, 2, 0, 0, 0)
+		g.emit(insn.ClassJMP|insn.OpJA|8, 2, 0, 0, 0)
 		table = append(table, g.slot())
 	}
-	g.emit(classJMP|opEXIT, 0, 0, 0, 0)
+	g.emit(insn.ClassJMP|insn.OpEXIT, 0, 0, 0, 0)
 	_, err := NewFunction(g.code, binary.LittleEndian, 0, g.slot(), table...)
 	if err == nil || !strings.Contains(err.Error(), "more than 262144 targets") {
 		t.Errorf("got %v", err)
@@ -218,17 +219,17 @@ func TestMalformed(t *testing.T) {
 		"gotox":              {[]asm.Instruction{gotox(asm.R1), exit}, 0, "instruction 0: a jump to an address in a register leads to nobody knows where"},
 		"nothing":            {[]asm.Instruction{exit}, 1, "no function"},
 		"no such register":   {[]asm.Instruction{asm.Mov.Reg(asm.R0, 11), exit}, 0, "registers 0 and 11: not defined"},
-		"no such LDX":        {[]asm.Instruction{{OpCode: classLDX}, exit}, 0, "opcode 0x1: not defined"},
-		"no such LD":         {[]asm.Instruction{{OpCode: classLD | modeMEM}, exit}, 0, "opcode 0x60: not defined"},
-		"no such ALU":        {[]asm.Instruction{{OpCode: classALU64 | 0xe0}, exit}, 0, "opcode 0xe7: not defined"},
-		"no such jump":       {[]asm.Instruction{{OpCode: classJMP | 0xf0}, exit}, 0, "opcode 0xf5: not defined"},
-		"32-bit call":        {[]asm.Instruction{{OpCode: classJMP32 | opCALL}, exit}, 0, "opcode 0x86: not defined"},
-		"32-bit gotox":       {[]asm.Instruction{{OpCode: classJMP32 | opJA | 8}, exit}, 0, "opcode 0xe: not defined"},
+		"no such LDX":        {[]asm.Instruction{{OpCode: insn.ClassLDX}, exit}, 0, "opcode 0x1: not defined"},
+		"no such LD":         {[]asm.Instruction{{OpCode: insn.ClassLD | insn.ModeMEM}, exit}, 0, "opcode 0x60: not defined"},
+		"no such ALU":        {[]asm.Instruction{{OpCode: insn.ClassALU64 | 0xe0}, exit}, 0, "opcode 0xe7: not defined"},
+		"no such jump":       {[]asm.Instruction{{OpCode: insn.ClassJMP | 0xf0}, exit}, 0, "opcode 0xf5: not defined"},
+		"32-bit call":        {[]asm.Instruction{{OpCode: insn.ClassJMP32 | insn.OpCALL}, exit}, 0, "opcode 0x86: not defined"},
+		"32-bit gotox":       {[]asm.Instruction{{OpCode: insn.ClassJMP32 | insn.OpJA | 8}, exit}, 0, "opcode 0xe: not defined"},
 		"conditional at end": {[]asm.Instruction{exit, jump(asm.JEq.Imm(asm.R0, 0, ""), -2)}, 0, "runs on"},
 	} {
 		for _, order := range orders {
 			code := assemble(t, order, test.insns...)
-			_, err := NewFunction(code, order, 0, len(code)/slotSize-test.cut)
+			_, err := NewFunction(code, order, 0, len(code)/insn.SlotSize-test.cut)
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("%s, %s: %v, want %q", name, order, err, test.want)
 			}
@@ -247,21 +248,21 @@ func FuzzFunction(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, code []byte) {
 		for _, order := range orders {
-			function, err := NewFunction(code, order, 0, len(code)/slotSize)
+			function, err := NewFunction(code, order, 0, len(code)/insn.SlotSize)
 			if err != nil {
 				continue
 			}
 			function.Liveness(-1)
 			c := function.Constants(Assumptions{Program: true})
 			var recorded []int
-			for slot := range len(code) / slotSize {
+			for slot := range len(code) / insn.SlotSize {
 				c.Reachable(slot)
 				c.Value(slot, asm.R1)
 				recorded = append(recorded, slot)
 			}
 			o := c.Origins(recorded)
 			o.Paths(o.Accesses, 1000)
-			c.Guards(XDP).Before(len(code)/slotSize - 1)
+			c.Guards(XDP).Before(len(code)/insn.SlotSize - 1)
 
 			u := &Unit{Function: function, PointerAssumptions: PointerAssumptions{
 				Entry: true, Context: &XDP, Parameters: [5]Region{Ctx}, Offsets: map[int]bool{1: true}, Sizes: map[int]bool{2: true},
@@ -286,8 +287,8 @@ func TestLiveness(t *testing.T) {
 		asm.Return(),                                 // 7
 	)
 	l := f.Liveness(1)
-	r0, r1, r6 := Of(asm.R0), Of(asm.R1), Of(asm.R6)
-	for slot, want := range []struct{ in, out, dies Registers }{
+	r0, r1, r6 := insn.Of(asm.R0), insn.Of(asm.R1), insn.Of(asm.R6)
+	for slot, want := range []struct{ in, out, dies insn.Registers }{
 		{r1, r6, r1}, {r6, r6, 0}, {r6, r0 | r6, 0}, {r0 | r6, r6, r0},
 		{r6, r0, r6}, {r0, 0, r0}, {0, r0, 0}, {r0, 0, r0},
 	} {
@@ -295,7 +296,7 @@ func TestLiveness(t *testing.T) {
 			t.Errorf("slot %d: %v, %v, %v, want %+v", slot, in.List(), out.List(), dies.List(), want)
 		}
 	}
-	if got := l.Free(4); got != accessible&^(r0|r6) {
+	if got := l.Free(4); got != insn.Accessible&^(r0|r6) {
 		t.Errorf("free at 4: %v", got.List())
 	}
 	for _, slot := range []int{-1, 8} {
@@ -310,20 +311,20 @@ func TestLivenessOfRareInstructions(t *testing.T) {
 	for name, test := range map[string]struct {
 		op, dst, src uint8
 		imm          int32
-		free, dies   Registers
+		free, dies   insn.Registers
 	}{
-		"LD_ABS":        {classLD | modeABS, 0, 0, 0, Of(7, 8, 9), Of(6)},
-		"LD_IND":        {classLD | modeIND, 0, 8, 0, Of(7, 9), Of(6, 8)},
-		"load-acquire":  {classSTX | modeATOMIC, 7, 8, atomicLoadAcquire, accessible &^ Of(7, 8), Of(8)},
-		"store-release": {classSTX | modeATOMIC, 7, 8, atomicStoreRelease, accessible &^ Of(7, 8), Of(7, 8)},
-		"cmpxchg":       {classSTX | modeATOMIC, 7, 8, atomicCmpxchg, accessible &^ Of(0, 7, 8), Of(7, 8)},
-		"callx":         {classJMP | opCALL | 8, 7, 0, 0, Of(6, 8, 9), Of(7)},
+		"LD_ABS":        {insn.ClassLD | insn.ModeABS, 0, 0, 0, insn.Of(7, 8, 9), insn.Of(6)},
+		"LD_IND":        {insn.ClassLD | insn.ModeIND, 0, 8, 0, insn.Of(7, 9), insn.Of(6, 8)},
+		"load-acquire":  {insn.ClassSTX | insn.ModeATOMIC, 7, 8, insn.AtomicLoadAcquire, insn.Accessible &^ insn.Of(7, 8), insn.Of(8)},
+		"store-release": {insn.ClassSTX | insn.ModeATOMIC, 7, 8, insn.AtomicStoreRelease, insn.Accessible &^ insn.Of(7, 8), insn.Of(7, 8)},
+		"cmpxchg":       {insn.ClassSTX | insn.ModeATOMIC, 7, 8, insn.AtomicCmpxchg, insn.Accessible &^ insn.Of(0, 7, 8), insn.Of(7, 8)},
+		"callx":         {insn.ClassJMP | insn.OpCALL | 8, 7, 0, 0, insn.Of(6, 8, 9), insn.Of(7)},
 	} {
 		for _, order := range orders {
 			g := &generator{order: order}
 			g.emit(test.op, test.dst, test.src, 0, test.imm)
-			g.emit(classALU64|opMOV, 0, 0, 0, 0)
-			g.emit(classJMP|opEXIT, 0, 0, 0, 0)
+			g.emit(insn.ClassALU64|insn.OpMOV, 0, 0, 0, 0)
+			g.emit(insn.ClassJMP|insn.OpEXIT, 0, 0, 0, 0)
 			f, err := NewFunction(g.code, order, 0, g.slot())
 			if err != nil {
 				t.Fatal(err)
@@ -420,27 +421,27 @@ func TestExtension(t *testing.T) {
 func large(t testing.TB, accesses int) (code []byte, assume Assumptions, offsets []int) {
 	g := &generator{order: binary.LittleEndian}
 	assume = Assumptions{Known: make(map[int]int64), Program: true}
-	g.emit(classLDX|modeMEM, 6, 1, 8, 0)
+	g.emit(insn.ClassLDX|insn.ModeMEM, 6, 1, 8, 0)
 	for n := range accesses {
 		assume.Known[g.slot()] = int64(n % 2)
-		g.emit(classALU64|opMOV, 2, 0, 0, 1)
+		g.emit(insn.ClassALU64|insn.OpMOV, 2, 0, 0, 1)
 		if n%3 == 0 {
-			g.emit(classJMP|opJEQ, 2, 0, 2, 0)
+			g.emit(insn.ClassJMP|insn.OpJEQ, 2, 0, 2, 0)
 			offsets = append(offsets, g.slot())
-			g.emit(classALU64|opMOV, 3, 0, 0, 8)
-			g.emit(classJMP|opJA, 0, 0, 1, 0)
+			g.emit(insn.ClassALU64|insn.OpMOV, 3, 0, 0, 8)
+			g.emit(insn.ClassJMP|insn.OpJA, 0, 0, 1, 0)
 			offsets = append(offsets, g.slot())
-			g.emit(classALU64|opMOV, 3, 0, 0, 16)
-			g.emit(classALU64|opADD|8, 3, 6, 0, 0)
-			g.emit(classLDX|modeMEM, 3, 3, 0, 0)
+			g.emit(insn.ClassALU64|insn.OpMOV, 3, 0, 0, 16)
+			g.emit(insn.ClassALU64|insn.OpADD|8, 3, 6, 0, 0)
+			g.emit(insn.ClassLDX|insn.ModeMEM, 3, 3, 0, 0)
 		} else {
-			g.emit(classJMP|opJEQ, 2, 0, 1, 0)
-			g.emit(classLDX|modeMEM, 3, 6, 4, 0)
+			g.emit(insn.ClassJMP|insn.OpJEQ, 2, 0, 1, 0)
+			g.emit(insn.ClassLDX|insn.ModeMEM, 3, 6, 4, 0)
 		}
-		g.emit(classSTX|modeMEM|0x18, frame, 3, -8, 0)
+		g.emit(insn.ClassSTX|insn.ModeMEM|0x18, insn.Frame, 3, -8, 0)
 	}
-	g.emit(classALU64|opMOV, 0, 0, 0, 0)
-	g.emit(classJMP|opEXIT, 0, 0, 0, 0)
+	g.emit(insn.ClassALU64|insn.OpMOV, 0, 0, 0, 0)
+	g.emit(insn.ClassJMP|insn.OpEXIT, 0, 0, 0, 0)
 	return g.code, assume, offsets
 }
 
@@ -448,7 +449,7 @@ func large(t testing.TB, accesses int) (code []byte, assume Assumptions, offsets
 // kernel takes, beyond the time that go test allows.
 func TestLinear(t *testing.T) {
 	code, assume, offsets := large(t, 50_000)
-	f, err := NewFunction(code, binary.LittleEndian, 0, len(code)/slotSize)
+	f, err := NewFunction(code, binary.LittleEndian, 0, len(code)/insn.SlotSize)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -468,18 +469,18 @@ func TestLinear(t *testing.T) {
 func TestLinearInBadCode(t *testing.T) {
 	below := &generator{order: binary.LittleEndian} // each block stores further down than the stack reaches
 	for n := range 50_000 {
-		below.emit(classST|modeMEM, frame, 0, int16(-4*n-4), 1)
-		below.emit(classJMP|opJEQ|8, 2, 1, 0, 0)
+		below.emit(insn.ClassST|insn.ModeMEM, insn.Frame, 0, int16(-4*n-4), 1)
+		below.emit(insn.ClassJMP|insn.OpJEQ|8, 2, 1, 0, 0)
 	}
 	bytewise := &generator{order: binary.LittleEndian}
 	for n := range 8_000 {
-		bytewise.emit(classST|modeMEM|0x10, frame, 0, int16(-n%MaxStack-1), 1)
-		bytewise.emit(classJMP|opJEQ|8, 2, 1, 1, 0)
+		bytewise.emit(insn.ClassST|insn.ModeMEM|0x10, insn.Frame, 0, int16(-n%MaxStack-1), 1)
+		bytewise.emit(insn.ClassJMP|insn.OpJEQ|8, 2, 1, 1, 0)
 	}
 	for name, g := range map[string]*generator{"below": below, "bytewise": bytewise} {
 		offset := g.slot()
-		g.emit(classALU64|opMOV, 0, 0, 0, 8)
-		g.emit(classJMP|opEXIT, 0, 0, 0, 0)
+		g.emit(insn.ClassALU64|insn.OpMOV, 0, 0, 0, 8)
+		g.emit(insn.ClassJMP|insn.OpEXIT, 0, 0, 0, 0)
 		f, err := NewFunction(g.code, binary.LittleEndian, 0, g.slot())
 		if err != nil {
 			t.Fatal(err)
@@ -494,7 +495,7 @@ func TestLinearInBadCode(t *testing.T) {
 
 func BenchmarkConstants(b *testing.B) {
 	code, assume, _ := large(b, 8000)
-	f, err := NewFunction(code, binary.LittleEndian, 0, len(code)/slotSize)
+	f, err := NewFunction(code, binary.LittleEndian, 0, len(code)/insn.SlotSize)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -506,7 +507,7 @@ func BenchmarkConstants(b *testing.B) {
 
 func BenchmarkOrigins(b *testing.B) {
 	code, assume, offsets := large(b, 8000)
-	f, err := NewFunction(code, binary.LittleEndian, 0, len(code)/slotSize)
+	f, err := NewFunction(code, binary.LittleEndian, 0, len(code)/insn.SlotSize)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -521,7 +522,7 @@ func BenchmarkFunction(b *testing.B) {
 	code, _, _ := large(b, 8000)
 	b.ReportAllocs()
 	for b.Loop() {
-		f, err := NewFunction(code, binary.LittleEndian, 0, len(code)/slotSize)
+		f, err := NewFunction(code, binary.LittleEndian, 0, len(code)/insn.SlotSize)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/cilium/ebpf/asm"
+	"github.com/xdp-load/xdp-load/internal/insn"
 )
 
 // Assumptions say what the rewriting will make of a function's immediates, and
@@ -118,12 +119,12 @@ func (f *Function) Constants(assume Assumptions) *Constants {
 // what is stored at the end of one packet is there at the start of the next.
 func (f *Function) constants(assume Assumptions) *Constants {
 	c := &Constants{function: f, assume: assume, exact: true}
-	d := &constantDomain{f: f, assume: &c.assume, branches: make([]branch, len(f.blocks)), mixed: make(map[int]Registers)}
+	d := &constantDomain{f: f, assume: &c.assume, branches: make([]branch, len(f.blocks)), mixed: make(map[int]insn.Registers)}
 	c.solver = newSolver(f, d)
 	d.again = c.solver.again
 
 	entry := new(state[value])
-	entry.regs[frame] = value{known: ^uint64(0), kind: stack}
+	entry.regs[insn.Frame] = value{known: ^uint64(0), kind: stack}
 	copy(entry.regs[1:], assume.arguments[:])
 	c.solver.run(entry)
 	c.leaks, c.branches = d.leaks, d.branches
@@ -157,7 +158,7 @@ func (c *Constants) SignExtended(slot int, register asm.Register, bits int) bool
 
 func (c *Constants) register(slot int, register asm.Register) (value, bool) {
 	i := c.function.index(slot)
-	if i < 0 || register >= registers {
+	if i < 0 || register >= insn.NumRegisters {
 		return value{}, false
 	}
 	st := c.solver.at(i)
@@ -186,7 +187,7 @@ func (c *Constants) survey() {
 		}
 		from, to := c.function.span(b)
 		for i := from; i < to; i++ {
-			if ins := &c.function.insns[i]; !ins.isSecondHalf() {
+			if ins := &c.function.insns[i]; !ins.IsSecondHalf() {
 				c.note(i, ins, c.solver.at(i))
 			}
 		}
@@ -195,19 +196,19 @@ func (c *Constants) survey() {
 
 func (c *Constants) note(i int, ins *instruction, st *state[value]) {
 	switch {
-	case ins.reads() || ins.writes():
+	case ins.Reads() || ins.Writes():
 		c.noteAccess(i, ins, st)
-	case ins.isCall():
+	case ins.IsCall():
 		c.noteCall(i, ins, st)
-	case ins.isALU():
+	case ins.IsALU():
 		c.noteSum(i, ins, st)
 	}
 }
 
 func (c *Constants) noteAccess(i int, ins *instruction, st *state[value]) {
-	base := st.regs[ins.address()]
+	base := st.regs[ins.Address()]
 	if at, ok := base.offsetIn(context); ok {
-		c.fields[i] = at + int32(ins.off)
+		c.fields[i] = at + int32(ins.Off)
 	}
 	at, ok := ins.placeIn(base)
 	switch {
@@ -217,7 +218,7 @@ func (c *Constants) noteAccess(i int, ins *instruction, st *state[value]) {
 	case base.onStack():
 		c.exact = false
 		c.exposed[i] = lowest
-	case base.kind == other && st.escaped && ins.writes():
+	case base.kind == other && st.escaped && ins.Writes():
 		c.exposed[i] = lowest
 	}
 }
@@ -232,7 +233,7 @@ func (c *Constants) noteCall(i int, ins *instruction, st *state[value]) {
 		expose(lowest)
 		c.exact = c.exact && ins.onlyGoesUp()
 	}
-	for _, r := range ins.arguments().List() {
+	for _, r := range ins.Arguments().List() {
 		v := st.regs[r]
 		at, ok := v.stackOffset()
 		switch {
@@ -248,12 +249,12 @@ func (c *Constants) noteCall(i int, ins *instruction, st *state[value]) {
 func (c *Constants) noteSum(i int, ins *instruction, st *state[value]) {
 	d := c.solver.domain.(*constantDomain)
 	a, b := d.operands(i, ins, st)
-	if n, ok := b.constant(); ok && !b.guided && ins.code() == opADD {
+	if n, ok := b.constant(); ok && !b.guided && ins.Code() == insn.OpADD {
 		c.addends[i] = int64(n)
-	} else if ok && !b.guided && ins.code() == opSUB {
+	} else if ok && !b.guided && ins.Code() == insn.OpSUB {
 		c.addends[i] = -int64(n)
 	}
-	if n, ok := a.constant(); ok && !a.guided && ins.code() == opADD {
+	if n, ok := a.constant(); ok && !a.guided && ins.Code() == insn.OpADD {
 		c.augends[i] = int64(n)
 	}
 	result := ins.alu(a, b, d.bigEndian())
@@ -278,8 +279,8 @@ type constantDomain struct {
 	assume *Assumptions
 	leaks  memory
 
-	branches []branch          // by block; zero unless values decide there
-	mixed    map[int]Registers // by block; see mix
+	branches []branch               // by block; zero unless values decide there
+	mixed    map[int]insn.Registers // by block; see mix
 	postdoms []int
 	live     *Liveness
 	looked   int // blocks, by mix
@@ -292,34 +293,34 @@ func (d *constantDomain) coarse(v value) value  { return v.coarse() }
 func (d *constantDomain) step(s *state[value], i int) {
 	ins := &d.f.insns[i]
 	switch {
-	case ins.op == lddw:
-		s.regs[ins.dst] = d.immediate(i, ins)
-	case ins.isALU():
+	case ins.Op == insn.LDDW:
+		s.regs[ins.Dst] = d.immediate(i, ins)
+	case ins.IsALU():
 		a, b := d.operands(i, ins, s)
-		s.regs[ins.dst] = ins.alu(a, b, d.bigEndian())
-	case ins.isCall():
+		s.regs[ins.Dst] = ins.alu(a, b, d.bigEndian())
+	case ins.IsCall():
 		d.call(s, i, ins)
-	case ins.reads():
-		s.regs[ins.dst] = d.load(s, ins)
-	case ins.writes():
+	case ins.Reads():
+		s.regs[ins.Dst] = d.load(s, ins)
+	case ins.Writes():
 		d.store(s, i, ins)
-	case ins.class() == classLD:
+	case ins.Class() == insn.ClassLD:
 		d.loadPacket(s, ins)
 	}
 }
 
 // loadPacket loads from the packet as LD_ABS and LD_IND do, which are calls.
 func (d *constantDomain) loadPacket(s *state[value], ins *instruction) {
-	guided := d.assume.remember&packetMemory != 0 || ins.mode() == modeIND && s.regs[ins.src].guided
-	s.fill(clobbered, value{})
-	s.regs[0] = scalar(below(ins.width()), guided)
+	guided := d.assume.remember&packetMemory != 0 || ins.Mode() == insn.ModeIND && s.regs[ins.Src].guided
+	s.fill(insn.Clobbered, value{})
+	s.regs[0] = scalar(below(ins.Width()), guided)
 }
 
 // immediate returns what an instruction's own constant will be.
 func (d *constantDomain) immediate(i int, ins *instruction) value {
 	slot := d.f.start + i
 	if known, ok := d.assume.Known[slot]; ok {
-		if ins.op != lddw {
+		if ins.Op != insn.LDDW {
 			known = int64(int32(known))
 		}
 		return scalar(constant(uint64(known)), true)
@@ -327,16 +328,16 @@ func (d *constantDomain) immediate(i int, ins *instruction) value {
 	if d.assume.Undecided[slot] {
 		return unknown(true)
 	}
-	if d.assume.Linked[slot] || ins.op == lddw && ins.src != 0 {
+	if d.assume.Linked[slot] || ins.Op == insn.LDDW && ins.Src != 0 {
 		return unknown(false)
 	}
-	return scalar(constant(uint64(ins.imm)), false)
+	return scalar(constant(uint64(ins.Imm)), false)
 }
 
 // operand returns what an ALU instruction or a comparison works on besides dst.
 func (d *constantDomain) operand(i int, ins *instruction, s *state[value]) value {
-	if ins.fromReg() && !(ins.isALU() && ins.code() == opEND) {
-		return s.regs[ins.src]
+	if ins.FromReg() && !(ins.IsALU() && ins.Code() == insn.OpEND) {
+		return s.regs[ins.Src]
 	}
 	return d.immediate(i, ins)
 }
@@ -344,9 +345,9 @@ func (d *constantDomain) operand(i int, ins *instruction, s *state[value]) value
 // operands returns what an ALU instruction works on.
 func (d *constantDomain) operands(i int, ins *instruction, s *state[value]) (a, b value) {
 	if sum, ok := d.assume.OwnSums[d.f.start+i]; ok {
-		return sum.operands(s.regs[ins.dst], s.regs[ins.src])
+		return sum.operands(s.regs[ins.Dst], s.regs[ins.Src])
 	}
-	return s.regs[ins.dst], d.operand(i, ins, s)
+	return s.regs[ins.Dst], d.operand(i, ins, s)
 }
 
 func (d *constantDomain) bigEndian() bool { return d.f.order == binary.BigEndian }
@@ -354,21 +355,21 @@ func (d *constantDomain) bigEndian() bool { return d.f.order == binary.BigEndian
 // load returns what a load puts into its register.
 func (d *constantDomain) load(s *state[value], ins *instruction) value {
 	v := d.loaded(s, ins)
-	if ins.class() != classLDX || ins.mode() != modeMEMSX || ins.width() == 8 {
+	if ins.Class() != insn.ClassLDX || ins.Mode() != insn.ModeMEMSX || ins.Width() == 8 {
 		return v
 	}
-	width := ins.width() * 8
+	width := ins.Width() * 8
 	return scalar(hidden(v).number().signExtend(width), v.guided).fitting(64 - width)
 }
 
 func (d *constantDomain) loaded(s *state[value], ins *instruction) value {
-	base := s.regs[ins.src]
+	base := s.regs[ins.Src]
 	switch base.kind {
 	case context:
 		// The loader makes 64-bit addresses of some 32-bit fields.
 		return value{kind: packet}
 	case packet:
-		return scalar(below(ins.width()), d.assume.remember&packetMemory != 0)
+		return scalar(below(ins.Width()), d.assume.remember&packetMemory != 0)
 	}
 	if at, ok := ins.placeIn(base); ok {
 		return d.reload(s, at)
@@ -376,7 +377,7 @@ func (d *constantDomain) loaded(s *state[value], ins *instruction) value {
 	if base.onStack() || s.escaped {
 		return unknown(base.guided || d.remembers() || anyGuided(s))
 	}
-	return scalar(below(ins.width()), base.guided || d.remembers())
+	return scalar(below(ins.Width()), base.guided || d.remembers())
 }
 
 // remembers reports whether memory that isn't tracked may hold guided values.
@@ -410,11 +411,11 @@ func (d *constantDomain) reload(s *state[value], at place) value {
 }
 
 func (d *constantDomain) store(s *state[value], i int, ins *instruction) {
-	base, v := s.regs[ins.dst], d.immediate(i, ins)
-	if ins.class() == classSTX {
-		v = s.regs[ins.src]
+	base, v := s.regs[ins.Dst], d.immediate(i, ins)
+	if ins.Class() == insn.ClassSTX {
+		v = s.regs[ins.Src]
 	}
-	if ins.mode() == modeATOMIC && ins.imm != atomicStoreRelease {
+	if ins.Mode() == insn.ModeATOMIC && ins.Imm != insn.AtomicStoreRelease {
 		v = d.exchange(s, ins, base, v)
 	}
 	switch base.kind {
@@ -439,8 +440,8 @@ func (d *constantDomain) exchange(s *state[value], ins *instruction, base, v val
 		s.escaped = true
 	}
 	guided := v.guided || base.guided || d.assume.remember != 0 || s.regs[0].guided || anyGuided(s)
-	if register, ok := ins.fetches(); ok {
-		s.regs[register] = scalar(below(ins.width()), guided)
+	if register, ok := ins.Fetches(); ok {
+		s.regs[register] = scalar(below(ins.Width()), guided)
 	}
 	return unknown(guided)
 }
@@ -470,7 +471,7 @@ const MaxStack = 512
 // function has: the kernel refuses it, and nothing needs to be known of it.
 func (ins *instruction) placeIn(base value) (place, bool) {
 	from, ok := base.stackOffset()
-	at := place{from + int32(ins.off), int32(ins.width())}
+	at := place{from + int32(ins.Off), int32(ins.Width())}
 	return at, ok && at.at >= -MaxStack && at.end() <= 0
 }
 
@@ -506,7 +507,7 @@ func (d *constantDomain) leak(to memory, v value) {
 // that it has an address in, and return anything.
 func (d *constantDomain) call(s *state[value], i int, ins *instruction) {
 	guided := d.remembers() || d.callsGuided(i, ins)
-	for _, r := range ins.arguments().List() {
+	for _, r := range ins.Arguments().List() {
 		v := s.regs[r]
 		d.leak(otherMemory, v)
 		guided = guided || v.guided && v.isScalar()
@@ -514,7 +515,7 @@ func (d *constantDomain) call(s *state[value], i int, ins *instruction) {
 	if s.escaped {
 		d.lend(s, lowest, &guided)
 	}
-	for _, r := range ins.arguments().List() {
+	for _, r := range ins.Arguments().List() {
 		if v := s.regs[r]; v.onStack() {
 			at, ok := v.stackOffset()
 			if !ok || !ins.onlyGoesUp() {
@@ -523,10 +524,10 @@ func (d *constantDomain) call(s *state[value], i int, ins *instruction) {
 			d.lend(s, at, &guided)
 		}
 	}
-	if guided && ins.writesPacket() {
+	if guided && ins.WritesPacket() {
 		d.leaks |= packetMemory
 	}
-	s.fill(clobbered, value{})
+	s.fill(insn.Clobbered, value{})
 	s.regs[0] = unknown(guided)
 }
 
@@ -559,20 +560,11 @@ func (d *constantDomain) lend(s *state[value], at int32, guided *bool) {
 // addresses that they are given, from calls of the program's functions.
 func (ins *instruction) onlyGoesUp() bool {
 	switch {
-	case ins.fromReg() || ins.src == pseudoCall:
+	case ins.FromReg() || ins.Src == insn.PseudoCall:
 		return false
-	case ins.src == 0:
-		_, callsBack := callbacks[ins.imm]
+	case ins.Src == 0:
+		_, callsBack := callbacks[ins.Imm]
 		return !callsBack
 	}
 	return true
 }
-
-// writesPacket tells the helpers that write to the packet what they are given.
-func (ins *instruction) writesPacket() bool {
-	return !ins.fromReg() && ins.src == 0 && slices.Contains(packetHelpers, ins.imm)
-}
-
-// packetHelpers are bpf_skb_store_bytes, bpf_l3_csum_replace, bpf_l4_csum_replace,
-// bpf_skb_vlan_push and bpf_xdp_store_bytes.
-var packetHelpers = []int64{9, 10, 11, 18, 190}

@@ -3,12 +3,14 @@ package flow
 import (
 	"cmp"
 	"slices"
+
+	"github.com/xdp-load/xdp-load/internal/insn"
 )
 
 // state is what is known in front of an instruction: a value for each register,
 // and for each part of the stack that something was stored to.
 type state[V comparable] struct {
-	regs  [registers]V
+	regs  [insn.NumRegisters]V
 	stack []cell[V] // by place
 
 	// escaped says that code other than this function's may know an address in
@@ -33,7 +35,7 @@ type cell[V comparable] struct {
 }
 
 func (s *state[V]) clone() *state[V] { n := *s; n.stack = slices.Clone(s.stack); return &n }
-func (s *state[V]) fill(set Registers, value V) {
+func (s *state[V]) fill(set insn.Registers, value V) {
 	for _, register := range set.List() {
 		s.regs[register] = value
 	}
@@ -187,7 +189,7 @@ func (s *solver[V]) through(b int) (*state[V], edges) {
 
 func (s *solver[V]) steps(st *state[V], from, to int) {
 	for i := from; i < to; i++ {
-		if !s.f.insns[i].isSecondHalf() {
+		if !s.f.insns[i].IsSecondHalf() {
 			s.domain.step(st, i)
 		}
 	}

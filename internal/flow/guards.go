@@ -1,5 +1,7 @@
 package flow
 
+import "github.com/xdp-load/xdp-load/internal/insn"
+
 // Context says where a program's ctx has the bounds of the metadata area and of
 // the packet, in bytes.
 type Context struct{ Data, DataEnd, DataMeta int32 }
@@ -135,21 +137,21 @@ func (d *guardDomain) leave(_ *state[bound], b int) edges { return d.constants.l
 func (d *guardDomain) step(s *state[bound], i int) {
 	ins := &d.constants.function.insns[i]
 	switch {
-	case ins.op == lddw:
-		s.regs[ins.dst] = d.immediate(i)
-	case ins.isALU():
-		s.regs[ins.dst] = d.alu(s, i, ins)
-	case ins.isCall():
+	case ins.Op == insn.LDDW:
+		s.regs[ins.Dst] = d.immediate(i)
+	case ins.IsALU():
+		s.regs[ins.Dst] = d.alu(s, i, ins)
+	case ins.IsCall():
 		if from, ok := d.constants.exposed[i]; ok {
 			s.change(from, func(bound) bound { return bound{} })
 		}
-		s.fill(clobbered, bound{})
-	case ins.reads():
-		s.regs[ins.dst] = d.load(s, i)
-	case ins.writes():
+		s.fill(insn.Clobbered, bound{})
+	case ins.Reads():
+		s.regs[ins.Dst] = d.load(s, i)
+	case ins.Writes():
 		d.store(s, i, ins)
-	case ins.class() == classLD:
-		s.fill(clobbered, bound{})
+	case ins.Class() == insn.ClassLD:
+		s.fill(insn.Clobbered, bound{})
 	}
 }
 
@@ -163,17 +165,17 @@ func (d *guardDomain) immediate(i int) bound {
 }
 
 func (d *guardDomain) alu(s *state[bound], i int, ins *instruction) bound {
-	a, b := s.regs[ins.dst], d.immediate(i)
-	if ins.fromReg() {
-		b = s.regs[ins.src]
+	a, b := s.regs[ins.Dst], d.immediate(i)
+	if ins.FromReg() {
+		b = s.regs[ins.Src]
 	}
-	switch ins.code() {
-	case opMOV:
-		if ins.off != 0 || ins.is32() && b.what != size {
+	switch ins.Code() {
+	case insn.OpMOV:
+		if ins.Off != 0 || ins.Is32() && b.what != size {
 			return bound{}
 		}
 		return b
-	case opADD, opSUB:
+	case insn.OpADD, insn.OpSUB:
 		return d.add(i, ins, a, b)
 	}
 	return bound{}
@@ -181,19 +183,19 @@ func (d *guardDomain) alu(s *state[bound], i int, ins *instruction) bound {
 
 func (d *guardDomain) add(i int, ins *instruction, a, b bound) bound {
 	by, constant := d.constants.addends[i]
-	if a.what < b.what && ins.code() == opADD {
+	if a.what < b.what && ins.Code() == insn.OpADD {
 		a, b = b, a
 		if b.what == nothing {
 			by, constant = d.constants.augends[i]
 		}
 	}
 	switch {
-	case a.what == nothing || ins.is32() && a.what != size:
+	case a.what == nothing || ins.Is32() && a.what != size:
 		return bound{}
 	case constant && b.what == nothing:
 		a.bytes += by
 		return a
-	case ins.code() == opADD && b.what == size && a.what == meta && a.recorded == 0:
+	case ins.Code() == insn.OpADD && b.what == size && a.what == meta && a.recorded == 0:
 		a.recorded, a.bytes = b.recorded, a.bytes+b.bytes
 		return a
 	}
@@ -216,10 +218,10 @@ func (d *guardDomain) load(s *state[bound], i int) bound {
 
 func (d *guardDomain) store(s *state[bound], i int, ins *instruction) {
 	var v bound
-	if ins.class() == classSTX && ins.mode() == modeMEM {
-		v = s.regs[ins.src]
+	if ins.Class() == insn.ClassSTX && ins.Mode() == insn.ModeMEM {
+		v = s.regs[ins.Src]
 	}
-	if register, ok := ins.fetches(); ok {
+	if register, ok := ins.Fetches(); ok {
 		s.regs[register] = bound{}
 	}
 	if from, ok := d.constants.exposed[i]; ok {
@@ -237,10 +239,10 @@ func (d *guardDomain) store(s *state[bound], i int, ins *instruction) {
 func (d *guardDomain) guard(s *state[bound], b int) (Guard, bool) {
 	f := d.constants.function
 	ins := f.last(b)
-	if !ins.compares() || ins.is32() || !ins.fromReg() {
+	if !ins.Compares() || ins.Is32() || !ins.FromReg() {
 		return Guard{}, false
 	}
-	left, right, code := s.regs[ins.dst], s.regs[ins.src], ins.code()
+	left, right, code := s.regs[ins.Dst], s.regs[ins.Src], ins.Code()
 	if left.what == data {
 		left, right, code = right, left, mirrored[code]
 	}
@@ -257,8 +259,8 @@ func (d *guardDomain) guard(s *state[bound], b int) (Guard, bool) {
 }
 
 // mirrored exchanges the sides of a comparison.
-var mirrored = map[uint8]uint8{opJGT: opJLT, opJGE: opJLE, opJLT: opJGT, opJLE: opJGE}
+var mirrored = map[uint8]uint8{insn.OpJGT: insn.OpJLT, insn.OpJGE: insn.OpJLE, insn.OpJLT: insn.OpJGT, insn.OpJLE: insn.OpJGE}
 
 // passes says for each comparison of data_meta plus some bytes with data where
 // the bytes are there: 0 is the way it falls through, 1 that of the jump.
-var passes = map[uint8]int{opJGT: 0, opJGE: 0, opJLT: 1, opJLE: 1}
+var passes = map[uint8]int{insn.OpJGT: 0, insn.OpJGE: 0, insn.OpJLT: 1, insn.OpJLE: 1}

@@ -3,6 +3,8 @@ package flow
 import (
 	"encoding/binary"
 	"testing"
+
+	"github.com/xdp-load/xdp-load/internal/insn"
 )
 
 // A guard counts if nothing on any path to it changes the registers that it
@@ -15,25 +17,25 @@ func TestGuardsOnPaths(t *testing.T) {
 		want    int // guards
 	}{
 		"kept":            {7, nothing, 1},
-		"load elsewhere":  {7, func(g *generator) { g.emit(classLD|modeABS, 0, 0, 0, 0) }, 1},
-		"load over it":    {0, func(g *generator) { g.emit(classLD|modeABS, 0, 0, 0, 0) }, 0},
-		"on many ways":    {7, ways(8, func(g *generator) { g.emit(classALU64|opMOV, 9, 0, 0, 0) }), 1},
-		"not on all ways": {7, ways(8, func(g *generator) { g.emit(classALU64|opMOV, 7, 0, 0, 0) }), 0},
+		"load elsewhere":  {7, func(g *generator) { g.emit(insn.ClassLD|insn.ModeABS, 0, 0, 0, 0) }, 1},
+		"load over it":    {0, func(g *generator) { g.emit(insn.ClassLD|insn.ModeABS, 0, 0, 0, 0) }, 0},
+		"on many ways":    {7, ways(8, func(g *generator) { g.emit(insn.ClassALU64|insn.OpMOV, 9, 0, 0, 0) }), 1},
+		"not on all ways": {7, ways(8, func(g *generator) { g.emit(insn.ClassALU64|insn.OpMOV, 7, 0, 0, 0) }), 0},
 	} {
 		g := &generator{order: binary.LittleEndian}
-		g.emit(classALU64|opMOV|8, 6, 1, 0, 0)
-		g.emit(classLDX|modeMEM, 9, 6, 16, 0)
-		g.emit(classLDX|modeMEM, 8, 6, int16(XDP.Data), 0)
-		g.emit(classLDX|modeMEM, test.meta, 6, int16(XDP.DataMeta), 0)
+		g.emit(insn.ClassALU64|insn.OpMOV|8, 6, 1, 0, 0)
+		g.emit(insn.ClassLDX|insn.ModeMEM, 9, 6, 16, 0)
+		g.emit(insn.ClassLDX|insn.ModeMEM, 8, 6, int16(XDP.Data), 0)
+		g.emit(insn.ClassLDX|insn.ModeMEM, test.meta, 6, int16(XDP.DataMeta), 0)
 		test.between(g)
-		g.emit(classALU64|opADD, test.meta, 0, 0, 16)
-		g.emit(classJMP|opJGT|8, test.meta, 8, 2, 0)
+		g.emit(insn.ClassALU64|insn.OpADD, test.meta, 0, 0, 16)
+		g.emit(insn.ClassJMP|insn.OpJGT|8, test.meta, 8, 2, 0)
 		guarded := g.slot()
-		g.emit(classALU64|opMOV, 0, 0, 0, 0)
-		g.emit(classJMP|opEXIT, 0, 0, 0, 0)
-		g.emit(classALU64|opMOV, 0, 0, 0, 1) // if the bytes are not there
-		g.emit(classJMP|opEXIT, 0, 0, 0, 0)
-		g.emit(classJMP|opEXIT, 0, 0, 0, 0) // nothing leads here
+		g.emit(insn.ClassALU64|insn.OpMOV, 0, 0, 0, 0)
+		g.emit(insn.ClassJMP|insn.OpEXIT, 0, 0, 0, 0)
+		g.emit(insn.ClassALU64|insn.OpMOV, 0, 0, 0, 1) // if the bytes are not there
+		g.emit(insn.ClassJMP|insn.OpEXIT, 0, 0, 0, 0)
+		g.emit(insn.ClassJMP|insn.OpEXIT, 0, 0, 0, 0) // nothing leads here
 		f, err := NewFunction(g.code, g.order, 0, g.slot())
 		if err != nil {
 			t.Fatal(err)
@@ -55,7 +57,7 @@ func TestGuardsOnPaths(t *testing.T) {
 func ways(n int, on func(*generator)) func(*generator) {
 	return func(g *generator) {
 		for way := range n - 1 {
-			g.emit(classJMP|opJEQ, 9, 0, int16(n-1-way), int32(way))
+			g.emit(insn.ClassJMP|insn.OpJEQ, 9, 0, int16(n-1-way), int32(way))
 		}
 		on(g)
 	}

@@ -1,12 +1,16 @@
 package flow
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/xdp-load/xdp-load/internal/insn"
+)
 
 // Liveness says at every instruction which registers hold a value that may
 // still be read.
 type Liveness struct {
 	function *Function
-	in, out  []Registers // by slot
+	in, out  []insn.Registers // by slot
 }
 
 // Liveness finds out which registers are live.
@@ -20,15 +24,15 @@ func (f *Function) Liveness(arguments int) *Liveness {
 	if arguments < 0 || arguments > 5 {
 		arguments = 5
 	}
-	l := &Liveness{f, make([]Registers, len(f.insns)), make([]Registers, len(f.insns))}
+	l := &Liveness{f, make([]insn.Registers, len(f.insns)), make([]insn.Registers, len(f.insns))}
 	l.readLater()
-	l.writtenBefore(Registers(1<<(arguments+1)-1) &^ 1)
+	l.writtenBefore(insn.Registers(1<<(arguments+1)-1) &^ 1)
 	return l
 }
 
 // LiveOut returns the registers, r10 not among them, whose value after the
 // instruction at a slot may be read later.
-func (l *Liveness) LiveOut(slot int) Registers {
+func (l *Liveness) LiveOut(slot int) insn.Registers {
 	if i := l.function.index(slot); i >= 0 {
 		return l.out[i]
 	}
@@ -40,32 +44,32 @@ func (l *Liveness) LiveOut(slot int) Registers {
 // reads nor writes and that nobody reads after it before writing them.
 //
 // None is free where there is no instruction.
-func (l *Liveness) Free(slot int) Registers {
+func (l *Liveness) Free(slot int) insn.Registers {
 	i := l.function.index(slot)
 	if i < 0 {
 		return 0
 	}
 	ins := &l.function.insns[i]
-	return accessible &^ (l.out[i] | ins.uses | ins.defs)
+	return insn.Accessible &^ (l.out[i] | ins.Uses | ins.Defs)
 }
 
 // Dies returns the registers that the instruction at a slot is the last to
 // read: a sequence in its place may change them once it has read them. A
 // register that the instruction writes is not among them.
-func (l *Liveness) Dies(slot int) Registers {
+func (l *Liveness) Dies(slot int) insn.Registers {
 	i := l.function.index(slot)
 	if i < 0 {
 		return 0
 	}
 	ins := &l.function.insns[i]
-	return ins.uses & accessible &^ (l.out[i] | ins.defs)
+	return ins.Uses & insn.Accessible &^ (l.out[i] | ins.Defs)
 }
 
 // readLater fills in what the code behind each instruction reads before it
 // writes it.
 func (l *Liveness) readLater() {
 	f := l.function
-	atStart := make([]Registers, len(f.blocks))
+	atStart := make([]insn.Registers, len(f.blocks))
 	backwards := slices.Clone(f.sequence)
 	slices.Reverse(backwards)
 	work := newWorklist(backwards, len(f.blocks))
@@ -82,29 +86,29 @@ func (l *Liveness) readLater() {
 	}
 }
 
-func (l *Liveness) readInBlock(b int, atStart []Registers) Registers {
+func (l *Liveness) readInBlock(b int, atStart []insn.Registers) insn.Registers {
 	f := l.function
-	var live Registers
+	var live insn.Registers
 	for _, succ := range f.blocks[b].Succs {
 		live |= atStart[succ]
 	}
 	from, to := f.span(b)
 	for i := to - 1; i >= from; i-- {
 		ins := &f.insns[i]
-		if ins.isSecondHalf() {
+		if ins.IsSecondHalf() {
 			continue
 		}
 		l.out[i] = live
-		live = live&^ins.defs | ins.uses&accessible
+		live = live&^ins.Defs | ins.Uses&insn.Accessible
 		l.in[i] = live
 	}
 	return live
 }
 
 // writtenBefore takes out the registers that no path has written.
-func (l *Liveness) writtenBefore(entry Registers) {
+func (l *Liveness) writtenBefore(entry insn.Registers) {
 	f := l.function
-	written := make([]Registers, len(f.blocks)) // at the start of a block
+	written := make([]insn.Registers, len(f.blocks)) // at the start of a block
 	written[0] = entry
 	work := newWorklist(f.sequence, len(f.blocks))
 	for _, b := range f.sequence {
@@ -124,28 +128,19 @@ func (l *Liveness) writtenBefore(entry Registers) {
 	}
 }
 
-func (l *Liveness) writtenInBlock(b int, written Registers) Registers {
+func (l *Liveness) writtenInBlock(b int, written insn.Registers) insn.Registers {
 	from, to := l.function.span(b)
 	for i := from; i < to; i++ {
-		written = l.function.insns[i].writtenAfter(written)
+		written = l.function.insns[i].WrittenAfter(written)
 	}
 	return written
 }
 
-func (l *Liveness) restrict(b int, written Registers) {
+func (l *Liveness) restrict(b int, written insn.Registers) {
 	from, to := l.function.span(b)
 	for i := from; i < to; i++ {
 		l.in[i] &= written
-		written = l.function.insns[i].writtenAfter(written)
+		written = l.function.insns[i].WrittenAfter(written)
 		l.out[i] &= written
 	}
-}
-
-// writtenAfter returns which registers hold a value after the instruction. A
-// call leaves one in r0 and none in r1 to r5.
-func (ins *instruction) writtenAfter(written Registers) Registers {
-	if ins.defs == clobbered {
-		return written&^clobbered | 1
-	}
-	return written | ins.defs
 }

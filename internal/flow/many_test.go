@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf/asm"
+	"github.com/xdp-load/xdp-load/internal/insn"
 )
 
 // What may come from more offsets, or with more distances, than are kept apart
@@ -16,30 +17,30 @@ func TestManyOrigins(t *testing.T) {
 		const n = maxOrigins + 10
 		for way := range n - 1 {
 			offsets = append(offsets, g.slot())
-			g.emit(classALU64|opMOV, 6, 0, 0, 8)
-			g.emit(classJMP|opJEQ, 7, 0, int16(2*(n-1-way)-1), int32(way))
+			g.emit(insn.ClassALU64|insn.OpMOV, 6, 0, 0, 8)
+			g.emit(insn.ClassJMP|insn.OpJEQ, 7, 0, int16(2*(n-1-way)-1), int32(way))
 		}
 		offsets = append(offsets, g.slot())
-		g.emit(classALU64|opMOV, 6, 0, 0, 8)
-		g.emit(classALU64|opADD|8, 6, 8, 0, 0)
+		g.emit(insn.ClassALU64|insn.OpMOV, 6, 0, 0, 8)
+		g.emit(insn.ClassALU64|insn.OpADD|8, 6, 8, 0, 0)
 		return offsets
 	}
 	distant := func(g *generator) []int {
-		g.emit(classALU64|opMOV, 6, 0, 0, 8)
-		g.emit(classALU64|opADD|8, 6, 8, 0, 0)
+		g.emit(insn.ClassALU64|insn.OpMOV, 6, 0, 0, 8)
+		g.emit(insn.ClassALU64|insn.OpADD|8, 6, 8, 0, 0)
 		for n := range 7 {
-			g.emit(classJMP|opJEQ, 7, 0, 1, int32(n))
-			g.emit(classALU64|opADD, 6, 0, 0, 1<<n)
+			g.emit(insn.ClassJMP|insn.OpJEQ, 7, 0, 1, int32(n))
+			g.emit(insn.ClassALU64|insn.OpADD, 6, 0, 0, 1<<n)
 		}
 		return []int{1}
 	}
 	for name, code := range map[string]func(*generator) []int{"offsets": many, "distances": distant} {
 		g := &generator{order: binary.LittleEndian}
-		g.emit(classLDX|modeMEM, 7, 1, 16, 0)
+		g.emit(insn.ClassLDX|insn.ModeMEM, 7, 1, 16, 0)
 		offsets := code(g)
-		g.emit(classALU64|opADD, 6, 0, 0, 4)
-		g.emit(classLDX|modeMEM, 0, 6, 0, 0)
-		g.emit(classJMP|opEXIT, 0, 0, 0, 0)
+		g.emit(insn.ClassALU64|insn.OpADD, 6, 0, 0, 4)
+		g.emit(insn.ClassLDX|insn.ModeMEM, 0, 6, 0, 0)
+		g.emit(insn.ClassJMP|insn.OpEXIT, 0, 0, 0, 0)
 		f, err := NewFunction(g.code, g.order, 0, g.slot())
 		if err != nil {
 			t.Fatal(err)
@@ -59,19 +60,19 @@ func TestManyOrigins(t *testing.T) {
 // What has the same offset elsewhere is as far from it as it was.
 func TestManyOriginsElsewhere(t *testing.T) {
 	g := &generator{order: binary.LittleEndian}
-	g.emit(classLDX|modeMEM, 7, 1, 16, 0)
-	g.emit(classALU64|opMOV, 6, 0, 0, 8)
-	g.emit(classALU64|opMOV|8, 2, 6, 0, 0)
-	g.emit(classALU64|opADD|8, 2, 8, 0, 0)
-	g.emit(classALU64|opADD, 2, 0, 0, 4)
-	g.emit(classLDX|modeMEM, 0, 2, 0, 0) // 5
-	g.emit(classALU64|opADD|8, 6, 8, 0, 0)
+	g.emit(insn.ClassLDX|insn.ModeMEM, 7, 1, 16, 0)
+	g.emit(insn.ClassALU64|insn.OpMOV, 6, 0, 0, 8)
+	g.emit(insn.ClassALU64|insn.OpMOV|8, 2, 6, 0, 0)
+	g.emit(insn.ClassALU64|insn.OpADD|8, 2, 8, 0, 0)
+	g.emit(insn.ClassALU64|insn.OpADD, 2, 0, 0, 4)
+	g.emit(insn.ClassLDX|insn.ModeMEM, 0, 2, 0, 0) // 5
+	g.emit(insn.ClassALU64|insn.OpADD|8, 6, 8, 0, 0)
 	for n := range 7 {
-		g.emit(classJMP|opJEQ, 7, 0, 1, int32(n))
-		g.emit(classALU64|opADD, 6, 0, 0, 1<<n)
+		g.emit(insn.ClassJMP|insn.OpJEQ, 7, 0, 1, int32(n))
+		g.emit(insn.ClassALU64|insn.OpADD, 6, 0, 0, 1<<n)
 	}
-	g.emit(classLDX|modeMEM, 0, 6, 0, 0)
-	g.emit(classJMP|opEXIT, 0, 0, 0, 0)
+	g.emit(insn.ClassLDX|insn.ModeMEM, 0, 6, 0, 0)
+	g.emit(insn.ClassJMP|insn.OpEXIT, 0, 0, 0, 0)
 	f, err := NewFunction(g.code, g.order, 0, g.slot())
 	if err != nil {
 		t.Fatal(err)
@@ -88,11 +89,11 @@ func TestManyOriginsElsewhere(t *testing.T) {
 func TestManyBranches(t *testing.T) {
 	undecided := func(g *generator) { // r9
 		g.assume.Undecided[g.slot()] = true
-		g.emit(classALU64|opMOV, 9, 0, 0, 1)
+		g.emit(insn.ClassALU64|insn.OpMOV, 9, 0, 0, 1)
 	}
 	use := func(g *generator, register uint8) int {
-		g.emit(classJMP|opJEQ, register, 0, 1, 0)
-		g.emit(classALU64|opMOV, 0, 0, 0, 9)
+		g.emit(insn.ClassJMP|insn.OpJEQ, register, 0, 1, 0)
+		g.emit(insn.ClassALU64|insn.OpMOV, 0, 0, 0, 9)
 		return g.slot() - 1
 	}
 	for name, test := range map[string]struct {
@@ -102,17 +103,17 @@ func TestManyBranches(t *testing.T) {
 		"decided": {true, func(g *generator) int { undecided(g); return use(g, 9) }},
 		"register": {false, func(g *generator) int {
 			undecided(g)
-			g.emit(classALU64|opMOV, 8, 0, 0, 0)
-			g.emit(classJMP|opJEQ, 9, 0, 1, 0)
-			g.emit(classALU64|opMOV, 8, 0, 0, 1)
+			g.emit(insn.ClassALU64|insn.OpMOV, 8, 0, 0, 0)
+			g.emit(insn.ClassJMP|insn.OpJEQ, 9, 0, 1, 0)
+			g.emit(insn.ClassALU64|insn.OpMOV, 8, 0, 0, 1)
 			return use(g, 8)
 		}},
 		"stack": {false, func(g *generator) int {
 			undecided(g)
-			g.emit(classST|modeMEM|0x18, frame, 0, -8, 0)
-			g.emit(classJMP|opJEQ, 9, 0, 1, 0)
-			g.emit(classST|modeMEM|0x18, frame, 0, -8, 1)
-			g.emit(classLDX|modeMEM|0x18, 8, frame, -8, 0)
+			g.emit(insn.ClassST|insn.ModeMEM|0x18, insn.Frame, 0, -8, 0)
+			g.emit(insn.ClassJMP|insn.OpJEQ, 9, 0, 1, 0)
+			g.emit(insn.ClassST|insn.ModeMEM|0x18, insn.Frame, 0, -8, 1)
+			g.emit(insn.ClassLDX|insn.ModeMEM|0x18, 8, insn.Frame, -8, 0)
 			return use(g, 8)
 		}},
 	} {
@@ -124,13 +125,13 @@ func TestManyBranches(t *testing.T) {
 		} else {
 			g.assume.Known[0] = 1
 		}
-		g.emit(classALU64|opMOV, 6, 0, 0, 1)
+		g.emit(insn.ClassALU64|insn.OpMOV, 6, 0, 0, 1)
 		for n := range many {
-			g.emit(classJMP|opJEQ, 6, 0, int16(many-1-n), 0)
+			g.emit(insn.ClassJMP|insn.OpJEQ, 6, 0, int16(many-1-n), 0)
 		}
 		slot := test.code(g)
-		g.emit(classALU64|opMOV, 0, 0, 0, 0)
-		g.emit(classJMP|opEXIT, 0, 0, 0, 0)
+		g.emit(insn.ClassALU64|insn.OpMOV, 0, 0, 0, 0)
+		g.emit(insn.ClassJMP|insn.OpEXIT, 0, 0, 0, 0)
 		f, err := NewFunction(g.code, g.order, 0, g.slot())
 		if err != nil {
 			t.Fatal(err)

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"maps"
 	"slices"
+
+	"github.com/xdp-load/xdp-load/internal/insn"
 )
 
 // Origin is a recorded offset that is part of an address.
@@ -183,32 +185,32 @@ func (d *originDomain) leave(s *state[offset], b int) edges { return d.constants
 func (d *originDomain) step(s *state[offset], i int) {
 	ins := &d.constants.function.insns[i]
 	switch {
-	case ins.op == lddw:
-		s.regs[ins.dst] = d.immediate(i)
-	case ins.isALU():
-		s.regs[ins.dst] = d.alu(s, i, ins)
-	case ins.isCall():
+	case ins.Op == insn.LDDW:
+		s.regs[ins.Dst] = d.immediate(i)
+	case ins.IsALU():
+		s.regs[ins.Dst] = d.alu(s, i, ins)
+	case ins.IsCall():
 		d.call(s, i, ins)
-	case ins.reads():
-		d.access(i, ins, s.regs[ins.src])
-		s.regs[ins.dst] = d.load(s, i)
-	case ins.writes():
-		d.access(i, ins, s.regs[ins.dst])
+	case ins.Reads():
+		d.access(i, ins, s.regs[ins.Src])
+		s.regs[ins.Dst] = d.load(s, i)
+	case ins.Writes():
+		d.access(i, ins, s.regs[ins.Dst])
 		d.store(s, i, ins)
-	case ins.compares():
-		d.escape(i, Compared, s.regs[ins.dst])
-		if ins.fromReg() {
-			d.escape(i, Compared, s.regs[ins.src])
+	case ins.Compares():
+		d.escape(i, Compared, s.regs[ins.Dst])
+		if ins.FromReg() {
+			d.escape(i, Compared, s.regs[ins.Src])
 		}
-	case ins.isGotox():
-		d.escape(i, Computed, s.regs[ins.dst])
-	case ins.exits():
+	case ins.IsGotox():
+		d.escape(i, Computed, s.regs[ins.Dst])
+	case ins.Exits():
 		d.escape(i, Returned, s.regs[0])
-	case ins.class() == classLD:
-		if ins.mode() == modeIND {
-			d.escape(i, Computed, s.regs[ins.src])
+	case ins.Class() == insn.ClassLD:
+		if ins.Mode() == insn.ModeIND {
+			d.escape(i, Computed, s.regs[ins.Src])
 		}
-		s.fill(clobbered, offset{})
+		s.fill(insn.Clobbered, offset{})
 	}
 }
 
@@ -222,17 +224,17 @@ func (d *originDomain) immediate(i int) offset {
 }
 
 func (d *originDomain) alu(s *state[offset], i int, ins *instruction) offset {
-	a, b := s.regs[ins.dst], d.immediate(i)
-	if ins.fromReg() {
-		b = s.regs[ins.src]
+	a, b := s.regs[ins.Dst], d.immediate(i)
+	if ins.FromReg() {
+		b = s.regs[ins.Src]
 	}
 	if _, own := d.constants.assume.OwnSums[d.constants.function.start+i]; own {
 		return offset{}
 	}
-	if ins.code() == opMOV {
+	if ins.Code() == insn.OpMOV {
 		a = offset{}
 	}
-	if ins.code() == opEND || ins.code() == opNEG {
+	if ins.Code() == insn.OpEND || ins.Code() == insn.OpNEG {
 		b = offset{}
 	}
 	if !a.recorded() && !b.recorded() {
@@ -251,9 +253,9 @@ func (d *originDomain) sum(i int, ins *instruction, a, b offset) offset {
 	_, constant := d.constants.addends[i]
 	_, alone := d.constants.augends[i]
 	switch {
-	case ins.code() == opMOV && ins.fromReg() && ins.off == 0:
+	case ins.Code() == insn.OpMOV && ins.FromReg() && ins.Off == 0:
 		return b
-	case ins.code() != opADD && ins.code() != opSUB || alone:
+	case ins.Code() != insn.OpADD && ins.Code() != insn.OpSUB || alone:
 		return offset{}
 	case constant:
 		return a
@@ -264,17 +266,17 @@ func (d *originDomain) sum(i int, ins *instruction, a, b offset) offset {
 // follow computes what becomes of recorded offsets, as far as it is understood.
 func (d *originDomain) follow(i int, ins *instruction, a, b offset) (offset, bool) {
 	alone := a.recorded() && a.more == 0 && d.small(a)
-	switch ins.code() {
-	case opMOV:
+	switch ins.Code() {
+	case insn.OpMOV:
 		// An offset is small and not negative: no extension changes it.
-		extends := ins.is32() || ins.off == 32
-		return b, !b.high && (ins.off == 0 || ins.off == 32) && (!extends || b.more == 0 && d.small(b))
-	case opLSH, opRSH, opARSH:
-		up := ins.code() == opLSH
-		whole := alone && a.high != up && !ins.is32() && !ins.fromReg() && ins.imm == 32
+		extends := ins.Is32() || ins.Off == 32
+		return b, !b.high && (ins.Off == 0 || ins.Off == 32) && (!extends || b.more == 0 && d.small(b))
+	case insn.OpLSH, insn.OpRSH, insn.OpARSH:
+		up := ins.Code() == insn.OpLSH
+		whole := alone && a.high != up && !ins.Is32() && !ins.FromReg() && ins.Imm == 32
 		a.high = up
 		return a, whole
-	case opADD, opSUB:
+	case insn.OpADD, insn.OpSUB:
 		return d.add(i, ins, a, b)
 	}
 	return offset{}, false
@@ -289,17 +291,17 @@ func (d *originDomain) small(v offset) bool {
 // add adds a recorded offset, or an address made with one, to something else.
 func (d *originDomain) add(i int, ins *instruction, a, b offset) (offset, bool) {
 	by, constant := d.constants.addends[i]
-	if !a.recorded() && ins.code() == opADD {
+	if !a.recorded() && ins.Code() == insn.OpADD {
 		a, b = b, a
 		by, constant = d.constants.augends[i]
 	}
 	switch {
-	case a.high || !a.recorded() || b.recorded() || ins.is32() && a.more > 0:
+	case a.high || !a.recorded() || b.recorded() || ins.Is32() && a.more > 0:
 		return offset{}, false
 	case constant:
 		a.set = d.moved(a.set, by)
-		return a, !ins.is32() || d.small(a)
-	case ins.is32() || ins.code() == opSUB:
+		return a, !ins.Is32() || d.small(a)
+	case ins.Is32() || ins.Code() == insn.OpSUB:
 		return offset{}, false
 	}
 	a.more = min(2, a.more+b.terms())
@@ -328,17 +330,17 @@ func (d *originDomain) load(s *state[offset], i int) offset {
 
 func (d *originDomain) store(s *state[offset], i int, ins *instruction) {
 	var v offset
-	if ins.class() == classSTX {
-		v = s.regs[ins.src]
+	if ins.Class() == insn.ClassSTX {
+		v = s.regs[ins.Src]
 	}
-	if register, ok := ins.fetches(); ok {
+	if register, ok := ins.Fetches(); ok {
 		s.regs[register] = offset{}
 	}
 	if from, ok := d.constants.exposed[i]; ok {
 		d.expose(s, i, from)
 	}
 	at, ok := d.constants.places[i]
-	plain := ok && ins.mode() == modeMEM
+	plain := ok && ins.Mode() == insn.ModeMEM
 	if !plain || at.size < 8 && v.more > 0 || v.high {
 		d.escape(i, Stored, v)
 		v = offset{}
@@ -350,7 +352,7 @@ func (d *originDomain) store(s *state[offset], i int, ins *instruction) {
 		d.escape(i, Computed, v)
 		return offset{}
 	}
-	if ins.mode() == modeATOMIC {
+	if ins.Mode() == insn.ModeATOMIC {
 		for _, c := range s.overlapping(at) {
 			lose(c.value)
 		}
@@ -359,13 +361,13 @@ func (d *originDomain) store(s *state[offset], i int, ins *instruction) {
 }
 
 func (d *originDomain) call(s *state[offset], i int, ins *instruction) {
-	for _, r := range ins.arguments().List() {
+	for _, r := range ins.Arguments().List() {
 		d.escape(i, Passed, s.regs[r])
 	}
 	if from, ok := d.constants.exposed[i]; ok {
 		d.expose(s, i, from)
 	}
-	s.fill(clobbered, offset{})
+	s.fill(insn.Clobbered, offset{})
 }
 
 // expose lets other code have what is in the stack. An offset alone is there for the
@@ -389,7 +391,7 @@ func (d *originDomain) access(i int, ins *instruction, address offset) Access {
 		Indexed: address.more > 1,
 	}
 	for _, origin := range d.sets[address.set] {
-		origin.Delta += int64(ins.off)
+		origin.Delta += int64(ins.Off)
 		access.Origins = append(access.Origins, origin)
 	}
 	if d.found != nil && address.recorded() {

@@ -3,6 +3,8 @@ package flow
 import (
 	"encoding/binary"
 	"slices"
+
+	"github.com/xdp-load/xdp-load/internal/insn"
 )
 
 // Node is a block as it is come to by some of the paths through a function.
@@ -208,7 +210,7 @@ func (p *partition[V]) brought(from *state[V], b int) string {
 	}
 	for _, c := range from.stack {
 		if p.concerns(c.value) {
-			key = binary.LittleEndian.AppendUint32(append(key, byte(registers), byte(c.size)), uint32(c.at))
+			key = binary.LittleEndian.AppendUint32(append(key, byte(insn.NumRegisters), byte(c.size)), uint32(c.at))
 			key = p.append(key, c.value)
 		}
 	}

@@ -3,6 +3,8 @@ package flow
 import (
 	"encoding/binary"
 	"testing"
+
+	"github.com/xdp-load/xdp-load/internal/insn"
 )
 
 // Where paths that brought different offsets have met, they are kept apart by
@@ -11,19 +13,19 @@ import (
 func TestPathsKeepApart(t *testing.T) {
 	spilled := func(register uint8) func(*generator) {
 		return func(g *generator) {
-			g.emit(classJMP|opJEQ, 7, 0, 1, 0)
-			g.emit(classALU64|opMOV, register, 0, 0, 16) // 3
-			g.emit(classSTX|modeMEM|0x18, frame, 6, -8, 0)
-			g.emit(classJMP|opJEQ, 7, 0, 0, 1) // r6 is not read from here on
-			g.emit(classLDX|modeMEM|0x18, 6, frame, -8, 0)
+			g.emit(insn.ClassJMP|insn.OpJEQ, 7, 0, 1, 0)
+			g.emit(insn.ClassALU64|insn.OpMOV, register, 0, 0, 16) // 3
+			g.emit(insn.ClassSTX|insn.ModeMEM|0x18, insn.Frame, 6, -8, 0)
+			g.emit(insn.ClassJMP|insn.OpJEQ, 7, 0, 0, 1) // r6 is not read from here on
+			g.emit(insn.ClassLDX|insn.ModeMEM|0x18, 6, insn.Frame, -8, 0)
 		}
 	}
 	extended := func(register uint8) func(*generator) {
 		return func(g *generator) {
-			g.emit(classJMP|opJEQ, 7, 0, 1, 0)
-			g.emit(classALU64|opLSH, register, 0, 0, 32)
-			g.emit(classJMP|opJEQ, 7, 0, 1, 0) // they meet here
-			g.emit(classALU64|opRSH, register, 0, 0, 32)
+			g.emit(insn.ClassJMP|insn.OpJEQ, 7, 0, 1, 0)
+			g.emit(insn.ClassALU64|insn.OpLSH, register, 0, 0, 32)
+			g.emit(insn.ClassJMP|insn.OpJEQ, 7, 0, 1, 0) // they meet here
+			g.emit(insn.ClassALU64|insn.OpRSH, register, 0, 0, 32)
 		}
 	}
 	for name, test := range map[string]struct {
@@ -38,12 +40,12 @@ func TestPathsKeepApart(t *testing.T) {
 		"something else extended": {[]int{1}, extended(9), 4, 1},
 	} {
 		g := &generator{order: binary.LittleEndian}
-		g.emit(classLDX|modeMEM, 7, 1, 16, 0)
-		g.emit(classALU64|opMOV, 6, 0, 0, 8) // 1
+		g.emit(insn.ClassLDX|insn.ModeMEM, 7, 1, 16, 0)
+		g.emit(insn.ClassALU64|insn.OpMOV, 6, 0, 0, 8) // 1
 		test.between(g)
-		g.emit(classALU64|opADD|8, 6, 8, 0, 0)
-		g.emit(classLDX|modeMEM, 0, 6, 0, 0)
-		g.emit(classJMP|opEXIT, 0, 0, 0, 0)
+		g.emit(insn.ClassALU64|insn.OpADD|8, 6, 8, 0, 0)
+		g.emit(insn.ClassLDX|insn.ModeMEM, 0, 6, 0, 0)
+		g.emit(insn.ClassJMP|insn.OpEXIT, 0, 0, 0, 0)
 		f, err := NewFunction(g.code, g.order, 0, g.slot())
 		if err != nil {
 			t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/cilium/ebpf/asm"
+	"github.com/xdp-load/xdp-load/internal/insn"
 )
 
 // What calls do with pointers.
@@ -21,7 +22,7 @@ func (d *pointerDomain) call(s *state[pointer], i int, ins *instruction) {
 		d.lend(s, int64(from))
 	}
 	d.fillIn(s, i, ins)
-	s.fill(clobbered, 0)
+	s.fill(insn.Clobbered, 0)
 	s.regs[0] = result
 }
 
@@ -34,7 +35,7 @@ func (d *pointerDomain) enterCallee(s *state[pointer], ins *instruction, callee 
 	}
 	fn.callers[d.fn.unit] = true
 	var arguments [5]pointer
-	for _, r := range ins.arguments().List() {
+	for _, r := range ins.Arguments().List() {
 		arguments[r-1] = s.regs[r]
 	}
 	d.pass(fn, arguments)
@@ -64,8 +65,8 @@ func (d *pointerDomain) pass(fn *pointerFunction, arguments [5]pointer) {
 // callOther calls what is no function of the object, which may call one that it is
 // given.
 func (d *pointerDomain) callOther(s *state[pointer], i int, ins *instruction) {
-	for _, r := range ins.arguments().List() {
-		if ins.takesAddress(int(r)) {
+	for _, r := range ins.Arguments().List() {
+		if ins.TakesAddress(int(r)) {
 			d.used(s.regs[r])
 		}
 		for _, p := range d.sets.list(s.regs[r]) {
@@ -89,8 +90,8 @@ func (d *pointerDomain) notePassed(u *Unit, slot int, v pointer) {
 // callbackArguments returns what a helper calls a function of the program with.
 func (d *pointerDomain) callbackArguments(s *state[pointer], i int, ins *instruction) [5]pointer {
 	var arguments [5]pointer
-	parameters, ok := callbacks[ins.imm]
-	if !ok || ins.src != 0 || ins.fromReg() {
+	parameters, ok := callbacks[ins.Imm]
+	if !ok || ins.Src != 0 || ins.FromReg() {
 		unknown := d.made(Unknown, i)
 		return [5]pointer{unknown, unknown, unknown, unknown, unknown}
 	}
@@ -125,11 +126,11 @@ var callbacks = map[int64][]callback{
 
 // sized returns the memory that an argument of a call is the size of.
 func (d *pointerDomain) sized(s *state[pointer], i int, ins *instruction, size asm.Register) pointer {
-	isHelper := ins.src == 0 && !ins.fromReg()
+	isHelper := ins.Src == 0 && !ins.FromReg()
 	switch {
 	case size == asm.R1:
 		return 0
-	case isHelper && slices.Contains(reservations, ins.imm):
+	case isHelper && slices.Contains(reservations, ins.Imm):
 		if size == asm.R2 {
 			return d.made(RingBuffer, i)
 		}
@@ -147,8 +148,8 @@ func (d *pointerDomain) resultOf(i int, ins *instruction) Region {
 	if region, ok := d.fn.unit.Results[d.fn.unit.start+i]; ok {
 		return region
 	}
-	if ins.src == 0 && !ins.fromReg() {
-		return results[ins.imm]
+	if ins.Src == 0 && !ins.FromReg() {
+		return results[ins.Imm]
 	}
 	return Unknown
 }
@@ -184,25 +185,15 @@ func (d *pointerDomain) lend(s *state[pointer], from int64) {
 	}
 }
 
-// outputs are the arguments of helpers that point at what they fill with bytes from
-// elsewhere, which an address may be among: bpf_probe_read and its like,
-// bpf_skb_load_bytes, bpf_get_stack, bpf_map_pop_elem, bpf_map_peek_elem,
-// bpf_copy_from_user, bpf_kallsyms_lookup_name, bpf_get_func_arg, bpf_get_func_ret,
-// bpf_xdp_load_bytes, bpf_copy_from_user_task, bpf_dynptr_read.
-var outputs = map[int64]asm.Register{
-	4: 1, 26: 3, 45: 1, 67: 2, 68: 3, 88: 2, 89: 2, 112: 1, 113: 1, 114: 1, 115: 1,
-	141: 2, 148: 1, 179: 4, 183: 3, 184: 2, 189: 3, 191: 1, 201: 1,
-}
-
 // fillIn lets a helper fill a part of the stack: what is there then may be an address
 // that nobody knows.
 func (d *pointerDomain) fillIn(s *state[pointer], i int, ins *instruction) {
-	output, ok := outputs[ins.imm]
-	if !ok || ins.src != 0 || ins.fromReg() {
+	output, ok := ins.Fills()
+	if !ok {
 		return
 	}
 	size := int64(MaxStack)
-	if argument, isTold := SizeArgument(ins.imm, output); isTold {
+	if argument, isTold := insn.SizeArgument(ins.Imm, output); isTold {
 		if n, known := d.fn.constants.Value(d.fn.unit.start+i, argument); known {
 			size = min(size, max(0, n))
 		}

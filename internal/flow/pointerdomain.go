@@ -3,6 +3,8 @@ package flow
 import (
 	"maps"
 	"slices"
+
+	"github.com/xdp-load/xdp-load/internal/insn"
 )
 
 // pointerDomain tracks what pointers point at in one function.
@@ -47,22 +49,22 @@ func (d *pointerDomain) join(a, b pointer) pointer {
 func (d *pointerDomain) step(s *state[pointer], i int) {
 	ins := &d.fn.unit.insns[i]
 	switch {
-	case ins.op == lddw:
-		s.regs[ins.dst] = d.address(i, ins)
-	case ins.isALU():
-		s.regs[ins.dst] = d.alu(s, i, ins)
-	case ins.isCall():
+	case ins.Op == insn.LDDW:
+		s.regs[ins.Dst] = d.address(i, ins)
+	case ins.IsALU():
+		s.regs[ins.Dst] = d.alu(s, i, ins)
+	case ins.IsCall():
 		d.call(s, i, ins)
-	case ins.reads():
-		d.used(s.regs[ins.src])
-		s.regs[ins.dst] = d.load(s, i, ins)
-	case ins.writes():
-		d.used(s.regs[ins.dst])
+	case ins.Reads():
+		d.used(s.regs[ins.Src])
+		s.regs[ins.Dst] = d.load(s, i, ins)
+	case ins.Writes():
+		d.used(s.regs[ins.Dst])
 		d.store(s, i, ins)
-	case ins.class() == classLD:
-		s.fill(clobbered, 0)
+	case ins.Class() == insn.ClassLD:
+		s.fill(insn.Clobbered, 0)
 	}
-	if ins.exits() {
+	if ins.Exits() {
 		d.returns(s.regs[0])
 	}
 }
@@ -96,7 +98,7 @@ func (d *pointerDomain) address(i int, ins *instruction) pointer {
 	if region, ok := d.fn.unit.Addresses[slot]; ok {
 		return d.made(region, i)
 	}
-	if ins.src != 0 {
+	if ins.Src != 0 {
 		return d.made(Unknown, i)
 	}
 	return 0
@@ -118,9 +120,9 @@ func (d *pointerDomain) recorded(i int) pointer {
 }
 
 func (d *pointerDomain) alu(s *state[pointer], i int, ins *instruction) pointer {
-	a, b := s.regs[ins.dst], d.recorded(i)
-	if ins.fromReg() && ins.code() != opEND && ins.code() != opNEG {
-		b = s.regs[ins.src]
+	a, b := s.regs[ins.Dst], d.recorded(i)
+	if ins.FromReg() && ins.Code() != insn.OpEND && ins.Code() != insn.OpNEG {
+		b = s.regs[ins.Src]
 	}
 	if sum, own := d.fn.constants.assume.OwnSums[d.fn.unit.start+i]; own {
 		if sum.InDst {
@@ -128,17 +130,17 @@ func (d *pointerDomain) alu(s *state[pointer], i int, ins *instruction) pointer 
 		}
 		return d.sets.each(a, func(p Pointee) Pointee { return p.moved(sum.Offset) })
 	}
-	switch code := ins.code(); {
-	case code == opMOV:
+	switch code := ins.Code(); {
+	case code == insn.OpMOV:
 		return d.move(i, ins, b)
 	case d.isPending(a) || d.isPending(b):
 		return d.sets.of(Pointee{Region: pending})
-	case code == opADD:
+	case code == insn.OpADD:
 		return d.add(i, ins, a, b)
-	case code == opSUB:
+	case code == insn.OpSUB:
 		return d.subtract(i, ins, a, b)
-	case code == opLSH || code == opRSH || code == opARSH: // of a number that is extended
-		if !ins.fromReg() && ins.imm == 32 && !ins.is32() {
+	case code == insn.OpLSH || code == insn.OpRSH || code == insn.OpARSH: // of a number that is extended
+		if !ins.FromReg() && ins.Imm == 32 && !ins.Is32() {
 			return d.numbers(a)
 		}
 	}
@@ -147,9 +149,9 @@ func (d *pointerDomain) alu(s *state[pointer], i int, ins *instruction) pointer 
 
 func (d *pointerDomain) move(i int, ins *instruction, v pointer) pointer {
 	switch {
-	case ins.fromReg() && ins.off == 1: // addr_space_cast
+	case ins.FromReg() && ins.Off == 1: // addr_space_cast
 		return d.made(Heap, i)
-	case ins.is32() || ins.off != 0:
+	case ins.Is32() || ins.Off != 0:
 		return d.numbers(v)
 	}
 	return v
@@ -167,7 +169,7 @@ func (d *pointerDomain) add(i int, ins *instruction, a, b pointer) pointer {
 		by, constant = d.fn.constants.augends[i]
 	}
 	switch {
-	case a == 0 || d.isAddress(a) && (d.isAddress(b) || ins.is32()):
+	case a == 0 || d.isAddress(a) && (d.isAddress(b) || ins.Is32()):
 		return 0
 	case constant && b == 0:
 		return d.sets.each(a, func(p Pointee) Pointee { return p.moved(by) })
@@ -255,7 +257,7 @@ func (p *Pointee) held() (int64, bool) {
 		return 0, false
 	}
 	ins := &p.Unit.insns[p.Unit.index(p.Slot)]
-	return ins.imm, ins.op != lddw
+	return ins.Imm, ins.Op != insn.LDDW
 }
 
 // noteAdded notes what the recorded number at a slot is added to.
@@ -282,7 +284,7 @@ func (d *pointerDomain) used(address pointer) {
 func (d *pointerDomain) subtract(i int, ins *instruction, a, b pointer) pointer {
 	by, constant := d.fn.constants.addends[i]
 	switch {
-	case a == 0 || d.isAddress(b) || d.isAddress(a) && ins.is32():
+	case a == 0 || d.isAddress(b) || d.isAddress(a) && ins.Is32():
 		return 0
 	case constant && b == 0:
 		return d.sets.each(a, func(p Pointee) Pointee { return p.moved(by) })
@@ -292,7 +294,7 @@ func (d *pointerDomain) subtract(i int, ins *instruction, a, b pointer) pointer 
 
 func (d *pointerDomain) load(s *state[pointer], i int, ins *instruction) pointer {
 	if at, ok := d.fn.constants.places[i]; ok {
-		if at.size < 8 || ins.mode() == modeATOMIC {
+		if at.size < 8 || ins.Mode() == insn.ModeATOMIC {
 			return 0
 		}
 		if _, stored := s.find(at); stored {
@@ -300,11 +302,11 @@ func (d *pointerDomain) load(s *state[pointer], i int, ins *instruction) pointer
 		}
 		return d.sets.union(d.within(s, at), d.sets.union(d.fn.anywhere, d.fn.leftAnywhere))
 	}
-	if d.isPending(s.regs[ins.src]) {
+	if d.isPending(s.regs[ins.Src]) {
 		return d.sets.of(Pointee{Region: pending})
 	}
 	var v pointer
-	for _, p := range d.sets.list(s.regs[ins.src]) {
+	for _, p := range d.sets.list(s.regs[ins.Src]) {
 		v = d.sets.union(v, d.loaded(s, i, ins, &p))
 	}
 	return v
@@ -312,7 +314,7 @@ func (d *pointerDomain) load(s *state[pointer], i int, ins *instruction) pointer
 
 // loaded returns what is at an address.
 func (d *pointerDomain) loaded(s *state[pointer], i int, ins *instruction, p *Pointee) pointer {
-	at, whole := p.Offset+int64(ins.off), ins.width() == 8
+	at, whole := p.Offset+int64(ins.Off), ins.Width() == 8
 	switch {
 	case p.Region == Ctx:
 		return d.fromCtx(p, at, i)
@@ -368,10 +370,10 @@ func (d *pointerDomain) fromStack(s *state[pointer], p *Pointee, at int64) point
 
 func (d *pointerDomain) store(s *state[pointer], i int, ins *instruction) {
 	var v pointer
-	if ins.class() == classSTX && ins.mode() == modeMEM && ins.width() == 8 {
-		v = s.regs[ins.src]
+	if ins.Class() == insn.ClassSTX && ins.Mode() == insn.ModeMEM && ins.Width() == 8 {
+		v = s.regs[ins.Src]
 	}
-	if register, ok := ins.fetches(); ok {
+	if register, ok := ins.Fetches(); ok {
 		s.regs[register] = 0
 	}
 	if at, ok := d.fn.constants.places[i]; ok {
@@ -381,9 +383,9 @@ func (d *pointerDomain) store(s *state[pointer], i int, ins *instruction) {
 	if v == 0 {
 		return
 	}
-	for _, p := range d.sets.list(s.regs[ins.dst]) {
+	for _, p := range d.sets.list(s.regs[ins.Dst]) {
 		if p.Region == Stack {
-			d.storeBeyond(s, &p, p.Offset+int64(ins.off), v)
+			d.storeBeyond(s, &p, p.Offset+int64(ins.Off), v)
 		}
 	}
 }

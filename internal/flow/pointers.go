@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/cilium/ebpf/asm"
+	"github.com/xdp-load/xdp-load/internal/insn"
 )
 
 // PointerAssumptions say what a function's pointers are made of, as far as its
@@ -191,7 +192,7 @@ func (p *Pointers) once(fn *pointerFunction, d *pointerDomain) {
 		st = st.clone()
 		from, to := fn.unit.span(b)
 		for i := from; i < to; i++ {
-			if !fn.unit.insns[i].isSecondHalf() {
+			if !fn.unit.insns[i].IsSecondHalf() {
 				d.step(st, i)
 			}
 		}
@@ -201,7 +202,7 @@ func (p *Pointers) once(fn *pointerFunction, d *pointerDomain) {
 // entry returns what is known where a function is entered.
 func (p *Pointers) entry(fn *pointerFunction) *state[pointer] {
 	entry := new(state[pointer])
-	entry.regs[frame] = p.sets.of(Pointee{Region: Stack, Unit: fn.unit, Slot: fn.unit.start})
+	entry.regs[insn.Frame] = p.sets.of(Pointee{Region: Stack, Unit: fn.unit, Slot: fn.unit.start})
 	copy(entry.regs[1:], fn.arguments[:])
 	return entry
 }
@@ -215,10 +216,10 @@ func (p *Pointers) Address(u *Unit, slot int) (pointees []Pointee, reached bool)
 		return nil, false
 	}
 	st := fn.solver.at(i)
-	if st == nil || !u.insns[i].reads() && !u.insns[i].writes() {
+	if st == nil || !u.insns[i].Reads() && !u.insns[i].Writes() {
 		return nil, st != nil
 	}
-	address := st.regs[u.insns[i].address()]
+	address := st.regs[u.insns[i].Address()]
 	return p.sets.list(p.sets.where(address, func(p *Pointee) bool { return !p.isNumber() })), true
 }
 
@@ -230,7 +231,7 @@ func (p *Pointers) Argument(u *Unit, slot int, register asm.Register) []Pointee 
 		return nil
 	}
 	st := fn.solver.at(i)
-	if st == nil || !u.insns[i].arguments().Has(register) {
+	if st == nil || !u.insns[i].Arguments().Has(register) {
 		return nil
 	}
 	return p.sets.list(st.regs[register])
@@ -269,10 +270,10 @@ func (p *Pointers) Sums(u *Unit) []Sum {
 	var sums []Sum
 	for _, i := range slices.Sorted(maps.Keys(fn.sums)) {
 		st, ins := fn.solver.at(i), &u.insns[i]
-		if st == nil || !ins.fromReg() {
+		if st == nil || !ins.FromReg() {
 			continue
 		}
-		address, number := st.regs[ins.dst], st.regs[ins.src]
+		address, number := st.regs[ins.Dst], st.regs[ins.Src]
 		inDst := !slices.ContainsFunc(p.sets.list(address), func(p Pointee) bool { return p.isKnown() })
 		if inDst {
 			address, number = number, address
@@ -349,7 +350,7 @@ func (p *Pointers) Uses(u *Unit) []MemoryUse {
 	var uses []MemoryUse
 	for i := range u.insns {
 		ins := &u.insns[i]
-		if ins.isSecondHalf() || !ins.reads() && !ins.writes() && !ins.isCall() {
+		if ins.IsSecondHalf() || !ins.Reads() && !ins.Writes() && !ins.IsCall() {
 			continue
 		}
 		st := fn.solver.at(i)
@@ -363,11 +364,11 @@ func (p *Pointers) Uses(u *Unit) []MemoryUse {
 			}
 		}
 		switch {
-		case !ins.isCall():
-			note(0, ins.address())
+		case !ins.IsCall():
+			note(0, ins.Address())
 		case fn.callee(i) == nil:
-			for _, r := range ins.arguments().List() {
-				if ins.takesAddress(int(r)) {
+			for _, r := range ins.Arguments().List() {
+				if ins.TakesAddress(int(r)) {
 					note(int(r), uint8(r))
 				}
 			}
@@ -378,7 +379,7 @@ func (p *Pointers) Uses(u *Unit) []MemoryUse {
 
 // callee returns the function of the object that the call at an index calls.
 func (fn *pointerFunction) callee(i int) *Unit {
-	if ins := &fn.unit.insns[i]; ins.isCall() && ins.src == pseudoCall {
+	if ins := &fn.unit.insns[i]; ins.IsCall() && ins.Src == insn.PseudoCall {
 		return fn.unit.Calls[fn.unit.start+i]
 	}
 	return nil

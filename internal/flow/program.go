@@ -109,7 +109,7 @@ func (a *analysis) analyze(u *Unit) {
 			continue
 		}
 		var arguments [5]value
-		if u.insns[i].isCall() {
+		if u.insns[i].IsCall() {
 			copy(arguments[:], c.solver.at(i).regs[1:6])
 		}
 		a.called(callee, arguments, c.Reachable(slot) == Doubtful)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf/asm"
+	"github.com/xdp-load/xdp-load/internal/insn"
 )
 
 // call is a call of another function of the program.
@@ -216,16 +217,16 @@ func TestOffsetsGone(t *testing.T) {
 		accesses int
 		escapes  []Escape
 	}{
-		"kept":        {classALU64 | opADD, 0, 1, nil},
-		"overwritten": {classLD | modeABS, 0, 0, nil},
-		"shifted":     {classALU64 | opLSH, 32, 1, []Escape{{2, 0, Computed, true}}},
+		"kept":        {insn.ClassALU64 | insn.OpADD, 0, 1, nil},
+		"overwritten": {insn.ClassLD | insn.ModeABS, 0, 0, nil},
+		"shifted":     {insn.ClassALU64 | insn.OpLSH, 32, 1, []Escape{{2, 0, Computed, true}}},
 	} {
 		g := &generator{order: binary.LittleEndian}
-		g.emit(classALU64|opMOV, 0, 0, 0, 8)
+		g.emit(insn.ClassALU64|insn.OpMOV, 0, 0, 0, 8)
 		g.emit(test.op, 0, 0, 0, test.imm)
-		g.emit(classLDX|modeMEM, 2, 0, 0, 0)
-		g.emit(classALU64|opMOV, 0, 0, 0, 0)
-		g.emit(classJMP|opEXIT, 0, 0, 0, 0)
+		g.emit(insn.ClassLDX|insn.ModeMEM, 2, 0, 0, 0)
+		g.emit(insn.ClassALU64|insn.OpMOV, 0, 0, 0, 0)
+		g.emit(insn.ClassJMP|insn.OpEXIT, 0, 0, 0, 0)
 		f, err := NewFunction(g.code, g.order, 0, g.slot())
 		if err != nil {
 			t.Fatal(err)
@@ -245,22 +246,22 @@ func TestPacketLoad(t *testing.T) {
 		then   func(*generator) // for the next packet, or the same once more
 		escape int              // the slot
 	}{
-		"index":  {modeIND, func(g *generator) { g.emit(classALU64|opMOV, 9, 0, 0, 1) }, 3},
-		"stored": {modeABS, func(g *generator) { g.emit(classSTX|modeMEM, 8, 7, 0, 0) }, 5},
-		"stored by a helper": {modeABS, func(g *generator) {
-			g.emit(classALU64|opMOV|8, 4, 7, 0, 0)
-			g.emit(classJMP|opCALL, 0, 0, 0, 10) // bpf_l3_csum_replace
+		"index":  {insn.ModeIND, func(g *generator) { g.emit(insn.ClassALU64|insn.OpMOV, 9, 0, 0, 1) }, 3},
+		"stored": {insn.ModeABS, func(g *generator) { g.emit(insn.ClassSTX|insn.ModeMEM, 8, 7, 0, 0) }, 5},
+		"stored by a helper": {insn.ModeABS, func(g *generator) {
+			g.emit(insn.ClassALU64|insn.OpMOV|8, 4, 7, 0, 0)
+			g.emit(insn.ClassJMP|insn.OpCALL, 0, 0, 0, 10) // bpf_l3_csum_replace
 		}, 6},
 	} {
 		g := &generator{order: binary.LittleEndian}
-		g.emit(classALU64|opMOV|8, 6, 1, 0, 0)
-		g.emit(classLDX|modeMEM, 8, 6, int16(TC.Data), 0)
-		g.emit(classALU64|opMOV, 7, 0, 0, 8) // 2
-		g.emit(classLD|test.mode, 0, 7, 0, 0)
-		g.emit(classJMP|opJEQ, 0, 0, 1, 0)
+		g.emit(insn.ClassALU64|insn.OpMOV|8, 6, 1, 0, 0)
+		g.emit(insn.ClassLDX|insn.ModeMEM, 8, 6, int16(TC.Data), 0)
+		g.emit(insn.ClassALU64|insn.OpMOV, 7, 0, 0, 8) // 2
+		g.emit(insn.ClassLD|test.mode, 0, 7, 0, 0)
+		g.emit(insn.ClassJMP|insn.OpJEQ, 0, 0, 1, 0)
 		test.then(g)
-		g.emit(classALU64|opMOV, 0, 0, 0, 0)
-		g.emit(classJMP|opEXIT, 0, 0, 0, 0)
+		g.emit(insn.ClassALU64|insn.OpMOV, 0, 0, 0, 0)
+		g.emit(insn.ClassJMP|insn.OpEXIT, 0, 0, 0, 0)
 		f, err := NewFunction(g.code, g.order, 0, g.slot())
 		if err != nil {
 			t.Fatal(err)

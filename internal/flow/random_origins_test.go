@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"github.com/xdp-load/xdp-load/internal/insn"
 )
 
 // If a recorded offset changes, the addresses that change are those that are
@@ -51,16 +53,16 @@ func (p *pair) run(assume Assumptions, input uint64) error {
 	p.a, p.b = p.machine(assume, input, 0), p.machine(assume, input, distance)
 	for i, steps := 0, 0; steps < fuel; steps++ {
 		ins := &p.f.insns[i]
-		if ins.exits() && p.differ(0) && !p.escapes(i) {
+		if ins.Exits() && p.differ(0) && !p.escapes(i) {
 			return fmt.Errorf("returned at %d", i)
 		}
-		if ins.exits() || p.escapes(i) || !ins.isCall() && ins.uses&^p.a.written != 0 {
+		if ins.Exits() || p.escapes(i) || !ins.IsCall() && ins.Uses&^p.a.written != 0 {
 			return nil
 		}
 		if err := p.check(i, ins); err != nil {
 			return fmt.Errorf("at %d: %w", i, err)
 		}
-		if (ins.reads() || ins.writes()) && p.differ(ins.address()) && (p.a.inStack(p.a.regs[ins.address()]) || p.b.inStack(p.b.regs[ins.address()])) {
+		if (ins.Reads() || ins.Writes()) && p.differ(ins.Address()) && (p.a.inStack(p.a.regs[ins.Address()]) || p.b.inStack(p.b.regs[ins.Address()])) {
 			return nil
 		}
 		p.a.steps, p.b.steps = uint64(steps), uint64(steps)
@@ -72,7 +74,7 @@ func (p *pair) run(assume Assumptions, input uint64) error {
 		if !ok {
 			return nil
 		}
-		p.a.written, p.b.written = ins.writtenAfter(p.a.written), ins.writtenAfter(p.b.written)
+		p.a.written, p.b.written = ins.WrittenAfter(p.a.written), ins.WrittenAfter(p.b.written)
 		i = next
 	}
 	return nil
@@ -108,23 +110,23 @@ func (p *pair) escapes(i int) bool {
 
 func (p *pair) check(i int, ins *instruction) error {
 	switch {
-	case ins.compares() && (p.differ(ins.dst) || ins.fromReg() && p.differ(ins.src)):
+	case ins.Compares() && (p.differ(ins.Dst) || ins.FromReg() && p.differ(ins.Src)):
 		return fmt.Errorf("compared")
-	case ins.isCall():
-		for _, r := range (ins.arguments() & p.a.written).List() {
+	case ins.IsCall():
+		for _, r := range (ins.Arguments() & p.a.written).List() {
 			if p.differ(uint8(r)) {
 				return fmt.Errorf("passed in %s", r)
 			}
 		}
-	case ins.reads() || ins.writes():
+	case ins.Reads() || ins.Writes():
 		return p.checkAccess(i, ins)
 	}
 	return nil
 }
 
 func (p *pair) checkAccess(i int, ins *instruction) error {
-	inStack := p.a.inStack(p.a.regs[ins.dst])
-	if ins.class() == classSTX && !ins.reads() && !inStack && p.differ(ins.src) {
+	inStack := p.a.inStack(p.a.regs[ins.Dst])
+	if ins.Class() == insn.ClassSTX && !ins.Reads() && !inStack && p.differ(ins.Src) {
 		return fmt.Errorf("stored")
 	}
 	claimed := Access{Mixed: true}
@@ -133,7 +135,7 @@ func (p *pair) checkAccess(i int, ins *instruction) error {
 	}
 	ours := slices.ContainsFunc(claimed.Origins, func(o Origin) bool { return o.Slot == p.origin })
 	only := ours && len(claimed.Origins) == 1 && !claimed.Mixed
-	moved := p.b.regs[ins.address()] - p.a.regs[ins.address()]
+	moved := p.b.regs[ins.Address()] - p.a.regs[ins.Address()]
 	switch {
 	case moved != 0 && !ours:
 		return fmt.Errorf("address moved by %#x", moved)

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf/asm"
+	"github.com/xdp-load/xdp-load/internal/insn"
 )
 
 var (
@@ -53,18 +54,18 @@ func (g *generator) emit(op, dst, src uint8, off int16, imm int32) {
 	g.code = append(g.code, ins...)
 }
 
-func (g *generator) slot() int { return len(g.code) / slotSize }
+func (g *generator) slot() int { return len(g.code) / insn.SlotSize }
 
 func (g *generator) program() {
 	g.assume = Assumptions{Known: map[int]int64{}, Undecided: map[int]bool{}, Linked: map[int]bool{}}
 	for _, r := range []uint8{0, 6, 7, 8, 9} {
-		g.emit(classALU64|opMOV, r, 0, 0, g.immediate())
+		g.emit(insn.ClassALU64|insn.OpMOV, r, 0, 0, g.immediate())
 	}
 	for range 10 + g.IntN(40) {
 		g.instruction()
 	}
 	end := g.slot()
-	g.emit(classJMP|opEXIT, 0, 0, 0, 0)
+	g.emit(insn.ClassJMP|insn.OpEXIT, 0, 0, 0, 0)
 	g.fixJumps(end)
 }
 
@@ -73,13 +74,13 @@ func (g *generator) fixJumps(end int) {
 	var starts []int
 	for i := 0; i < end; i++ {
 		starts = append(starts, i)
-		if g.code[i*slotSize] == lddw {
+		if g.code[i*insn.SlotSize] == insn.LDDW {
 			i++
 		}
 	}
 	for n, i := range starts {
-		ins := instruction{op: g.code[i*slotSize]}
-		if !ins.jumps() {
+		ins := insn.Read(g.code[i*insn.SlotSize:], g.order)
+		if !ins.Jumps() {
 			continue
 		}
 		ahead := append(starts[n+1:len(starts):len(starts)], end)
@@ -88,12 +89,12 @@ func (g *generator) fixJumps(end int) {
 			target = starts[5+g.IntN(len(starts)-5)]
 		}
 		switch {
-		case ins.isGotox():
+		case ins.IsGotox():
 			g.table = append(g.table, target, ahead[0], ahead[g.IntN(len(ahead))])
-		case ins.isLongJump():
-			g.order.PutUint32(g.code[i*slotSize+4:], uint32(target-i-1))
+		case ins.IsLongJump():
+			g.order.PutUint32(g.code[i*insn.SlotSize+4:], uint32(target-i-1))
 		default:
-			g.order.PutUint16(g.code[i*slotSize+2:], uint16(target-i-1))
+			g.order.PutUint16(g.code[i*insn.SlotSize+2:], uint16(target-i-1))
 		}
 	}
 }
@@ -122,16 +123,16 @@ func (g *generator) instruction() {
 	}
 	switch g.IntN(20) {
 	case 0:
-		g.emit(classJMP|opCALL, 0, 0, 0, some[int32](g, 1, 2, 5, 14, 44, 113, 181))
+		g.emit(insn.ClassJMP|insn.OpCALL, 0, 0, 0, some[int32](g, 1, 2, 5, 14, 44, 113, 181))
 	case 1:
 		if g.IntN(3) == 0 {
-			g.emit(classJMP|opCALL, 0, pseudoCall, 0, 0)
+			g.emit(insn.ClassJMP|insn.OpCALL, 0, insn.PseudoCall, 0, 0)
 		}
 	case 2, 3, 4:
 		g.jump()
 	case 5:
 		g.assume.Known[g.slot()] = int64(g.IntN(3))
-		g.emit(classALU64|opMOV, g.reg(), 0, 0, 1)
+		g.emit(insn.ClassALU64|insn.OpMOV, g.reg(), 0, 0, 1)
 	case 6:
 		g.longImmediate()
 	case 7, 8, 9:
@@ -142,7 +143,7 @@ func (g *generator) instruction() {
 		g.anyAccess(g.reg(), g.reg(), int16(g.IntN(16)))
 	case 12:
 		if g.IntN(3) == 0 { // from the packet, and r1 to r5 are gone
-			g.emit(classLD|some[uint8](g, modeABS, modeIND)|some[uint8](g, 0x00, 0x08, 0x10), 0, g.reg(), 0, 0)
+			g.emit(insn.ClassLD|some[uint8](g, insn.ModeABS, insn.ModeIND)|some[uint8](g, 0x00, 0x08, 0x10), 0, g.reg(), 0, 0)
 		}
 	default:
 		g.alu()
@@ -156,22 +157,22 @@ func (g *generator) longImmediate() {
 	case 1:
 		g.assume.Undecided[g.slot()] = true
 	}
-	g.emit(lddw, g.reg(), 0, 0, g.immediate())
+	g.emit(insn.LDDW, g.reg(), 0, 0, g.immediate())
 	g.emit(0, 0, 0, 0, g.immediate())
 }
 
 func (g *generator) jump() {
-	class := some[uint8](g, classJMP, classJMP32)
-	code := some[uint8](g, opJEQ, opJGT, opJGE, opJSET, opJNE, opJSGT, opJSGE, opJLT, opJLE, opJSLT, opJSLE)
+	class := some[uint8](g, insn.ClassJMP, insn.ClassJMP32)
+	code := some[uint8](g, insn.OpJEQ, insn.OpJGT, insn.OpJGE, insn.OpJSET, insn.OpJNE, insn.OpJSGT, insn.OpJSGE, insn.OpJLT, insn.OpJLE, insn.OpJSLT, insn.OpJSLE)
 	switch g.IntN(12) {
 	case 0:
 		if g.IntN(2) == 0 {
-			g.emit(classJMP|opJA|8, g.reg(), 0, 0, 0)
+			g.emit(insn.ClassJMP|insn.OpJA|8, g.reg(), 0, 0, 0)
 		} else {
-			g.emit(class|opJA, 0, 0, 0, 0)
+			g.emit(class|insn.OpJA, 0, 0, 0, 0)
 		}
 	case 1:
-		g.emit(classJMP|opJCOND, 0, 0, 0, 0)
+		g.emit(insn.ClassJMP|insn.OpJCOND, 0, 0, 0, 0)
 	case 2, 3, 4, 5:
 		g.emit(class|code|8, g.reg(), g.reg(), 0, 0)
 	default:
@@ -180,31 +181,31 @@ func (g *generator) jump() {
 }
 
 func (g *generator) alu() {
-	class := some[uint8](g, classALU, classALU64)
-	code := some[uint8](g, opADD, opSUB, opMUL, opDIV, opOR, opAND, opLSH, opRSH, opNEG, opMOD, opXOR, opMOV, opMOV, opMOV, opARSH, opEND)
+	class := some[uint8](g, insn.ClassALU, insn.ClassALU64)
+	code := some[uint8](g, insn.OpADD, insn.OpSUB, insn.OpMUL, insn.OpDIV, insn.OpOR, insn.OpAND, insn.OpLSH, insn.OpRSH, insn.OpNEG, insn.OpMOD, insn.OpXOR, insn.OpMOV, insn.OpMOV, insn.OpMOV, insn.OpARSH, insn.OpEND)
 	var off int16
 	imm, fromReg := g.immediate(), uint8(g.IntN(2)*8)
 	switch code {
-	case opEND:
+	case insn.OpEND:
 		imm, fromReg = some[int32](g, 16, 32, 64), uint8(g.IntN(2)*8)
-		if class == classALU64 {
+		if class == insn.ClassALU64 {
 			fromReg = 0
 		}
-	case opMOV:
+	case insn.OpMOV:
 		if fromReg != 0 {
 			off = some[int16](g, 0, 0, 8, 16)
-			if class == classALU64 {
+			if class == insn.ClassALU64 {
 				off = some[int16](g, 0, 0, 0, 1, 8, 16, 32) // 1 is addr_space_cast
 			}
 		}
-	case opDIV, opMOD:
+	case insn.OpDIV, insn.OpMOD:
 		off = int16(g.IntN(2))
-	case opLSH, opRSH, opARSH:
+	case insn.OpLSH, insn.OpRSH, insn.OpARSH:
 		imm = g.Int32N(32)
-	case opNEG:
+	case insn.OpNEG:
 		fromReg = 0
 	}
-	if fromReg == 0 && code != opEND && code != opNEG && g.IntN(6) == 0 {
+	if fromReg == 0 && code != insn.OpEND && code != insn.OpNEG && g.IntN(6) == 0 {
 		g.assume.Known[g.slot()] = int64(imm)
 	}
 	g.emit(class|code|fromReg, g.reg(), g.reg(), off, imm)
@@ -218,7 +219,7 @@ func (g *generator) stackAccess() {
 	if g.IntN(3) > 0 {
 		at = max(at, -24)
 	}
-	g.anyAccess(frame, g.reg(), at)
+	g.anyAccess(insn.Frame, g.reg(), at)
 }
 
 // pointer puts an address in the stack or in other memory into a register, and
@@ -226,22 +227,22 @@ func (g *generator) stackAccess() {
 func (g *generator) pointer() {
 	r, s := g.reg(), g.reg()
 	if g.IntN(5) == 0 { // an element of an array in the stack
-		g.emit(classALU64|opAND, s, 0, 0, some[int32](g, 8, 16, 24))
-		g.emit(classALU64|opMOV|8, r, frame, 0, 0)
-		g.emit(classALU64|opSUB|8, r, s, 0, 0)
+		g.emit(insn.ClassALU64|insn.OpAND, s, 0, 0, some[int32](g, 8, 16, 24))
+		g.emit(insn.ClassALU64|insn.OpMOV|8, r, insn.Frame, 0, 0)
+		g.emit(insn.ClassALU64|insn.OpSUB|8, r, s, 0, 0)
 		g.anyAccess(r, g.reg(), -8)
 		return
 	}
 	if g.IntN(3) == 0 {
 		g.assume.Linked[g.slot()] = true
-		g.emit(lddw, r, 0, 0, 0)
+		g.emit(insn.LDDW, r, 0, 0, 0)
 		g.emit(0, 0, 0, 0, 0)
 	} else {
-		g.emit(classALU64|opMOV|8, r, frame, 0, 0)
+		g.emit(insn.ClassALU64|insn.OpMOV|8, r, insn.Frame, 0, 0)
 		if g.IntN(4) > 0 {
-			g.emit(classALU64|opADD, r, 0, 0, -8*int32(1+g.IntN(4)))
+			g.emit(insn.ClassALU64|insn.OpADD, r, 0, 0, -8*int32(1+g.IntN(4)))
 		} else {
-			g.emit(classALU64|opSUB|8, r, g.reg(), 0, 0)
+			g.emit(insn.ClassALU64|insn.OpSUB|8, r, g.reg(), 0, 0)
 		}
 	}
 	if g.IntN(2) == 0 {
@@ -253,22 +254,22 @@ func (g *generator) anyAccess(base, other uint8, off int16) {
 	size := some[uint8](g, 0x00, 0x08, 0x10, 0x18, 0x18, 0x18)
 	switch g.IntN(9) {
 	case 0, 1, 2:
-		g.emit(classLDX|modeMEM|size, other, base, off, 0)
+		g.emit(insn.ClassLDX|insn.ModeMEM|size, other, base, off, 0)
 	case 3:
 		if size == 0x18 {
 			size = 0
 		}
-		g.emit(classLDX|modeMEMSX|size, other, base, off, 0)
+		g.emit(insn.ClassLDX|insn.ModeMEMSX|size, other, base, off, 0)
 	case 4:
-		g.emit(classST|modeMEM|size, base, 0, off, g.immediate())
+		g.emit(insn.ClassST|insn.ModeMEM|size, base, 0, off, g.immediate())
 	case 5:
-		operation := some[int32](g, opADD, opOR|atomicFetch, atomicXchg, atomicCmpxchg, atomicStoreRelease, atomicLoadAcquire)
-		if operation == atomicLoadAcquire {
+		operation := some[int32](g, insn.OpADD, insn.OpOR|insn.AtomicFetch, insn.AtomicXchg, insn.AtomicCmpxchg, insn.AtomicStoreRelease, insn.AtomicLoadAcquire)
+		if operation == insn.AtomicLoadAcquire {
 			base, other = other, base
 		}
-		g.emit(classSTX|modeATOMIC|some[uint8](g, 0, 0x18), base, other, off, operation)
+		g.emit(insn.ClassSTX|insn.ModeATOMIC|some[uint8](g, 0, 0x18), base, other, off, operation)
 	default:
-		g.emit(classSTX|modeMEM|size, base, other, off, 0)
+		g.emit(insn.ClassSTX|insn.ModeMEM|size, base, other, off, 0)
 	}
 }
 
@@ -279,19 +280,19 @@ func (g *generator) addressing() {
 	case 0, 1:
 		g.offsets = append(g.offsets, g.slot())
 		g.assume.Undecided[g.slot()] = true
-		g.emit(some[uint8](g, classALU64|opMOV, classALU|opMOV, classALU64|opADD), r, 0, 0, 8)
+		g.emit(some[uint8](g, insn.ClassALU64|insn.OpMOV, insn.ClassALU|insn.OpMOV, insn.ClassALU64|insn.OpADD), r, 0, 0, 8)
 	case 2, 3:
-		g.emit(classALU64|opADD|8, r, s, 0, 0)
+		g.emit(insn.ClassALU64|insn.OpADD|8, r, s, 0, 0)
 	case 4:
-		g.emit(some[uint8](g, classALU64, classALU)|opMOV|8, r, s, 0, 0)
+		g.emit(some[uint8](g, insn.ClassALU64, insn.ClassALU)|insn.OpMOV|8, r, s, 0, 0)
 	case 5:
-		g.emit(classALU64|some[uint8](g, opADD, opSUB), r, 0, 0, g.Int32N(16))
+		g.emit(insn.ClassALU64|some[uint8](g, insn.OpADD, insn.OpSUB), r, 0, 0, g.Int32N(16))
 	case 6:
-		g.emit(classSTX|modeMEM|0x18, frame, r, -8*int16(1+g.IntN(2)), 0)
-		g.emit(classLDX|modeMEM|0x18, s, frame, -8*int16(1+g.IntN(2)), 0)
+		g.emit(insn.ClassSTX|insn.ModeMEM|0x18, insn.Frame, r, -8*int16(1+g.IntN(2)), 0)
+		g.emit(insn.ClassLDX|insn.ModeMEM|0x18, s, insn.Frame, -8*int16(1+g.IntN(2)), 0)
 	case 7:
-		g.emit(classALU64|opLSH, r, 0, 0, 32)
-		g.emit(classALU64|some[uint8](g, opRSH, opARSH), r, 0, 0, 32)
+		g.emit(insn.ClassALU64|insn.OpLSH, r, 0, 0, 32)
+		g.emit(insn.ClassALU64|some[uint8](g, insn.OpRSH, insn.OpARSH), r, 0, 0, 32)
 	default:
 		g.anyAccess(r, s, int16(g.IntN(16)))
 	}
@@ -301,10 +302,10 @@ func (g *generator) listing() string {
 	var text bytes.Buffer
 	for i := 0; i < g.slot(); i++ {
 		var ins asm.Instruction
-		if err := ins.Unmarshal(bytes.NewReader(g.code[i*slotSize:]), g.order, "linux"); err != nil {
+		if err := ins.Unmarshal(bytes.NewReader(g.code[i*insn.SlotSize:]), g.order, "linux"); err != nil {
 			continue
 		}
-		fmt.Fprintf(&text, "%3d: % x  %v", i, g.code[i*slotSize:(i+1)*slotSize], ins)
+		fmt.Fprintf(&text, "%3d: % x  %v", i, g.code[i*insn.SlotSize:(i+1)*insn.SlotSize], ins)
 		if known, ok := g.assume.Known[i]; ok {
 			fmt.Fprintf(&text, "  known %d", known)
 		}
@@ -352,8 +353,8 @@ const (
 type machine struct {
 	f        *Function
 	assume   Assumptions
-	regs     [registers]uint64
-	written  Registers
+	regs     [insn.NumRegisters]uint64
+	written  insn.Registers
 	stack    [stackSize]byte
 	heap     [64]byte
 	random   *rand.Rand
@@ -366,11 +367,11 @@ type machine struct {
 }
 
 func newMachine(f *Function, assume Assumptions, input uint64) *machine {
-	m := &machine{f: f, assume: assume, random: rand.New(rand.NewPCG(input, 1)), written: arguments | 1<<frame}
+	m := &machine{f: f, assume: assume, random: rand.New(rand.NewPCG(input, 1)), written: insn.Arguments | 1<<insn.Frame}
 	for r := range m.regs {
 		m.regs[r] = m.number()
 	}
-	m.regs[frame] = stackTop
+	m.regs[insn.Frame] = stackTop
 	m.scribble(m.stack[:])
 	m.scribble(m.heap[:])
 	return m
@@ -405,14 +406,14 @@ func (m *machine) run(look func(i int) error) error {
 		}
 		m.visited = m.visited*31 + uint64(i)
 		ins := m.f.insns[i]
-		if ins.exits() {
+		if ins.Exits() {
 			m.finished = m.written.Has(0)
 			if !m.finished {
 				m.regs[0] = 0
 			}
 			return nil
 		}
-		if uses := ins.uses; !ins.isCall() && uses&^m.written != 0 {
+		if uses := ins.Uses; !ins.IsCall() && uses&^m.written != 0 {
 			m.regs[0] = 0
 			return nil
 		}
@@ -421,7 +422,7 @@ func (m *machine) run(look func(i int) error) error {
 			m.regs[0] = 0
 			return nil
 		}
-		m.written = ins.writtenAfter(m.written)
+		m.written = ins.WrittenAfter(m.written)
 		i = next
 	}
 	m.regs[0] = 0
@@ -439,28 +440,28 @@ func (m *machine) immediate(i int) uint64 {
 	if m.assume.Undecided[i] {
 		return m.number()
 	}
-	return uint64(ins.imm)
+	return uint64(ins.Imm)
 }
 
 func (m *machine) step(i int, ins *instruction) (next int, ok bool) {
-	next = i + ins.slots()
+	next = i + ins.Slots()
 	switch {
-	case ins.op == lddw:
-		m.regs[ins.dst] = m.immediate(i)
-	case ins.isALU():
+	case ins.Op == insn.LDDW:
+		m.regs[ins.Dst] = m.immediate(i)
+	case ins.IsALU():
 		operand := m.immediate(i)
-		if ins.fromReg() {
-			operand = m.regs[ins.src]
+		if ins.FromReg() {
+			operand = m.regs[ins.Src]
 		}
-		m.regs[ins.dst] = m.arithmetic(ins, m.regs[ins.dst], operand)
-	case ins.isCall():
+		m.regs[ins.Dst] = m.arithmetic(ins, m.regs[ins.Dst], operand)
+	case ins.IsCall():
 		m.call(ins)
-	case ins.class() == classLD:
+	case ins.Class() == insn.ClassLD:
 		m.packet(ins)
-	case ins.jumps():
+	case ins.Jumps():
 		if m.takes(ins) {
 			targets := m.f.targets(i)
-			next = targets[m.regs[ins.dst]%uint64(len(targets))]
+			next = targets[m.regs[ins.Dst]%uint64(len(targets))]
 		}
 	default:
 		return next, m.access(i, ins)
@@ -469,52 +470,52 @@ func (m *machine) step(i int, ins *instruction) (next int, ok bool) {
 }
 
 func (m *machine) takes(ins *instruction) bool {
-	a, b := m.regs[ins.dst], uint64(ins.imm)
-	if ins.fromReg() {
-		b = m.regs[ins.src]
+	a, b := m.regs[ins.Dst], uint64(ins.Imm)
+	if ins.FromReg() {
+		b = m.regs[ins.Src]
 	}
 	signedA, signedB := int64(a), int64(b)
-	if ins.is32() {
+	if ins.Is32() {
 		a, b = uint64(uint32(a)), uint64(uint32(b))
 		signedA, signedB = int64(int32(a)), int64(int32(b))
 	}
-	switch ins.code() {
-	case opJA:
+	switch ins.Code() {
+	case insn.OpJA:
 		return true
-	case opJCOND:
+	case insn.OpJCOND:
 		return m.random.IntN(2) == 0
-	case opJEQ:
+	case insn.OpJEQ:
 		return a == b
-	case opJNE:
+	case insn.OpJNE:
 		return a != b
-	case opJGT:
+	case insn.OpJGT:
 		return a > b
-	case opJGE:
+	case insn.OpJGE:
 		return a >= b
-	case opJLT:
+	case insn.OpJLT:
 		return a < b
-	case opJLE:
+	case insn.OpJLE:
 		return a <= b
-	case opJSET:
+	case insn.OpJSET:
 		return a&b != 0
-	case opJSGT:
+	case insn.OpJSGT:
 		return signedA > signedB
-	case opJSGE:
+	case insn.OpJSGE:
 		return signedA >= signedB
-	case opJSLT:
+	case insn.OpJSLT:
 		return signedA < signedB
 	}
 	return signedA <= signedB
 }
 
 func (m *machine) arithmetic(ins *instruction, a, b uint64) uint64 {
-	if ins.code() == opEND {
+	if ins.Code() == insn.OpEND {
 		return m.reorder(ins, a)
 	}
-	if ins.code() == opMOV && ins.off != 0 { // a cast, of 1 bit here, may do anything
-		b = uint64(int64(b<<(64-ins.off)) >> (64 - ins.off))
+	if ins.Code() == insn.OpMOV && ins.Off != 0 { // a cast, of 1 bit here, may do anything
+		b = uint64(int64(b<<(64-ins.Off)) >> (64 - ins.Off))
 	}
-	if !ins.is32() {
+	if !ins.Is32() {
 		return operate(ins, a, b, int64(a), int64(b), 64)
 	}
 	a, b = uint64(uint32(a)), uint64(uint32(b))
@@ -523,41 +524,41 @@ func (m *machine) arithmetic(ins *instruction, a, b uint64) uint64 {
 
 func (m *machine) reorder(ins *instruction, a uint64) uint64 {
 	big := m.f.order == binary.BigEndian
-	if ins.class() == classALU64 || ins.fromReg() != big {
-		return bits.ReverseBytes64(a) >> (64 - ins.imm)
+	if ins.Class() == insn.ClassALU64 || ins.FromReg() != big {
+		return bits.ReverseBytes64(a) >> (64 - ins.Imm)
 	}
-	return a << (64 - ins.imm) >> (64 - ins.imm)
+	return a << (64 - ins.Imm) >> (64 - ins.Imm)
 }
 
 func operate(ins *instruction, a, b uint64, signedA, signedB int64, width uint64) uint64 {
-	switch ins.code() {
-	case opADD:
+	switch ins.Code() {
+	case insn.OpADD:
 		return a + b
-	case opSUB:
+	case insn.OpSUB:
 		return a - b
-	case opMUL:
+	case insn.OpMUL:
 		return a * b
-	case opOR:
+	case insn.OpOR:
 		return a | b
-	case opAND:
+	case insn.OpAND:
 		return a & b
-	case opXOR:
+	case insn.OpXOR:
 		return a ^ b
-	case opMOV:
+	case insn.OpMOV:
 		return b
-	case opNEG:
+	case insn.OpNEG:
 		return -a
-	case opLSH:
+	case insn.OpLSH:
 		return a << (b & (width - 1))
-	case opRSH:
+	case insn.OpRSH:
 		return a >> (b & (width - 1))
-	case opARSH:
+	case insn.OpARSH:
 		return uint64(signedA >> (b & (width - 1)))
-	case opDIV:
+	case insn.OpDIV:
 		if b == 0 {
 			return 0
 		}
-		if ins.off == 1 {
+		if ins.Off == 1 {
 			return uint64(signedA / signedB)
 		}
 		return a / b
@@ -565,7 +566,7 @@ func operate(ins *instruction, a, b uint64, signedA, signedB int64, width uint64
 	if b == 0 {
 		return a
 	}
-	if ins.off == 1 {
+	if ins.Off == 1 {
 		return uint64(signedA % signedB)
 	}
 	return a % b
@@ -574,7 +575,7 @@ func operate(ins *instruction, a, b uint64, signedA, signedB int64, width uint64
 // call runs some other function. It may use what it is given, and only that.
 func (m *machine) call(ins *instruction) {
 	result := m.random.Uint64()
-	for _, r := range (ins.arguments() & m.written).List() {
+	for _, r := range (ins.Arguments() & m.written).List() {
 		v := m.regs[r]
 		result = result*7 + v
 		if v < stackTop-stackSize || v >= stackTop {
@@ -604,13 +605,13 @@ func (m *machine) packet(ins *instruction) {
 	if !m.blind {
 		v = v*7 + m.regs[6]
 	}
-	if !m.blind && ins.mode() == modeIND {
-		v = v*7 + m.regs[ins.src]
+	if !m.blind && ins.Mode() == insn.ModeIND {
+		v = v*7 + m.regs[ins.Src]
 	}
 	for r := 1; r <= 5; r++ {
 		m.regs[r] = m.random.Uint64()
 	}
-	m.regs[0] = v & lowBits(ins.width()*8)
+	m.regs[0] = v & lowBits(ins.Width()*8)
 }
 
 // memory returns the bytes at an address.
@@ -626,28 +627,28 @@ func (m *machine) memory(address uint64, size int) []byte {
 }
 
 func (m *machine) access(i int, ins *instruction) bool {
-	size := ins.width()
-	memory := m.memory(m.regs[ins.address()]+uint64(int64(ins.off)), size)
-	if m.blind && !m.inStack(m.regs[ins.address()]) {
+	size := ins.Width()
+	memory := m.memory(m.regs[ins.Address()]+uint64(int64(ins.Off)), size)
+	if m.blind && !m.inStack(m.regs[ins.Address()]) {
 		memory = binary.BigEndian.AppendUint64(nil, m.steps*0x9e3779b97f4a7c15)[:size]
 	}
 	if memory == nil {
 		return false
 	}
 	old := m.get(memory)
-	if ins.reads() {
-		if ins.mode() == modeMEMSX {
+	if ins.Reads() {
+		if ins.Mode() == insn.ModeMEMSX {
 			unused := 64 - size*8
 			old = uint64(int64(old<<unused) >> unused)
 		}
-		m.regs[ins.dst] = old
+		m.regs[ins.Dst] = old
 		return true
 	}
-	v := m.regs[ins.src]
-	if ins.class() == classST {
+	v := m.regs[ins.Src]
+	if ins.Class() == insn.ClassST {
 		v = m.immediate(i)
 	}
-	if v >= stackTop-stackSize && v <= stackTop && !m.inStack(m.regs[ins.dst]) {
+	if v >= stackTop-stackSize && v <= stackTop && !m.inStack(m.regs[ins.Dst]) {
 		m.lent = true
 	}
 	m.put(memory, m.exchange(ins, old, v))
@@ -661,25 +662,25 @@ func (m *machine) inStack(address uint64) bool {
 }
 
 func (m *machine) exchange(ins *instruction, old, v uint64) uint64 {
-	if ins.mode() != modeATOMIC || ins.imm == atomicStoreRelease {
+	if ins.Mode() != insn.ModeATOMIC || ins.Imm == insn.AtomicStoreRelease {
 		return v
 	}
 	result := v
-	switch ins.imm &^ atomicFetch {
-	case opADD:
+	switch ins.Imm &^ insn.AtomicFetch {
+	case insn.OpADD:
 		result = old + v
-	case opOR:
+	case insn.OpOR:
 		result = old | v
-	case atomicCmpxchg &^ atomicFetch:
+	case insn.AtomicCmpxchg &^ insn.AtomicFetch:
 		compared := m.regs[0]
-		if ins.width() == 4 {
+		if ins.Width() == 4 {
 			compared = uint64(uint32(compared))
 		}
 		if old != compared {
 			result = old
 		}
 	}
-	if register, ok := ins.fetches(); ok {
+	if register, ok := ins.Fetches(); ok {
 		m.regs[register] = old
 	}
 	return result
@@ -715,7 +716,7 @@ func (m *machine) agrees(c *Constants, i int) error {
 	if c.Reachable(i) == Unreachable {
 		return fmt.Errorf("unreachable, but here we are")
 	}
-	for r := range asm.Register(registers) {
+	for r := range asm.Register(insn.NumRegisters) {
 		if !m.written.Has(r) {
 			continue
 		}

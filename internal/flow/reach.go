@@ -1,6 +1,10 @@
 package flow
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/xdp-load/xdp-load/internal/insn"
+)
 
 // Verdict says whether an instruction can be reached.
 type Verdict uint8
@@ -58,10 +62,10 @@ func (d *constantDomain) leave(s *state[value], b int) edges {
 	ins := d.f.last(b)
 	leads, guided := bothEdges, false
 	switch {
-	case ins.isGotox():
-		guided = s.regs[ins.dst].guided
-	case ins.compares():
-		x, y := s.regs[ins.dst], d.operand(d.f.lastIndex(b), ins, s)
+	case ins.IsGotox():
+		guided = s.regs[ins.Dst].guided
+	case ins.Compares():
+		x, y := s.regs[ins.Dst], d.operand(d.f.lastIndex(b), ins, s)
 		leads = ins.decide(x, y)
 		guided = (x.guided || y.guided) && !(x.kind == packet && y.kind == packet)
 	default:
@@ -78,14 +82,14 @@ func (d *constantDomain) leave(s *state[value], b int) edges {
 // decide returns where a conditional jump can lead.
 func (ins *instruction) decide(x, y value) edges {
 	a, b := hidden(x).number(), hidden(y).number()
-	if ins.is32() {
+	if ins.Is32() {
 		a, b = a.low(4), b.low(4)
-		switch ins.code() {
-		case opJSGT, opJSGE, opJSLT, opJSLE:
+		switch ins.Code() {
+		case insn.OpJSGT, insn.OpJSGE, insn.OpJSLT, insn.OpJSLE:
 			a, b = a.signExtend(32), b.signExtend(32)
 		}
 	}
-	taken, falls := compare(ins.code(), a, b)
+	taken, falls := compare(ins.Code(), a, b)
 	var leads edges
 	if taken {
 		leads |= jumpEdge
@@ -105,7 +109,7 @@ func (d *constantDomain) enter(s *state[value], b int) {
 	for _, register := range set.List() {
 		s.regs[register].guided = true
 	}
-	if set.Has(frame) {
+	if set.Has(insn.Frame) {
 		for n := range s.stack {
 			s.stack[n].value.guided = true
 		}
@@ -123,7 +127,7 @@ func (d *constantDomain) mix(b int) {
 		d.live = d.f.Liveness(-1)
 	}
 	written := d.writtenBetween(b, meet)
-	written &= d.live.in[d.f.blocks[meet].Start-d.f.start] | 1<<frame
+	written &= d.live.in[d.f.blocks[meet].Start-d.f.start] | 1<<insn.Frame
 	if d.mixed[meet]|written != d.mixed[meet] {
 		d.mixed[meet] |= written
 		d.again(meet)
@@ -132,11 +136,11 @@ func (d *constantDomain) mix(b int) {
 
 // writtenBetween returns what is written on the ways from one block to another.
 // Where there are too many to look at, that is everything.
-func (d *constantDomain) writtenBetween(b, meet int) Registers {
+func (d *constantDomain) writtenBetween(b, meet int) insn.Registers {
 	if d.looked > 100*len(d.f.blocks) {
-		return accessible | 1<<frame
+		return insn.Accessible | 1<<insn.Frame
 	}
-	var written Registers
+	var written insn.Registers
 	region := flood{f: d.f, seen: make(map[int]bool), until: meet}
 	region.from(d.f.blocks[b].Succs...)
 	for in := range region.seen {
@@ -154,13 +158,13 @@ func (d *constantDomain) postdominator(b int) int {
 }
 
 // writtenIn returns the registers that a block writes, and r10 if it stores.
-func (f *Function) writtenIn(b int) Registers {
-	var written Registers
+func (f *Function) writtenIn(b int) insn.Registers {
+	var written insn.Registers
 	from, to := f.span(b)
 	for i := from; i < to; i++ {
-		written |= f.insns[i].defs
-		if f.insns[i].writes() || f.insns[i].isCall() {
-			written |= 1 << frame
+		written |= f.insns[i].Defs
+		if f.insns[i].Writes() || f.insns[i].IsCall() {
+			written |= 1 << insn.Frame
 		}
 	}
 	return written

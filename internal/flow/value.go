@@ -1,5 +1,7 @@
 package flow
 
+import "github.com/xdp-load/xdp-load/internal/insn"
+
 // value is what is known of a register or a part of the stack. The zero value
 // says nothing.
 type value struct {
@@ -87,21 +89,21 @@ func (v value) part(from, bytes int) value {
 // alu computes what an ALU instruction makes of two values.
 func (ins *instruction) alu(a, b value, bigEndian bool) value {
 	switch {
-	case ins.code() == opMOV:
+	case ins.Code() == insn.OpMOV:
 		return ins.move(b)
-	case ins.code() == opEND:
+	case ins.Code() == insn.OpEND:
 		return scalar(ins.reorder(hidden(a).number(), bigEndian), a.guided)
 	case a.kind != other || b.kind != other:
 		if v, ok := ins.address64(a, b); ok {
 			return v
 		}
-		if (a.onStack() || b.onStack()) && !ins.is32() && a.kind != b.kind {
+		if (a.onStack() || b.onStack()) && !ins.Is32() && a.kind != b.kind {
 			return value{kind: unsure, guided: a.guided || b.guided}
 		}
 		a, b = hidden(a), hidden(b)
 	}
 	guided := a.guided || b.guided
-	if ins.is32() {
+	if ins.Is32() {
 		return scalar(ins.compute(a.number().low(4), b.number().low(4), 32).low(4), guided)
 	}
 	result := scalar(ins.compute(a.number(), b.number(), 64), guided)
@@ -118,23 +120,23 @@ func hidden(v value) value {
 
 func (ins *instruction) move(v value) value {
 	switch {
-	case ins.off == 1: // addr_space_cast
+	case ins.Off == 1: // addr_space_cast
 		return unknown(v.guided)
-	case ins.off != 0:
+	case ins.Off != 0:
 		return ins.moveSigned(hidden(v))
-	case ins.is32():
+	case ins.Is32():
 		return scalar(hidden(v).number().low(4), v.guided)
 	}
 	return v
 }
 
 func (ins *instruction) moveSigned(v value) value {
-	width := int(ins.off)
+	width := int(ins.Off)
 	if width != 8 && width != 16 && width != 32 {
 		return unknown(v.guided)
 	}
 	extended := v.number().signExtend(width)
-	if ins.is32() {
+	if ins.Is32() {
 		return scalar(extended.low(4), v.guided)
 	}
 	return scalar(extended, v.guided).fitting(max(64-width, int(v.spare)))
@@ -142,11 +144,11 @@ func (ins *instruction) moveSigned(v value) value {
 
 // reorder swaps bytes, or only cuts off the upper ones.
 func (ins *instruction) reorder(n number, bigEndian bool) number {
-	bytes := int(ins.imm / 8)
+	bytes := int(ins.Imm / 8)
 	if bytes != 2 && bytes != 4 && bytes != 8 {
 		return anything
 	}
-	toBig, always := ins.fromReg(), ins.class() == classALU64
+	toBig, always := ins.FromReg(), ins.Class() == insn.ClassALU64
 	if always || toBig != bigEndian {
 		return n.swap(bytes)
 	}
@@ -155,11 +157,11 @@ func (ins *instruction) reorder(n number, bigEndian bool) number {
 
 // address64 adds a number to an address.
 func (ins *instruction) address64(a, b value) (value, bool) {
-	code := ins.code()
-	if code == opADD && a.kind == other {
+	code := ins.Code()
+	if code == insn.OpADD && a.kind == other {
 		a, b = b, a
 	}
-	if ins.is32() || b.kind != other || code != opADD && code != opSUB {
+	if ins.Is32() || b.kind != other || code != insn.OpADD && code != insn.OpSUB {
 		return value{}, false
 	}
 	sum := value{kind: a.kind, guided: a.guided || b.guided}
@@ -171,24 +173,24 @@ func (ins *instruction) address64(a, b value) (value, bool) {
 }
 
 func (ins *instruction) compute(a, b number, width int) number {
-	switch ins.code() {
-	case opADD:
+	switch ins.Code() {
+	case insn.OpADD:
 		return a.add(b)
-	case opSUB:
+	case insn.OpSUB:
 		return a.sub(b)
-	case opMUL:
+	case insn.OpMUL:
 		return a.mul(b)
-	case opOR:
+	case insn.OpOR:
 		return a.union(b)
-	case opAND:
+	case insn.OpAND:
 		return a.and(b)
-	case opXOR:
+	case insn.OpXOR:
 		return a.xor(b)
-	case opNEG:
+	case insn.OpNEG:
 		return constant(0).sub(a)
-	case opLSH, opRSH, opARSH:
+	case insn.OpLSH, insn.OpRSH, insn.OpARSH:
 		return ins.shift(a, b, width)
-	case opDIV, opMOD:
+	case insn.OpDIV, insn.OpMOD:
 		return ins.divide(a, b)
 	}
 	return anything
@@ -199,10 +201,10 @@ func (ins *instruction) shift(a, b number, width int) number {
 		return anything
 	}
 	by := b.value & uint64(width-1)
-	switch ins.code() {
-	case opLSH:
+	switch ins.Code() {
+	case insn.OpLSH:
 		return a.shiftLeft(by)
-	case opRSH:
+	case insn.OpRSH:
 		return a.shiftRight(by)
 	}
 	return a.shiftSigned(by, width)
@@ -210,9 +212,9 @@ func (ins *instruction) shift(a, b number, width int) number {
 
 func (ins *instruction) divide(a, b number) number {
 	switch {
-	case ins.off != 0: // signed
+	case ins.Off != 0: // signed
 		return anything
-	case ins.code() == opDIV:
+	case ins.Code() == insn.OpDIV:
 		return a.div(b)
 	}
 	return a.mod(b)
@@ -224,14 +226,14 @@ func (ins *instruction) spareAfter(a, b value) int {
 	both := int(min(a.spare, b.spare))
 	shift, shifts := b.constant()
 	shift &= 63
-	switch code := ins.code(); {
-	case code == opAND, code == opOR, code == opXOR:
+	switch code := ins.Code(); {
+	case code == insn.OpAND, code == insn.OpOR, code == insn.OpXOR:
 		return both
-	case code == opADD, code == opSUB:
+	case code == insn.OpADD, code == insn.OpSUB:
 		return max(0, both-1)
-	case code == opLSH && shifts:
+	case code == insn.OpLSH && shifts:
 		return max(0, int(a.spare)-int(shift))
-	case code == opARSH && shifts:
+	case code == insn.OpARSH && shifts:
 		return int(a.spare) + int(shift)
 	}
 	return 0

@@ -1,6 +1,10 @@
-package flow
+package insn
 
-import "github.com/cilium/ebpf/asm"
+import (
+	"slices"
+
+	"github.com/cilium/ebpf/asm"
+)
 
 // helperArguments says how many arguments the kernel's helper functions take,
 // by number, as libbpf's bpf_helper_defs.h declares them. Numbers that it does
@@ -36,13 +40,13 @@ var helperPointers = [...]uint8{
 	1, 5, 5, 1, 3, 3, 3, 3, 0, 2, 6, 2,
 }
 
-// takesAddress reports whether a call takes an argument, 1 to 5, for an address: one that
+// TakesAddress reports whether a call takes an argument, 1 to 5, for an address: one that
 // is not known to be a number does.
-func (ins *instruction) takesAddress(argument int) bool {
-	if ins.fromReg() || ins.src != 0 || ins.imm < 0 || ins.imm >= int64(len(helperPointers)) {
+func (ins *Instruction) TakesAddress(argument int) bool {
+	if ins.FromReg() || ins.Src != 0 || ins.Imm < 0 || ins.Imm >= int64(len(helperPointers)) {
 		return true
 	}
-	return helperPointers[ins.imm]&(1<<(argument-1)) != 0
+	return helperPointers[ins.Imm]&(1<<(argument-1)) != 0
 }
 
 // SizeArgument returns the argument of a helper, by its number, that says how many bytes
@@ -95,3 +99,32 @@ var sizeArguments = map[int64]map[asm.Register]asm.Register{
 	204: {2: 3},       // bpf_tcp_raw_gen_syncookie_ipv4
 	205: {2: 3},       // bpf_tcp_raw_gen_syncookie_ipv6
 }
+
+// Fills returns the argument of a call of a helper that points at what it fills with
+// bytes from elsewhere, which an address may be among, and whether there is one.
+func (ins *Instruction) Fills() (argument asm.Register, ok bool) {
+	if !ins.IsHelperCall() {
+		return 0, false
+	}
+	argument, ok = outputs[ins.Imm]
+	return argument, ok
+}
+
+// outputs are the arguments that Fills returns, by the helper's number: of bpf_probe_read and its like,
+// bpf_skb_load_bytes, bpf_get_stack, bpf_map_pop_elem, bpf_map_peek_elem,
+// bpf_copy_from_user, bpf_kallsyms_lookup_name, bpf_get_func_arg, bpf_get_func_ret,
+// bpf_xdp_load_bytes, bpf_copy_from_user_task, bpf_dynptr_read.
+var outputs = map[int64]asm.Register{
+	4: 1, 26: 3, 45: 1, 67: 2, 68: 3, 88: 2, 89: 2, 112: 1, 113: 1, 114: 1, 115: 1,
+	141: 2, 148: 1, 179: 4, 183: 3, 184: 2, 189: 3, 191: 1, 201: 1,
+}
+
+// WritesPacket reports whether the instruction calls a helper that writes to the packet
+// what it is given.
+func (ins *Instruction) WritesPacket() bool {
+	return ins.IsHelperCall() && slices.Contains(packetHelpers, ins.Imm)
+}
+
+// packetHelpers are bpf_skb_store_bytes, bpf_l3_csum_replace, bpf_l4_csum_replace,
+// bpf_skb_vlan_push and bpf_xdp_store_bytes.
+var packetHelpers = []int64{9, 10, 11, 18, 190}

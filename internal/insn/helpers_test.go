@@ -1,4 +1,4 @@
-package flow
+package insn
 
 import (
 	"maps"
@@ -43,7 +43,7 @@ func TestHelpers(t *testing.T) {
 		for n, parameter := range parameters {
 			address := asm.Register(n + 1)
 			isAddress := strings.Contains(parameter, "*")
-			takes := (&instruction{op: 0x85, imm: number}).takesAddress(n + 1)
+			takes := (&Instruction{Op: 0x85, Imm: number}).TakesAddress(n + 1)
 			if takes && parameter != "" && !isAddress {
 				t.Errorf("%s takes an address for %s", name, parameter)
 			}
