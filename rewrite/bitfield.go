@@ -5,6 +5,7 @@ import (
 
 	"github.com/cilium/ebpf/asm"
 
+	"github.com/xdp-load/xdp-load/internal/insn"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -40,7 +41,7 @@ func (p *planner) bitImage(access *reloc.Access, ins asm.Instruction, behind int
 		}
 	}
 	if len(found) != 1 {
-		return image{}, refuse(remedyMacro, "where the bit-field %s is in what the instruction %q moves is not plain from its struct", field, spell(ins))
+		return image{}, refuse(remedyMacro, "where the bit-field %s is in what the instruction %q moves is not plain from its struct", field, insn.Spell(ins))
 	}
 	return found[0], nil
 }

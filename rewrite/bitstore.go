@@ -6,6 +6,7 @@ import (
 
 	"github.com/cilium/ebpf/asm"
 
+	"github.com/xdp-load/xdp-load/internal/insn"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -212,9 +213,9 @@ func (p *planner) findBitStore(access *reloc.Access, load asm.Instruction) *bitS
 		if err != nil {
 			return nil
 		}
-		isOther := !mentions(ins, b.around)
+		isOther := !insn.Mentions(ins, b.around)
 		switch {
-		case isOther && mentions(ins, load.Src) && !onlyReads(ins, load.Src):
+		case isOther && insn.Mentions(ins, load.Src) && !onlyReads(ins, load.Src):
 			return nil
 		case !isOther && p.ends(b, access, ins, slot):
 			return b

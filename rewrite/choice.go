@@ -5,6 +5,7 @@ import (
 
 	"github.com/cilium/ebpf/asm"
 
+	"github.com/xdp-load/xdp-load/internal/insn"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -66,7 +67,7 @@ func (p *planner) choiceFor(access *reloc.Access, store asm.Instruction) (chosen
 		return chosen, false
 	}
 	branch, err := fn.section.instruction(jump)
-	if err != nil || mentions(branch, store.Src) {
+	if err != nil || insn.Mentions(branch, store.Src) {
 		return chosen, false
 	}
 	over, err := fn.section.instruction(jump + 1)

@@ -3,6 +3,7 @@ package rewrite
 import (
 	"github.com/cilium/ebpf/asm"
 
+	"github.com/xdp-load/xdp-load/internal/insn"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -64,11 +65,11 @@ func (p *planner) nearest(access *reloc.Access, slot int, reg asm.Register, dire
 	}
 	block := fn.flow.Blocks()[fn.flow.BlockAt(slot)]
 	for at := slot + direction; block.Start <= at && at < block.End; at += direction {
-		if fn.section.at(at)[0] == 0 {
-			continue // the second half of LDDW
+		if ins := fn.section.read(at); ins.IsSecondHalf() {
+			continue
 		}
 		ins, err := fn.section.instruction(at)
-		if err != nil || mentions(ins, reg) {
+		if err != nil || insn.Mentions(ins, reg) {
 			return at, ins, err == nil
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cilium/ebpf/asm"
 
+	"github.com/xdp-load/xdp-load/internal/insn"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -43,7 +44,7 @@ func (p *planner) convertedCopy(q question, ins asm.Instruction, offset int64, s
 		return Instructions{moved}, "", err
 	}
 	if mode := ins.OpCode.Mode(); mode != asm.MemMode && mode != asm.MemSXMode {
-		return nil, "", refuse(remedySameType, "the instruction %q needs a field of the same type, and the layout has %s", spell(ins), q.resolution.Field)
+		return nil, "", refuse(remedySameType, "the instruction %q needs a field of the same type, and the layout has %s", insn.Spell(ins), q.resolution.Field)
 	}
 	s := &sequence{insns: Instructions{}, order: p.order, instructionSet: p.instructionSet(), from: math.MaxInt64} // no bytes but the members'
 	if ins.OpCode.Class() == asm.LdXClass {
@@ -135,7 +136,7 @@ func (p *planner) piecesOf(r run, q question, ins asm.Instruction, offset int64)
 	whole := piece{partOf(local), max(0, local.shift), local, target, r.Path}
 	if target.boolean && whole.bits < local.bits && ins.OpCode.Class() != asm.LdXClass {
 		return nil, refuse("store the field as a whole", "the instruction %q stores a part of %s, and the layout's %s holds whether it is 0 as a whole",
-			spell(ins), r.Local, r.Target)
+			insn.Spell(ins), r.Local, r.Target)
 	}
 	if r.Local.IsBitField() {
 		return []piece{whole}, nil

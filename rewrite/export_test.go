@@ -98,6 +98,3 @@ func (a *around) constant(reg asm.Register) (int64, bool) { return a.Constant(re
 func (a *around) extended(reg asm.Register, bits int, signed bool) bool {
 	return a.Extended(reg, bits, signed)
 }
-
-// Mentions reports whether an instruction reads or writes a register.
-func Mentions(ins asm.Instruction, reg asm.Register) bool { return mentions(ins, reg) }

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/cilium/ebpf/asm"
+	"github.com/xdp-load/xdp-load/internal/insn"
 )
 
 // foldOffset puts the offset of a bit-field into the loads and stores that it is
@@ -44,7 +45,7 @@ func (p *planner) foldOffset(edit *Edit, mov asm.Instruction, u *uses) {
 // register for a store that has become one of the constant itself.
 func (p *planner) constantOf(edit *Edit, slot int, patch *agreed) (Patch, bool) {
 	store := patch.before[0]
-	reads := func(ins asm.Instruction) bool { return mentions(ins, store.Src) }
+	reads := func(ins asm.Instruction) bool { return insn.Mentions(ins, store.Src) }
 	if store.OpCode.Class() != asm.StXClass || slices.ContainsFunc(patch.after, reads) {
 		return Patch{}, false
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/cilium/ebpf/asm"
 
+	"github.com/xdp-load/xdp-load/internal/insn"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -14,7 +15,7 @@ import (
 func (p *planner) patchMemory(edit *Edit, ins asm.Instruction) error {
 	local, target := edit.Access.Local.Field, edit.Resolution.Field
 	if !local.IsBitField() && width(ins) > local.Size {
-		return refuse(remedyReport, "the instruction %q accesses %d bytes, the field %s has %d", spell(ins), width(ins), local, local.Size)
+		return refuse(remedyReport, "the instruction %q accesses %d bytes, the field %s has %d", insn.Spell(ins), width(ins), local, local.Size)
 	}
 	if by, ok := p.distance(local, target); ok {
 		moved, err := setSpan(ins, int64(ins.Offset)+by, width(ins))
@@ -54,7 +55,7 @@ func checkConvertible(local, target *reloc.Field, ins asm.Instruction) error {
 	case needsSign(local, target):
 		return refuse("compile with clang 16 or later", differs, "the types differ, and the compiler did not record whether the enumeration is signed", local, target)
 	case mode != asm.MemMode && mode != asm.MemSXMode:
-		return refuse(remedySameType, "the instruction %q needs a field of the same type, and the layout has %s", spell(ins), target)
+		return refuse(remedySameType, "the instruction %q needs a field of the same type, and the layout has %s", insn.Spell(ins), target)
 	}
 	return nil
 }
@@ -191,7 +192,7 @@ func truncated(value int64, bytes uint32, signed bool) int64 {
 // setSpan gives a load or store its offset and width.
 func setSpan(ins asm.Instruction, offset int64, width uint32) (asm.Instruction, error) {
 	if offset < math.MinInt16 || offset > math.MaxInt16 {
-		return ins, refuse(remedyReport, "the offset %d does not fit into the instruction %q", offset, spell(ins))
+		return ins, refuse(remedyReport, "the offset %d does not fit into the instruction %q", offset, insn.Spell(ins))
 	}
 	ins.Offset = int16(offset)
 	ins.OpCode = ins.OpCode.SetSize(sizes[width])

@@ -8,6 +8,7 @@ import (
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/xdp-load/xdp-load/internal/flow"
+	"github.com/xdp-load/xdp-load/internal/insn"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -64,7 +65,7 @@ func (p *planner) convertedPart(q question, ins asm.Instruction, local, target i
 	}
 	if target.boolean {
 		return nil, "", refuse("store the field as a whole", "the instruction %q stores a part of %s, and the layout's %s holds whether it is 0 as a whole",
-			spell(ins), q.access.Local.Field, q.resolution.Field)
+			insn.Spell(ins), q.access.Local.Field, q.resolution.Field)
 	}
 	err := s.storeAmong(ins, &moved, p.registersAt(q.access, slot))
 	return s.insns, truncationNote(local, target), err
@@ -99,7 +100,7 @@ func (p *planner) checkSign(q question, ins asm.Instruction, part part, target i
 		return nil
 	}
 	return refuse("declare the field in the program as wide as the layout's, or aligned", "the instruction %q loads a part of %s, of which the layout's %s has the sign only, and the function may store it before",
-		spell(ins), q.access.Local.Field, q.resolution.Field)
+		insn.Spell(ins), q.access.Local.Field, q.resolution.Field)
 }
 
 // storedBefore reports whether a store to any of the layout's bytes of an access,
@@ -146,8 +147,8 @@ func layoutBytes(field *reloc.Field) (first, end uint32) {
 
 // isStore reports whether an instruction writes to memory.
 func (s *section) isStore(slot int) bool {
-	class := asm.OpCode(s.at(slot)[0]).Class()
-	return class == asm.StClass || class == asm.StXClass
+	ins := s.read(slot)
+	return ins.Class() == insn.ClassST || ins.Class() == insn.ClassSTX
 }
 
 // loadPart emits what leaves a part of the number in the destination register of

@@ -6,6 +6,7 @@ import (
 
 	"github.com/cilium/ebpf/asm"
 
+	"github.com/xdp-load/xdp-load/internal/insn"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -34,7 +35,7 @@ func (p *planner) pickedOut(access *reloc.Access, ins asm.Instruction, local ima
 		if err != nil {
 			return nil
 		}
-		if mentions(next, ins.Dst) {
+		if insn.Mentions(next, ins.Dst) {
 			operand, known := next.Constant, true
 			if next.OpCode.Source() == asm.RegSource && next.Src != next.Dst {
 				operand, known = constants.Value(slot, next.Src)
@@ -97,8 +98,8 @@ func (b *registerBits) step(ins asm.Instruction, constant int64) bool {
 	case !ins.OpCode.Class().IsALU():
 		return false
 	case op == asm.Mov && isSelf:
-	case signExtensions[op] > 0 && isSelf:
-		from := signExtensions[op]
+	case insn.SignExtensions[op] > 0 && isSelf:
+		from := insn.SignExtensions[op]
 		b.fill(from, size, b[from-1])
 	case isSelf:
 		return false

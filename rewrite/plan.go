@@ -11,6 +11,7 @@ import (
 
 	"github.com/xdp-load/xdp-load/internal/elfobj"
 	"github.com/xdp-load/xdp-load/internal/flow"
+	"github.com/xdp-load/xdp-load/internal/insn"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -223,7 +224,7 @@ func (p *planner) edit(i int) (Edit, error) {
 	}
 	edit.Before = Instructions{before}
 	if p.linkedIn(section)[access.Insn] {
-		return edit, refuse(remedyRecompile, "the instruction %q is also patched by an ELF relocation", spell(before))
+		return edit, refuse(remedyRecompile, "the instruction %q is also patched by an ELF relocation", insn.Spell(before))
 	}
 	if p.isOwn(&access) {
 		edit.Own = p.own[access.Record].region.String()
@@ -325,7 +326,7 @@ func (p *planner) checkPresent(access *reloc.Access, ins asm.Instruction) error 
 	case isImmediate(ins):
 		return checkValue(access, ins.Constant, ins)
 	}
-	return refuse(remedyRecompile, "%s is recorded on the instruction %q, which holds no such value", access.Kind, spell(ins))
+	return refuse(remedyRecompile, "%s is recorded on the instruction %q, which holds no such value", access.Kind, insn.Spell(ins))
 }
 
 func checkValue(access *reloc.Access, present int64, ins asm.Instruction) error {
@@ -333,7 +334,7 @@ func checkValue(access *reloc.Access, present int64, ins asm.Instruction) error 
 		return nil
 	}
 	return refuse(remedyRecompile, "the instruction %q does not hold the %s that the record says, %d: the object was changed since it was compiled",
-		spell(ins), access.Kind, int64(access.Local.Value))
+		insn.Spell(ins), access.Kind, int64(access.Local.Value))
 }
 
 func holdsValue(access *reloc.Access, present int64, ins asm.Instruction) bool {
@@ -381,7 +382,7 @@ func patchImmediate(ins asm.Instruction, value uint64) (asm.Instruction, error) 
 	case ins.OpCode.Class() == asm.ALU64Class && signed >= math.MinInt32 && signed <= math.MaxInt32:
 		ins.Constant = signed
 	default:
-		return ins, refuse(remedyReport, "the value %d does not fit into the instruction %q", signed, spell(ins))
+		return ins, refuse(remedyReport, "the value %d does not fit into the instruction %q", signed, insn.Spell(ins))
 	}
 	return ins, nil
 }

@@ -125,16 +125,6 @@ func (s *section) undecided() map[int]bool {
 	return slots
 }
 
-// Encodings of what refers to a function
-// (Documentation/bpf/standardization/instruction-set.rst).
-const (
-	opCall     = 0x85
-	pseudoCall = 1 // in the source register: a function of the object
-)
-
-// isCall reports whether an instruction calls a function of the object.
-func (p *planner) isCall(raw []byte) bool { return raw[0] == opCall && p.sourceOf(raw) == pseudoCall }
-
 // named returns the functions that a function calls or takes the address of, by
 // slot.
 func (p *planner) named(fn *function) map[int]place {
@@ -146,10 +136,10 @@ func (p *planner) named(fn *function) map[int]place {
 func (p *planner) namedIn(s *section, start, end int) map[int]place {
 	symbols, functions := p.symbolsIn(s), make(map[int]place)
 	for slot := start; slot < end; slot++ {
-		raw := s.at(slot)
-		immediate := int(int32(p.order.Uint32(raw[4:])))
+		ins := s.read(slot)
+		immediate := int(int32(ins.Imm))
 		symbol, relocated := symbols[slot]
-		isCall, inSection := p.isCall(raw), elf.ST_TYPE(symbol.Info) == elf.STT_SECTION
+		isCall, inSection := ins.IsLocalCall(), elf.ST_TYPE(symbol.Info) == elf.STT_SECTION
 		switch {
 		case isCall && !relocated:
 			functions[slot] = place{s.Name, slot + 1 + immediate}
@@ -170,7 +160,7 @@ func (p *planner) declareCalls(fn *function) {
 	called := p.named(fn)
 	for _, slot := range slices.Sorted(maps.Keys(called)) {
 		at := called[slot]
-		if !p.isCall(fn.section.at(slot)) || !p.isFunction(at) {
+		if ins := fn.section.read(slot); !ins.IsLocalCall() || !p.isFunction(at) {
 			continue
 		}
 		if callee := p.functionAt(at); callee.err == nil {
@@ -182,13 +172,6 @@ func (p *planner) declareCalls(fn *function) {
 			fn.flow.Declare(slot, min(len(prototype.Parameters), 5))
 		}
 	}
-}
-
-func (p *planner) sourceOf(raw []byte) byte {
-	if p.order.Uint16([]byte{0, 1}) == 1 { // big endian: source in the low half
-		return raw[1] & 0xf
-	}
-	return raw[1] >> 4
 }
 
 // constantsAt returns what is known of the function of an access under the

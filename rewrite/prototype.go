@@ -226,8 +226,7 @@ func (p *planner) storedSize(fn *function) (size uint32) {
 // makesRoom reports whether an instruction calls bpf_xdp_adjust_meta for so many bytes
 // more.
 func (p *planner) makesRoom(fn *function, slot int, size uint32) bool {
-	raw := fn.section.at(slot)
-	if raw[0] != opCall || p.sourceOf(raw) != 0 || asm.BuiltinFunc(p.order.Uint32(raw[4:])) != asm.FnXdpAdjustMeta {
+	if ins := fn.section.read(slot); !ins.IsHelperCall() || asm.BuiltinFunc(ins.Imm) != asm.FnXdpAdjustMeta {
 		return false
 	}
 	constants := p.program.constants[p.program.units[place{fn.section.Name, fn.start}]]

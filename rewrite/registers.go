@@ -3,7 +3,7 @@ package rewrite
 import (
 	"github.com/cilium/ebpf/asm"
 
-	"github.com/xdp-load/xdp-load/internal/flow"
+	"github.com/xdp-load/xdp-load/internal/insn"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -27,8 +27,8 @@ func (r *slotRegisters) spare(s *sequence, inUse ...asm.Register) (asm.Register,
 	if err != nil {
 		return 0, nil, err
 	}
-	busy := flow.Of(append(inUse, r.taken...)...)
-	for _, free := range []flow.Registers{live.Free(r.slot), live.Dies(r.slot)} {
+	busy := insn.Of(append(inUse, r.taken...)...)
+	for _, free := range []insn.Registers{live.Free(r.slot), live.Dies(r.slot)} {
 		if free := (free &^ busy).List(); len(free) > 0 {
 			r.taken = append(r.taken, free[0])
 			return free[0], func() {}, nil
@@ -39,7 +39,7 @@ func (r *slotRegisters) spare(s *sequence, inUse ...asm.Register) (asm.Register,
 
 // spill frees a register that the program still needs by keeping its value on
 // the stack, below what the function uses of it.
-func (r *slotRegisters) spill(s *sequence, busy flow.Registers) (asm.Register, func(), error) {
+func (r *slotRegisters) spill(s *sequence, busy insn.Registers) (asm.Register, func(), error) {
 	constants, err := r.planner.constantsOf(r.fn)
 	if err != nil {
 		return 0, nil, err

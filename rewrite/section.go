@@ -10,6 +10,7 @@ import (
 
 	"github.com/xdp-load/xdp-load/internal/elfobj"
 	"github.com/xdp-load/xdp-load/internal/flow"
+	"github.com/xdp-load/xdp-load/internal/insn"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -62,7 +63,12 @@ func (p *planner) section(name string) *section {
 func (s *section) at(slot int) []byte { return s.Data[slot*reloc.InstructionSize:] }
 
 // instruction returns the one that starts at a slot.
-func (s *section) instruction(slot int) (asm.Instruction, error) { return decode(s.at(slot), s.order) }
+func (s *section) instruction(slot int) (asm.Instruction, error) {
+	return insn.ToAsm(s.at(slot), s.order)
+}
+
+// read returns the same as it is encoded, whatever it is.
+func (s *section) read(slot int) insn.Instruction { return insn.Read(s.at(slot), s.order) }
 
 // slots returns how many of reloc.InstructionSize the section has.
 func (s *section) slots() int { return len(s.Data) / reloc.InstructionSize }
@@ -203,7 +209,10 @@ func (p *planner) kfuncsIn(s *section) map[int]string {
 	}
 	s.kfuncs = make(map[int]string)
 	for slot, symbol := range p.symbolsIn(s) {
-		if symbol.Section == elf.SHN_UNDEF && slot < s.slots() && s.at(slot)[0] == opCall {
+		if symbol.Section != elf.SHN_UNDEF || slot >= s.slots() {
+			continue
+		}
+		if ins := s.read(slot); ins.IsCall() {
 			s.kfuncs[slot] = symbol.Name
 			if areaFunctions[symbol.Name] {
 				s.areas = append(s.areas, slot)
@@ -237,9 +246,6 @@ func (s *section) isMemoryAt(slot int) bool {
 	if s.Section == nil || slot >= s.slots() {
 		return false
 	}
-	switch asm.OpCode(s.at(slot)[0]).Class() {
-	case asm.LdXClass, asm.StClass, asm.StXClass:
-		return true
-	}
-	return false
+	ins := s.read(slot)
+	return ins.IsMemory()
 }

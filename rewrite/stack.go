@@ -195,8 +195,7 @@ func (p *planner) callees(fn *function) (callees []*function, all bool) {
 // tailCalls reports whether a function calls the helper of that name.
 func (p *planner) tailCalls(fn *function) bool {
 	for slot := fn.start; slot < fn.end; slot++ {
-		raw := fn.section.at(slot)
-		if raw[0] == opCall && p.sourceOf(raw) == 0 && asm.BuiltinFunc(p.order.Uint32(raw[4:])) == asm.FnTailCall {
+		if ins := fn.section.read(slot); ins.IsHelperCall() && asm.BuiltinFunc(ins.Imm) == asm.FnTailCall {
 			return true
 		}
 	}

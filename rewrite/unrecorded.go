@@ -10,6 +10,7 @@ import (
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/xdp-load/xdp-load/internal/flow"
+	"github.com/xdp-load/xdp-load/internal/insn"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -91,7 +92,7 @@ func (p *planner) judgeUse(fn *function, use flow.MemoryUse) error {
 				return r
 			}
 		case p.touches(pointee, int64(ins.Offset), int64(width(ins))) || p.isGuardedAsDescriptor(fn, use.Slot):
-			return refuse(remedyUnrecorded, "the compiler recorded nothing of the instruction %q, which accesses the descriptor at a place that is only right for the program's own struct", spell(ins))
+			return refuse(remedyUnrecorded, "the compiler recorded nothing of the instruction %q, which accesses the descriptor at a place that is only right for the program's own struct", insn.Spell(ins))
 		}
 	}
 	return nil
@@ -142,7 +143,7 @@ func (p *planner) judgeThroughField(fn *function, slot int, ins asm.Instruction,
 		case p.isInPlainC(pointee) && access.Adopted():
 			return nestedInPlainC(access)
 		case isHere && !p.isFollowed(access, slot):
-			return refuse(remedyRegister, "the instruction %q accesses the field %s, whose offset is kept where nothing tells what becomes of it", spell(ins), access.Path)
+			return refuse(remedyRegister, "the instruction %q accesses the field %s, whose offset is kept where nothing tells what becomes of it", insn.Spell(ins), access.Path)
 		case isHere && (!pointee.OfNested || pointee.Indexed || field.IsBitField()): // see usesOf
 		case pointee.Indexed && isElementwise(field):
 		case pointee.Indexed || first < 0 || first+int64(width(ins)) > int64(field.Size):
@@ -171,7 +172,7 @@ func (p *planner) isFollowed(access *reloc.Access, slot int) bool {
 }
 
 func beyondField(ins asm.Instruction, access *reloc.Access) error {
-	return refuse("access each field by its name", "the instruction %q accesses more than the field %s through its address, and what is beside it is something else in the layout", spell(ins), access.Path)
+	return refuse("access each field by its name", "the instruction %q accesses more than the field %s through its address, and what is beside it is something else in the layout", insn.Spell(ins), access.Path)
 }
 
 // isElementwise reports whether a field has parts that an index can choose from.
@@ -224,7 +225,7 @@ func (p *planner) bytesAt(fn *function, ins asm.Instruction, use flow.MemoryUse)
 		return 0, false
 	}
 	unit, address := p.program.units[place{fn.section.Name, fn.start}], asm.Register(use.Argument)
-	if size, isTold := flow.SizeArgument(ins.Constant, address); isTold {
+	if size, isTold := insn.SizeArgument(ins.Constant, address); isTold {
 		return p.program.constants[unit].Value(use.Slot, size)
 	}
 	helper := asm.BuiltinFunc(ins.Constant)

@@ -7,6 +7,7 @@ import (
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/xdp-load/xdp-load/internal/flow"
+	"github.com/xdp-load/xdp-load/internal/insn"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -188,9 +189,9 @@ func (u *uses) agree(p *planner, access *reloc.Access, use flow.Access) *agreed 
 	}
 	switch {
 	case differ:
-		patch.err = refuse(remedyRegister, "the instruction %q is shared by several fields, which the layout keeps in different ways", spell(before))
+		patch.err = refuse(remedyRegister, "the instruction %q is shared by several fields, which the layout keeps in different ways", insn.Spell(before))
 	case changed && use.Mixed:
-		patch.err = refuse(remedyRegister, "the instruction %q also accesses what is no field of it", spell(before))
+		patch.err = refuse(remedyRegister, "the instruction %q also accesses what is no field of it", insn.Spell(before))
 	case patch.after == nil:
 		patch.after = patch.before
 	}
@@ -214,12 +215,12 @@ func (p *planner) isOwnUse(access *reloc.Access, slot int) bool {
 func (p *planner) checkIndexed(q question, ins asm.Instruction) error {
 	local, target := q.access.Local.Field, q.resolution.Field
 	if !isElementwise(local) {
-		return refuse("use a constant index, or declare an array", "the instruction %q accesses %s at an index that is not constant, and what is beside it is something else in the layout", spell(ins), local)
+		return refuse("use a constant index, or declare an array", "the instruction %q accesses %s at an index that is not constant, and what is beside it is something else in the layout", insn.Spell(ins), local)
 	}
 	if _, same := p.distance(local, target); same || reloc.SameElements(local, target, p.order) {
 		return nil
 	}
-	return refuse("use a constant index", "the instruction %q accesses %s at an index that is not constant, and the layout has %s", spell(ins), local, inLayout(local, target))
+	return refuse("use a constant index", "the instruction %q accesses %s at an index that is not constant, and the layout has %s", insn.Spell(ins), local, inLayout(local, target))
 }
 
 // adjusted is what a load or store becomes for one of the offsets that it may be
@@ -242,7 +243,7 @@ func (p *planner) throughOffset(q question, origin flow.Origin, ins asm.Instruct
 	}
 	if origin.Delta < 0 || origin.Delta+int64(width(ins)) > int64(local.Size) && !local.IsBitField() {
 		return nil, refuse(remedyReport, "the instruction %q accesses bytes %d to %d of the field %s, which has %d",
-			spell(ins), origin.Delta, origin.Delta+int64(width(ins))-1, local, local.Size)
+			insn.Spell(ins), origin.Delta, origin.Delta+int64(width(ins))-1, local, local.Size)
 	}
 	// The offset within the root type that the instruction accesses, before and
 	// after the offset in the register changes.
