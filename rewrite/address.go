@@ -5,6 +5,7 @@ import (
 
 	"github.com/cilium/ebpf/asm"
 
+	"github.com/xdp-load/xdp-load/internal/refuse"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -43,7 +44,7 @@ func (p *planner) patchOffset(edit *Edit, ins asm.Instruction) error {
 func (p *planner) checkEntered(access *reloc.Access) error {
 	fn := p.function(access)
 	if fn.err == nil && !fn.flow.Entered(access.Insn) {
-		return refuse(remedySymbols, "no path leads to it in function %s", access.Program)
+		return refuse.Because(refuse.Symbols, "no path leads to it in function %s", access.Program)
 	}
 	return nil
 }

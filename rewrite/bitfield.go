@@ -5,7 +5,9 @@ import (
 
 	"github.com/cilium/ebpf/asm"
 
+	"github.com/xdp-load/xdp-load/internal/convert"
 	"github.com/xdp-load/xdp-load/internal/insn"
+	"github.com/xdp-load/xdp-load/internal/refuse"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -28,34 +30,28 @@ const remedyMacro = "read it with BPF_CORE_READ_BITFIELD, write it with BPF_CORE
 
 // bitImage returns what a load or store moves that the program accesses a
 // bit-field with, without a macro, so many bytes behind where the record says.
-func (p *planner) bitImage(access *reloc.Access, ins asm.Instruction, behind int64) (image, error) {
+func (p *planner) bitImage(access *reloc.Access, ins asm.Instruction, behind int64) (convert.Image, error) {
 	field := access.Local.Field
 	if field.Swapped(p.order) {
-		return image{}, refuse(remedyMacro, "%s is a bit-field in foreign byte order", field)
+		return convert.Image{}, refuse.Because(remedyMacro, "%s is a bit-field in foreign byte order", field)
 	}
-	var found []image
+	var found []convert.Image
 	for _, start := range p.unitStarts(access) {
-		img := localImage(field, start+behind, width(ins), p.order)
-		if len(found) == 0 || !found[0].movesSame(img) {
+		img := convert.LocalImage(field, start+behind, insn.Bytes(ins), p.order)
+		if len(found) == 0 || !found[0].MovesSame(img) {
 			found = append(found, img)
 		}
 	}
 	if len(found) != 1 {
-		return image{}, refuse(remedyMacro, "where the bit-field %s is in what the instruction %q moves is not plain from its struct", field, insn.Spell(ins))
+		return convert.Image{}, refuse.Because(remedyMacro, "where the bit-field %s is in what the instruction %q moves is not plain from its struct", field, insn.Spell(ins))
 	}
 	return found[0], nil
-}
-
-// movesSame reports whether the bytes of two images have the same bits of a number,
-// or none.
-func (img image) movesSame(other image) bool {
-	return img.shift == other.shift || partOf(img).bits <= 0 && partOf(other).bits <= 0
 }
 
 // recordedAt returns the offset that the program holds for an access: in the load or
 // store in a slot, if that is the access, or in an instruction before.
 func (p *planner) recordedAt(access *reloc.Access, ins asm.Instruction, slot int) int64 {
-	if access.Insn == slot && isMemory(ins) {
+	if access.Insn == slot && insn.IsMemory(ins) {
 		return int64(ins.Offset)
 	}
 	return p.questionsOf(access).present[access.Insn]
@@ -78,8 +74,8 @@ func (p *planner) bitMoves(access *reloc.Access) []bitMove {
 		ins, err := section.instruction(other.Insn)
 		switch {
 		case err != nil:
-		case isMemory(ins):
-			moves = append(moves, bitMove{0, int64(width(ins)), true, ins.OpCode.Class() != asm.LdXClass})
+		case insn.IsMemory(ins):
+			moves = append(moves, bitMove{0, int64(insn.Bytes(ins)), true, ins.OpCode.Class() != asm.LdXClass})
 		case !p.macros[keyOf(other)]:
 			moves = append(moves, p.movesThrough(other)...)
 		}
@@ -101,7 +97,7 @@ func (p *planner) movesThrough(access *reloc.Access) []bitMove {
 		}
 		for _, origin := range use.Origins {
 			if origin.Slot == access.Insn {
-				moves = append(moves, bitMove{origin.Delta, int64(width(ins)), false, ins.OpCode.Class() != asm.LdXClass})
+				moves = append(moves, bitMove{origin.Delta, int64(insn.Bytes(ins)), false, ins.OpCode.Class() != asm.LdXClass})
 			}
 		}
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/cilium/ebpf/btf"
 
+	"github.com/xdp-load/xdp-load/internal/interpret"
 	"github.com/xdp-load/xdp-load/rewrite"
 )
 
@@ -252,8 +253,8 @@ type bitCall func(area []byte, x uint64) (uint64, error)
 // interpreted calls code.
 func (r *bitRun) interpreted(code []byte) bitCall {
 	return func(area []byte, x uint64) (uint64, error) {
-		m := &machine{order: r.order, area: area, stack: make([]byte, stackSize)}
-		return m.call(code, x)
+		m := interpret.New(r.order, area)
+		return m.Call(code, x)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/cilium/ebpf/asm"
 
+	"github.com/xdp-load/xdp-load/internal/convert"
 	"github.com/xdp-load/xdp-load/internal/insn"
 	"github.com/xdp-load/xdp-load/reloc"
 )
@@ -25,9 +26,9 @@ import (
 // bitStore is the assignment to a bit-field.
 type bitStore struct {
 	load    asm.Instruction
-	around  asm.Register // with what the load and later the store moves
-	image   image        // of the field in these bytes
-	removed []Patch      // besides the load
+	around  asm.Register  // with what the load and later the store moves
+	image   convert.Image // of the field in these bytes
+	removed []Patch       // besides the load
 	stage   bitStage
 
 	isNumber bool         // what is stored is in a register, not a constant
@@ -100,12 +101,12 @@ func (p *planner) assign(b *bitStore) (*stored, []Patch) {
 	return shortest, removed
 }
 
-// assignment is assign of a number that the register holds at a slot as an image
+// assignment is assign of a number that the register holds at a slot as an convert.Image
 // has it, before the moves that are taken out as well.
-func (p *planner) assignment(b *bitStore, img image, slot int, moves []Patch) (*stored, []Patch) {
+func (p *planner) assignment(b *bitStore, img convert.Image, slot int, moves []Patch) (*stored, []Patch) {
 	removed := slices.Concat(b.removed, moves)
 	access, resolution := b.store.access, b.store.resolution
-	target, err := targetImage(resolution.Field, resolution.TypeSize, p.order)
+	target, err := convert.TargetImage(resolution.Field, resolution.TypeSize, p.order)
 	if err != nil {
 		return nil, nil
 	}
@@ -114,16 +115,16 @@ func (p *planner) assignment(b *bitStore, img image, slot int, moves []Patch) (*
 	if b.isNumber {
 		ins := b.ins
 		ins.Src = b.register
-		note, err = s.store(ins, img, target, regs)
+		note, err = s.Store(ins, img, target, regs)
 	} else {
 		ins := asm.Instruction{OpCode: asm.StoreImmOp(b.ins.OpCode.Size()), Dst: b.ins.Dst, Offset: b.ins.Offset, Constant: b.constant}
-		note, err = s.storeConstant(ins, img, target, regs)
+		note, err = s.StoreConstant(ins, img, target, regs)
 	}
 	if err != nil {
 		return nil, nil
 	}
 	slices.SortFunc(removed, func(a, b Patch) int { return cmp.Compare(a.Insn, b.Insn) })
-	return &stored{s.insns, note}, removed
+	return &stored{s.Insns, note}, removed
 }
 
 // numberRegisters are the registers at the store to a bit-field.
@@ -132,21 +133,21 @@ type numberRegisters struct {
 	number *slotRegisters // where the number is in its register
 }
 
-func (r *numberRegisters) dead(reg asm.Register) bool {
+func (r *numberRegisters) Dead(reg asm.Register) bool {
 	live, err := r.fn.liveness()
 	return err == nil && !live.LiveOut(r.slot).Has(reg)
 }
 
-func (r *numberRegisters) constant(reg asm.Register) (int64, bool) { return r.number.constant(reg) }
+func (r *numberRegisters) Constant(reg asm.Register) (int64, bool) { return r.number.Constant(reg) }
 
-func (r *numberRegisters) extended(reg asm.Register, bits int, signed bool) bool {
-	return r.number.extended(reg, bits, signed)
+func (r *numberRegisters) Extended(reg asm.Register, bits int, signed bool) bool {
+	return r.number.Extended(reg, bits, signed)
 }
 
 // movedBy finds the last instruction before a slot that moves the number to its
 // place or clears what is beside it, and adds it and what it needs to the moves.
 // It changes the image to what is in the register before.
-func (p *planner) movedBy(b *bitStore, img *image, slot int, moves []Patch) (int, []Patch, bool) {
+func (p *planner) movedBy(b *bitStore, img *convert.Image, slot int, moves []Patch) (int, []Patch, bool) {
 	access := b.store.access
 	at, ins, ok := p.lastBefore(access, slot, b.register)
 	live, err := p.function(access).liveness()
@@ -159,11 +160,11 @@ func (p *planner) movedBy(b *bitStore, img *image, slot int, moves []Patch) (int
 		return 0, nil, false
 	}
 	switch op := ins.OpCode.ALUOp(); {
-	case op == asm.And && operand&int64(img.mask()) == int64(img.mask()) && img.shift+img.bits <= size:
-	case op == asm.LSh && by >= 0 && by <= img.shift && img.shift+img.bits <= size:
-		img.shift -= by
-	case (op == asm.RSh || op == asm.ArSh) && by >= 0 && img.shift+by+img.bits <= size:
-		img.shift += by
+	case op == asm.And && operand&int64(img.Mask()) == int64(img.Mask()) && img.Shift+img.Bits <= size:
+	case op == asm.LSh && by >= 0 && by <= img.Shift && img.Shift+img.Bits <= size:
+		img.Shift -= by
+	case (op == asm.RSh || op == asm.ArSh) && by >= 0 && img.Shift+by+img.Bits <= size:
+		img.Shift += by
 	default:
 		return 0, nil, false
 	}
@@ -183,7 +184,7 @@ func (p *planner) operand(access *reloc.Access, slot int, ins asm.Instruction) (
 	if ins.OpCode.Source() == asm.ImmSource {
 		return ins.Constant, true
 	}
-	return p.registersAt(access, slot).constant(ins.Src)
+	return p.registersAt(access, slot).Constant(ins.Src)
 }
 
 // aluBits returns how many bits of its register an ALU instruction works on.
@@ -203,7 +204,7 @@ func (p *planner) findBitStore(access *reloc.Access, load asm.Instruction) *bitS
 		return nil
 	}
 	img, err := p.bitImage(access, load, 0)
-	if err != nil || img.isPart() {
+	if err != nil || img.IsPart() {
 		return nil
 	}
 	b := &bitStore{load: load, around: load.Dst, image: img}
@@ -252,7 +253,7 @@ func (p *planner) ends(b *bitStore, access *reloc.Access, ins asm.Instruction, s
 		return false
 	}
 	b.store, b.ins = store, ins
-	sameBytes := ins.Dst == b.load.Src && ins.Offset == b.load.Offset && width(ins) == b.image.width
+	sameBytes := ins.Dst == b.load.Src && ins.Offset == b.load.Offset && insn.Bytes(ins) == b.image.Width
 	// Other sequences must not use the number's register before the store.
 	isNext := !b.isNumber || slot == b.or+1 && b.register != ins.Dst
 	return b.stage > bitsLoaded && ins.Src == b.around && ins.Dst != ins.Src && sameBytes && isNext
@@ -261,7 +262,7 @@ func (p *planner) ends(b *bitStore, access *reloc.Access, ins asm.Instruction, s
 // follow looks at an instruction on what is around the field. It returns false
 // if that is no step of an assignment.
 func (p *planner) follow(b *bitStore, access *reloc.Access, ins asm.Instruction, slot int) bool {
-	if !ins.OpCode.Class().IsALU() || aluBits(ins) < int(b.image.width)*8 || !p.untouched(access, slot) {
+	if !ins.OpCode.Class().IsALU() || aluBits(ins) < int(b.image.Width)*8 || !p.untouched(access, slot) {
 		return false
 	}
 	b.removed = append(b.removed, Patch{Insn: slot, Before: Instructions{ins}, After: nil})
@@ -285,7 +286,7 @@ func (p *planner) follow(b *bitStore, access *reloc.Access, ins asm.Instruction,
 }
 
 // isAt reports whether a mask is that of the field.
-func (b *bitStore) isAt(mask uint64) bool { return mask&ones(int(b.image.width)*8) == b.image.mask() }
+func (b *bitStore) isAt(mask uint64) bool { return mask&ones(int(b.image.Width)*8) == b.image.Mask() }
 
 // combine looks at the or that puts the number into its place.
 func (p *planner) combine(b *bitStore, access *reloc.Access, ins asm.Instruction, slot int) bool {
@@ -314,5 +315,5 @@ func (p *planner) combine(b *bitStore, access *reloc.Access, ins asm.Instruction
 // sets notes the constant that is stored, unless it has bits beside the field.
 func (b *bitStore) sets(constant int64) bool {
 	b.constant = constant
-	return uint64(constant)&ones(int(b.image.width)*8)&^b.image.mask() == 0
+	return uint64(constant)&ones(int(b.image.Width)*8)&^b.image.Mask() == 0
 }

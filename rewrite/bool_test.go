@@ -7,6 +7,7 @@ import (
 
 	"github.com/cilium/ebpf/asm"
 
+	"github.com/xdp-load/xdp-load/internal/interpret"
 	"github.com/xdp-load/xdp-load/rewrite"
 )
 
@@ -32,12 +33,12 @@ struct md_0 { bool flag; __u8 before : 3, other : 1, after : 4; } layout;
 	}
 	for flag := range 256 {
 		for _, beside := range []byte{0, 0xf7} {
-			m := &machine{order: binary.LittleEndian, area: []byte{byte(flag), beside}}
-			m.regs[asm.R1] = areaStart
-			if err := m.run(insns[:len(insns)-1]); err != nil {
+			m := interpret.New(binary.LittleEndian, []byte{byte(flag), beside})
+			m.Regs[asm.R1] = interpret.AreaStart
+			if err := m.Run(insns[:len(insns)-1]); err != nil {
 				t.Fatalf("%v: %v", rewrite.Instructions(insns), err)
 			}
-			if got := m.area[1]; got&^8 != beside || flag < 2 && got != beside|byte(flag)<<3 {
+			if got := m.Area()[1]; got&^8 != beside || flag < 2 && got != beside|byte(flag)<<3 {
 				t.Errorf("%d makes %#x of %#x: %v", flag, got, beside, rewrite.Instructions(insns))
 			}
 		}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/cilium/ebpf/asm"
 
+	"github.com/xdp-load/xdp-load/internal/convert"
 	"github.com/xdp-load/xdp-load/internal/insn"
 	"github.com/xdp-load/xdp-load/reloc"
 )
@@ -35,7 +36,7 @@ func (p *planner) storeChoice(edit *Edit, ins asm.Instruction) {
 		return
 	}
 	local, target, err := p.images(question{&edit.Access, &edit.Resolution}, ins, int64(ins.Offset), edit.Access.Insn)
-	if err != nil || local.isPart() {
+	if err != nil || local.IsPart() {
 		return
 	}
 	var changed []Patch
@@ -49,8 +50,8 @@ func (p *planner) storeChoice(edit *Edit, ins asm.Instruction) {
 		}
 	}
 	s := p.sequence(&edit.Access, &edit.Resolution)
-	if s.storePlaced(ins, target, p.registersAt(&edit.Access, edit.Access.Insn)) == nil && s.insns.Slots() < edit.After.Slots() {
-		edit.After, edit.Others = s.insns, changed
+	if s.StorePlaced(ins, target, p.registersAt(&edit.Access, edit.Access.Insn)) == nil && Instructions(s.Insns).Slots() < edit.After.Slots() {
+		edit.After, edit.Others = s.Insns, changed
 	}
 }
 
@@ -111,16 +112,16 @@ func (p *put) holding(constant int64) asm.Instruction {
 
 // converted returns the constant that is the layout's number, in its place among the
 // bytes. It returns false if the instruction can't hold that.
-func (p *put) converted(local, target image) (int64, bool) {
+func (p *put) converted(local, target convert.Image) (int64, bool) {
 	value, is32 := p.ins.Constant, p.ins.OpCode.Class() == asm.ALUClass
 	if is32 {
 		value = int64(uint32(value)) // which clears what is above
 	}
-	value = converted(value, local, target)
-	if target.whole() {
-		bytes := target.bytes(value)
-		return bytes, fitsImmediate(bytes) && (bytes >= 0 || !is32 || target.width <= 4)
+	value = convert.Converted(value, local, target)
+	if target.IsWhole() {
+		bytes := target.Bytes(value)
+		return bytes, convert.FitsImmediate(bytes) && (bytes >= 0 || !is32 || target.Width <= 4)
 	}
-	bits := int64(uint64(value) & (1<<target.bits - 1) << target.shift)
+	bits := int64(uint64(value) & (1<<target.Bits - 1) << target.Shift)
 	return bits, bits >= 0 && bits <= math.MaxInt32
 }

@@ -17,14 +17,14 @@ func (p *planner) storeConstantAlone(edit *Edit, ins asm.Instruction) {
 		return
 	}
 	local, target, err := p.images(question{&edit.Access, &edit.Resolution}, ins, int64(ins.Offset), edit.Access.Insn)
-	if err != nil || local.isPart() {
+	if err != nil || local.IsPart() {
 		return
 	}
 	s := p.sequence(&edit.Access, &edit.Resolution)
 	constant := asm.Instruction{OpCode: asm.StoreImmOp(ins.OpCode.Size()), Dst: ins.Dst, Offset: ins.Offset, Constant: value}
-	note, err := s.storeConstant(constant, local, target, p.registersAt(&edit.Access, edit.Access.Insn))
-	if err == nil && s.insns.Slots() < edit.After.Slots()+removed.Before.Slots() {
-		edit.After, edit.Note, edit.Others = s.insns, note, append(edit.Others, removed)
+	note, err := s.StoreConstant(constant, local, target, p.registersAt(&edit.Access, edit.Access.Insn))
+	if err == nil && Instructions(s.Insns).Slots() < edit.After.Slots()+removed.Before.Slots() {
+		edit.After, edit.Note, edit.Others = s.Insns, note, append(edit.Others, removed)
 	}
 }
 
@@ -40,7 +40,7 @@ func (p *planner) putFor(access *reloc.Access, slot int, reg asm.Register) (valu
 	if err != nil || !live.Dies(slot).Has(reg) {
 		return 0, removed, false
 	}
-	value, known := p.registersAt(access, slot).constant(reg)
+	value, known := p.registersAt(access, slot).Constant(reg)
 	return value, Patch{Insn: at, Before: Instructions{put}, After: nil}, known
 }
 

@@ -3,6 +3,7 @@ package rewrite_test
 import (
 	"bytes"
 	"debug/elf"
+	"encoding/binary"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -182,4 +183,12 @@ func eachMoved(t *testing.T, test func(*testing.T, rewritten)) {
 			test(t, r)
 		}
 	})
+}
+
+// byteOrderOf returns the byte order of a clang target: "el" or "eb".
+func byteOrderOf(endian string) binary.ByteOrder {
+	if endian == "eb" {
+		return binary.BigEndian
+	}
+	return binary.LittleEndian
 }

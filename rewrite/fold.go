@@ -87,7 +87,7 @@ func (u *uses) isOnly(edit *Edit) bool {
 // bits after they were moved.
 func inReach(moved, before Instructions, by int64) bool {
 	for i := range moved {
-		if isMemory(moved[i]) && moved[i].Dst != asm.RFP && moved[i].Src != asm.RFP && int64(moved[i].Offset) != int64(before[i].Offset)+by {
+		if insn.IsMemory(moved[i]) && moved[i].Dst != asm.RFP && moved[i].Src != asm.RFP && int64(moved[i].Offset) != int64(before[i].Offset)+by {
 			return false
 		}
 	}

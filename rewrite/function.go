@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/xdp-load/xdp-load/internal/flow"
+	"github.com/xdp-load/xdp-load/internal/refuse"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -181,5 +182,5 @@ func (p *planner) constantsOf(fn *function) (*flow.Constants, error) {
 }
 
 func (fn *function) notUnderstood() error {
-	return refuse(remedyFunction, "it takes more instructions in this layout, and the function is not understood: %v", fn.err)
+	return refuse.Because(refuse.Function, "it takes more instructions in this layout, and the function is not understood: %v", fn.err)
 }

@@ -6,6 +6,8 @@ import (
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/xdp-load/xdp-load/internal/flow"
+	"github.com/xdp-load/xdp-load/internal/insn"
+	"github.com/xdp-load/xdp-load/internal/refuse"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -24,7 +26,7 @@ func (p *planner) checkGuard(access *reloc.Access, slot int, end int64) error {
 	if !ok || end <= guard.Bytes {
 		return nil
 	}
-	return refuse("check for bpf_core_type_size of the struct instead, as md_desc(ctx) does",
+	return refuse.Because("check for bpf_core_type_size of the struct instead, as md_desc(ctx) does",
 		"in the layout it ends at byte %d, and %s checks for %d bytes, the size of %s in the program",
 		end, p.source(access.Section, guard.Slot), guard.Bytes, access.Root)
 }
@@ -34,8 +36,8 @@ func (p *planner) checkGuard(access *reloc.Access, slot int, end int64) error {
 func reach(insns Instructions) int64 {
 	var end int64
 	for _, ins := range insns {
-		if isMemory(ins) && ins.Dst != asm.RFP && ins.Src != asm.RFP {
-			end = max(end, int64(ins.Offset)+int64(width(ins)))
+		if insn.IsMemory(ins) && ins.Dst != asm.RFP && ins.Src != asm.RFP {
+			end = max(end, int64(ins.Offset)+int64(insn.Bytes(ins)))
 		}
 	}
 	return end

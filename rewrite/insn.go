@@ -58,9 +58,6 @@ func (insns Instructions) MarshalText() ([]byte, error) {
 	return []byte(insns.String()), nil
 }
 
-// width returns how many bytes a load or store moves.
-func width(ins asm.Instruction) uint32 { return uint32(ins.OpCode.Size().Sizeof()) }
-
 // instructionSet returns the version of the instruction set that the object
 // needs, as far as it makes a difference: 4 if it has instructions that came
 // with it, 3 otherwise.

@@ -4,6 +4,8 @@ import (
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/xdp-load/xdp-load/internal/flow"
+	"github.com/xdp-load/xdp-load/internal/insn"
+	"github.com/xdp-load/xdp-load/internal/refuse"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -15,20 +17,20 @@ func (p *planner) patchMacro(edit *Edit, ins asm.Instruction) error {
 	const differs = "%s: %s in the program, %s in the layout"
 	switch {
 	case !isNumber(local) || !isNumber(target):
-		return refuse(remedySameType, differs, "the types differ", local, target)
+		return refuse.Because(refuse.SameType, differs, "the types differ", local, target)
 	case local.Class == reloc.Bool && target.Class != reloc.Bool:
-		return refuse("read it without the macro", differs, "a truth value differs from a number, and the bit-field macros know nothing of that", local, target)
+		return refuse.Because("read it without the macro", differs, "a truth value differs from a number, and the bit-field macros know nothing of that", local, target)
 	case target.SignUnknown:
-		return refuse("compile it with clang 16 or later", "the compiler of the layout did not record whether %s is signed", target)
+		return refuse.Because("compile it with clang 16 or later", "the compiler of the layout did not record whether %s is signed", target)
 	case target.IsBitField() && target.Size > 0 && target.Offset+target.Size > edit.Resolution.TypeSize:
-		return refuse("read it without the macro", "the %d bytes that the bit-field macros load for %s end beyond the layout's type, which has %d",
+		return refuse.Because("read it without the macro", "the %d bytes that the bit-field macros load for %s end beyond the layout's type, which has %d",
 			target.Size, target, edit.Resolution.TypeSize)
 	case target.Size == 0:
-		return refuse(remedySameType, "the bit-field %s crosses an 8-byte boundary, and the bit-field macros read no more", target)
+		return refuse.Because(refuse.SameType, "the bit-field %s crosses an 8-byte boundary, and the bit-field macros read no more", target)
 	case local.Swapped(p.order) != target.Swapped(p.order):
-		return refuse("read it without the macro", differs, "the byte order differs, and the bit-field macros know nothing of that", local, target)
+		return refuse.Because("read it without the macro", differs, "the byte order differs, and the bit-field macros know nothing of that", local, target)
 	case local.Swapped(p.order) && local.Size != target.Size:
-		return refuse("read it without the macro", differs, "the width in foreign byte order differs, and the bit-field macros know nothing of that", local, target)
+		return refuse.Because("read it without the macro", differs, "the width in foreign byte order differs, and the bit-field macros know nothing of that", local, target)
 	}
 	if err := p.checkMacro(edit); err != nil {
 		return err
@@ -51,7 +53,7 @@ func (p *planner) checkMacro(edit *Edit) error {
 		return err
 	}
 	if readOnly && stores {
-		return refuse("write it without the macro", "a truth value differs from a number, and the bit-field macros know nothing of that")
+		return refuse.Because("write it without the macro", "a truth value differs from a number, and the bit-field macros know nothing of that")
 	}
 	return nil
 }
@@ -68,13 +70,13 @@ func (p *planner) checkMacroAlone(access *reloc.Access, same bool) (writes bool,
 	section := p.section(access.Section)
 	for _, use := range reached.accesses[access.Insn] {
 		ins, err := section.instruction(use.Slot)
-		if err != nil || !isMemory(ins) || len(use.Origins) > 1 || use.Origins[0].Delta != 0 || use.Mixed || use.Indexed {
+		if err != nil || !insn.IsMemory(ins) || len(use.Origins) > 1 || use.Origins[0].Delta != 0 || use.Mixed || use.Indexed {
 			return false, errMacroShared
 		}
 		if ins.OpCode.Class() == asm.LdXClass {
-			loads[width(ins)]++
+			loads[insn.Bytes(ins)]++
 		} else {
-			stores[width(ins)]++
+			stores[insn.Bytes(ins)]++
 		}
 	}
 	if !eachWidth(loads) || !eachWidth(stores) || reached.passesOn(access.Insn) && !same {
@@ -83,7 +85,7 @@ func (p *planner) checkMacroAlone(access *reloc.Access, same bool) (writes bool,
 	return stores[1] > 0, nil
 }
 
-var errMacroShared = refuse("use the macro in a function of its own",
+var errMacroShared = refuse.Because("use the macro in a function of its own",
 	"clang uses the offset that a bit-field macro asks for in other accesses too, which are not recorded")
 
 func eachWidth(counts [9]int) bool {
@@ -145,10 +147,10 @@ func (p *planner) differInWidth(access *reloc.Access) bool {
 	widths := make(map[uint32]bool)
 	for _, use := range reached.accesses[access.Insn] {
 		ins, err := p.section(access.Section).instruction(use.Slot)
-		if err != nil || !isMemory(ins) {
+		if err != nil || !insn.IsMemory(ins) {
 			return true
 		}
-		widths[width(ins)] = true
+		widths[insn.Bytes(ins)] = true
 	}
 	return len(widths) > 1 || len(widths) == 0 && !reached.passesOn(access.Insn)
 }
@@ -216,7 +218,7 @@ func (p *planner) judgeMacro(asked []int, region flow.Region, shared bool) (foun
 			p.own[access.Record] = ownCopy{region: region, macro: true}
 			found++
 		case !p.keeps(i):
-			p.verdicts[i] = refuse("use the macro for the copy in a function of its own",
+			p.verdicts[i] = refuse.Because("use the macro for the copy in a function of its own",
 				"the bit-field macros ask for a field of the descriptor and of a copy of the program's own in one function, and nothing tells which asks for what")
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/xdp-load/xdp-load/internal/btfraw"
 	"github.com/xdp-load/xdp-load/internal/elfobj"
+	"github.com/xdp-load/xdp-load/internal/refuse"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -248,7 +249,7 @@ func (r *rewriting) mark() error {
 			continue // it is the same for all layouts
 		}
 		if err := w.add(edit, &r.recorded.Ext.CORERelos[edit.Access.Record]); err != nil {
-			return &RefusedError{r.layout.Name(), []Refusal{{Access: edit.Access, Reason: err.reason, Remedy: err.remedy}}, nil}
+			return &RefusedError{r.layout.Name(), []Refusal{{Access: edit.Access, Reason: err.Reason, Remedy: err.Remedy}}, nil}
 		}
 	}
 	if len(w.members) == 0 {
@@ -276,7 +277,7 @@ type asked struct {
 	kind   uint32
 }
 
-func (w *markWriter) add(edit *Edit, record *btfraw.CORERelo) *refusal {
+func (w *markWriter) add(edit *Edit, record *btfraw.CORERelo) *refuse.Error {
 	same := asked{record.TypeID, record.AccessString, record.Kind}
 	if w.marked[same] {
 		return nil
@@ -295,14 +296,14 @@ func (w *markWriter) add(edit *Edit, record *btfraw.CORERelo) *refusal {
 	return nil
 }
 
-func memberName(edit *Edit, record *btfraw.CORERelo) (string, *refusal) {
+func memberName(edit *Edit, record *btfraw.CORERelo) (string, *refuse.Error) {
 	parts := []string{edit.Access.Kind.String(), strings.ReplaceAll(record.AccessString, ":", "_"), edit.Access.Identity(&edit.Resolution)}
 	if edit.Access.Adopted() {
 		parts = slices.Insert(parts, 0, nestedPart)
 	}
 	name := strings.Join(parts, partSeparator)
 	if len(name) > maxMarkName {
-		return "", &refusal{fmt.Sprintf("its path, %s, is longer than a name in BTF can be, which it has to be part of", record.AccessString), "nest the types less deeply"}
+		return "", &refuse.Error{Reason: fmt.Sprintf("its path, %s, is longer than a name in BTF can be, which it has to be part of", record.AccessString), Remedy: "nest the types less deeply"}
 	}
 	return name, nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cilium/ebpf/asm"
 
+	"github.com/xdp-load/xdp-load/internal/interpret"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -49,7 +50,7 @@ func (u *memoryUse) checkCopy(random *rand.Rand) error {
 		return err
 	}
 	for _, leaf := range all {
-		u.convert(leaf.Target, target.area, leaf.Target, target.area) // a bool is 0 or 1
+		u.convert(leaf.Target, target.Area(), leaf.Target, target.Area()) // a bool is 0 or 1
 	}
 	start := u.baseBefore + int64(u.before[0].Offset)
 	moved, err := u.leaves(start, uint32(u.before[0].OpCode.Size().Sizeof()))
@@ -60,51 +61,51 @@ func (u *memoryUse) checkCopy(random *rand.Rand) error {
 	if !u.isLoad() {
 		base, value = value, base
 	}
-	local.regs[base], target.regs[base] = uint64(areaStart+u.baseBefore), uint64(areaStart+u.baseAfter)
+	local.Regs[base], target.Regs[base] = uint64(interpret.AreaStart+u.baseBefore), uint64(interpret.AreaStart+u.baseAfter)
 	if u.isLoad() {
-		clear(local.area)
+		clear(local.Area())
 		for _, leaf := range all {
-			u.convert(leaf.Local, local.area, leaf.Target, target.area)
+			u.convert(leaf.Local, local.Area(), leaf.Target, target.Area())
 		}
 	} else if u.before[0].OpCode.Class() == asm.StXClass {
-		local.regs[value] = u.source(u.random(random, all, start))
-		target.regs[value] = local.regs[value]
+		local.Regs[value] = u.source(u.random(random, all, start))
+		target.Regs[value] = local.Regs[value]
 	}
 
 	for reg := range asm.RFP {
 		if reg != base && reg != value {
-			target.regs[reg] = local.regs[reg]
+			target.Regs[reg] = local.Regs[reg]
 		}
 	}
-	before, area, stack := target.regs, bytes.Clone(target.area), bytes.Clone(target.stack)
+	before, area, stack := target.Regs, bytes.Clone(target.Area()), bytes.Clone(target.Stack())
 	if !u.isLoad() {
 		for _, leaf := range moved {
-			u.convert(leaf.Local, local.area, leaf.Target, target.area)
+			u.convert(leaf.Local, local.Area(), leaf.Target, target.Area())
 		}
 	}
-	if err := local.run(u.before); err != nil {
+	if err := local.Run(u.before); err != nil {
 		return fmt.Errorf("before: %w", err)
 	}
-	if err := target.run(u.after); err != nil {
+	if err := target.Run(u.after); err != nil {
 		return fmt.Errorf("after: %w", err)
 	}
 	if !u.isLoad() {
 		for _, leaf := range moved {
-			u.convert(leaf.Target, area, leaf.Local, local.area)
+			u.convert(leaf.Target, area, leaf.Local, local.Area())
 		}
 	}
 	for reg := range asm.RFP {
-		if target.regs[reg] != before[reg] && u.needed[reg] && !(u.isLoad() && reg == value) {
+		if target.Regs[reg] != before[reg] && u.needed[reg] && !(u.isLoad() && reg == value) {
 			return fmt.Errorf("changes %s", reg)
 		}
 	}
 	switch {
-	case !bytes.Equal(target.stack[stackSize-u.stack:], stack[stackSize-u.stack:]):
+	case !bytes.Equal(target.Stack()[interpret.StackSize-u.stack:], stack[interpret.StackSize-u.stack:]):
 		return fmt.Errorf("changes the program's stack")
-	case u.isLoad() && target.regs[value] != local.regs[value]:
-		return fmt.Errorf("leaves %#x instead of %#x", target.regs[value], local.regs[value])
-	case !bytes.Equal(target.area, area):
-		return fmt.Errorf("metadata %x instead of %x", target.area, area)
+	case u.isLoad() && target.Regs[value] != local.Regs[value]:
+		return fmt.Errorf("leaves %#x instead of %#x", target.Regs[value], local.Regs[value])
+	case !bytes.Equal(target.Area(), area):
+		return fmt.Errorf("metadata %x instead of %x", target.Area(), area)
 	}
 	return nil
 }
@@ -130,10 +131,10 @@ func (u *memoryUse) convert(to *reloc.Field, area []byte, from *reloc.Field, sou
 func (u *memoryUse) random(random *rand.Rand, leaves []reloc.Leaf, start int64) uint64 {
 	m := u.machine(random, 1024)
 	for _, leaf := range leaves {
-		u.convert(leaf.Local, m.area, leaf.Local, m.area)
+		u.convert(leaf.Local, m.Area(), leaf.Local, m.Area())
 	}
 	size := u.before[0].OpCode.Size().Sizeof()
-	value := m.number(m.area[start:][:size])
+	value := m.Number(m.Area()[start:][:size])
 	if size < 8 {
 		value |= random.Uint64() << (size * 8)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cilium/ebpf/asm"
 
+	"github.com/xdp-load/xdp-load/internal/interpret"
 	"github.com/xdp-load/xdp-load/reloc"
 	"github.com/xdp-load/xdp-load/rewrite"
 )
@@ -97,14 +98,14 @@ func TestMacrosMeanTheField(t *testing.T) {
 			}
 			checked[r.order()]++
 			m := (&memoryUse{order: r.order()}).machine(random, int(targets[use].TypeSize))
-			window := m.number(m.area[told[reloc.ByteOffset]:][:told[reloc.ByteSize]]) << told[reloc.LeftShift]
+			window := m.Number(m.Area()[told[reloc.ByteOffset]:][:told[reloc.ByteSize]]) << told[reloc.LeftShift]
 			got := window >> told[reloc.RightShift]
 			if told[reloc.Signed] == 1 {
 				got = uint64(int64(window) >> told[reloc.RightShift])
 			}
 			field := *targets[use].Field
 			field.Order = reloc.Native // is not among the questions
-			if want := fieldNumber(&field, r.order(), m.area); got != want {
+			if want := fieldNumber(&field, r.order(), m.Area()); got != want {
 				t.Errorf("%s: %s: %#x instead of %#x", use.path, field.String(), got, want)
 			}
 		}
@@ -239,7 +240,7 @@ func elsewhere(ins asm.Instruction, slot int) rewrite.Instructions {
 	if ins.OpCode.Class() != asm.LdXClass {
 		return nil
 	}
-	ins.Src, ins.Offset = asm.RFP, int16(-stackSize+8*(slot%words))
+	ins.Src, ins.Offset = asm.RFP, int16(-interpret.StackSize+8*(slot%words))
 	return rewrite.Instructions{ins}
 }
 
@@ -314,48 +315,49 @@ func (u *memoryUse) shapes() (shapes []string) {
 func (u *memoryUse) check(random *rand.Rand) error {
 	local, target := u.machine(random, 1024), u.machine(random, u.size)
 	if u.own().OpCode.Class() == asm.StXClass {
-		local.regs[u.own().Src] = u.stored(local.regs[u.own().Src])
+		local.Regs[u.own().Src] = u.stored(local.Regs[u.own().Src])
 	}
-	target.regs, target.stack = local.regs, bytes.Clone(local.stack)
+	target.Regs = local.Regs
+	copy(target.Stack(), local.Stack())
 	base := u.own().Dst
 	if u.isLoad() {
 		base = u.own().Src
 	}
-	local.regs[base], target.regs[base] = uint64(areaStart+u.baseBefore), uint64(areaStart+u.baseAfter)
-	started := local.regs
+	local.Regs[base], target.Regs[base] = uint64(interpret.AreaStart+u.baseBefore), uint64(interpret.AreaStart+u.baseAfter)
+	started := local.Regs
 
-	number := fieldNumber(u.target, u.order, target.area)
-	setField(u.target, u.order, target.area, number) // a bool is 0 or 1
-	setField(u.local, u.order, local.area, number)
-	initial, area, stack := target.regs, bytes.Clone(target.area), bytes.Clone(target.stack)
-	if err := local.run(u.before); err != nil {
+	number := fieldNumber(u.target, u.order, target.Area())
+	setField(u.target, u.order, target.Area(), number) // a bool is 0 or 1
+	setField(u.local, u.order, local.Area(), number)
+	initial, area, stack := target.Regs, bytes.Clone(target.Area()), bytes.Clone(target.Stack())
+	if err := local.Run(u.before); err != nil {
 		return fmt.Errorf("before: %w", err)
 	}
-	if err := target.run(u.after); err != nil {
+	if err := target.Run(u.after); err != nil {
 		return fmt.Errorf("after: %w", err)
 	}
 
-	if !bytes.Equal(target.stack[stackSize-u.stack:], stack[stackSize-u.stack:]) {
+	if !bytes.Equal(target.Stack()[interpret.StackSize-u.stack:], stack[interpret.StackSize-u.stack:]) {
 		return fmt.Errorf("changes the program's stack")
 	}
 	for reg := range asm.RFP {
 		if u.isLoad() && reg == u.own().Dst {
 			continue
 		}
-		asBefore := initial[reg] + local.regs[reg] - started[reg]
-		if target.regs[reg] != asBefore && (u.isLoad() || u.needed[reg]) {
+		asBefore := initial[reg] + local.Regs[reg] - started[reg]
+		if target.Regs[reg] != asBefore && (u.isLoad() || u.needed[reg]) {
 			return fmt.Errorf("changes %s", reg)
 		}
 	}
 	if u.isLoad() {
 		return u.checkLoad(local, target, area, number)
 	}
-	setField(u.target, u.order, area, fieldNumber(u.local, u.order, local.area))
-	got, want := fieldNumber(u.target, u.order, target.area), fieldNumber(u.target, u.order, area)
+	setField(u.target, u.order, area, fieldNumber(u.local, u.order, local.Area()))
+	got, want := fieldNumber(u.target, u.order, target.Area()), fieldNumber(u.target, u.order, area)
 	switch {
 	case got != want:
 		return fmt.Errorf("stores %#x instead of %#x", got, want)
-	case !bytes.Equal(target.area, area):
+	case !bytes.Equal(target.Area(), area):
 		return fmt.Errorf("writes beside the field")
 	}
 	return nil
@@ -371,11 +373,11 @@ func (u *memoryUse) stored(random uint64) uint64 {
 	return value
 }
 
-func (u *memoryUse) checkLoad(local, target *machine, area []byte, number uint64) error {
+func (u *memoryUse) checkLoad(local, target *interpret.Machine, area []byte, number uint64) error {
 	reg, mask := u.own().Dst, u.ownBits()
-	got, want := target.regs[reg]&mask, local.regs[reg]&mask
+	got, want := target.Regs[reg]&mask, local.Regs[reg]&mask
 	switch {
-	case !bytes.Equal(target.area, area):
+	case !bytes.Equal(target.Area(), area):
 		return fmt.Errorf("writes")
 	case got != want:
 		return fmt.Errorf("leaves %#x instead of %#x for %#x", got, want, number)
@@ -389,35 +391,35 @@ func (u *memoryUse) ownBits() uint64 {
 	if !u.local.IsBitField() || len(u.before) > 1 {
 		return ^uint64(0)
 	}
-	m := machine{order: u.order, area: make([]byte, 1024)}
-	m.regs[u.own().Src] = uint64(areaStart + u.baseBefore)
-	setField(u.local, u.order, m.area, ^uint64(0))
-	if err := m.run(u.before); err != nil {
+	m := interpret.New(u.order, make([]byte, 1024))
+	m.Regs[u.own().Src] = uint64(interpret.AreaStart + u.baseBefore)
+	setField(u.local, u.order, m.Area(), ^uint64(0))
+	if err := m.Run(u.before); err != nil {
 		panic(err)
 	}
 	width := u.own().OpCode.Size().Sizeof() * 8
-	return m.regs[u.own().Dst] | ^extended(^uint64(0), width, false)
+	return m.Regs[u.own().Dst] | ^interpret.Extended(^uint64(0), width, false)
 }
 
 // machine returns one with random contents.
-func (u *memoryUse) machine(random *rand.Rand, size int) *machine {
-	m := &machine{order: u.order, area: make([]byte, size), stack: make([]byte, stackSize)}
-	for i := range m.area {
-		m.area[i] = byte(random.Uint32())
+func (u *memoryUse) machine(random *rand.Rand, size int) *interpret.Machine {
+	m := interpret.New(u.order, make([]byte, size))
+	for i := range m.Area() {
+		m.Area()[i] = byte(random.Uint32())
 	}
-	for i := range m.stack {
-		m.stack[i] = byte(random.Uint32())
+	for i := range m.Stack() {
+		m.Stack()[i] = byte(random.Uint32())
 	}
-	for i := range m.regs {
-		m.regs[i] = random.Uint64()
+	for i := range m.Regs {
+		m.Regs[i] = random.Uint64()
 		if random.IntN(4) == 0 { // often enough 0, which bool is about
-			m.regs[i] >>= random.IntN(65)
+			m.Regs[i] >>= random.IntN(65)
 		}
 	}
 	if random.IntN(4) == 0 {
-		clear(m.area)
+		clear(m.Area())
 	}
-	m.regs[asm.RFP] = stackTop
+	m.Regs[asm.RFP] = interpret.StackTop
 	return m
 }
 
@@ -478,7 +480,7 @@ func swappedTo(f *reloc.Field, order binary.ByteOrder, number uint64) uint64 {
 func convertTo(f *reloc.Field, number uint64) uint64 {
 	switch {
 	case f.Class != reloc.Bool:
-		return extended(number, fieldBits(f), f.Signed)
+		return interpret.Extended(number, fieldBits(f), f.Signed)
 	case number != 0:
 		return 1
 	}
@@ -522,16 +524,16 @@ func knownRegister(code []asm.Instruction, slot int, reg asm.Register) func(uint
 		case op == asm.Mov.Op(asm.RegSource):
 			reg = ins.Src
 		case class.IsALU() && op.ALUOp() == asm.Mov && op.Source() == asm.ImmSource, op.IsDWordLoad():
-			m := &machine{}
-			if _, err := m.step(ins); err != nil {
+			m := new(interpret.Machine)
+			if err := m.Run([]asm.Instruction{ins}); err != nil {
 				panic(err)
 			}
-			return func(uint64) uint64 { return m.regs[ins.Dst] }
+			return func(uint64) uint64 { return m.Regs[ins.Dst] }
 		case class == asm.LdXClass:
 			width, signed := op.Size().Sizeof()*8, op.Mode() == asm.MemSXMode
-			return func(random uint64) uint64 { return extended(random, width, signed) }
+			return func(random uint64) uint64 { return interpret.Extended(random, width, signed) }
 		case class == asm.ALUClass:
-			return func(random uint64) uint64 { return extended(random, 32, false) }
+			return func(random uint64) uint64 { return interpret.Extended(random, 32, false) }
 		case op == asm.RSh.Op(asm.ImmSource):
 			before := knownRegister(code, slot-1, reg)
 			return func(random uint64) uint64 { return before(random) >> ins.Constant }
@@ -563,7 +565,7 @@ func stackDepth(code []asm.Instruction) int {
 		case class == asm.LdXClass && ins.Src == asm.RFP, class.IsStore() && ins.Dst == asm.RFP:
 			lowest = min(lowest, int64(ins.Offset))
 		case class == asm.ALU64Class && ins.OpCode.ALUOp() == asm.Add && ins.OpCode.Source() == asm.ImmSource:
-			lowest = min(lowest, max(ins.Constant, -stackSize))
+			lowest = min(lowest, max(ins.Constant, -interpret.StackSize))
 		}
 	}
 	return int(-lowest+7) / 8 * 8

@@ -3,22 +3,23 @@ package rewrite
 import (
 	"encoding/binary"
 	"fmt"
-	"math"
 
 	"github.com/cilium/ebpf/asm"
 
+	"github.com/xdp-load/xdp-load/internal/convert"
 	"github.com/xdp-load/xdp-load/internal/insn"
+	"github.com/xdp-load/xdp-load/internal/refuse"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
 // patchMemory edits a load or store of a field.
 func (p *planner) patchMemory(edit *Edit, ins asm.Instruction) error {
 	local, target := edit.Access.Local.Field, edit.Resolution.Field
-	if !local.IsBitField() && width(ins) > local.Size {
-		return refuse(remedyReport, "the instruction %q accesses %d bytes, the field %s has %d", insn.Spell(ins), width(ins), local, local.Size)
+	if !local.IsBitField() && insn.Bytes(ins) > local.Size {
+		return refuse.Because(refuse.Report, "the instruction %q accesses %d bytes, the field %s has %d", insn.Spell(ins), insn.Bytes(ins), local, local.Size)
 	}
 	if by, ok := p.distance(local, target); ok {
-		moved, err := setSpan(ins, int64(ins.Offset)+by, width(ins))
+		moved, err := convert.SetSpan(ins, int64(ins.Offset)+by, insn.Bytes(ins))
 		edit.After = Instructions{moved}
 		return err
 	}
@@ -35,14 +36,14 @@ func (p *planner) distance(local, target *reloc.Field) (int64, bool) {
 // sameBits returns the offset of the bytes in which the layout keeps a bit-field
 // as the program does, if it does: a pair of load and store that replaces the
 // bits can then stay as it is.
-func (p *planner) sameBits(local image, resolution *reloc.Resolution) (int64, bool) {
+func (p *planner) sameBits(local convert.Image, resolution *reloc.Resolution) (int64, bool) {
 	target := resolution.Field
-	first := int64(target.BitOffset) - int64(local.shift)
+	first := int64(target.BitOffset) - int64(local.Shift)
 	if p.order == binary.BigEndian {
-		first = int64(target.BitOffset+target.BitSize) + int64(local.shift) - int64(local.width)*8
+		first = int64(target.BitOffset+target.BitSize) + int64(local.Shift) - int64(local.Width)*8
 	}
-	fits := first >= 0 && first%8 == 0 && first/8+int64(local.width) <= int64(resolution.TypeSize)
-	return first / 8, fits && target.IsBitField() && int(target.BitSize) == local.bits && !target.Swapped(p.order)
+	fits := first >= 0 && first%8 == 0 && first/8+int64(local.Width) <= int64(resolution.TypeSize)
+	return first / 8, fits && target.IsBitField() && int(target.BitSize) == local.Bits && !target.Swapped(p.order)
 }
 
 // checkConvertible refuses what no sequence of instructions converts.
@@ -51,11 +52,11 @@ func checkConvertible(local, target *reloc.Field, ins asm.Instruction) error {
 	mode := ins.OpCode.Mode()
 	switch {
 	case !isNumber(local) || !isNumber(target):
-		return refuse(remedySameType, differs, "the types differ", local, target)
+		return refuse.Because(refuse.SameType, differs, "the types differ", local, target)
 	case needsSign(local, target):
-		return refuse("compile with clang 16 or later", differs, "the types differ, and the compiler did not record whether the enumeration is signed", local, target)
+		return refuse.Because("compile with clang 16 or later", differs, "the types differ, and the compiler did not record whether the enumeration is signed", local, target)
 	case mode != asm.MemMode && mode != asm.MemSXMode:
-		return refuse(remedySameType, "the instruction %q needs a field of the same type, and the layout has %s", insn.Spell(ins), target)
+		return refuse.Because(refuse.SameType, "the instruction %q needs a field of the same type, and the layout has %s", insn.Spell(ins), target)
 	}
 	return nil
 }
@@ -63,16 +64,14 @@ func checkConvertible(local, target *reloc.Field, ins asm.Instruction) error {
 // needsSign reports whether the widths of two numbers differ, and of one the sign is
 // not known.
 func needsSign(local, target *reloc.Field) bool {
-	sameWidth := fieldImage(local, nil).bits == fieldImage(target, nil).bits
+	sameWidth := convert.FieldImage(local, nil).Bits == convert.FieldImage(target, nil).Bits
 	return !sameWidth && (local.SignUnknown || target.SignUnknown)
 }
 
 // isNumber reports whether a field is a number that loads and stores can move.
 func isNumber(f *reloc.Field) bool {
-	return (f.Class == reloc.Integer || f.Class == reloc.Bool) && (f.IsBitField() || loadable(f.Size))
+	return (f.Class == reloc.Integer || f.Class == reloc.Bool) && (f.IsBitField() || convert.Loadable(f.Size))
 }
-
-func loadable(size uint32) bool { return size == 1 || size == 2 || size == 4 || size == 8 }
 
 // convert puts a sequence in place of the instruction that moves the target's
 // number where the program wants the local one.
@@ -119,41 +118,41 @@ func (p *planner) converted(q question, ins asm.Instruction, offset int64, slot 
 	}
 	if q.access.Local.Field.IsBitField() {
 		if offset, ok := p.sameBits(local, q.resolution); ok {
-			moved, err := setSpan(ins, offset, width(ins))
+			moved, err := convert.SetSpan(ins, offset, insn.Bytes(ins))
 			return Instructions{moved}, "", err
 		}
 	}
-	if local.isPart() {
+	if local.IsPart() {
 		return p.convertedPart(q, ins, local, target, slot)
 	}
 	s := p.sequence(q.access, q.resolution)
 	if ins.OpCode.Class() == asm.LdXClass {
-		err = s.load(ins, local, target)
-		return s.insns, partNote(local, target), err
+		err = s.Load(ins, local, target)
+		return s.Insns, partNote(local, target), err
 	}
-	note, err := s.store(ins, local, target, p.registersAt(q.access, slot))
-	return s.insns, note, err
+	note, err := s.Store(ins, local, target, p.registersAt(q.access, slot))
+	return s.Insns, note, err
 }
 
 // images returns what a load or store at an offset from the start of the root
 // type moves, and what has to be moved in the layout.
-func (p *planner) images(q question, ins asm.Instruction, offset int64, slot int) (local, target image, err error) {
+func (p *planner) images(q question, ins asm.Instruction, offset int64, slot int) (local, target convert.Image, err error) {
 	field := q.access.Local.Field
-	if target, err = targetImage(q.resolution.Field, q.resolution.TypeSize, p.order); err != nil {
+	if target, err = convert.TargetImage(q.resolution.Field, q.resolution.TypeSize, p.order); err != nil {
 		return local, target, err
 	}
 	if field.IsBitField() {
 		local, err = p.bitImage(q.access, ins, offset-p.recordedAt(q.access, ins, slot))
 		return local, target, err
 	}
-	return localImage(field, offset, width(ins), p.order), target, nil
+	return convert.LocalImage(field, offset, insn.Bytes(ins), p.order), target, nil
 }
 
-func partNote(local, target image) string {
-	if target.bits <= local.bits || local.boolean {
+func partNote(local, target convert.Image) string {
+	if target.Bits <= local.Bits || local.Boolean {
 		return ""
 	}
-	return fmt.Sprintf("reads the low-order %d of %d bits", local.bits, target.bits)
+	return fmt.Sprintf("reads the low-order %d of %d bits", local.Bits, target.Bits)
 }
 
 // convertedWhole converts a load together with the instructions after it that
@@ -162,10 +161,10 @@ func partNote(local, target image) string {
 // program's. It returns nothing if there are no such instructions.
 func (p *planner) convertedWhole(q question, ins asm.Instruction) (Instructions, []Patch) {
 	local, target, err := p.images(q, ins, int64(ins.Offset), q.access.Insn)
-	if err != nil || local.isPart() {
+	if err != nil || local.IsPart() {
 		return nil, nil
 	}
-	if local.whole() && !local.signed {
+	if local.IsWhole() && !local.Signed {
 		return nil, nil // a load is all there is
 	}
 	picked := p.pickedOut(q.access, ins, local)
@@ -173,30 +172,9 @@ func (p *planner) convertedWhole(q question, ins asm.Instruction) (Instructions,
 		return nil, nil
 	}
 	s := p.sequence(q.access, q.resolution)
-	number := image{width: picked.width, bits: local.bits, signed: local.signed, alone: true}
-	if err := s.load(ins, number, target); err != nil {
+	number := convert.Image{Width: picked.width, Bits: local.Bits, Signed: local.Signed, Alone: true}
+	if err := s.Load(ins, number, target); err != nil {
 		return nil, nil
 	}
-	return s.insns, picked.removed
+	return s.Insns, picked.removed
 }
-
-// truncated returns the number that the low-order bytes of value are.
-func truncated(value int64, bytes uint32, signed bool) int64 {
-	unused := 64 - bytes*8
-	if signed {
-		return value << unused >> unused
-	}
-	return int64(uint64(value) << unused >> unused)
-}
-
-// setSpan gives a load or store its offset and width.
-func setSpan(ins asm.Instruction, offset int64, width uint32) (asm.Instruction, error) {
-	if offset < math.MinInt16 || offset > math.MaxInt16 {
-		return ins, refuse(remedyReport, "the offset %d does not fit into the instruction %q", offset, insn.Spell(ins))
-	}
-	ins.Offset = int16(offset)
-	ins.OpCode = ins.OpCode.SetSize(sizes[width])
-	return ins, nil
-}
-
-var sizes = map[uint32]asm.Size{1: asm.Byte, 2: asm.Half, 4: asm.Word, 8: asm.DWord}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/xdp-load/xdp-load/internal/flow"
+	"github.com/xdp-load/xdp-load/internal/refuse"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -25,7 +26,7 @@ func (p *planner) judgeMissing(edit *Edit) error {
 	switch verdict {
 	case flow.Reachable:
 		reason, remedy := edit.Missing()
-		return refuse(remedy, "%s, and the program can reach it", reason)
+		return refuse.Because(remedy, "%s, and the program can reach it", reason)
 	case flow.Unreachable:
 		edit.Guarded = true
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/xdp-load/xdp-load/internal/flow"
+	"github.com/xdp-load/xdp-load/internal/refuse"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -73,7 +74,7 @@ func (p *planner) patchSums(edit *Edit) error {
 		}
 		before, err := p.section(at.section).instruction(slot)
 		if err != nil {
-			return refuse(remedyRecompile, "instruction %d: %v", slot, err)
+			return refuse.Because(refuse.Recompile, "instruction %d: %v", slot, err)
 		}
 		after := Instructions{asm.Add.Imm(before.Dst, int32(sum.Offset))}
 		if sum.InDst {
@@ -118,7 +119,7 @@ func (p *planner) leaveMissing(edit *Edit) error {
 	}
 	if uses.reached != nil && p.comesTo(edit, uses.reached) {
 		reason, remedy := edit.Missing()
-		return refuse(remedy, "%s, and the program can reach it", reason)
+		return refuse.Because(remedy, "%s, and the program can reach it", reason)
 	}
 	edit.After, edit.Guarded, edit.Note = edit.Before, true, edit.Resolution.Missing
 	return p.patchSums(edit)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/cilium/ebpf/asm"
 
+	"github.com/xdp-load/xdp-load/internal/convert"
 	"github.com/xdp-load/xdp-load/internal/insn"
 	"github.com/xdp-load/xdp-load/reloc"
 )
@@ -20,14 +21,14 @@ type pick struct {
 // pickedOut returns the instructions after a load that pick the number out of
 // the bytes and extend it; nil if there are none, or others use the register
 // before they are done.
-func (p *planner) pickedOut(access *reloc.Access, ins asm.Instruction, local image) *pick {
+func (p *planner) pickedOut(access *reloc.Access, ins asm.Instruction, local convert.Image) *pick {
 	fn := p.function(access)
 	constants, err := p.constantsOf(fn)
-	if err != nil || ins.OpCode.Mode() != asm.MemMode || local.swapped || local.boolean {
+	if err != nil || ins.OpCode.Mode() != asm.MemMode || local.Swapped || local.Boolean {
 		return nil
 	}
 	block := fn.flow.BlockAt(access.Insn)
-	bits := loadedBits(int(local.width) * 8)
+	bits := loadedBits(int(local.Width) * 8)
 	var found *pick
 	var passed []Patch
 	for slot := access.Insn + 1; slot < fn.flow.End() && fn.flow.BlockAt(slot) == block; {
@@ -132,21 +133,21 @@ func (b *registerBits) fill(from, to, with int) {
 	}
 }
 
-// holdAlone returns how many bytes of the register are the number of an image,
+// holdAlone returns how many bytes of the register are the number of an convert.Image,
 // extended, with zeros above; 0 if that is not what it holds.
-func (b *registerBits) holdAlone(img image) uint32 {
+func (b *registerBits) holdAlone(img convert.Image) uint32 {
 	sign := none
-	if img.signed {
-		sign = img.shift + img.bits - 1
+	if img.Signed {
+		sign = img.Shift + img.Bits - 1
 	}
 	for _, size := range []int{32, 64} {
 		expected := registerBits{}
 		expected.fill(size, 64, none)
-		expected.fill(min(img.bits, size), size, sign)
-		for i := range min(img.bits, size) {
-			expected[i] = img.shift + i
+		expected.fill(min(img.Bits, size), size, sign)
+		for i := range min(img.Bits, size) {
+			expected[i] = img.Shift + i
 		}
-		if img.bits <= size && *b == expected {
+		if img.Bits <= size && *b == expected {
 			return uint32(size / 8)
 		}
 	}

@@ -9,9 +9,11 @@ import (
 
 	"github.com/cilium/ebpf/asm"
 
+	"github.com/xdp-load/xdp-load/internal/convert"
 	"github.com/xdp-load/xdp-load/internal/elfobj"
 	"github.com/xdp-load/xdp-load/internal/flow"
 	"github.com/xdp-load/xdp-load/internal/insn"
+	"github.com/xdp-load/xdp-load/internal/refuse"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -22,10 +24,10 @@ func (p *planner) plan(layout string) ([]Edit, error) {
 	refused := slices.Concat(p.unrecorded(), p.tooSmall(), p.tooNarrow())
 	for i, access := range p.accesses {
 		edit, err := p.edit(i)
-		var r *refusal
+		var r *refuse.Error
 		if errors.As(err, &r) {
 			access.Source = p.usedAt(&access)
-			refused = append(refused, Refusal{Access: access, Reason: r.reason, Remedy: r.remedy})
+			refused = append(refused, Refusal{Access: access, Reason: r.Reason, Remedy: r.Remedy})
 			continue
 		}
 		if err != nil {
@@ -210,21 +212,21 @@ func (p *planner) noteSize(access *reloc.Access) {
 // question returns an access and what the layout says of it.
 func (p *planner) question(i int) question { return question{&p.accesses[i], &p.resolutions[i]} }
 
-// edit plans the edit of one access. A refusal is an error of type *refusal.
+// edit plans the edit of one access. A refusal is an error of type *refuse.Error.
 func (p *planner) edit(i int) (Edit, error) {
 	access := p.accesses[i]
 	edit := Edit{Access: access, Resolution: p.resolutions[i]}
 	section := p.section(access.Section)
 	if !holdsCode(section.Section) {
-		return edit, refuse(remedyRecompile, "section %s holds no instructions", section)
+		return edit, refuse.Because(refuse.Recompile, "section %s holds no instructions", section)
 	}
 	before, err := section.instruction(access.Insn)
 	if err != nil {
-		return edit, refuse(remedyRecompile, "instruction %d of section %s: %v", access.Insn, section, err)
+		return edit, refuse.Because(refuse.Recompile, "instruction %d of section %s: %v", access.Insn, section, err)
 	}
 	edit.Before = Instructions{before}
 	if p.linkedIn(section)[access.Insn] {
-		return edit, refuse(remedyRecompile, "the instruction %q is also patched by an ELF relocation", insn.Spell(before))
+		return edit, refuse.Because(refuse.Recompile, "the instruction %q is also patched by an ELF relocation", insn.Spell(before))
 	}
 	if p.isOwn(&access) {
 		edit.Own = p.own[access.Record].region.String()
@@ -234,7 +236,7 @@ func (p *planner) edit(i int) (Edit, error) {
 		return edit, cmp.Or(p.checkPresent(&access, before), p.own[access.Record].err)
 	}
 	if err := p.unresolved[i]; err != nil {
-		return edit, refuse(remedySameType, "%v", err)
+		return edit, refuse.Because(refuse.SameType, "%v", err)
 	}
 	if err := p.checkPresent(&access, before); err != nil {
 		return edit, err
@@ -245,10 +247,10 @@ func (p *planner) edit(i int) (Edit, error) {
 	edit.Exact = p.isExact(&edit)
 	for patch := range edit.patches() {
 		if path, ok := section.theirs[patch.Insn]; ok && patch.changes() {
-			return edit, refuse("read the field by its name in the descriptor", "the instruction %q has a record about %s, too, which is left to the loader", patch.Before, path)
+			return edit, refuse.Because("read the field by its name in the descriptor", "the instruction %q has a record about %s, too, which is left to the loader", patch.Before, path)
 		}
 		if other, ok := section.planned[patch.Insn]; ok && !slices.Equal(other, patch.After) {
-			return edit, refuse(remedyRecompile, "the instruction %q would have to become %q for it and %q for another access", patch.Before, patch.After, other)
+			return edit, refuse.Because(refuse.Recompile, "the instruction %q would have to become %q for it and %q for another access", patch.Before, patch.After, other)
 		}
 		section.planned[patch.Insn] = patch.After
 	}
@@ -274,11 +276,11 @@ func (p *planner) replacement(edit *Edit, before asm.Instruction) error {
 		edit.Poisoned = true
 		edit.Note = edit.Resolution.Missing
 		return p.judgeMissing(edit)
-	case isMemory(before) && edit.Access.Kind != reloc.ByteOffset: // a number that is added to its address
-		moved, err := setSpan(before, int64(edit.Resolution.Value), width(before))
+	case insn.IsMemory(before) && edit.Access.Kind != reloc.ByteOffset: // a number that is added to its address
+		moved, err := convert.SetSpan(before, int64(edit.Resolution.Value), insn.Bytes(before))
 		edit.After = Instructions{moved}
 		return err
-	case isMemory(before):
+	case insn.IsMemory(before):
 		if err := p.patchMemory(edit, before); err != nil {
 			return err
 		}
@@ -298,16 +300,6 @@ func (p *planner) patchValue(edit *Edit, before asm.Instruction, value uint64) e
 	return err
 }
 
-// isMemory reports whether an instruction addresses memory by a register and an
-// offset.
-func isMemory(ins asm.Instruction) bool {
-	switch ins.OpCode.Class() {
-	case asm.LdXClass, asm.StClass, asm.StXClass:
-		return true
-	}
-	return false
-}
-
 // isImmediate reports whether an instruction works on a constant that a record
 // can be about: an ALU instruction, or LDDW of a plain number.
 func isImmediate(ins asm.Instruction) bool {
@@ -321,19 +313,19 @@ func isImmediate(ins asm.Instruction) bool {
 // it should hold, so that nothing is changed that is not what was recorded.
 func (p *planner) checkPresent(access *reloc.Access, ins asm.Instruction) error {
 	switch {
-	case isMemory(ins):
+	case insn.IsMemory(ins):
 		return checkValue(access, int64(ins.Offset), ins)
 	case isImmediate(ins):
 		return checkValue(access, ins.Constant, ins)
 	}
-	return refuse(remedyRecompile, "%s is recorded on the instruction %q, which holds no such value", access.Kind, insn.Spell(ins))
+	return refuse.Because(refuse.Recompile, "%s is recorded on the instruction %q, which holds no such value", access.Kind, insn.Spell(ins))
 }
 
 func checkValue(access *reloc.Access, present int64, ins asm.Instruction) error {
 	if holdsValue(access, present, ins) {
 		return nil
 	}
-	return refuse(remedyRecompile, "the instruction %q does not hold the %s that the record says, %d: the object was changed since it was compiled",
+	return refuse.Because(refuse.Recompile, "the instruction %q does not hold the %s that the record says, %d: the object was changed since it was compiled",
 		insn.Spell(ins), access.Kind, int64(access.Local.Value))
 }
 
@@ -382,7 +374,7 @@ func patchImmediate(ins asm.Instruction, value uint64) (asm.Instruction, error) 
 	case ins.OpCode.Class() == asm.ALU64Class && signed >= math.MinInt32 && signed <= math.MaxInt32:
 		ins.Constant = signed
 	default:
-		return ins, refuse(remedyReport, "the value %d does not fit into the instruction %q", signed, insn.Spell(ins))
+		return ins, refuse.Because(refuse.Report, "the value %d does not fit into the instruction %q", signed, insn.Spell(ins))
 	}
 	return ins, nil
 }

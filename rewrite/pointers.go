@@ -3,6 +3,7 @@ package rewrite
 import (
 	"github.com/xdp-load/xdp-load/internal/btfraw"
 	"github.com/xdp-load/xdp-load/internal/flow"
+	"github.com/xdp-load/xdp-load/internal/refuse"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -112,15 +113,15 @@ func (p *planner) judgeOffset(i int, unit *flow.Unit) (found int) {
 	case in.hasOwn() && p.keepSums(access, unit):
 		return 1
 	case in.hasOwn() && p.isShared(access):
-		p.verdicts[i] = refuse("access the copy in a function of its own",
+		p.verdicts[i] = refuse.Because("access the copy in a function of its own",
 			"clang keeps one offset in a register for a field of the descriptor and of a copy of the program's own, and the field is a bit-field or a macro for bit-fields accesses it")
 	case in.hasOwn():
 		p.dispute(access)
-		p.verdicts[i] = refuse("use two variables, one for the descriptor and one for the copy",
+		p.verdicts[i] = refuse.Because("use two variables, one for the descriptor and one for the copy",
 			"its pointer points %s, depending on the path or on who calls the function", in)
 	case !isDescriptor(access), in == 1<<flow.Unknown && p.isUnused(access):
 	case in != 1<<flow.Area:
-		p.verdicts[i] = refuse("get the descriptor by md_desc(ctx), and pass it to static functions only",
+		p.verdicts[i] = refuse.Because("get the descriptor by md_desc(ctx), and pass it to static functions only",
 			"its pointer points %s, and nothing tells whether the descriptor is there or a copy of the program's own", in)
 	default:
 		p.verdicts[i] = p.checkStart(i, pointees)
@@ -154,9 +155,9 @@ func (p *planner) checkFollowed(access *reloc.Access) error {
 	}
 	fn := p.function(access)
 	if fn.err == nil {
-		return refuse(remedySymbols, "nothing tells what its pointer points at, as no symbol says where the function starts")
+		return refuse.Because(refuse.Symbols, "nothing tells what its pointer points at, as no symbol says where the function starts")
 	}
-	return refuse(remedyFunction, "nothing tells what its pointer points at, as the function is not understood: %v", fn.err)
+	return refuse.Because(refuse.Function, "nothing tells what its pointer points at, as the function is not understood: %v", fn.err)
 }
 
 // pointeesOf returns what the pointer may point at that an access starts from, or
@@ -213,7 +214,7 @@ func (p *planner) judgeSize(i int, unit *flow.Unit) (found int) {
 		p.own[access.Record] = ownCopy{region: in.first()}
 		return 1
 	case in.hasOwn() && p.resolutions[i].Value != access.Local.Value:
-		p.verdicts[i] = refuse("use sizeof for memory of the program's own",
+		p.verdicts[i] = refuse.Because("use sizeof for memory of the program's own",
 			"the size is that of the descriptor in one place, and of memory of the program's own in another")
 	}
 	return 0

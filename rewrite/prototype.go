@@ -10,6 +10,7 @@ import (
 
 	"github.com/xdp-load/xdp-load/internal/btfraw"
 	"github.com/xdp-load/xdp-load/internal/flow"
+	"github.com/xdp-load/xdp-load/internal/refuse"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -141,7 +142,7 @@ func (p *planner) checkPrototype(access *reloc.Access, slot int, end int64) erro
 	if !ok || end <= int64(size) || !p.isFromCaller(fn, slot) {
 		return nil
 	}
-	return refuse(remedyFor(fn), "in the layout it ends at byte %d, and the kernel lets the global function %s see the %d bytes of its argument %s, as it is declared",
+	return refuse.Because(remedyFor(fn), "in the layout it ends at byte %d, and the kernel lets the global function %s see the %d bytes of its argument %s, as it is declared",
 		end, p.prototype(fn).Name, size, name)
 }
 

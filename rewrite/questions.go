@@ -6,6 +6,8 @@ import (
 
 	"github.com/cilium/ebpf/asm"
 
+	"github.com/xdp-load/xdp-load/internal/convert"
+	"github.com/xdp-load/xdp-load/internal/insn"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -22,7 +24,7 @@ func nameOf(access *reloc.Access) fieldName { return fieldName{access.Root, acce
 
 // questions are those of one function that matter to the edits of others, by slot.
 type questions struct {
-	offsets map[int]question // that it keeps in registers
+	offsets map[int]question // that it keeps in convert.Registers
 	present map[int]int64    // what these instructions hold
 	unknown map[int]bool     // the same, if it can't be said what the layout has
 	stores  map[int]question
@@ -90,7 +92,7 @@ func (p *planner) learnUnresolved(access *reloc.Access) {
 func (p *planner) learnOffset(q question) {
 	access, qs := q.access, p.questionsOf(q.access)
 	local, target := access.Local.Field, q.resolution.Field
-	qs.trustsBool = qs.trustsBool || trustsBool(local, target)
+	qs.trustsBool = qs.trustsBool || convert.TrustsBool(local, target)
 	ins, err := p.section(access.Section).instruction(access.Insn)
 	if err != nil {
 		return
@@ -98,7 +100,7 @@ func (p *planner) learnOffset(q question) {
 	if local.IsBitField() {
 		qs.bits[nameOf(access)] = append(qs.bits[nameOf(access)], access)
 	}
-	if isMemory(ins) && ins.OpCode.Class() != asm.LdXClass {
+	if insn.IsMemory(ins) && ins.OpCode.Class() != asm.LdXClass {
 		qs.stores[access.Insn] = q
 	}
 	if !isImmediate(ins) || p.checkPresent(access, ins) != nil {

@@ -73,24 +73,6 @@ func (e *AccessError) Error() string { return fmt.Sprintf("%s: %v", e.Access.Sou
 
 func (e *AccessError) Unwrap() error { return e.Err }
 
-// refusal is a reason and a remedy for the access at hand.
-type refusal struct{ reason, remedy string }
-
-func (r *refusal) Error() string { return r.reason + ": " + r.remedy }
-
-func refuse(remedy, format string, args ...any) error {
-	return &refusal{fmt.Sprintf(format, args...), remedy}
-}
-
-// Remedies that several refusals share.
-const (
-	remedyRecompile = "compile the object again from its source"
-	remedySameType  = "declare the field in the program with the layout's type, in a flavour of the struct"
-	remedySymbols   = "keep the symbols, strip with llvm-strip -g only"
-	remedyFunction  = "access the field in a function of its own"
-	remedyReport    = "this access can't be rewritten, read the field into a variable of its own type instead"
-)
-
 // withoutSpare returns the result of a plan without the refusals in functions that
 // are not going to be loaded.
 func (r *rewriting) withoutSpare(edits []Edit, err error) ([]Edit, error) {

@@ -3,7 +3,9 @@ package rewrite
 import (
 	"github.com/cilium/ebpf/asm"
 
+	"github.com/xdp-load/xdp-load/internal/convert"
 	"github.com/xdp-load/xdp-load/internal/insn"
+	"github.com/xdp-load/xdp-load/internal/refuse"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -22,7 +24,7 @@ type slotRegisters struct {
 	spilled int
 }
 
-func (r *slotRegisters) spare(s *sequence, inUse ...asm.Register) (asm.Register, func(), error) {
+func (r *slotRegisters) Spare(s *convert.Sequence, inUse ...asm.Register) (asm.Register, func(), error) {
 	live, err := r.fn.liveness()
 	if err != nil {
 		return 0, nil, err
@@ -39,7 +41,7 @@ func (r *slotRegisters) spare(s *sequence, inUse ...asm.Register) (asm.Register,
 
 // spill frees a register that the program still needs by keeping its value on
 // the stack, below what the function uses of it.
-func (r *slotRegisters) spill(s *sequence, busy insn.Registers) (asm.Register, func(), error) {
+func (r *slotRegisters) spill(s *convert.Sequence, busy insn.Registers) (asm.Register, func(), error) {
 	constants, err := r.planner.constantsOf(r.fn)
 	if err != nil {
 		return 0, nil, err
@@ -47,7 +49,7 @@ func (r *slotRegisters) spill(s *sequence, busy insn.Registers) (asm.Register, f
 	depth, known := constants.StackDepth()
 	depth = (depth+7)/8*8 + 8*(r.spilled+1)
 	if !known || !r.planner.deepen(r.fn, depth) {
-		return 0, nil, refuse("keep fewer values at the same time around this access",
+		return 0, nil, refuse.Because("keep fewer values at the same time around this access",
 			"it takes more instructions in this layout, and there is neither a free register for them nor room on the stack")
 	}
 	r.spilled++
@@ -56,16 +58,16 @@ func (r *slotRegisters) spill(s *sequence, busy insn.Registers) (asm.Register, f
 		reg++
 	}
 	r.taken = append(r.taken, reg)
-	s.emit(asm.StoreMem(asm.RFP, int16(-depth), reg, asm.DWord))
-	return reg, func() { s.emit(asm.LoadMem(reg, asm.RFP, int16(-depth), asm.DWord)) }, nil
+	s.Emit(asm.StoreMem(asm.RFP, int16(-depth), reg, asm.DWord))
+	return reg, func() { s.Emit(asm.LoadMem(reg, asm.RFP, int16(-depth), asm.DWord)) }, nil
 }
 
-func (r *slotRegisters) dead(reg asm.Register) bool {
+func (r *slotRegisters) Dead(reg asm.Register) bool {
 	live, err := r.fn.liveness()
 	return err == nil && live.Dies(r.slot).Has(reg)
 }
 
-func (r *slotRegisters) constant(reg asm.Register) (int64, bool) {
+func (r *slotRegisters) Constant(reg asm.Register) (int64, bool) {
 	constants, err := r.planner.constantsOf(r.fn)
 	if err != nil {
 		return 0, false
@@ -73,7 +75,7 @@ func (r *slotRegisters) constant(reg asm.Register) (int64, bool) {
 	return constants.Value(r.slot, reg)
 }
 
-func (r *slotRegisters) extended(reg asm.Register, bits int, signed bool) bool {
+func (r *slotRegisters) Extended(reg asm.Register, bits int, signed bool) bool {
 	constants, err := r.planner.constantsOf(r.fn)
 	if err != nil || bits%8 != 0 && r.fn.trustsBool {
 		return false
@@ -82,4 +84,12 @@ func (r *slotRegisters) extended(reg asm.Register, bits int, signed bool) bool {
 		return constants.SignExtended(r.slot, reg, bits)
 	}
 	return constants.ZeroExtended(r.slot, reg, bits)
+}
+
+// sequence returns an empty one for an access.
+func (p *planner) sequence(access *reloc.Access, resolution *reloc.Resolution) *convert.Sequence {
+	from, to := resolution.Field.Offset, resolution.Field.Offset+resolution.Field.Size
+	// The program may have checked for no more than its own type's size.
+	to = min(to, access.Local.TypeSize, resolution.TypeSize)
+	return &convert.Sequence{Insns: Instructions{}, Order: p.order, InstructionSet: p.instructionSet(), From: int64(from), To: int64(to)}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/cilium/ebpf/asm"
 
+	"github.com/xdp-load/xdp-load/internal/interpret"
 	"github.com/xdp-load/xdp-load/reloc"
 	"github.com/xdp-load/xdp-load/rewrite"
 )
@@ -26,7 +27,7 @@ func TestSequencesMeanTheField(t *testing.T) {
 			t.Fatalf("%+v -> %+v: %v: %v", g.local, g.target, g.ins, err)
 		}
 		use := &memoryUse{
-			order: g.around.Order, local: g.local, target: g.target, size: int(g.around.TargetSize),
+			order: g.around.order, local: g.local, target: g.target, size: int(g.around.targetSize),
 			before: before, after: after, needed: g.needed(), source: g.source,
 		}
 		for _, shape := range use.shapes() {
@@ -34,7 +35,7 @@ func TestSequencesMeanTheField(t *testing.T) {
 		}
 		for range 4 {
 			if err := use.check(random); err != nil {
-				t.Fatalf("%v, %+v -> %+v: %q -> %q: %v", g.around.Order, g.local, g.target, use.before, use.after, err)
+				t.Fatalf("%v, %+v -> %+v: %q -> %q: %v", g.around.order, g.local, g.target, use.before, use.after, err)
 			}
 		}
 	}
@@ -48,23 +49,23 @@ func TestSequencesMeanTheField(t *testing.T) {
 // sequenceCase is a load or store of a field, and what the layout has for it.
 type sequenceCase struct {
 	*rand.Rand
-	around        rewrite.Around
+	around        surroundings
 	local, target *reloc.Field
 	ins           asm.Instruction
 	source        func(uint64) uint64
 }
 
 func (g *sequenceCase) generate() {
-	g.around = rewrite.Around{
-		Order:          []binary.ByteOrder{binary.LittleEndian, binary.BigEndian}[g.IntN(2)],
-		InstructionSet: 3 + g.IntN(2),
-		Free:           []asm.Register{asm.R0, asm.R3, asm.R5, asm.R6}[:g.IntN(5)],
-		Dies:           asm.RFP,
-		Constant:       func(asm.Register) (int64, bool) { return 0, false },
-		Extended:       func(asm.Register, int, bool) bool { return false },
+	g.around = surroundings{
+		order:          []binary.ByteOrder{binary.LittleEndian, binary.BigEndian}[g.IntN(2)],
+		instructionSet: 3 + g.IntN(2),
+		free:           []asm.Register{asm.R0, asm.R3, asm.R5, asm.R6}[:g.IntN(5)],
+		dies:           asm.RFP,
+		constant:       func(asm.Register) (int64, bool) { return 0, false },
+		extended:       func(asm.Register, int, bool) bool { return false },
 	}
 	g.local, g.target = g.field(), g.field()
-	g.around.TargetSize = max(fieldEnd(g.target), 8) + uint32(g.IntN(3)) // beyond which nothing may be read
+	g.around.targetSize = max(fieldEnd(g.target), 8) + uint32(g.IntN(3)) // beyond which nothing may be read
 	g.source = func(random uint64) uint64 { return random }
 	offset, width := g.bytes()
 	size := map[uint32]asm.Size{1: asm.Byte, 2: asm.Half, 4: asm.Word, 8: asm.DWord}[width]
@@ -86,7 +87,7 @@ func (g *sequenceCase) generate() {
 func (g *sequenceCase) load(offset int16, size asm.Size) {
 	g.ins = asm.LoadMem(asm.Register(1+g.IntN(2)), asm.R1, offset, size)
 	extends := g.local.Class == reloc.Integer && !g.local.IsBitField() && size != asm.DWord
-	if extends && g.around.InstructionSet == 4 && g.IntN(2) == 0 {
+	if extends && g.around.instructionSet == 4 && g.IntN(2) == 0 {
 		g.ins.OpCode = asm.LoadMemSXOp(size)
 	}
 }
@@ -94,7 +95,7 @@ func (g *sequenceCase) load(offset int16, size asm.Size) {
 // value chooses what is known of the register that is stored.
 func (g *sequenceCase) value() {
 	if g.IntN(2) == 0 {
-		g.around.Dies = g.ins.Src
+		g.around.dies = g.ins.Src
 	}
 	switch bits := 1 + g.IntN(64); g.IntN(4) {
 	case 0:
@@ -105,9 +106,9 @@ func (g *sequenceCase) value() {
 		if g.local.Class == reloc.Bool {
 			value &= 1
 		}
-		g.around.Constant = func(reg asm.Register) (int64, bool) { return int64(value), reg == g.ins.Src }
-		g.around.Extended = func(reg asm.Register, bits int, signed bool) bool {
-			return reg == g.ins.Src && extended(value, bits, signed) == value
+		g.around.constant = func(reg asm.Register) (int64, bool) { return int64(value), reg == g.ins.Src }
+		g.around.extended = func(reg asm.Register, bits int, signed bool) bool {
+			return reg == g.ins.Src && interpret.Extended(value, bits, signed) == value
 		}
 		g.source = func(uint64) uint64 { return value }
 	case 1:
@@ -119,8 +120,8 @@ func (g *sequenceCase) value() {
 
 // know makes the register a number that is extended from so many bits.
 func (g *sequenceCase) know(bits int, signed bool) {
-	g.source = func(random uint64) uint64 { return extended(random, bits, signed) }
-	g.around.Extended = func(reg asm.Register, from int, asSigned bool) bool {
+	g.source = func(random uint64) uint64 { return interpret.Extended(random, bits, signed) }
+	g.around.extended = func(reg asm.Register, from int, asSigned bool) bool {
 		enough := bits <= from && signed == asSigned || bits < from && !signed
 		return reg == g.ins.Src && enough
 	}
@@ -174,17 +175,17 @@ func (g *sequenceCase) bytes() (offset int16, width uint32) {
 // together with what picks the number out of the bytes.
 func (g *sequenceCase) converted() (before, after rewrite.Instructions, err error) {
 	before = rewrite.Instructions{g.ins}
-	picks := g.ins.OpCode == asm.LoadMemOp(g.ins.OpCode.Size()) && g.local.Class == reloc.Integer && !isSwapped(g.local, g.around.Order)
+	picks := g.ins.OpCode == asm.LoadMemOp(g.ins.OpCode.Size()) && g.local.Class == reloc.Integer && !isSwapped(g.local, g.around.order)
 	moved, shift := g.ins.OpCode.Size().Sizeof()*8, int(g.local.BitOffset)-int(g.ins.Offset)*8
 	number := fieldBits(g.local)
 	if !g.local.IsBitField() {
 		picks, shift = picks && number == moved, 0
 	}
 	if !picks || g.IntN(2) == 0 {
-		after, err = g.around.Converted(g.ins, g.local, g.target)
+		after, err = g.around.converted(g.ins, g.local, g.target)
 		return before, after, err
 	}
-	if g.around.Order == binary.BigEndian {
+	if g.around.order == binary.BigEndian {
 		shift = moved - shift - number
 	}
 	size, down := 4, asm.RSh
@@ -197,7 +198,7 @@ func (g *sequenceCase) converted() (before, after rewrite.Instructions, err erro
 	} else {
 		before = append(before, asm.LSh.Imm32(g.ins.Dst, int32(32-shift-number)), down.Imm32(g.ins.Dst, int32(32-number)))
 	}
-	after, err = g.around.PickedOut(g.ins, g.local, g.target, uint32(size))
+	after, err = g.around.pickedOut(g.ins, g.local, g.target, uint32(size))
 	return before, after, err
 }
 
@@ -205,9 +206,9 @@ func (g *sequenceCase) converted() (before, after rewrite.Instructions, err erro
 func (g *sequenceCase) needed() map[asm.Register]bool {
 	needed := make(map[asm.Register]bool)
 	for reg := range asm.RFP {
-		needed[reg] = reg != g.around.Dies
+		needed[reg] = reg != g.around.dies
 	}
-	for _, free := range g.around.Free {
+	for _, free := range g.around.free {
 		needed[free] = false
 	}
 	return needed

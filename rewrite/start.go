@@ -2,6 +2,7 @@ package rewrite
 
 import (
 	"github.com/xdp-load/xdp-load/internal/flow"
+	"github.com/xdp-load/xdp-load/internal/refuse"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -38,7 +39,7 @@ func (p *planner) isInPlainC(pointee *flow.Pointee) bool {
 // nestedInPlainC refuses an access to what is nested in the descriptor, if no record
 // says where that is.
 func nestedInPlainC(access *reloc.Access) error {
-	return refuse("take the address of "+access.NestedIn(),
+	return refuse.Because("take the address of "+access.NestedIn(),
 		"its pointer leads into the descriptor in plain C, and %s may be at another place in the layout", access.Root)
 }
 
@@ -67,7 +68,7 @@ func (p *planner) checkStartAtField(access *reloc.Access, pointee *flow.Pointee)
 		if isOf && within && (!pointee.Indexed || isArray) || !isOf && pointee.OfNested && access.Adopted() {
 			continue
 		}
-		return refuse("start from md_desc(ctx), and access each field by its name",
+		return refuse.Because("start from md_desc(ctx), and access each field by its name",
 			"its pointer comes from the address of %s, and what lies around that is something else in the layout", q.access.Path)
 	}
 	return nil
@@ -86,9 +87,9 @@ func (p *planner) checkStartOfDescriptor(i int, pointee *flow.Pointee) error {
 	switch {
 	case pointee.Past:
 	case !known:
-		return refuse("get the descriptor by md_desc(ctx)", "its pointer is the address of the metadata area plus something that is not constant and not recorded")
+		return refuse.Because("get the descriptor by md_desc(ctx)", "its pointer is the address of the metadata area plus something that is not constant and not recorded")
 	case size > 0 && from != 0 && from%size == 0:
-		return refuse("add bpf_core_type_size(struct md_desc) to the address instead",
+		return refuse.Because("add bpf_core_type_size(struct md_desc) to the address instead",
 			"its pointer is %d bytes into the metadata area, the size of %s in the program, and the layout's has %d", from, access.Root, resolution.TypeSize)
 	}
 	return nil

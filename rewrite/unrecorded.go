@@ -11,6 +11,7 @@ import (
 
 	"github.com/xdp-load/xdp-load/internal/flow"
 	"github.com/xdp-load/xdp-load/internal/insn"
+	"github.com/xdp-load/xdp-load/internal/refuse"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -23,7 +24,7 @@ func (p *planner) unrecorded() []Refusal {
 		refused = append(refused, p.wholeAreas(fn)...)
 		seen := make(map[reloc.Source]bool)
 		for _, use := range p.program.pointers.Uses(p.program.units[at]) {
-			var r *refusal
+			var r *refuse.Error
 			if !errors.As(p.judgeUse(fn, use), &r) {
 				continue
 			}
@@ -32,7 +33,7 @@ func (p *planner) unrecorded() []Refusal {
 				continue
 			}
 			seen[source] = true
-			refused = append(refused, Refusal{Access: p.unrecordedAt(fn, use.Slot), Reason: r.reason, Remedy: r.remedy, Unrecorded: true})
+			refused = append(refused, Refusal{Access: p.unrecordedAt(fn, use.Slot), Reason: r.Reason, Remedy: r.Remedy, Unrecorded: true})
 		}
 	}
 	return refused
@@ -91,8 +92,8 @@ func (p *planner) judgeUse(fn *function, use flow.MemoryUse) error {
 			if r := p.judgeThroughField(fn, use.Slot, ins, pointee); r != nil {
 				return r
 			}
-		case p.touches(pointee, int64(ins.Offset), int64(width(ins))) || p.isGuardedAsDescriptor(fn, use.Slot):
-			return refuse(remedyUnrecorded, "the compiler recorded nothing of the instruction %q, which accesses the descriptor at a place that is only right for the program's own struct", insn.Spell(ins))
+		case p.touches(pointee, int64(ins.Offset), int64(insn.Bytes(ins))) || p.isGuardedAsDescriptor(fn, use.Slot):
+			return refuse.Because(remedyUnrecorded, "the compiler recorded nothing of the instruction %q, which accesses the descriptor at a place that is only right for the program's own struct", insn.Spell(ins))
 		}
 	}
 	return nil
@@ -143,10 +144,10 @@ func (p *planner) judgeThroughField(fn *function, slot int, ins asm.Instruction,
 		case p.isInPlainC(pointee) && access.Adopted():
 			return nestedInPlainC(access)
 		case isHere && !p.isFollowed(access, slot):
-			return refuse(remedyRegister, "the instruction %q accesses the field %s, whose offset is kept where nothing tells what becomes of it", insn.Spell(ins), access.Path)
+			return refuse.Because(remedyRegister, "the instruction %q accesses the field %s, whose offset is kept where nothing tells what becomes of it", insn.Spell(ins), access.Path)
 		case isHere && (!pointee.OfNested || pointee.Indexed || field.IsBitField()): // see usesOf
 		case pointee.Indexed && isElementwise(field):
-		case pointee.Indexed || first < 0 || first+int64(width(ins)) > int64(field.Size):
+		case pointee.Indexed || first < 0 || first+int64(insn.Bytes(ins)) > int64(field.Size):
 			return beyondField(ins, access)
 		}
 	}
@@ -172,7 +173,7 @@ func (p *planner) isFollowed(access *reloc.Access, slot int) bool {
 }
 
 func beyondField(ins asm.Instruction, access *reloc.Access) error {
-	return refuse("access each field by its name", "the instruction %q accesses more than the field %s through its address, and what is beside it is something else in the layout", insn.Spell(ins), access.Path)
+	return refuse.Because("access each field by its name", "the instruction %q accesses more than the field %s through its address, and what is beside it is something else in the layout", insn.Spell(ins), access.Path)
 }
 
 // isElementwise reports whether a field has parts that an index can choose from.
@@ -202,7 +203,7 @@ func (p *planner) judgeArgument(fn *function, ins asm.Instruction, use flow.Memo
 		if !p.touches(pointee, 0, 1<<16) && !p.isGuardedAsDescriptor(fn, use.Slot) && !p.mayBeDescriptor(bytes, known) {
 			return nil
 		}
-		return refuse(remedyUnrecorded, "the descriptor as a whole is passed to %s, which knows nothing of the layout", p.calleeName(fn, use.Slot, ins))
+		return refuse.Because(remedyUnrecorded, "the descriptor as a whole is passed to %s, which knows nothing of the layout", p.calleeName(fn, use.Slot, ins))
 	}
 	for _, access := range p.fieldsAt(pointee) {
 		if p.isInPlainC(pointee) && access.Adopted() {
@@ -293,12 +294,12 @@ func judgeSizeArgument(called string, pointee *flow.Pointee, access *reloc.Acces
 	case !known && isElementwise(field):
 		return nil
 	case !known:
-		return refuse("pass a constant as the size, or the address of a copy of the field",
+		return refuse.Because("pass a constant as the size, or the address of a copy of the field",
 			"nobody knows how many bytes are passed to %s from the address of the field %s, which has %d, and what is beside it is something else in the layout", called, access.Path, field.Size)
 	case !pointee.Indexed && pointee.Offset >= 0 && pointee.Offset+bytes <= int64(field.Size):
 		return nil
 	}
-	return refuse("pass each field by its name",
+	return refuse.Because("pass each field by its name",
 		"%d bytes are passed to %s from the address of the field %s, which has %d, and what is beside it is something else in the layout", bytes, called, access.Path, field.Size)
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/xdp-load/xdp-load/internal/flow"
 	"github.com/xdp-load/xdp-load/internal/insn"
+	"github.com/xdp-load/xdp-load/internal/refuse"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -69,9 +70,9 @@ func (p *planner) usesOf(access *reloc.Access) (*uses, error) {
 	constants, ok := p.constantsAt(access)
 	if !ok {
 		if fn.err == nil {
-			return nil, refuse(remedySymbols, "its offset is kept in a register, and no symbol says where the function starts")
+			return nil, refuse.Because(refuse.Symbols, "its offset is kept in a register, and no symbol says where the function starts")
 		}
-		return nil, refuse(remedyRegister, "its offset is kept in a register, and the function is not understood: %v", fn.err)
+		return nil, refuse.Because(remedyRegister, "its offset is kept in a register, and the function is not understood: %v", fn.err)
 	}
 	fn.uses = &uses{patches: make(map[int]*agreed)}
 	if constants != nil { // the function is called
@@ -128,7 +129,7 @@ func (p *planner) checkEscapes(u *uses, edit *Edit) error {
 		if !escape.Address {
 			continue
 		}
-		return refuse("use the field's value instead of its address, or "+remedySameType,
+		return refuse.Because("use the field's value instead of its address, or "+refuse.SameType,
 			"its address is %s, where nothing tells what reads %s that the layout keeps as %s", escape.Use, local, inLayout(local, target))
 	}
 	return nil
@@ -153,7 +154,7 @@ func (u *uses) agree(p *planner, access *reloc.Access, use flow.Access) *agreed 
 	u.patches[use.Slot] = patch
 	before, err := p.section(access.Section).instruction(use.Slot)
 	if err != nil {
-		patch.err = refuse(remedyRecompile, "instruction %d: %v", use.Slot, err)
+		patch.err = refuse.Because(refuse.Recompile, "instruction %d: %v", use.Slot, err)
 		return patch
 	}
 	patch.before = Instructions{before}
@@ -189,9 +190,9 @@ func (u *uses) agree(p *planner, access *reloc.Access, use flow.Access) *agreed 
 	}
 	switch {
 	case differ:
-		patch.err = refuse(remedyRegister, "the instruction %q is shared by several fields, which the layout keeps in different ways", insn.Spell(before))
+		patch.err = refuse.Because(remedyRegister, "the instruction %q is shared by several fields, which the layout keeps in different ways", insn.Spell(before))
 	case changed && use.Mixed:
-		patch.err = refuse(remedyRegister, "the instruction %q also accesses what is no field of it", insn.Spell(before))
+		patch.err = refuse.Because(remedyRegister, "the instruction %q also accesses what is no field of it", insn.Spell(before))
 	case patch.after == nil:
 		patch.after = patch.before
 	}
@@ -215,12 +216,12 @@ func (p *planner) isOwnUse(access *reloc.Access, slot int) bool {
 func (p *planner) checkIndexed(q question, ins asm.Instruction) error {
 	local, target := q.access.Local.Field, q.resolution.Field
 	if !isElementwise(local) {
-		return refuse("use a constant index, or declare an array", "the instruction %q accesses %s at an index that is not constant, and what is beside it is something else in the layout", insn.Spell(ins), local)
+		return refuse.Because("use a constant index, or declare an array", "the instruction %q accesses %s at an index that is not constant, and what is beside it is something else in the layout", insn.Spell(ins), local)
 	}
 	if _, same := p.distance(local, target); same || reloc.SameElements(local, target, p.order) {
 		return nil
 	}
-	return refuse("use a constant index", "the instruction %q accesses %s at an index that is not constant, and the layout has %s", insn.Spell(ins), local, inLayout(local, target))
+	return refuse.Because("use a constant index", "the instruction %q accesses %s at an index that is not constant, and the layout has %s", insn.Spell(ins), local, inLayout(local, target))
 }
 
 // adjusted is what a load or store becomes for one of the offsets that it may be
@@ -241,16 +242,16 @@ func (p *planner) throughOffset(q question, origin flow.Origin, ins asm.Instruct
 	if p.isMacro(q.access) {
 		return &adjusted{after: Instructions{ins}, end: int64(target.Offset + target.Size)}, nil
 	}
-	if origin.Delta < 0 || origin.Delta+int64(width(ins)) > int64(local.Size) && !local.IsBitField() {
-		return nil, refuse(remedyReport, "the instruction %q accesses bytes %d to %d of the field %s, which has %d",
-			insn.Spell(ins), origin.Delta, origin.Delta+int64(width(ins))-1, local, local.Size)
+	if origin.Delta < 0 || origin.Delta+int64(insn.Bytes(ins)) > int64(local.Size) && !local.IsBitField() {
+		return nil, refuse.Because(refuse.Report, "the instruction %q accesses bytes %d to %d of the field %s, which has %d",
+			insn.Spell(ins), origin.Delta, origin.Delta+int64(insn.Bytes(ins))-1, local, local.Size)
 	}
 	// The offset within the root type that the instruction accesses, before and
 	// after the offset in the register changes.
 	before := p.questionsOf(q.access).present[q.access.Insn] + origin.Delta
 	after := int64(p.offsetFor(q.access, q.resolution)) + origin.Delta
 	if _, same := p.distance(local, target); same {
-		return &adjusted{after: Instructions{ins}, end: after + int64(width(ins))}, nil
+		return &adjusted{after: Instructions{ins}, end: after + int64(insn.Bytes(ins))}, nil
 	}
 	converted, note, err := p.converted(q, ins, before, slot)
 	if err != nil {
@@ -264,7 +265,7 @@ func (p *planner) throughOffset(q question, origin flow.Origin, ins asm.Instruct
 // type from its start, to where a register points instead.
 func relocated(insns Instructions, by int64) Instructions {
 	for i, ins := range insns {
-		if isMemory(ins) && ins.Dst != asm.RFP && ins.Src != asm.RFP {
+		if insn.IsMemory(ins) && ins.Dst != asm.RFP && ins.Src != asm.RFP {
 			insns[i].Offset = int16(int64(ins.Offset) + by)
 		}
 	}

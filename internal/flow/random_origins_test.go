@@ -62,7 +62,7 @@ func (p *pair) run(assume Assumptions, input uint64) error {
 		if err := p.check(i, ins); err != nil {
 			return fmt.Errorf("at %d: %w", i, err)
 		}
-		if (ins.Reads() || ins.Writes()) && p.differ(ins.Address()) && (p.a.inStack(p.a.regs[ins.Address()]) || p.b.inStack(p.b.regs[ins.Address()])) {
+		if (ins.Reads() || ins.Writes()) && p.differ(ins.Address()) && (p.a.inStack(p.a.Regs[ins.Address()]) || p.b.inStack(p.b.Regs[ins.Address()])) {
 			return nil
 		}
 		p.a.steps, p.b.steps = uint64(steps), uint64(steps)
@@ -102,7 +102,7 @@ func (p *pair) machine(assume Assumptions, input, more uint64) *machine {
 	return m
 }
 
-func (p *pair) differ(register uint8) bool { return p.a.regs[register] != p.b.regs[register] }
+func (p *pair) differ(register uint8) bool { return p.a.Regs[register] != p.b.Regs[register] }
 
 func (p *pair) escapes(i int) bool {
 	return slices.ContainsFunc(p.o.Escapes, func(e Escape) bool { return e.Slot == i && e.Origin == p.origin })
@@ -125,7 +125,7 @@ func (p *pair) check(i int, ins *instruction) error {
 }
 
 func (p *pair) checkAccess(i int, ins *instruction) error {
-	inStack := p.a.inStack(p.a.regs[ins.Dst])
+	inStack := p.a.inStack(p.a.Regs[ins.Dst])
 	if ins.Class() == insn.ClassSTX && !ins.Reads() && !inStack && p.differ(ins.Src) {
 		return fmt.Errorf("stored")
 	}
@@ -135,7 +135,7 @@ func (p *pair) checkAccess(i int, ins *instruction) error {
 	}
 	ours := slices.ContainsFunc(claimed.Origins, func(o Origin) bool { return o.Slot == p.origin })
 	only := ours && len(claimed.Origins) == 1 && !claimed.Mixed
-	moved := p.b.regs[ins.Address()] - p.a.regs[ins.Address()]
+	moved := p.b.Regs[ins.Address()] - p.a.Regs[ins.Address()]
 	switch {
 	case moved != 0 && !ours:
 		return fmt.Errorf("address moved by %#x", moved)

@@ -5,12 +5,12 @@ import (
 	"encoding/binary"
 	"flag"
 	"fmt"
-	"math/bits"
 	"math/rand/v2"
 	"testing"
 
 	"github.com/cilium/ebpf/asm"
 	"github.com/xdp-load/xdp-load/internal/insn"
+	"github.com/xdp-load/xdp-load/internal/interpret"
 )
 
 var (
@@ -331,7 +331,7 @@ func checkProgram(g *generator) error {
 		noise := rand.New(rand.NewPCG(input, 2))
 		disturbed.run(func(i int) error {
 			for _, r := range live.Free(i).List() {
-				disturbed.regs[r] = noise.Uint64()
+				disturbed.Regs[r] = noise.Uint64()
 			}
 			return nil
 		})
@@ -351,9 +351,9 @@ const (
 
 // machine interprets a function. It stops at what the kernel would refuse.
 type machine struct {
+	interpret.Machine
 	f        *Function
 	assume   Assumptions
-	regs     [insn.NumRegisters]uint64
 	written  insn.Registers
 	stack    [stackSize]byte
 	heap     [64]byte
@@ -368,10 +368,12 @@ type machine struct {
 
 func newMachine(f *Function, assume Assumptions, input uint64) *machine {
 	m := &machine{f: f, assume: assume, random: rand.New(rand.NewPCG(input, 1)), written: insn.Arguments | 1<<insn.Frame}
-	for r := range m.regs {
-		m.regs[r] = m.number()
+	m.Order = f.order
+	m.Memories = []interpret.Memory{{Start: stackTop - stackSize, Bytes: m.stack[:]}, {Start: heapStart, Bytes: m.heap[:]}}
+	for r := range m.Regs {
+		m.Regs[r] = m.number()
 	}
-	m.regs[insn.Frame] = stackTop
+	m.Regs[insn.Frame] = stackTop
 	m.scribble(m.stack[:])
 	m.scribble(m.heap[:])
 	return m
@@ -395,7 +397,7 @@ func (m *machine) scribble(memory []byte) {
 }
 
 func (m *machine) outcome() string {
-	return fmt.Sprintf("%x %x %x %v %x", m.visited, m.stack, m.heap, m.finished, m.regs[0])
+	return fmt.Sprintf("%x %x %x %v %x", m.visited, m.stack, m.heap, m.finished, m.Regs[0])
 }
 
 // run interprets the function, with a look before each instruction.
@@ -409,23 +411,23 @@ func (m *machine) run(look func(i int) error) error {
 		if ins.Exits() {
 			m.finished = m.written.Has(0)
 			if !m.finished {
-				m.regs[0] = 0
+				m.Regs[0] = 0
 			}
 			return nil
 		}
 		if uses := ins.Uses; !ins.IsCall() && uses&^m.written != 0 {
-			m.regs[0] = 0
+			m.Regs[0] = 0
 			return nil
 		}
 		next, ok := m.step(i, &ins)
 		if !ok {
-			m.regs[0] = 0
+			m.Regs[0] = 0
 			return nil
 		}
 		m.written = ins.WrittenAfter(m.written)
 		i = next
 	}
-	m.regs[0] = 0
+	m.Regs[0] = 0
 	return nil
 }
 
@@ -446,137 +448,74 @@ func (m *machine) immediate(i int) uint64 {
 func (m *machine) step(i int, ins *instruction) (next int, ok bool) {
 	next = i + ins.Slots()
 	switch {
-	case ins.Op == insn.LDDW:
-		m.regs[ins.Dst] = m.immediate(i)
-	case ins.IsALU():
-		operand := m.immediate(i)
-		if ins.FromReg() {
-			operand = m.regs[ins.Src]
-		}
-		m.regs[ins.Dst] = m.arithmetic(ins, m.regs[ins.Dst], operand)
 	case ins.IsCall():
 		m.call(ins)
-	case ins.Class() == insn.ClassLD:
+	case ins.Class() == insn.ClassLD && ins.Op != insn.LDDW:
 		m.packet(ins)
 	case ins.Jumps():
 		if m.takes(ins) {
 			targets := m.f.targets(i)
-			next = targets[m.regs[ins.Dst]%uint64(len(targets))]
+			next = targets[m.Regs[ins.Dst]%uint64(len(targets))]
 		}
 	default:
-		return next, m.access(i, ins)
+		return next, m.compute(i, *ins)
 	}
 	return next, true
 }
 
 func (m *machine) takes(ins *instruction) bool {
-	a, b := m.regs[ins.Dst], uint64(ins.Imm)
-	if ins.FromReg() {
-		b = m.regs[ins.Src]
-	}
-	signedA, signedB := int64(a), int64(b)
-	if ins.Is32() {
-		a, b = uint64(uint32(a)), uint64(uint32(b))
-		signedA, signedB = int64(int32(a)), int64(int32(b))
-	}
-	switch ins.Code() {
-	case insn.OpJA:
+	switch {
+	case ins.IsGotox():
 		return true
-	case insn.OpJCOND:
+	case ins.Code() == insn.OpJCOND:
 		return m.random.IntN(2) == 0
-	case insn.OpJEQ:
-		return a == b
-	case insn.OpJNE:
-		return a != b
-	case insn.OpJGT:
-		return a > b
-	case insn.OpJGE:
-		return a >= b
-	case insn.OpJLT:
-		return a < b
-	case insn.OpJLE:
-		return a <= b
-	case insn.OpJSET:
-		return a&b != 0
-	case insn.OpJSGT:
-		return signedA > signedB
-	case insn.OpJSGE:
-		return signedA >= signedB
-	case insn.OpJSLT:
-		return signedA < signedB
 	}
-	return signedA <= signedB
+	takes, err := m.Step(ins.Instruction)
+	if err != nil {
+		panic(err)
+	}
+	return takes
 }
 
-func (m *machine) arithmetic(ins *instruction, a, b uint64) uint64 {
-	if ins.Code() == insn.OpEND {
-		return m.reorder(ins, a)
+// compute runs what is no jump.
+func (m *machine) compute(i int, ins instruction) bool {
+	if ins.Op == insn.LDDW || ins.Class() == insn.ClassST || ins.IsALU() && ins.Code() != insn.OpEND {
+		ins.Imm = int64(m.immediate(i))
 	}
-	if ins.Code() == insn.OpMOV && ins.Off != 0 { // a cast, of 1 bit here, may do anything
-		b = uint64(int64(b<<(64-ins.Off)) >> (64 - ins.Off))
+	if ins.IsMemory() {
+		defer m.reach(&ins)()
 	}
-	if !ins.Is32() {
-		return operate(ins, a, b, int64(a), int64(b), 64)
-	}
-	a, b = uint64(uint32(a)), uint64(uint32(b))
-	return uint64(uint32(operate(ins, a, b, int64(int32(a)), int64(int32(b)), 32)))
+	_, err := m.Step(ins.Instruction)
+	return err == nil
 }
 
-func (m *machine) reorder(ins *instruction, a uint64) uint64 {
-	big := m.f.order == binary.BigEndian
-	if ins.Class() == insn.ClassALU64 || ins.FromReg() != big {
-		return bits.ReverseBytes64(a) >> (64 - ins.Imm)
+// reach notes what a load or store reaches, and returns what is to be done after it.
+func (m *machine) reach(ins *instruction) (done func()) {
+	address := m.Regs[ins.Address()] + uint64(int64(ins.Off))
+	if address-(stackTop-stackSize) <= uint64(stackSize-ins.Width()) {
+		m.lowest = min(m.lowest, int64(address-stackTop))
 	}
-	return a << (64 - ins.Imm) >> (64 - ins.Imm)
-}
-
-func operate(ins *instruction, a, b uint64, signedA, signedB int64, width uint64) uint64 {
-	switch ins.Code() {
-	case insn.OpADD:
-		return a + b
-	case insn.OpSUB:
-		return a - b
-	case insn.OpMUL:
-		return a * b
-	case insn.OpOR:
-		return a | b
-	case insn.OpAND:
-		return a & b
-	case insn.OpXOR:
-		return a ^ b
-	case insn.OpMOV:
-		return b
-	case insn.OpNEG:
-		return -a
-	case insn.OpLSH:
-		return a << (b & (width - 1))
-	case insn.OpRSH:
-		return a >> (b & (width - 1))
-	case insn.OpARSH:
-		return uint64(signedA >> (b & (width - 1)))
-	case insn.OpDIV:
-		if b == 0 {
-			return 0
-		}
-		if ins.Off == 1 {
-			return uint64(signedA / signedB)
-		}
-		return a / b
+	isStack := m.inStack(m.Regs[ins.Address()])
+	stored := m.Regs[ins.Src]
+	if ins.Class() == insn.ClassST {
+		stored = uint64(ins.Imm)
 	}
-	if b == 0 {
-		return a
+	if ins.Writes() && stored >= stackTop-stackSize && stored <= stackTop && !isStack {
+		m.lent = true
 	}
-	if ins.Off == 1 {
-		return uint64(signedA % signedB)
+	memories := m.Memories
+	if m.blind && !isStack {
+		nothing := binary.BigEndian.AppendUint64(nil, m.steps*0x9e3779b97f4a7c15)
+		m.Memories = []interpret.Memory{{Start: address, Bytes: nothing}}
 	}
-	return a % b
+	return func() { m.Memories = memories }
 }
 
 // call runs some other function. It may use what it is given, and only that.
 func (m *machine) call(ins *instruction) {
 	result := m.random.Uint64()
 	for _, r := range (ins.Arguments() & m.written).List() {
-		v := m.regs[r]
+		v := m.Regs[r]
 		result = result*7 + v
 		if v < stackTop-stackSize || v >= stackTop {
 			continue
@@ -591,124 +530,33 @@ func (m *machine) call(ins *instruction) {
 		m.scribble(m.stack[:])
 	}
 	for r := 1; r <= 5; r++ {
-		m.regs[r] = m.random.Uint64()
+		m.Regs[r] = m.random.Uint64()
 	}
 	if result&1 == 0 {
 		result &= 7
 	}
-	m.regs[0] = result
+	m.Regs[0] = result
 }
 
 // packet loads from the packet, whose skb is in r6.
 func (m *machine) packet(ins *instruction) {
 	v := m.random.Uint64()
 	if !m.blind {
-		v = v*7 + m.regs[6]
+		v = v*7 + m.Regs[6]
 	}
 	if !m.blind && ins.Mode() == insn.ModeIND {
-		v = v*7 + m.regs[ins.Src]
+		v = v*7 + m.Regs[ins.Src]
 	}
 	for r := 1; r <= 5; r++ {
-		m.regs[r] = m.random.Uint64()
+		m.Regs[r] = m.random.Uint64()
 	}
-	m.regs[0] = v & lowBits(ins.Width()*8)
-}
-
-// memory returns the bytes at an address.
-func (m *machine) memory(address uint64, size int) []byte {
-	if at := address - (stackTop - stackSize); at <= uint64(stackSize-size) {
-		m.lowest = min(m.lowest, int64(address-stackTop))
-		return m.stack[at:][:size]
-	}
-	if at := address - heapStart; at <= uint64(len(m.heap)-size) {
-		return m.heap[at:][:size]
-	}
-	return nil
-}
-
-func (m *machine) access(i int, ins *instruction) bool {
-	size := ins.Width()
-	memory := m.memory(m.regs[ins.Address()]+uint64(int64(ins.Off)), size)
-	if m.blind && !m.inStack(m.regs[ins.Address()]) {
-		memory = binary.BigEndian.AppendUint64(nil, m.steps*0x9e3779b97f4a7c15)[:size]
-	}
-	if memory == nil {
-		return false
-	}
-	old := m.get(memory)
-	if ins.Reads() {
-		if ins.Mode() == insn.ModeMEMSX {
-			unused := 64 - size*8
-			old = uint64(int64(old<<unused) >> unused)
-		}
-		m.regs[ins.Dst] = old
-		return true
-	}
-	v := m.regs[ins.Src]
-	if ins.Class() == insn.ClassST {
-		v = m.immediate(i)
-	}
-	if v >= stackTop-stackSize && v <= stackTop && !m.inStack(m.regs[ins.Dst]) {
-		m.lent = true
-	}
-	m.put(memory, m.exchange(ins, old, v))
-	return true
+	m.Regs[0] = v & lowBits(ins.Width()*8)
 }
 
 // inStack reports whether an address was most likely made from r10: the kernel
 // refuses those outside the stack.
 func (m *machine) inStack(address uint64) bool {
 	return address >= stackTop-1<<21 && address < stackTop+1<<21
-}
-
-func (m *machine) exchange(ins *instruction, old, v uint64) uint64 {
-	if ins.Mode() != insn.ModeATOMIC || ins.Imm == insn.AtomicStoreRelease {
-		return v
-	}
-	result := v
-	switch ins.Imm &^ insn.AtomicFetch {
-	case insn.OpADD:
-		result = old + v
-	case insn.OpOR:
-		result = old | v
-	case insn.AtomicCmpxchg &^ insn.AtomicFetch:
-		compared := m.regs[0]
-		if ins.Width() == 4 {
-			compared = uint64(uint32(compared))
-		}
-		if old != compared {
-			result = old
-		}
-	}
-	if register, ok := ins.Fetches(); ok {
-		m.regs[register] = old
-	}
-	return result
-}
-
-func (m *machine) get(memory []byte) uint64 {
-	switch len(memory) {
-	case 1:
-		return uint64(memory[0])
-	case 2:
-		return uint64(m.f.order.Uint16(memory))
-	case 4:
-		return uint64(m.f.order.Uint32(memory))
-	}
-	return m.f.order.Uint64(memory)
-}
-
-func (m *machine) put(memory []byte, v uint64) {
-	switch len(memory) {
-	case 1:
-		memory[0] = byte(v)
-	case 2:
-		m.f.order.PutUint16(memory, uint16(v))
-	case 4:
-		m.f.order.PutUint32(memory, uint32(v))
-	case 8:
-		m.f.order.PutUint64(memory, v)
-	}
 }
 
 // agrees compares what is claimed before an instruction with what is so.
@@ -720,7 +568,7 @@ func (m *machine) agrees(c *Constants, i int) error {
 		if !m.written.Has(r) {
 			continue
 		}
-		v := m.regs[r]
+		v := m.Regs[r]
 		if n, ok := c.Value(i, r); ok && uint64(n) != v {
 			return fmt.Errorf("%s is %#x, not %#x", r, v, n)
 		}

@@ -78,3 +78,16 @@ func Poison() asm.Instruction { return asm.BuiltinFunc(btf.COREBadRelocationSent
 func IsPoison(ins asm.Instruction) bool {
 	return ins.IsBuiltinCall() && ins.Constant == btf.COREBadRelocationSentinel
 }
+
+// Bytes returns how many bytes a load or store moves.
+func Bytes(ins asm.Instruction) uint32 { return uint32(ins.OpCode.Size().Sizeof()) }
+
+// IsMemory reports whether an instruction addresses memory by a register and an
+// offset.
+func IsMemory(ins asm.Instruction) bool {
+	switch ins.OpCode.Class() {
+	case asm.LdXClass, asm.StClass, asm.StXClass:
+		return true
+	}
+	return false
+}

@@ -19,15 +19,15 @@ func Spell(ins asm.Instruction) string {
 	case ins.OpCode.IsDWordLoad():
 		return fmt.Sprintf("%s = %#x ll", ins.Dst, uint64(ins.Constant))
 	case class == asm.LdXClass && mode == asm.MemMode:
-		return fmt.Sprintf("%s = *(u%d *)(%s)", ins.Dst, uint(ins.OpCode.Size().Sizeof())*8, address(ins.Src, ins.Offset))
+		return fmt.Sprintf("%s = *(u%d *)(%s)", ins.Dst, Bytes(ins)*8, address(ins.Src, ins.Offset))
 	case class == asm.LdXClass && mode == asm.MemSXMode:
-		return fmt.Sprintf("%s = *(s%d *)(%s)", ins.Dst, uint(ins.OpCode.Size().Sizeof())*8, address(ins.Src, ins.Offset))
+		return fmt.Sprintf("%s = *(s%d *)(%s)", ins.Dst, Bytes(ins)*8, address(ins.Src, ins.Offset))
 	case class == asm.StXClass && mode == asm.MemMode:
-		return fmt.Sprintf("*(u%d *)(%s) = %s", uint(ins.OpCode.Size().Sizeof())*8, address(ins.Dst, ins.Offset), ins.Src)
+		return fmt.Sprintf("*(u%d *)(%s) = %s", Bytes(ins)*8, address(ins.Dst, ins.Offset), ins.Src)
 	case class == asm.StXClass && mode == asm.AtomicMode:
 		return spellAtomic(ins)
 	case class == asm.StClass && mode == asm.MemMode:
-		return fmt.Sprintf("*(u%d *)(%s) = %d", uint(ins.OpCode.Size().Sizeof())*8, address(ins.Dst, ins.Offset), ins.Constant)
+		return fmt.Sprintf("*(u%d *)(%s) = %d", Bytes(ins)*8, address(ins.Dst, ins.Offset), ins.Constant)
 	case class == asm.JumpClass && ins.OpCode.JumpOp() == asm.JEq && ins.OpCode.Source() == asm.ImmSource:
 		return fmt.Sprintf("if %s == %d goto +%d", ins.Dst, ins.Constant, ins.Offset)
 	case class.IsALU():
@@ -81,10 +81,10 @@ var fetches = map[asm.AtomicOp]string{
 
 func spellAtomic(ins asm.Instruction) string {
 	kind, exchanges := "r", "_64"
-	if uint(ins.OpCode.Size().Sizeof()) == 4 {
+	if Bytes(ins) == 4 {
 		kind, exchanges = "w", "32_32"
 	}
-	op, bits, place := ins.OpCode.AtomicOp(), uint(ins.OpCode.Size().Sizeof())*8, address(ins.Dst, ins.Offset)
+	op, bits, place := ins.OpCode.AtomicOp(), Bytes(ins)*8, address(ins.Dst, ins.Offset)
 	reg := kind + strings.TrimPrefix(ins.Src.String(), "r")
 	switch {
 	case atomicOperators[op] != "":
