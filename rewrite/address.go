@@ -43,7 +43,7 @@ func (p *planner) patchOffset(edit *Edit, ins asm.Instruction) error {
 // offset there.
 func (p *planner) checkEntered(access *reloc.Access) error {
 	fn := p.function(access)
-	if fn.err == nil && !fn.flow.Entered(access.Insn) {
+	if fn.Err == nil && !fn.Flow.Entered(access.Insn) {
 		return refuse.Because(refuse.Symbols, "no path leads to it in function %s", access.Program)
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/xdp-load/xdp-load/internal/bpf"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -13,13 +14,13 @@ import (
 
 // recordKey tells the records of a slot apart, which are few.
 type recordKey struct {
-	at         place
+	at         bpf.Place
 	kind       reloc.Kind
 	root, path string
 }
 
 func keyAt(access *reloc.Access, slot int) recordKey {
-	return recordKey{place{access.Section, slot}, access.Kind, access.Root, access.Path}
+	return recordKey{bpf.Place{Section: access.Section, Slot: slot}, access.Kind, access.Root, access.Path}
 }
 
 // remember keeps the accesses as they are.

@@ -71,7 +71,7 @@ func (p *planner) bitMoves(access *reloc.Access) []bitMove {
 	var moves []bitMove
 	section := p.section(access.Section)
 	for _, other := range p.questionsOf(access).bits[nameOf(access)] {
-		ins, err := section.instruction(other.Insn)
+		ins, err := section.Instruction(other.Insn)
 		switch {
 		case err != nil:
 		case insn.IsMemory(ins):
@@ -91,7 +91,7 @@ func (p *planner) movesThrough(access *reloc.Access) []bitMove {
 	}
 	var moves []bitMove
 	for _, use := range uses.accesses[access.Insn] {
-		ins, err := p.section(access.Section).instruction(use.Slot)
+		ins, err := p.section(access.Section).Instruction(use.Slot)
 		if err != nil {
 			continue
 		}
@@ -111,7 +111,7 @@ func (p *planner) unitStarts(access *reloc.Access) []int64 {
 	if starts, ok := fn.units[nameOf(access)]; ok {
 		return starts
 	}
-	ins, err := p.section(access.Section).instruction(access.Insn)
+	ins, err := p.section(access.Section).Instruction(access.Insn)
 	if err != nil {
 		return nil
 	}

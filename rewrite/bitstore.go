@@ -176,7 +176,7 @@ func (p *planner) movedBy(b *bitStore, img *convert.Image, slot int, moves []Pat
 func (p *planner) untouched(access *reloc.Access, slot int) bool {
 	s := p.section(access.Section)
 	_, planned := s.planned[slot]
-	return !planned && !s.recorded[slot] && !p.linkedIn(s)[slot]
+	return !planned && !s.recorded[slot] && !s.Linked()[slot]
 }
 
 // operand returns what an ALU instruction works on, if that is constant.
@@ -200,7 +200,7 @@ func aluBits(ins asm.Instruction) int {
 func (p *planner) findBitStore(access *reloc.Access, load asm.Instruction) *bitStore {
 	field, fn := access.Local.Field, p.function(access)
 	isLoad := load.OpCode.Class() == asm.LdXClass && load.OpCode.Mode() == asm.MemMode && load.Dst != load.Src
-	if !isLoad || !field.IsBitField() || fn.err != nil {
+	if !isLoad || !field.IsBitField() || fn.Err != nil {
 		return nil
 	}
 	img, err := p.bitImage(access, load, 0)
@@ -208,9 +208,9 @@ func (p *planner) findBitStore(access *reloc.Access, load asm.Instruction) *bitS
 		return nil
 	}
 	b := &bitStore{load: load, around: load.Dst, image: img}
-	block := fn.flow.BlockAt(access.Insn)
-	for slot := access.Insn + 1; slot < fn.flow.End() && fn.flow.BlockAt(slot) == block; {
-		ins, err := fn.section.instruction(slot)
+	block := fn.Flow.BlockAt(access.Insn)
+	for slot := access.Insn + 1; slot < fn.Flow.End() && fn.Flow.BlockAt(slot) == block; {
+		ins, err := fn.section.Instruction(slot)
 		if err != nil {
 			return nil
 		}

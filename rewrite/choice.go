@@ -67,11 +67,11 @@ func (p *planner) choiceFor(access *reloc.Access, store asm.Instruction) (chosen
 	if !ok {
 		return chosen, false
 	}
-	branch, err := fn.section.instruction(jump)
+	branch, err := fn.section.Instruction(jump)
 	if err != nil || insn.Mentions(branch, store.Src) {
 		return chosen, false
 	}
-	over, err := fn.section.instruction(jump + 1)
+	over, err := fn.section.Instruction(jump + 1)
 	at, before, found := p.lastBefore(access, jump, store.Src)
 	chosen = choice{{at, before}, {jump + 1, over}}
 	for _, put := range chosen {
@@ -85,8 +85,8 @@ func (p *planner) choiceFor(access *reloc.Access, store asm.Instruction) (chosen
 // jumpOver returns the conditional jump to a slot over the only instruction that is
 // in front of it, if nothing else leads to either.
 func jumpOver(fn *function, slot int) (jump int, ok bool) {
-	blocks := fn.flow.Blocks()
-	join := fn.flow.BlockAt(slot)
+	blocks := fn.Flow.Blocks()
+	join := fn.Flow.BlockAt(slot)
 	over := join - 1
 	if over < 1 || blocks[join].Start != slot || len(blocks[join].Preds) != 2 || blocks[over].End-blocks[over].Start != 1 || len(blocks[over].Preds) != 1 {
 		return 0, false

@@ -60,15 +60,15 @@ func (p *planner) lastBefore(access *reloc.Access, slot int, reg asm.Register) (
 // block, that reads or writes a register.
 func (p *planner) nearest(access *reloc.Access, slot int, reg asm.Register, direction int) (at int, nearest asm.Instruction, ok bool) {
 	fn := p.function(access)
-	if fn.err != nil {
+	if fn.Err != nil {
 		return 0, nearest, false
 	}
-	block := fn.flow.Blocks()[fn.flow.BlockAt(slot)]
+	block := fn.Flow.Blocks()[fn.Flow.BlockAt(slot)]
 	for at := slot + direction; block.Start <= at && at < block.End; at += direction {
-		if ins := fn.section.read(at); ins.IsSecondHalf() {
+		if ins := fn.section.Read(at); ins.IsSecondHalf() {
 			continue
 		}
-		ins, err := fn.section.instruction(at)
+		ins, err := fn.section.Instruction(at)
 		if err != nil || insn.Mentions(ins, reg) {
 			return at, ins, err == nil
 		}

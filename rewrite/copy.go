@@ -39,7 +39,7 @@ func (p *planner) convertedCopy(q question, ins asm.Instruction, offset int64, s
 	if mode := ins.OpCode.Mode(); mode != asm.MemMode && mode != asm.MemSXMode {
 		return nil, "", refuse.Because(refuse.SameType, "the instruction %q needs a field of the same type, and the layout has %s", insn.Spell(ins), q.resolution.Field)
 	}
-	s := &convert.Sequence{Insns: Instructions{}, Order: p.order, InstructionSet: p.instructionSet(), From: math.MaxInt64} // no bytes but the members'
+	s := &convert.Sequence{Insns: Instructions{}, Order: p.order, InstructionSet: p.object.InstructionSet(), From: math.MaxInt64} // no bytes but the members'
 	if ins.OpCode.Class() == asm.LdXClass {
 		for _, pc := range pieces {
 			if err := p.checkSign(q, ins, pc.Part, pc.Target, slot); err != nil {

@@ -69,7 +69,7 @@ func (p *planner) guardsIn(fn *function) *flow.Guards {
 		return fn.guards
 	}
 	fn.guardsKnown = true
-	context := p.contextOf(fn)
+	context := fn.Context()
 	constants, err := p.constantsOf(fn)
 	if err == nil && context != nil {
 		fn.guards = constants.Guards(*context)

@@ -58,34 +58,6 @@ func (insns Instructions) MarshalText() ([]byte, error) {
 	return []byte(insns.String()), nil
 }
 
-// instructionSet returns the version of the instruction set that the object
-// needs, as far as it makes a difference: 4 if it has instructions that came
-// with it, 3 otherwise.
-func (p *planner) instructionSet() int {
-	if p.version == 0 {
-		p.version = 3
-		for _, section := range p.object.Sections {
-			if holdsCode(section) && needsVersion4(section.Data, p.order) {
-				p.version = 4
-			}
-		}
-	}
-	return p.version
-}
-
-// needsVersion4 reports whether code has an instruction that came with version 4 of the
-// instruction set.
-func needsVersion4(code []byte, order binary.ByteOrder) bool {
-	for len(code) >= insn.SlotSize {
-		ins := insn.Read(code, order)
-		if ins.NeedsVersion4() {
-			return true
-		}
-		code = code[min(ins.Slots()*insn.SlotSize, len(code)):]
-	}
-	return false
-}
-
 func ones(n int) uint64 {
 	if n >= 64 {
 		return ^uint64(0)

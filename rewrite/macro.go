@@ -69,7 +69,7 @@ func (p *planner) checkMacroAlone(access *reloc.Access, same bool) (writes bool,
 	var loads, stores [9]int // by width in bytes
 	section := p.section(access.Section)
 	for _, use := range reached.accesses[access.Insn] {
-		ins, err := section.instruction(use.Slot)
+		ins, err := section.Instruction(use.Slot)
 		if err != nil || !insn.IsMemory(ins) || len(use.Origins) > 1 || use.Origins[0].Delta != 0 || use.Mixed || use.Indexed {
 			return false, errMacroShared
 		}
@@ -136,7 +136,7 @@ func (p *planner) isMacro(access *reloc.Access) bool {
 
 // isMacroOffset is isMacro for any access: that of a load or store is none.
 func (p *planner) isMacroOffset(access *reloc.Access) bool {
-	return !p.section(access.Section).isMemoryAt(access.Insn) && p.isMacro(access)
+	return !p.section(access.Section).IsMemoryAt(access.Insn) && p.isMacro(access)
 }
 
 func (p *planner) differInWidth(access *reloc.Access) bool {
@@ -146,7 +146,7 @@ func (p *planner) differInWidth(access *reloc.Access) bool {
 	}
 	widths := make(map[uint32]bool)
 	for _, use := range reached.accesses[access.Insn] {
-		ins, err := p.section(access.Section).instruction(use.Slot)
+		ins, err := p.section(access.Section).Instruction(use.Slot)
 		if err != nil || !insn.IsMemory(ins) {
 			return true
 		}
@@ -205,7 +205,7 @@ func (p *planner) asksMore(asked []int, uses int) bool {
 // bit-field, is clang's own choice.
 func (p *planner) keeps(i int) bool {
 	access, resolution := &p.accesses[i], &p.resolutions[i]
-	ins, err := p.section(access.Section).instruction(access.Insn)
+	ins, err := p.section(access.Section).Instruction(access.Insn)
 	return err == nil && p.unresolved[i] == nil && !resolution.Poison && int64(resolution.Value) == ins.Constant
 }
 

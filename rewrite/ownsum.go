@@ -19,10 +19,10 @@ import (
 // a copy of the program's own, be added to the copy's address as the program has it. It
 // reports whether that is so of a sum that was not known before.
 func (p *planner) keepSums(access *reloc.Access, unit *flow.Unit) bool {
-	if p.section(access.Section).isMemoryAt(access.Insn) || p.isShared(access) {
+	if p.section(access.Section).IsMemoryAt(access.Insn) || p.isShared(access) {
 		return false
 	}
-	present, err := p.section(access.Section).instruction(access.Insn)
+	present, err := p.section(access.Section).Instruction(access.Insn)
 	if err != nil || p.checkPresent(access, present) != nil {
 		return false
 	}
@@ -45,7 +45,7 @@ func (p *planner) keepSums(access *reloc.Access, unit *flow.Unit) bool {
 // apart: of a bit-field it need not be that of the bytes, and with a macro sizes and
 // shifts go that nothing ties to it.
 func (p *planner) isShared(access *reloc.Access) bool {
-	return !p.section(access.Section).isMemoryAt(access.Insn) && (access.Local.Field.IsBitField() || p.macros[keyOf(access)])
+	return !p.section(access.Section).IsMemoryAt(access.Insn) && (access.Local.Field.IsBitField() || p.macros[keyOf(access)])
 }
 
 // sums returns the additions of recorded offsets to addresses in a function, by the slot
@@ -72,7 +72,7 @@ func (p *planner) patchSums(edit *Edit) error {
 		if sum.Of != edit.Access.Insn {
 			continue
 		}
-		before, err := p.section(at.section).instruction(slot)
+		before, err := p.section(at.Section).Instruction(slot)
 		if err != nil {
 			return refuse.Because(refuse.Recompile, "instruction %d: %v", slot, err)
 		}
@@ -101,7 +101,7 @@ func (p *planner) hasOwnSum(access *reloc.Access) bool {
 func (p *planner) isHoisted(edit *Edit) bool {
 	access := &edit.Access
 	constants, ok := p.constantsAt(access)
-	isOffset := access.Kind == reloc.ByteOffset && !p.section(access.Section).isMemoryAt(access.Insn) && !p.isMacro(access)
+	isOffset := access.Kind == reloc.ByteOffset && !p.section(access.Section).IsMemoryAt(access.Insn) && !p.isMacro(access)
 	if !isOffset || !ok || constants == nil || constants.Reachable(access.Insn) == flow.Unreachable {
 		return false
 	}

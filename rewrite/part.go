@@ -50,7 +50,7 @@ func (p *planner) checkSign(q question, ins asm.Instruction, part convert.Part, 
 // by this name or another one, can come before a slot of its function.
 func (p *planner) storedBefore(to question, slot int) bool {
 	fn := p.function(to.access)
-	if fn.err != nil {
+	if fn.Err != nil {
 		return true
 	}
 	overlaps := func(q question) bool {
@@ -62,7 +62,7 @@ func (p *planner) storedBefore(to question, slot int) bool {
 		return first < otherEnd && otherFirst < end
 	}
 	for at, store := range fn.stores {
-		if overlaps(store) && fn.flow.Leads(at, slot) {
+		if overlaps(store) && fn.Flow.Leads(at, slot) {
 			return true
 		}
 	}
@@ -72,7 +72,7 @@ func (p *planner) storedBefore(to question, slot int) bool {
 			continue
 		}
 		if err != nil || slices.ContainsFunc(reached.accesses[offset], func(use flow.Access) bool {
-			return fn.section.isStore(use.Slot) && fn.flow.Leads(use.Slot, slot)
+			return fn.section.IsStoreAt(use.Slot) && fn.Flow.Leads(use.Slot, slot)
 		}) {
 			return true
 		}
@@ -86,10 +86,4 @@ func layoutBytes(field *reloc.Field) (first, end uint32) {
 		return field.BitOffset / 8, (field.BitOffset + field.BitSize + 7) / 8
 	}
 	return field.Offset, field.Offset + field.Size
-}
-
-// isStore reports whether an instruction writes to memory.
-func (s *section) isStore(slot int) bool {
-	ins := s.read(slot)
-	return ins.Class() == insn.ClassST || ins.Class() == insn.ClassSTX
 }

@@ -27,12 +27,12 @@ func (p *planner) pickedOut(access *reloc.Access, ins asm.Instruction, local con
 	if err != nil || ins.OpCode.Mode() != asm.MemMode || local.Swapped || local.Boolean {
 		return nil
 	}
-	block := fn.flow.BlockAt(access.Insn)
+	block := fn.Flow.BlockAt(access.Insn)
 	bits := loadedBits(int(local.Width) * 8)
 	var found *pick
 	var passed []Patch
-	for slot := access.Insn + 1; slot < fn.flow.End() && fn.flow.BlockAt(slot) == block; {
-		next, err := fn.section.instruction(slot)
+	for slot := access.Insn + 1; slot < fn.Flow.End() && fn.Flow.BlockAt(slot) == block; {
+		next, err := fn.section.Instruction(slot)
 		if err != nil {
 			return nil
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cilium/ebpf/asm"
 
+	"github.com/xdp-load/xdp-load/internal/bpf"
 	"github.com/xdp-load/xdp-load/internal/convert"
 	"github.com/xdp-load/xdp-load/internal/elfobj"
 	"github.com/xdp-load/xdp-load/internal/flow"
@@ -45,7 +46,7 @@ func (p *planner) plan(layout string) ([]Edit, error) {
 // usedAt returns the source line of an access: of an offset that is kept in a register
 // where it is used first, as clang may have put it there far ahead.
 func (p *planner) usedAt(access *reloc.Access) reloc.Source {
-	if access.Kind != reloc.ByteOffset || p.section(access.Section).isMemoryAt(access.Insn) {
+	if access.Kind != reloc.ByteOffset || p.section(access.Section).IsMemoryAt(access.Insn) {
 		return access.Source
 	}
 	reached, err := p.reachedAnyway(access)
@@ -110,42 +111,35 @@ func (p *planner) resolve(layout *reloc.Layout) error {
 	return nil
 }
 
-// place is where an instruction is.
-type place struct {
-	section string
-	slot    int
-}
-
 // placeOf returns where the function starts that an access is in.
-func placeOf(access *reloc.Access) place { return place{access.Section, access.FunctionStart} }
+func placeOf(access *reloc.Access) bpf.Place {
+	return bpf.Place{Section: access.Section, Slot: access.FunctionStart}
+}
 
 // planner decides the edits of one object for one layout.
 type planner struct {
-	object    *elfobj.Object
+	object    *bpf.Object
 	recorded  *reloc.Recorded
 	order     binary.ByteOrder
 	macros    map[macroKey]bool
 	sections  map[string]*section
-	functions map[place]*function
-	questions map[place]*questions // by where the function starts that asks them
+	functions map[bpf.Place]*function
+	questions map[bpf.Place]*questions // by where the function starts that asks them
 
 	accesses    []reloc.Access // to rewrite
 	resolutions []reloc.Resolution
 	unresolved  []error
 	verdicts    []error // why an access is refused for what its pointer points at
 
-	own          map[int]ownCopy               // where the program's own copies are, by record
-	ownSums      map[place]map[int]flow.OwnSum // by the function's place and by slot
-	descriptors  map[site]int64                // see judge
-	disputed     map[place][]flow.Access       // whose pointers are to be kept apart, by the function's place
-	sizes        map[place]map[int64]bool      // see function
-	macroOffsets map[int]bool                  // by record, see isMacro
+	own          map[int]ownCopy                   // where the program's own copies are, by record
+	ownSums      map[bpf.Place]map[int]flow.OwnSum // by the function's place and by slot
+	descriptors  map[site]int64                    // see judge
+	disputed     map[bpf.Place][]flow.Access       // whose pointers are to be kept apart, by the function's place
+	sizes        map[bpf.Place]map[int64]bool      // see function
+	macroOffsets map[int]bool                      // by record, see isMacro
 
 	// Unset until somebody asks:
-	entries  map[place]bool // where programs start
-	calledAt map[place]bool // see called
-	program  *program
-	version  int // of the instruction set
+	program *program
 
 	sumsOf map[*flow.Unit]map[int][]flow.Sum // see sums
 
@@ -154,14 +148,14 @@ type planner struct {
 
 // newPlanner plans for some of the recorded accesses. Of these own are to copies of
 // the program's own, which stay as they are.
-func newPlanner(obj *elfobj.Object, recorded *reloc.Recorded, accesses []reloc.Access, own map[int]ownCopy, ownSums map[place]map[int]flow.OwnSum) *planner {
+func newPlanner(obj *elfobj.Object, recorded *reloc.Recorded, accesses []reloc.Access, own map[int]ownCopy, ownSums map[bpf.Place]map[int]flow.OwnSum) *planner {
 	p := &planner{
-		object:    obj,
+		object:    bpf.New(obj, recorded),
 		recorded:  recorded,
 		order:     obj.Order,
 		sections:  make(map[string]*section),
-		functions: make(map[place]*function),
-		questions: make(map[place]*questions),
+		functions: make(map[bpf.Place]*function),
+		questions: make(map[bpf.Place]*questions),
 
 		accesses:     accesses,
 		resolutions:  make([]reloc.Resolution, len(accesses)),
@@ -170,9 +164,9 @@ func newPlanner(obj *elfobj.Object, recorded *reloc.Recorded, accesses []reloc.A
 		own:          own,
 		ownSums:      ownSums,
 		descriptors:  make(map[site]int64),
-		disputed:     make(map[place][]flow.Access),
+		disputed:     make(map[bpf.Place][]flow.Access),
 		macroOffsets: make(map[int]bool),
-		sizes:        make(map[place]map[int64]bool),
+		sizes:        make(map[bpf.Place]map[int64]bool),
 	}
 	p.macros = p.bitfieldMacros()
 	ours := make(map[int]bool, len(accesses))
@@ -217,15 +211,15 @@ func (p *planner) edit(i int) (Edit, error) {
 	access := p.accesses[i]
 	edit := Edit{Access: access, Resolution: p.resolutions[i]}
 	section := p.section(access.Section)
-	if !holdsCode(section.Section) {
+	if !section.IsCode() {
 		return edit, refuse.Because(refuse.Recompile, "section %s holds no instructions", section)
 	}
-	before, err := section.instruction(access.Insn)
+	before, err := section.Instruction(access.Insn)
 	if err != nil {
 		return edit, refuse.Because(refuse.Recompile, "instruction %d of section %s: %v", access.Insn, section, err)
 	}
 	edit.Before = Instructions{before}
-	if p.linkedIn(section)[access.Insn] {
+	if section.Linked()[access.Insn] {
 		return edit, refuse.Because(refuse.Recompile, "the instruction %q is also patched by an ELF relocation", insn.Spell(before))
 	}
 	if p.isOwn(&access) {

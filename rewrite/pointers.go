@@ -145,7 +145,7 @@ func (p *planner) isSame(i int) bool {
 // everywhere. What they are called with nobody knows, and it does not matter.
 func (p *planner) isUnused(access *reloc.Access) bool {
 	fn := p.function(access)
-	return !fn.isProgram && !p.called()[placeOf(access)]
+	return !fn.IsProgram && !p.object.Called()[placeOf(access)]
 }
 
 // checkFollowed refuses an access in code of which nothing is known.
@@ -154,17 +154,17 @@ func (p *planner) checkFollowed(access *reloc.Access) error {
 		return nil
 	}
 	fn := p.function(access)
-	if fn.err == nil {
+	if fn.Err == nil {
 		return refuse.Because(refuse.Symbols, "nothing tells what its pointer points at, as no symbol says where the function starts")
 	}
-	return refuse.Because(refuse.Function, "nothing tells what its pointer points at, as the function is not understood: %v", fn.err)
+	return refuse.Because(refuse.Function, "nothing tells what its pointer points at, as the function is not understood: %v", fn.Err)
 }
 
 // pointeesOf returns what the pointer may point at that an access starts from, or
 // that its offset is added to. reached is false if the program never comes there, or
 // adds it to nothing.
 func (p *planner) pointeesOf(access *reloc.Access, unit *flow.Unit) (pointees []flow.Pointee, reached bool) {
-	if p.section(access.Section).isMemoryAt(access.Insn) {
+	if p.section(access.Section).IsMemoryAt(access.Insn) {
 		return p.program.pointers.Address(unit, access.Insn)
 	}
 	pointees = p.program.pointers.AddedTo(unit, access.Insn)
@@ -175,7 +175,7 @@ func (p *planner) pointeesOf(access *reloc.Access, unit *flow.Unit) (pointees []
 // access, or to the loads and stores that its offset is used for.
 func (p *planner) dispute(access *reloc.Access) {
 	at := placeOf(access)
-	if p.section(access.Section).isMemoryAt(access.Insn) {
+	if p.section(access.Section).IsMemoryAt(access.Insn) {
 		p.disputed[at] = append(p.disputed[at], flow.Access{Slot: access.Insn})
 		return
 	}
@@ -215,7 +215,7 @@ func (p *planner) judgeSize(i int, unit *flow.Unit) (found int) {
 		return 1
 	case in.hasOwn() && p.resolutions[i].Value != access.Local.Value:
 		p.verdicts[i] = refuse.Because("use sizeof for memory of the program's own",
-			"the size is that of the descriptor in one place, and of memory of the program's own in another")
+			"the size is that of the descriptor in one bpf.Place, and of memory of the program's own in another")
 	}
 	return 0
 }

@@ -1,13 +1,12 @@
 package rewrite
 
 import (
-	"debug/elf"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/cilium/ebpf/asm"
 
+	"github.com/xdp-load/xdp-load/internal/bpf"
 	"github.com/xdp-load/xdp-load/internal/btfraw"
 	"github.com/xdp-load/xdp-load/internal/flow"
 	"github.com/xdp-load/xdp-load/internal/refuse"
@@ -17,107 +16,14 @@ import (
 // What is known of functions from outside of their code: from their prototypes,
 // their symbols, and the names of their sections.
 
-// contexts are the types of program that have a metadata area, by the struct that
-// the ctx is declared as.
-var contexts = map[string]*flow.Context{"xdp_md": &flow.XDP, "__sk_buff": &flow.TC}
-
-// contextSections are the same by how the sections of programs are called
-// (libbpf's section_defs), for those that declare the ctx as another thing.
-var contextSections = []struct {
-	prefix  string
-	context *flow.Context
-}{
-	{"xdp", &flow.XDP},
-	{"tc", &flow.TC}, // "tcx" too
-	{"classifier", &flow.TC},
-	{"action", &flow.TC},
-}
-
-// prototype returns a function's prototype. It has no parameters where func_info
-// has none.
-func (p *planner) prototype(fn *function) reloc.Prototype {
-	return p.recorded.Prototype(fn.section.Name, fn.start)
-}
-
-// contextOf returns where the ctx that a function is called with has the bounds of the
-// metadata area, if it is one of a program that has such an area; nil otherwise.
-func (p *planner) contextOf(fn *function) *flow.Context {
-	for _, parameter := range p.prototype(fn).Parameters {
-		if context := contexts[btfraw.EssentialName(parameter.Struct)]; context != nil {
-			return context
-		}
-	}
-	if !fn.isProgram {
-		return nil
-	}
-	for _, c := range contextSections {
-		if strings.HasPrefix(programSection(fn), c.prefix) {
-			return c.context
-		}
-	}
-	return nil
-}
-
-// parametersOf returns the regions that a function's arguments point into, going by
-// its prototype, for a caller that isn't the object's. One that is declared as a
-// descriptor is one.
-func (p *planner) parametersOf(fn *function) (regions [5]flow.Region) {
-	for n, parameter := range p.prototype(fn).Parameters {
-		name := btfraw.EssentialName(parameter.Struct)
-		switch {
-		case n >= len(regions):
-		case name == reloc.Descriptor:
-			regions[n] = flow.Area
-		case contexts[name] != nil:
-			regions[n] = flow.Ctx
-		}
-	}
-	switch {
-	case fn.isProgram && isSyscall(programSection(fn)):
-		regions[0] = flow.User
-	case fn.isProgram && regions[0] != flow.Area: // freplace of a function that takes one
-		regions[0] = flow.Ctx
-	}
-	return regions
-}
-
-// isSyscall reports whether a section is one of programs that user space calls, with
-// memory of its own for a ctx (BPF_PROG_TYPE_SYSCALL).
-func isSyscall(section string) bool { return section == "syscall" || section == "syscall.s" }
-
-// programSection returns the section of a program, without the mark of those that are
-// not loaded unless somebody asks.
-func programSection(fn *function) string { return strings.TrimPrefix(fn.section.Name, "?") }
-
-// takes returns how many arguments a function of the object is called with: those
-// that its code reads, and of a global function those that it was declared with, as
-// the kernel verifies it and its callers by that alone (btf_prepare_func_args of
-// kernel/bpf/btf.c).
-func (p *planner) takes(fn *function) int {
-	if fn.isGlobal {
-		return max(fn.reads(), min(len(p.prototype(fn).Parameters), 5))
-	}
-	return fn.reads()
-}
-
-// isGlobal reports whether a symbol is visible to other objects.
-func isGlobal(symbol elf.Symbol) bool { return elf.ST_BIND(symbol.Info) != elf.STB_LOCAL }
-
-// isHidden reports whether a symbol is __hidden: loaders give a function with such a
-// one to the kernel as a static one (bpf_object__add_programs of libbpf).
-func isHidden(symbol elf.Symbol) bool {
-	visibility := elf.ST_VISIBILITY(symbol.Other)
-	return visibility == elf.STV_HIDDEN || visibility == elf.STV_INTERNAL
-}
-
 // declaredSize returns how many bytes of the descriptor the kernel lets a global
 // function see: it verifies it by its prototype alone, and wants of its callers that
 // there are so many (btf_prepare_func_args of kernel/bpf/btf.c).
 func (p *planner) declaredSize(fn *function) (size uint32, name string, ok bool) {
-	if !fn.isGlobal {
+	if !fn.IsGlobal {
 		return 0, "", false
 	}
-	for _, parameter := range p.prototype(fn).Parameters {
+	for _, parameter := range fn.Prototype().Parameters {
 		if btfraw.EssentialName(parameter.Struct) == reloc.Descriptor && parameter.Size > size {
 			size, name, ok = parameter.Size, parameter.Name, true
 		}
@@ -128,7 +34,7 @@ func (p *planner) declaredSize(fn *function) (size uint32, name string, ok bool)
 // remedyFor says what to do about a global function that can't take the layout's
 // descriptor. What replaces another function can't be static.
 func remedyFor(fn *function) string {
-	if fn.isProgram {
+	if fn.IsProgram {
 		return "declare the argument with a flavour of the struct that is as long as the layout's"
 	}
 	return "make the function static, or __hidden if another file calls it"
@@ -143,19 +49,19 @@ func (p *planner) checkPrototype(access *reloc.Access, slot int, end int64) erro
 		return nil
 	}
 	return refuse.Because(remedyFor(fn), "in the layout it ends at byte %d, and the kernel lets the global function %s see the %d bytes of its argument %s, as it is declared",
-		end, p.prototype(fn).Name, size, name)
+		end, fn.Prototype().Name, size, name)
 }
 
 // isFromCaller reports whether a load or store finds its address in what the function
 // was called with.
 func (p *planner) isFromCaller(fn *function, slot int) bool {
-	unit := p.program.units[place{fn.section.Name, fn.start}]
+	unit := p.program.units[fn.Place()]
 	if unit == nil {
 		return false
 	}
 	pointees, _ := p.program.pointers.Address(unit, slot)
 	return slices.ContainsFunc(pointees, func(pointee flow.Pointee) bool {
-		return pointee.Region == flow.Area && (pointee.Unit != unit || pointee.Slot == fn.start)
+		return pointee.Region == flow.Area && (pointee.Unit != unit || pointee.Slot == fn.Start)
 	})
 }
 
@@ -170,9 +76,9 @@ func (p *planner) tooSmall() []Refusal {
 		if !ok || have == 0 || have >= size || !p.getsDescriptor(at) {
 			continue
 		}
-		function := p.prototype(fn).Name
+		function := fn.Prototype().Name
 		refused = append(refused, Refusal{
-			Access: p.unrecordedAt(fn, fn.start), Unrecorded: true, Remedy: remedyFor(fn),
+			Access: p.unrecordedAt(fn, fn.Start), Unrecorded: true, Remedy: remedyFor(fn),
 			Reason: fmt.Sprintf("the kernel wants %d bytes for the argument %s of the global function %s, as it is declared, and the layout's descriptor has %d", size, name, function, have),
 		})
 	}
@@ -180,7 +86,7 @@ func (p *planner) tooSmall() []Refusal {
 }
 
 // getsDescriptor reports whether a function is called with the descriptor.
-func (p *planner) getsDescriptor(at place) bool {
+func (p *planner) getsDescriptor(at bpf.Place) bool {
 	for _, argument := range p.program.pointers.Arguments(p.program.units[at]) {
 		if slices.ContainsFunc(argument, func(pointee flow.Pointee) bool { return pointee.Region == flow.Area }) {
 			return true
@@ -201,7 +107,7 @@ func (p *planner) tooNarrow() []Refusal {
 		if size == 0 || size >= have {
 			continue
 		}
-		for slot := fn.start; slot < fn.end; slot++ {
+		for slot := fn.Start; slot < fn.End; slot++ {
 			if p.makesRoom(fn, slot, size) {
 				refused = append(refused, Refusal{
 					Access: p.unrecordedAt(fn, slot), Unrecorded: true, Remedy: "make room for bpf_core_type_size(struct md_desc) bytes",
@@ -227,10 +133,10 @@ func (p *planner) storedSize(fn *function) (size uint32) {
 // makesRoom reports whether an instruction calls bpf_xdp_adjust_meta for so many bytes
 // more.
 func (p *planner) makesRoom(fn *function, slot int, size uint32) bool {
-	if ins := fn.section.read(slot); !ins.IsHelperCall() || asm.BuiltinFunc(ins.Imm) != asm.FnXdpAdjustMeta {
+	if ins := fn.section.Read(slot); !ins.IsHelperCall() || asm.BuiltinFunc(ins.Imm) != asm.FnXdpAdjustMeta {
 		return false
 	}
-	constants := p.program.constants[p.program.units[place{fn.section.Name, fn.start}]]
+	constants := p.program.constants[p.program.units[fn.Place()]]
 	if constants == nil {
 		return false
 	}

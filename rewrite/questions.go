@@ -6,6 +6,7 @@ import (
 
 	"github.com/cilium/ebpf/asm"
 
+	"github.com/xdp-load/xdp-load/internal/bpf"
 	"github.com/xdp-load/xdp-load/internal/convert"
 	"github.com/xdp-load/xdp-load/internal/insn"
 	"github.com/xdp-load/xdp-load/reloc"
@@ -43,7 +44,7 @@ func (p *planner) questionsOf(access *reloc.Access) *questions {
 	return p.questionsAt(placeOf(access))
 }
 
-func (p *planner) questionsAt(start place) *questions {
+func (p *planner) questionsAt(start bpf.Place) *questions {
 	qs, ok := p.questions[start]
 	if !ok {
 		qs = &questions{
@@ -84,7 +85,7 @@ func (p *planner) learn(q question) {
 // learnUnresolved notes an offset of which the layout says nothing: it may be for a
 // copy of the program's own.
 func (p *planner) learnUnresolved(access *reloc.Access) {
-	if access.Kind == reloc.ByteOffset && !p.section(access.Section).isMemoryAt(access.Insn) {
+	if access.Kind == reloc.ByteOffset && !p.section(access.Section).IsMemoryAt(access.Insn) {
 		p.questionsOf(access).unknown[access.Insn] = true
 	}
 }
@@ -93,7 +94,7 @@ func (p *planner) learnOffset(q question) {
 	access, qs := q.access, p.questionsOf(q.access)
 	local, target := access.Local.Field, q.resolution.Field
 	qs.trustsBool = qs.trustsBool || convert.TrustsBool(local, target)
-	ins, err := p.section(access.Section).instruction(access.Insn)
+	ins, err := p.section(access.Section).Instruction(access.Insn)
 	if err != nil {
 		return
 	}

@@ -8,7 +8,6 @@ package rewrite
 import (
 	"bytes"
 	"cmp"
-	"debug/elf"
 	"errors"
 	"fmt"
 	"path"
@@ -325,6 +324,3 @@ func dropRecords(obj *elfobj.Object, ext *btfraw.Ext, edits []Edit) (*btfraw.Ext
 	}
 	return btfraw.ParseExt(data, types)
 }
-
-// holdsCode reports whether a section consists of instructions.
-func holdsCode(section *elfobj.Section) bool { return section.Flags&elf.SHF_EXECINSTR != 0 }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/xdp-load/xdp-load/internal/bpf"
 	"github.com/xdp-load/xdp-load/internal/code"
 	"github.com/xdp-load/xdp-load/internal/flow"
 	"github.com/xdp-load/xdp-load/reloc"
@@ -27,7 +28,7 @@ const (
 // known that an access is to a copy of the program's own, more is known of the code
 // around it: the object is planned for anew then, too.
 func (r *rewriting) plan() error {
-	left, own, ownSums := maxCopied, make(map[int]ownCopy), make(map[place]map[int]flow.OwnSum)
+	left, own, ownSums := maxCopied, make(map[int]ownCopy), make(map[bpf.Place]map[int]flow.OwnSum)
 	for splits := 0; ; {
 		p := newPlanner(r.object, r.recorded, r.accesses, own, ownSums)
 		if err := p.resolve(r.layout); err != nil {
@@ -103,11 +104,11 @@ func (p *planner) detours(left *int) []code.Detours {
 		if nodes == nil {
 			continue
 		}
-		s := newPathSplit(fn.flow, nodes, disputed)
+		s := newPathSplit(fn.Flow, nodes, disputed)
 		copies := s.copies()
 		if s.size <= *left {
 			*left -= s.size
-			detours = append(detours, code.Detours{Section: at.section, Last: s.fn.End() - 1, Copies: copies, Exits: s.exits()})
+			detours = append(detours, code.Detours{Section: at.Section, Last: s.fn.End() - 1, Copies: copies, Exits: s.exits()})
 		}
 	}
 	return detours
@@ -115,7 +116,7 @@ func (p *planner) detours(left *int) []code.Detours {
 
 // paths returns the accesses of a function that paths bring different things to, and
 // what keeps these paths apart: first of all the pointers.
-func (p *planner) paths(at place, fn *function, left int) ([]flow.Access, []flow.Node) {
+func (p *planner) paths(at bpf.Place, fn *function, left int) ([]flow.Access, []flow.Node) {
 	if disputed := p.disputed[at]; len(disputed) > 0 {
 		nodes, ok := p.program.pointers.Paths(p.program.units[at], disputed, left)
 		if ok {
@@ -131,8 +132,8 @@ func (p *planner) paths(at place, fn *function, left int) ([]flow.Access, []flow
 	return nil, nil
 }
 
-func comparePlaces(a, b place) int {
-	return cmp.Or(cmp.Compare(a.section, b.section), cmp.Compare(a.slot, b.slot))
+func comparePlaces(a, b bpf.Place) int {
+	return cmp.Or(cmp.Compare(a.Section, b.Section), cmp.Compare(a.Slot, b.Slot))
 }
 
 // pathSplit lays out the nodes of a function: one of each block stays where it

@@ -6,6 +6,7 @@ import (
 
 	"github.com/cilium/ebpf/asm"
 
+	"github.com/xdp-load/xdp-load/internal/bpf"
 	"github.com/xdp-load/xdp-load/internal/flow"
 )
 
@@ -85,12 +86,9 @@ func (f *frames) raiseBelow() {
 func (p *planner) findFrames() {
 	p.framesKnown = true
 	c := &circles{planner: p, numbers: make(map[*function]int)}
-	for _, section := range p.object.Sections {
-		if !holdsCode(section) {
-			continue
-		}
-		for _, start := range p.startsIn(p.section(section.Name)) {
-			if at := (place{section.Name, start}); p.isFunction(at) {
+	for _, section := range p.object.Code() {
+		for _, start := range section.Starts() {
+			if at := (bpf.Place{Section: section.Name, Slot: start}); p.object.IsFunction(at) {
 				c.visit(p.functionAt(at))
 			}
 		}
@@ -179,13 +177,13 @@ func (p *planner) frameOf(fn *function) int {
 // callees returns the functions of the object that one calls or takes the address
 // of, by slot. It returns false if one is missing, as it has no symbol.
 func (p *planner) callees(fn *function) (callees []*function, all bool) {
-	named := p.named(fn)
+	named := fn.References()
 	all = true
 	for _, slot := range slices.Sorted(maps.Keys(named)) {
 		at := named[slot]
-		if p.isFunction(at) {
+		if p.object.IsFunction(at) {
 			callees = append(callees, p.functionAt(at))
-		} else if section := p.object.Section(at.section); section != nil && holdsCode(section) {
+		} else if p.object.Section(at.Section).IsCode() {
 			all = false
 		}
 	}
@@ -194,8 +192,8 @@ func (p *planner) callees(fn *function) (callees []*function, all bool) {
 
 // tailCalls reports whether a function calls the helper of that name.
 func (p *planner) tailCalls(fn *function) bool {
-	for slot := fn.start; slot < fn.end; slot++ {
-		if ins := fn.section.read(slot); ins.IsHelperCall() && asm.BuiltinFunc(ins.Imm) == asm.FnTailCall {
+	for slot := fn.Start; slot < fn.End; slot++ {
+		if ins := fn.section.Read(slot); ins.IsHelperCall() && asm.BuiltinFunc(ins.Imm) == asm.FnTailCall {
 			return true
 		}
 	}

@@ -20,7 +20,7 @@ func (p *planner) checkStart(i int, pointees []flow.Pointee) error {
 			err = p.checkStartAtField(access, pointee)
 		case !access.Adopted():
 			err = p.checkStartOfDescriptor(i, pointee)
-		case p.isInPlainC(pointee) && p.section(access.Section).isMemoryAt(access.Insn): // of others see judgeUse
+		case p.isInPlainC(pointee) && p.section(access.Section).IsMemoryAt(access.Insn): // of others see judgeUse
 			err = nestedInPlainC(access)
 		}
 		if err != nil {
@@ -40,7 +40,7 @@ func (p *planner) isInPlainC(pointee *flow.Pointee) bool {
 // says where that is.
 func nestedInPlainC(access *reloc.Access) error {
 	return refuse.Because("take the address of "+access.NestedIn(),
-		"its pointer leads into the descriptor in plain C, and %s may be at another place in the layout", access.Root)
+		"its pointer leads into the descriptor in plain C, and %s may be at another bpf.Place in the layout", access.Root)
 }
 
 // checkStartAtField refuses an access from the address of a field unless that is of the

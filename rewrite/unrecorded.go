@@ -3,6 +3,7 @@ package rewrite
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"unicode"
@@ -47,9 +48,9 @@ var areaFunctions = map[string]bool{"bpf_dynptr_from_skb_meta": true}
 // that has descriptors: they may be taken for one.
 func (p *planner) wholeAreas(fn *function) []Refusal {
 	var refused []Refusal
-	kfuncs := p.kfuncsIn(fn.section)
-	for _, slot := range fn.section.areas {
-		if fn.start <= slot && slot < fn.end && len(p.sizes) > 0 {
+	kfuncs := fn.section.KFuncs()
+	for _, slot := range slices.Sorted(maps.Keys(kfuncs)) {
+		if areaFunctions[kfuncs[slot]] && fn.Start <= slot && slot < fn.End && len(p.sizes) > 0 {
 			reason := fmt.Sprintf("%s gives the metadata area as plain bytes, which are laid out as the NIC has them", kfuncs[slot])
 			refused = append(refused, Refusal{Access: p.unrecordedAt(fn, slot), Reason: reason, Remedy: remedyUnrecorded, Unrecorded: true})
 		}
@@ -61,8 +62,8 @@ func (p *planner) wholeAreas(fn *function) []Refusal {
 func (p *planner) unrecordedAt(fn *function, slot int) reloc.Access {
 	const root = "struct " + reloc.Descriptor
 	return reloc.Access{
-		Record: -1, Program: p.prototype(fn).Name, Section: fn.section.Name, Insn: slot,
-		FunctionStart: fn.start, Root: root, Path: root, Source: p.source(fn.section.Name, slot),
+		Record: -1, Program: fn.Prototype().Name, Section: fn.section.Name, Insn: slot,
+		FunctionStart: fn.Start, Root: root, Path: root, Source: p.source(fn.section.Name, slot),
 	}
 }
 
@@ -74,7 +75,7 @@ func (p *planner) judgeUse(fn *function, use flow.MemoryUse) error {
 	if use.Argument == 0 && fn.section.accessed[use.Slot] {
 		return nil
 	}
-	ins, err := fn.section.instruction(use.Slot)
+	ins, err := fn.section.Instruction(use.Slot)
 	if err != nil {
 		return nil
 	}
@@ -93,7 +94,7 @@ func (p *planner) judgeUse(fn *function, use flow.MemoryUse) error {
 				return r
 			}
 		case p.touches(pointee, int64(ins.Offset), int64(insn.Bytes(ins))) || p.isGuardedAsDescriptor(fn, use.Slot):
-			return refuse.Because(remedyUnrecorded, "the compiler recorded nothing of the instruction %q, which accesses the descriptor at a place that is only right for the program's own struct", insn.Spell(ins))
+			return refuse.Because(remedyUnrecorded, "the compiler recorded nothing of the instruction %q, which accesses the descriptor at a bpf.Place that is only right for the program's own struct", insn.Spell(ins))
 		}
 	}
 	return nil
@@ -136,7 +137,7 @@ func (p *planner) mayBeDescriptor(bytes int64, known bool) bool {
 
 // judgeThroughField looks at a load or store through the address of a field.
 func (p *planner) judgeThroughField(fn *function, slot int, ins asm.Instruction, pointee *flow.Pointee) error {
-	isHere := pointee.Field.Unit == p.program.units[place{fn.section.Name, fn.start}]
+	isHere := pointee.Field.Unit == p.program.units[fn.Place()]
 	first := pointee.Offset + int64(ins.Offset)
 	for _, access := range p.fieldsAt(pointee) {
 		field := access.Local.Field
@@ -219,13 +220,13 @@ func (p *planner) judgeArgument(fn *function, ins asm.Instruction, use flow.Memo
 // bytesAt returns how many bytes are accessed at an argument of a function that is not
 // the object's, and whether anything tells.
 func (p *planner) bytesAt(fn *function, ins asm.Instruction, use flow.MemoryUse) (bytes int64, known bool) {
-	if kfunc := p.kfuncsIn(fn.section)[use.Slot]; kfunc != "" {
+	if kfunc := fn.section.KFuncs()[use.Slot]; kfunc != "" {
 		return p.sizeInPrototype(kfunc, use.Argument)
 	}
 	if ins.Src != asm.R0 || ins.OpCode.Source() != asm.ImmSource {
 		return 0, false
 	}
-	unit, address := p.program.units[place{fn.section.Name, fn.start}], asm.Register(use.Argument)
+	unit, address := p.program.units[fn.Place()], asm.Register(use.Argument)
 	if size, isTold := insn.SizeArgument(ins.Constant, address); isTold {
 		return p.program.constants[unit].Value(use.Slot, size)
 	}
@@ -270,7 +271,7 @@ func (p *planner) sizeInMap(maps []flow.Pointee, value bool) (size int64, known 
 		if maps[n].Region != flow.Map || !ok {
 			return 0, false
 		}
-		found, ok := p.recorded.Map(p.symbolsIn(p.section(at.section))[maps[n].Slot].Name)
+		found, ok := p.recorded.Map(p.section(at.Section).Symbols()[maps[n].Slot].Name)
 		if !ok {
 			return 0, false
 		}
@@ -305,7 +306,7 @@ func judgeSizeArgument(called string, pointee *flow.Pointee, access *reloc.Acces
 
 // calleeName names what is called at a slot.
 func (p *planner) calleeName(fn *function, slot int, ins asm.Instruction) string {
-	if kfunc := p.kfuncsIn(fn.section)[slot]; kfunc != "" {
+	if kfunc := fn.section.KFuncs()[slot]; kfunc != "" {
 		return kfunc
 	}
 	if ins.Src == asm.R0 && ins.OpCode.Source() == asm.ImmSource {

@@ -69,10 +69,10 @@ func (p *planner) usesOf(access *reloc.Access) (*uses, error) {
 	}
 	constants, ok := p.constantsAt(access)
 	if !ok {
-		if fn.err == nil {
+		if fn.Err == nil {
 			return nil, refuse.Because(refuse.Symbols, "its offset is kept in a register, and no symbol says where the function starts")
 		}
-		return nil, refuse.Because(remedyRegister, "its offset is kept in a register, and the function is not understood: %v", fn.err)
+		return nil, refuse.Because(remedyRegister, "its offset is kept in a register, and the function is not understood: %v", fn.Err)
 	}
 	fn.uses = &uses{patches: make(map[int]*agreed)}
 	if constants != nil { // the function is called
@@ -152,7 +152,7 @@ func (u *uses) agree(p *planner, access *reloc.Access, use flow.Access) *agreed 
 	}
 	patch := &agreed{through: make(map[int]*adjusted), errs: make(map[int]error)}
 	u.patches[use.Slot] = patch
-	before, err := p.section(access.Section).instruction(use.Slot)
+	before, err := p.section(access.Section).Instruction(use.Slot)
 	if err != nil {
 		patch.err = refuse.Because(refuse.Recompile, "instruction %d: %v", use.Slot, err)
 		return patch
