@@ -30,11 +30,7 @@ func (p *planner) patchOffset(edit *Edit, ins asm.Instruction) error {
 	if err != nil {
 		return err
 	}
-	if err := cmp.Or(uses.patch(p, edit), p.patchSums(edit)); err != nil {
-		return err
-	}
-	p.foldOffset(edit, ins, uses)
-	return nil
+	return cmp.Or(uses.patch(p, edit), p.patchSums(edit))
 }
 
 // checkEntered refuses an offset in code that no path of its function leads to: it

@@ -55,31 +55,33 @@ type stored struct {
 	note  string
 }
 
-// assignBits replaces the assignment to a bit-field as a whole. It returns false
-// if the instruction is not the load or store of one that is understood.
-func (p *planner) assignBits(edit *Edit, ins asm.Instruction) bool {
-	access := &edit.Access
-	fn := p.function(access)
-	if s, ok := fn.assigned[access.Insn]; ok {
-		edit.After, edit.Note = s.after, s.note
-		return true
-	}
-	if checkConvertible(access.Local.Field, edit.Resolution.Field, ins) != nil {
+// assignBits replaces the assignment to a bit-field as a whole, given the plan for its
+// load. It returns false if that is not the load of one that is understood.
+func (s *shortening) assignBits(plan *accessPlan) bool {
+	p, access, ins := s.planner, &plan.Access, plan.Before[0]
+	if checkConvertible(access.Local.Field, plan.Resolution.Field, ins) != nil {
 		return false
 	}
 	b := p.findBitStore(access, ins)
 	if b == nil {
 		return false
 	}
-	if _, same := p.sameBits(b.image, &edit.Resolution); same {
+	if _, same := p.sameBits(b.image, &plan.Resolution); same {
 		return false
 	}
-	s, removed := p.assign(b)
-	if s == nil {
+	assigned, removed := p.assign(b)
+	if assigned == nil {
 		return false
 	}
-	fn.assigned[b.store.access.Insn] = *s
-	edit.After, edit.Others = Instructions{}, append(edit.Others, removed...)
+	store := s.byRecord[b.store.access.Record]
+	s.change(store, func() {
+		store.After, store.Note, store.Others = assigned.after, assigned.note, nil
+		store.unconverted, store.isAssigned = nil, true
+	})
+	s.change(plan, func() {
+		plan.After, plan.Note, plan.Others = Instructions{}, "", removed
+		plan.unconverted = nil
+	})
 	return true
 }
 
@@ -172,11 +174,10 @@ func (p *planner) movedBy(b *bitStore, img *convert.Image, slot int, moves []Pat
 }
 
 // untouched reports whether an instruction is nobody's: neither a loader changes
-// it, nor another edit.
+// it, nor an edit.
 func (p *planner) untouched(access *reloc.Access, slot int) bool {
 	s := p.section(access.Section)
-	_, planned := s.planned[slot]
-	return !planned && !s.recorded[slot] && !s.Linked()[slot]
+	return s.patched[slot] == 0 && !s.recorded[slot] && !s.Linked()[slot]
 }
 
 // operand returns what an ALU instruction works on, if that is constant.

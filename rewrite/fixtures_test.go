@@ -165,9 +165,14 @@ type rewritten struct {
 
 // eachRewritten runs a test on each pair that is not refused.
 func eachRewritten(t *testing.T, test func(*testing.T, rewritten)) {
+	eachRewrittenBy(t, func(options rewrite.Options) rewrite.Options { return options }, test)
+}
+
+// eachRewrittenBy is eachRewritten with other options.
+func eachRewrittenBy(t *testing.T, by func(rewrite.Options) rewrite.Options, test func(*testing.T, rewritten)) {
 	for _, p := range pairs(t) {
 		in := readProgram(t, p.program)
-		out, report, err := rewrite.Rewrite(in, readLayout(t, p.layout), p.options())
+		out, report, err := rewrite.Rewrite(in, readLayout(t, p.layout), by(p.options()))
 		if err != nil {
 			continue // TestGolden knows which, and why
 		}

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/cilium/ebpf/asm"
+
 	"github.com/xdp-load/xdp-load/internal/insn"
 )
 
@@ -15,11 +16,12 @@ import (
 //
 // It leaves alone what is not converted: there the MOV is all that changes, as
 // with any loader.
-func (p *planner) foldOffset(edit *Edit, mov asm.Instruction, u *uses) {
-	if !edit.Access.Local.Field.IsBitField() || len(edit.Others) == 0 || !u.isOnly(edit) {
+func (p *planner) foldOffset(edit *Edit) {
+	u, err := p.usesOf(&edit.Access)
+	if err != nil || !edit.Access.Local.Field.IsBitField() || len(edit.Others) == 0 || !u.isOnly(edit) {
 		return
 	}
-	add, ok := p.addOf(edit, mov)
+	add, ok := p.addOf(edit, edit.Before[0])
 	if !ok {
 		return
 	}

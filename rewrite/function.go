@@ -25,7 +25,6 @@ type function struct {
 	unanswered *reached // by what is recorded, whatever the layout answers
 	uses       *uses
 	units      map[fieldName][]int64 // where the access unit of a bit-field may begin, see unitStarts
-	assigned   map[int]stored        // what becomes of stores to bit-fields, by slot, see assignBits
 }
 
 // function returns the function that an access is in.
@@ -41,7 +40,6 @@ func (p *planner) functionAt(at bpf.Place) *function {
 		section:   p.section(at.Section),
 		questions: p.questionsAt(at),
 		units:     make(map[fieldName][]int64),
-		assigned:  make(map[int]stored),
 		sizes:     p.sizes[at],
 	}
 	p.functions[at] = fn

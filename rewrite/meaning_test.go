@@ -24,9 +24,30 @@ import (
 // layout's field that the program's own would have left in its own, and every
 // other bit as it was. In either byte order.
 func TestLoadsAndStoresMeanTheField(t *testing.T) {
+	asIs := func(options rewrite.Options) rewrite.Options { return options }
+	shapes := loadsAndStoresMeanTheField(t, asIs)
+	for _, shape := range append(sequenceShapes, "load by offset", "store by offset") {
+		if shapes[shape] == 0 {
+			t.Errorf("no %s, but %v", shape, slices.Sorted(maps.Keys(shapes)))
+		}
+	}
+}
+
+// So it is if no edit is made shorter together with the code around it.
+func TestUnshortenedMeanTheField(t *testing.T) {
+	shapes := loadsAndStoresMeanTheField(t, rewrite.Unshortened)
+	for _, shape := range []string{"store bit-field to plain", "store bit-field to bit-field", "load sign", "store constant"} {
+		if shapes[shape] == 0 {
+			t.Errorf("no %s, but %v", shape, slices.Sorted(maps.Keys(shapes)))
+		}
+	}
+}
+
+// loadsAndStoresMeanTheField returns how many there are of each shape.
+func loadsAndStoresMeanTheField(t *testing.T, by func(rewrite.Options) rewrite.Options) map[string]int {
 	random := rand.New(rand.NewPCG(5, 6))
 	shapes := make(map[string]int)
-	eachRewritten(t, func(t *testing.T, r rewritten) {
+	eachRewrittenBy(t, by, func(t *testing.T, r rewritten) {
 		code := decodeSections(t, r.in)
 		for i := range r.report.Edits {
 			edit := &r.report.Edits[i]
@@ -53,11 +74,7 @@ func TestLoadsAndStoresMeanTheField(t *testing.T) {
 			}
 		}
 	})
-	for _, shape := range append(sequenceShapes, "load by offset", "store by offset") {
-		if shapes[shape] == 0 {
-			t.Errorf("no %s, but %v", shape, slices.Sorted(maps.Keys(shapes)))
-		}
-	}
+	return shapes
 }
 
 // sequenceShapes are those of memoryUse.shapes that a sequence has to be right for.

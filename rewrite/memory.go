@@ -12,18 +12,32 @@ import (
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
-// patchMemory edits a load or store of a field.
-func (p *planner) patchMemory(edit *Edit, ins asm.Instruction) error {
+// converts reports whether an access is a load or store of a field that the layout keeps
+// in another way than the program.
+func (p *planner) converts(edit *Edit) bool {
+	before, local := edit.Before[0], edit.Access.Local.Field
+	if edit.Resolution.Poison || edit.Access.Kind != reloc.ByteOffset || !insn.IsMemory(before) || isBeyond(before, local) {
+		return false
+	}
+	_, same := p.distance(local, edit.Resolution.Field)
+	return !same
+}
+
+// isBeyond reports whether a load or store moves more bytes than the field has.
+func isBeyond(ins asm.Instruction, local *reloc.Field) bool {
+	return !local.IsBitField() && insn.Bytes(ins) > local.Size
+}
+
+// moveMemory edits a load or store of a field that only has another place.
+func (p *planner) moveMemory(edit *Edit, ins asm.Instruction) error {
 	local, target := edit.Access.Local.Field, edit.Resolution.Field
-	if !local.IsBitField() && insn.Bytes(ins) > local.Size {
+	if isBeyond(ins, local) {
 		return refuse.Because(refuse.Report, "the instruction %q accesses %d bytes, the field %s has %d", insn.Spell(ins), insn.Bytes(ins), local, local.Size)
 	}
-	if by, ok := p.distance(local, target); ok {
-		moved, err := convert.SetSpan(ins, int64(ins.Offset)+by, insn.Bytes(ins))
-		edit.After = Instructions{moved}
-		return err
-	}
-	return p.convert(edit, ins)
+	by, _ := p.distance(local, target)
+	moved, err := convert.SetSpan(ins, int64(ins.Offset)+by, insn.Bytes(ins))
+	edit.After = Instructions{moved}
+	return err
 }
 
 // distance returns by how many bytes the target's field is further than the
@@ -77,30 +91,8 @@ func isNumber(f *reloc.Field) bool {
 // number where the program wants the local one.
 func (p *planner) convert(edit *Edit, ins asm.Instruction) (err error) {
 	q := question{&edit.Access, &edit.Resolution}
-	if p.assignBits(edit, ins) {
-		return nil
-	}
 	edit.After, edit.Note, err = p.converted(q, ins, int64(ins.Offset), edit.Access.Insn)
-	if err != nil || isCopy(q) {
-		return err
-	}
-	switch ins.OpCode.Class() {
-	case asm.StXClass:
-		p.storeConstantAlone(edit, ins)
-		p.storeChoice(edit, ins)
-	case asm.LdXClass:
-		p.loadWhole(edit, ins)
-	}
-	return nil
-}
-
-// loadWhole makes an edit convert a load together with what comes after it, if
-// that takes fewer instructions.
-func (p *planner) loadWhole(edit *Edit, ins asm.Instruction) {
-	whole, removed := p.convertedWhole(question{&edit.Access, &edit.Resolution}, ins)
-	if len(removed) > 0 && whole.Slots() < edit.After.Slots()+slotsOf(removed) {
-		edit.After, edit.Others = whole, append(edit.Others, removed...)
-	}
+	return err
 }
 
 // converted returns what a load or store at an offset from the start of the root
@@ -153,28 +145,4 @@ func partNote(local, target convert.Image) string {
 		return ""
 	}
 	return fmt.Sprintf("reads the low-order %d of %d bits", local.Bits, target.Bits)
-}
-
-// convertedWhole converts a load together with the instructions after it that
-// pick the number out of the bytes and extend it, and takes these out: to do it
-// for the layout's bytes is often less work than to make them look like the
-// program's. It returns nothing if there are no such instructions.
-func (p *planner) convertedWhole(q question, ins asm.Instruction) (Instructions, []Patch) {
-	local, target, err := p.images(q, ins, int64(ins.Offset), q.access.Insn)
-	if err != nil || local.IsPart() {
-		return nil, nil
-	}
-	if local.IsWhole() && !local.Signed {
-		return nil, nil // a load is all there is
-	}
-	picked := p.pickedOut(q.access, ins, local)
-	if picked == nil {
-		return nil, nil
-	}
-	s := p.sequence(q.access, q.resolution)
-	number := convert.Image{Width: picked.width, Bits: local.Bits, Signed: local.Signed, Alone: true}
-	if err := s.Load(ins, number, target); err != nil {
-		return nil, nil
-	}
-	return s.Insns, picked.removed
 }

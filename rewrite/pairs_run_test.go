@@ -270,6 +270,9 @@ func (b *pairBatch) rewrite(dir string) ([]byte, *rewrite.Report, []pairFailure,
 			return nil, nil, failures, err
 		}
 		options := rewrite.Options{Types: []string{"pair*"}}
+		if without("shortening") {
+			options = rewrite.Unshortened(options)
+		}
 		rewritten, report, err := rewrite.Rewrite(object, layout, options)
 		var refused *rewrite.RefusedError
 		if !errors.As(err, &refused) {

@@ -68,6 +68,39 @@ func (p *planner) withOperand(removed []Patch, access *reloc.Access, slot int, i
 	return slices.SortedFunc(slices.Values(append(slices.Clone(removed), put)), func(a, b Patch) int { return cmp.Compare(a.Insn, b.Insn) })
 }
 
+// loadWhole makes an edit convert a load together with what comes after it, if
+// that takes fewer instructions.
+func (p *planner) loadWhole(edit *Edit, ins asm.Instruction) {
+	whole, removed := p.convertedWhole(question{&edit.Access, &edit.Resolution}, ins)
+	if len(removed) > 0 && whole.Slots() < edit.After.Slots()+slotsOf(removed) {
+		edit.After, edit.Others = whole, append(edit.Others, removed...)
+	}
+}
+
+// convertedWhole converts a load together with the instructions after it that
+// pick the number out of the bytes and extend it, and takes these out: to do it
+// for the layout's bytes is often less work than to make them look like the
+// program's. It returns nothing if there are no such instructions.
+func (p *planner) convertedWhole(q question, ins asm.Instruction) (Instructions, []Patch) {
+	local, target, err := p.images(q, ins, int64(ins.Offset), q.access.Insn)
+	if err != nil || local.IsPart() {
+		return nil, nil
+	}
+	if local.IsWhole() && !local.Signed {
+		return nil, nil // a load is all there is
+	}
+	picked := p.pickedOut(q.access, ins, local)
+	if picked == nil {
+		return nil, nil
+	}
+	s := p.sequence(q.access, q.resolution)
+	number := convert.Image{Width: picked.width, Bits: local.Bits, Signed: local.Signed, Alone: true}
+	if err := s.Load(ins, number, target); err != nil {
+		return nil, nil
+	}
+	return s.Insns, picked.removed
+}
+
 // registerBits says for each bit of a register which of the bits that were
 // loaded it is; none means that it is zero.
 type registerBits [64]int

@@ -21,10 +21,18 @@ import (
 // plan decides the edit of every access, without changing the object. It comes
 // after resolve and judge.
 func (p *planner) plan(layout string) ([]Edit, error) {
-	edits := make([]Edit, 0, len(p.accesses))
+	plans := make([]*accessPlan, len(p.accesses))
+	for i := range p.accesses {
+		plans[i] = p.planAlone(i)
+	}
+	if !p.unshortened {
+		p.shorten(plans)
+	}
+
+	edits := make([]Edit, 0, len(plans))
 	refused := slices.Concat(p.unrecorded(), p.tooSmall(), p.tooNarrow())
-	for i, access := range p.accesses {
-		edit, err := p.edit(i)
+	for i, plan := range plans {
+		access, err := p.accesses[i], p.settle(plan)
 		var r *refuse.Error
 		if errors.As(err, &r) {
 			access.Source = p.usedAt(&access)
@@ -34,13 +42,21 @@ func (p *planner) plan(layout string) ([]Edit, error) {
 		if err != nil {
 			return nil, located(access, err)
 		}
-		edits = append(edits, edit)
+		edits = append(edits, plan.Edit)
 	}
 	if len(refused) > 0 {
 		slices.SortStableFunc(refused, p.compareRefusals)
 		return nil, &RefusedError{layout, refused, edits}
 	}
 	return edits, nil
+}
+
+// accessPlan is the edit of one access on its way.
+type accessPlan struct {
+	Edit
+	refused     error // for whatever is done
+	unconverted error // why the load or store alone can't be converted
+	isAssigned  bool  // see assignBits
 }
 
 // usedAt returns the source line of an access: of an offset that is kept in a register
@@ -141,6 +157,8 @@ type planner struct {
 	// Unset until somebody asks:
 	program *program
 
+	unshortened bool // see shorten
+
 	sumsOf map[*flow.Unit]map[int][]flow.Sum // see sums
 
 	framesKnown bool // see findFrames
@@ -206,49 +224,101 @@ func (p *planner) noteSize(access *reloc.Access) {
 // question returns an access and what the layout says of it.
 func (p *planner) question(i int) question { return question{&p.accesses[i], &p.resolutions[i]} }
 
-// edit plans the edit of one access. A refusal is an error of type *refuse.Error.
-func (p *planner) edit(i int) (Edit, error) {
-	access := p.accesses[i]
-	edit := Edit{Access: access, Resolution: p.resolutions[i]}
-	section := p.section(access.Section)
-	if !section.IsCode() {
-		return edit, refuse.Because(refuse.Recompile, "section %s holds no instructions", section)
-	}
-	before, err := section.Instruction(access.Insn)
+// planAlone plans the edit of one access, whatever becomes of others.
+func (p *planner) planAlone(i int) *accessPlan {
+	access := &p.accesses[i]
+	plan := &accessPlan{Edit: Edit{Access: *access, Resolution: p.resolutions[i]}}
+	before, err := p.instructionOf(access)
 	if err != nil {
-		return edit, refuse.Because(refuse.Recompile, "instruction %d of section %s: %v", access.Insn, section, err)
+		plan.refused = err
+		return plan
 	}
-	edit.Before = Instructions{before}
-	if section.Linked()[access.Insn] {
-		return edit, refuse.Because(refuse.Recompile, "the instruction %q is also patched by an ELF relocation", insn.Spell(before))
+	plan.Before = Instructions{before}
+	if p.isOwn(access) {
+		plan.Own = p.own[access.Record].region.String()
 	}
-	if p.isOwn(&access) {
-		edit.Own = p.own[access.Record].region.String()
-	}
-	if p.stays(&access) {
-		edit.After, edit.Exact = edit.Before, true
-		return edit, cmp.Or(p.checkPresent(&access, before), p.own[access.Record].err)
+	if p.stays(access) {
+		plan.After, plan.Exact = plan.Before, true
+		plan.refused = cmp.Or(p.checkPresent(access, before), p.own[access.Record].err)
+		return plan
 	}
 	if err := p.unresolved[i]; err != nil {
-		return edit, refuse.Because(refuse.SameType, "%v", err)
+		plan.refused = refuse.Because(refuse.SameType, "%v", err)
+		return plan
 	}
-	if err := p.checkPresent(&access, before); err != nil {
-		return edit, err
+	plan.refused = cmp.Or(p.checkPresent(access, before), p.verdicts[i])
+	switch {
+	case plan.refused != nil:
+	case p.converts(&plan.Edit):
+		plan.unconverted = p.convert(&plan.Edit, before)
+	default:
+		plan.refused = p.replacement(&plan.Edit, before)
 	}
-	if err := cmp.Or(p.verdicts[i], p.replacement(&edit, before), p.checkFollowed(&access)); err != nil {
-		return edit, err
+	return plan
+}
+
+// instructionOf returns the instruction of an access, if it is one that can be changed.
+func (p *planner) instructionOf(access *reloc.Access) (asm.Instruction, error) {
+	section := p.section(access.Section)
+	if !section.IsCode() {
+		return asm.Instruction{}, refuse.Because(refuse.Recompile, "section %s holds no instructions", section)
 	}
-	edit.Exact = p.isExact(&edit)
+	ins, err := section.Instruction(access.Insn)
+	if err != nil {
+		return ins, refuse.Because(refuse.Recompile, "instruction %d of section %s: %v", access.Insn, section, err)
+	}
+	if section.Linked()[access.Insn] {
+		return ins, refuse.Because(refuse.Recompile, "the instruction %q is also patched by an ELF relocation", insn.Spell(ins))
+	}
+	return ins, nil
+}
+
+// settle completes the edit of an access, once all are planned. A refusal is an error of
+// type *refuse.Error.
+func (p *planner) settle(plan *accessPlan) error {
+	edit := &plan.Edit
+	if err := cmp.Or(plan.refused, plan.unconverted); err != nil {
+		return err
+	}
+	if p.stays(&edit.Access) {
+		return nil
+	}
+	if err := cmp.Or(p.checkReach(edit), p.checkFollowed(&edit.Access), p.takeStack(edit)); err != nil {
+		return err
+	}
+	edit.Exact = p.isExact(edit)
+	section := p.section(edit.Access.Section)
 	for patch := range edit.patches() {
 		if path, ok := section.theirs[patch.Insn]; ok && patch.changes() {
-			return edit, refuse.Because("read the field by its name in the descriptor", "the instruction %q has a record about %s, too, which is left to the loader", patch.Before, path)
+			return refuse.Because("read the field by its name in the descriptor", "the instruction %q has a record about %s, too, which is left to the loader", patch.Before, path)
 		}
 		if other, ok := section.planned[patch.Insn]; ok && !slices.Equal(other, patch.After) {
-			return edit, refuse.Because(refuse.Recompile, "the instruction %q would have to become %q for it and %q for another access", patch.Before, patch.After, other)
+			return refuse.Because(refuse.Recompile, "the instruction %q would have to become %q for it and %q for another access", patch.Before, patch.After, other)
 		}
 		section.planned[patch.Insn] = patch.After
 	}
-	return edit, nil
+	return nil
+}
+
+// checkReach refuses a load or store of a field that ends beyond what the program has
+// checked.
+func (p *planner) checkReach(edit *Edit) error {
+	if edit.Poisoned || edit.Access.Kind != reloc.ByteOffset || !insn.IsMemory(edit.Before[0]) {
+		return nil
+	}
+	return p.checkGuard(&edit.Access, edit.Access.Insn, reach(edit.After))
+}
+
+// takeStack takes what an edit spills to from what is left of the stack.
+func (p *planner) takeStack(edit *Edit) error {
+	depth := 0
+	for patch := range edit.patches() {
+		depth = max(depth, spilledTo(patch.After))
+	}
+	if depth > 0 && !p.deepen(p.function(&edit.Access), depth) {
+		return errNoRegister
+	}
+	return nil
 }
 
 // isExact decides Edit.Exact.
@@ -275,10 +345,7 @@ func (p *planner) replacement(edit *Edit, before asm.Instruction) error {
 		edit.After = Instructions{moved}
 		return err
 	case insn.IsMemory(before):
-		if err := p.patchMemory(edit, before); err != nil {
-			return err
-		}
-		return p.checkGuard(&edit.Access, edit.Access.Insn, reach(edit.After))
+		return p.moveMemory(edit, before)
 	case edit.Access.Kind == reloc.ByteOffset:
 		return p.patchOffset(edit, before)
 	default:

@@ -48,9 +48,8 @@ func (r *slotRegisters) spill(s *convert.Sequence, busy insn.Registers) (asm.Reg
 	}
 	depth, known := constants.StackDepth()
 	depth = (depth+7)/8*8 + 8*(r.spilled+1)
-	if !known || !r.planner.deepen(r.fn, depth) {
-		return 0, nil, refuse.Because("keep fewer values at the same time around this access",
-			"it takes more instructions in this layout, and there is neither a free register for them nor room on the stack")
+	if !known || !r.planner.hasStack(r.fn, depth) {
+		return 0, nil, errNoRegister
 	}
 	r.spilled++
 	reg := asm.R0
@@ -92,4 +91,18 @@ func (p *planner) sequence(access *reloc.Access, resolution *reloc.Resolution) *
 	// The program may have checked for no more than its own type's size.
 	to = min(to, access.Local.TypeSize, resolution.TypeSize)
 	return &convert.Sequence{Insns: Instructions{}, Order: p.order, InstructionSet: p.object.InstructionSet(), From: int64(from), To: int64(to)}
+}
+
+var errNoRegister = refuse.Because("keep fewer values at the same time around this access",
+	"it takes more instructions in this layout, and there is neither a free register for them nor room on the stack")
+
+// spilledTo returns how far below r10 a sequence keeps registers; 0 if it keeps none.
+func spilledTo(insns Instructions) int {
+	depth := 0
+	for _, ins := range insns {
+		if ins.OpCode.Class() == asm.StXClass && ins.Dst == asm.RFP {
+			depth = max(depth, -int(ins.Offset))
+		}
+	}
+	return depth
 }

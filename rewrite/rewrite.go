@@ -38,6 +38,8 @@ type Options struct {
 	// if nil). What can't be rewritten in another one is not refused, but stays as it
 	// is.
 	Functions func(name string) bool
+
+	unshortened bool // for tests: without shorten
 }
 
 // Rewrite returns the object with every access to the chosen root types edited

@@ -16,7 +16,8 @@ type section struct {
 	answers  map[int]int64        // of the layout, by slot, to what is no question for an offset
 	sizes    map[int]bool         // slots that hold a size of the descriptor
 	others   map[int]bool         // and those that hold one of a struct in it
-	planned  map[int]Instructions // by slot
+	patched  map[int]int          // how many edits change a slot, as far as they are planned
+	planned  map[int]Instructions // what it becomes, by slot
 }
 
 // section returns the section of a name.
@@ -31,6 +32,7 @@ func (p *planner) section(name string) *section {
 			answers:  make(map[int]int64),
 			sizes:    make(map[int]bool),
 			others:   make(map[int]bool),
+			patched:  make(map[int]int),
 			planned:  make(map[int]Instructions),
 		}
 		p.sections[name] = s

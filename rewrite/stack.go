@@ -18,10 +18,10 @@ const frameUnit = 32
 // frame returns what a function takes of the stack that uses it down to a depth.
 func frame(depth int) int { return (max(depth, 1) + frameUnit - 1) / frameUnit * frameUnit }
 
-// deepen lets a function use the stack down to a depth, if all that is called at
-// a time still has room then. Where one of these functions is not understood,
+// hasStack reports whether a function can use the stack down to a depth: if all that is
+// called at a time still has room then. Where one of these functions is not understood,
 // there is none.
-func (p *planner) deepen(fn *function, depth int) bool {
+func (p *planner) hasStack(fn *function, depth int) bool {
 	if !p.framesKnown {
 		p.findFrames()
 	}
@@ -29,13 +29,20 @@ func (p *planner) deepen(fn *function, depth int) bool {
 		return true
 	}
 	more := frame(depth) - frame(fn.depth)
-	if fn.frames == nil || fn.frames.above+fn.frames.size+more+fn.frames.below > flow.MaxStack {
+	return fn.frames != nil && fn.frames.above+fn.frames.size+more+fn.frames.below <= flow.MaxStack
+}
+
+// deepen lets a function use the stack down to a depth, if it can.
+func (p *planner) deepen(fn *function, depth int) bool {
+	if !p.hasStack(fn, depth) {
 		return false
 	}
-	fn.depth = depth
-	fn.frames.size += more
-	fn.frames.raiseAbove()
-	fn.frames.raiseBelow()
+	if depth > fn.depth {
+		fn.frames.size += frame(depth) - frame(fn.depth)
+		fn.depth = depth
+		fn.frames.raiseAbove()
+		fn.frames.raiseBelow()
+	}
 	return true
 }
 

@@ -1,0 +1,77 @@
+package rewrite
+
+import (
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/xdp-load/xdp-load/reloc"
+)
+
+// Edits that are right on their own can be shorter together with the code around them:
+// what the program does with a number that it has loaded, or before it stores one, need
+// not be undone and done again.
+
+// shorten makes edits shorter, or possible, where instructions around them can go. It
+// looks at finished edits, in the order of the object, and leaves alone what another one
+// changes. Without it all edits are right, and some accesses are refused that need more
+// registers, or more bytes, on their own.
+func (p *planner) shorten(plans []*accessPlan) {
+	s := &shortening{planner: p, byRecord: make(map[int]*accessPlan, len(plans))}
+	for _, plan := range plans {
+		s.byRecord[plan.Access.Record] = plan
+		s.note(plan, 1)
+	}
+	for _, plan := range plans {
+		switch {
+		case plan.refused != nil || p.stays(&plan.Access) || plan.isAssigned:
+		case p.converts(&plan.Edit):
+			s.shortenConversion(plan)
+		case p.isFoldable(&plan.Edit):
+			s.change(plan, func() { p.foldOffset(&plan.Edit) })
+		}
+	}
+}
+
+// shortening is the pass over the plans for an object.
+type shortening struct {
+	*planner
+	byRecord map[int]*accessPlan
+}
+
+// change lets a function change a plan, and notes what it changes of the object then.
+func (s *shortening) change(plan *accessPlan, by func()) {
+	s.note(plan, -1)
+	by()
+	s.note(plan, 1)
+}
+
+// note counts what a plan changes of the object.
+func (s *shortening) note(plan *accessPlan, by int) {
+	if plan.refused != nil || plan.unconverted != nil {
+		return
+	}
+	section := s.section(plan.Access.Section)
+	for patch := range plan.patches() {
+		section.patched[patch.Insn] += by
+	}
+}
+
+// shortenConversion shortens what a load or store has become.
+func (s *shortening) shortenConversion(plan *accessPlan) {
+	if s.assignBits(plan) || plan.unconverted != nil || isCopy(question{&plan.Access, &plan.Resolution}) {
+		return
+	}
+	s.change(plan, func() {
+		switch before := plan.Before[0]; before.OpCode.Class() {
+		case asm.StXClass:
+			s.storeConstantAlone(&plan.Edit, before)
+			s.storeChoice(&plan.Edit, before)
+		case asm.LdXClass:
+			s.loadWhole(&plan.Edit, before)
+		}
+	})
+}
+
+// isFoldable reports whether an edit is one of an offset in a register that may go.
+func (p *planner) isFoldable(edit *Edit) bool {
+	return edit.Access.Kind == reloc.ByteOffset && !edit.Resolution.Poison && isImmediate(edit.Before[0]) && !p.isMacro(&edit.Access)
+}
