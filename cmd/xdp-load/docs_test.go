@@ -130,3 +130,32 @@ func withoutNumbers(text string) string {
 	}
 	return text
 }
+
+// The packages and files that the design names are there.
+func TestDesign(t *testing.T) {
+	text, err := os.ReadFile("../../docs/design.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := 0
+	for _, match := range regexp.MustCompile("`((?:\\w+/)?\\w+\\.go)`").FindAllSubmatch(text, -1) {
+		named++
+		name, found := string(match[1]), false
+		for _, dir := range []string{"", "rewrite", "internal"} {
+			_, err := os.Stat(filepath.Join("../..", dir, name))
+			found = found || err == nil
+		}
+		if !found {
+			t.Errorf("%s is named and not there", name)
+		}
+	}
+	packages, err := filepath.Glob("../../internal/*")
+	if err != nil || len(packages) == 0 || named == 0 {
+		t.Fatal(packages, err, named)
+	}
+	for _, dir := range packages {
+		if !bytes.Contains(text, []byte("`"+filepath.Base(dir)+"`")) {
+			t.Errorf("package %s is not told of", filepath.Base(dir))
+		}
+	}
+}
