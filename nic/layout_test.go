@@ -57,8 +57,8 @@ func TestOpenLayout(t *testing.T) {
 			if layout.Name() != file {
 				t.Errorf("Name %s instead of %s", layout.Name(), file)
 			}
-			if defined, err := layout.Defines("md_desc"); !defined || err != nil {
-				t.Errorf("Defines md_desc: %v, %v", defined, err)
+			if size, err := layout.SizeOf("md_desc"); size == 0 || err != nil {
+				t.Errorf("Size of md_desc: %d, %v", size, err)
 			}
 		})
 	}
@@ -178,8 +178,8 @@ func TestKernelLayout(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if defined, err := layout.Defines("sk_buff"); !defined || err != nil {
-		t.Errorf("Defines sk_buff: %v, %v", defined, err)
+	if size, err := layout.SizeOf("sk_buff"); size == 0 || err != nil {
+		t.Errorf("Size of sk_buff: %d, %v", size, err)
 	}
 }
 

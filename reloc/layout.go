@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"sync"
 
 	"github.com/cilium/ebpf/btf"
 
@@ -13,11 +14,13 @@ import (
 // Layout is where one NIC keeps each field: BTF that defines struct md_desc,
 // or one flavour of it.
 //
-// It is not safe for concurrent use.
+// It may be shared by goroutines.
 type Layout struct {
-	name       string
-	raw        *btfraw.BTF
-	types      *btf.Spec
+	name  string
+	raw   *btfraw.BTF
+	types *btf.Spec
+
+	mutex      sync.Mutex             // of raw, which looks for names when asked, and of
 	candidates map[string][]candidate // by essential name
 }
 
@@ -67,13 +70,6 @@ func (l *Layout) Name() string { return l.name }
 // ByteOrder returns the byte order of the machine that the layout is for.
 func (l *Layout) ByteOrder() binary.ByteOrder { return l.raw.Order }
 
-// Defines reports whether the layout has a struct, or another type, of a name
-// or a flavour of it.
-func (l *Layout) Defines(essential string) (bool, error) {
-	candidates, err := l.named(essential)
-	return len(candidates) > 0, err
-}
-
 // SizeOf returns the size in bytes of the layout's type of a name or a flavour of it,
 // of the largest if there are several, and 0 if there is none.
 func (l *Layout) SizeOf(essential string) (uint32, error) {
@@ -92,6 +88,8 @@ const maxCandidates = 256
 // root type can be, but no forward declarations. Of equal copies, which failed
 // deduplication leaves in the BTF of kernel modules, it returns the first.
 func (l *Layout) named(essential string) ([]candidate, error) {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
 	if candidates, ok := l.candidates[essential]; ok {
 		return candidates, nil
 	}

@@ -422,7 +422,7 @@ func TestTooManyCandidates(t *testing.T) {
 	for n := range 30_000 {
 		types = append(types, packed(t, "md_desc", field(fmt.Sprint("x", n), u32)))
 	}
-	_, err := layoutOf(t, binary.LittleEndian, types...).Defines("md_desc")
+	_, err := layoutOf(t, binary.LittleEndian, types...).SizeOf("md_desc")
 	if err == nil || !strings.Contains(err.Error(), "layout test has more than 256 different types named md_desc") {
 		t.Errorf("got %v", err)
 	}
@@ -445,12 +445,12 @@ func TestOtherByteOrder(t *testing.T) {
 	}
 }
 
-func TestDefines(t *testing.T) {
+func TestSizeOf(t *testing.T) {
 	layout := layoutOf(t, binary.LittleEndian, packed(t, "md_desc___nic", field("x", u32)), &btf.Fwd{Name: "declared"},
 		&btf.Func{Name: "called", Type: &btf.FuncProto{Return: u32}, Linkage: btf.GlobalFunc})
-	for name, want := range map[string]bool{"called": false, "md_desc": true, "md_desc___nic": false, "md": false, "declared": false, "x": false} {
-		if got, err := layout.Defines(name); got != want || err != nil {
-			t.Errorf("%s: %t, %v", name, got, err)
+	for name, want := range map[string]uint32{"called": 0, "md_desc": 4, "md_desc___nic": 0, "md": 0, "declared": 0, "x": 0} {
+		if got, err := layout.SizeOf(name); got != want || err != nil {
+			t.Errorf("%s: %d, %v", name, got, err)
 		}
 	}
 }
