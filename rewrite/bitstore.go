@@ -103,7 +103,7 @@ func (p *planner) assign(b *bitStore) (*stored, []Patch) {
 	return shortest, removed
 }
 
-// assignment is assign of a number that the register holds at a slot as an convert.Image
+// assignment is assign of a number that the register holds at a slot as an image
 // has it, before the moves that are taken out as well.
 func (p *planner) assignment(b *bitStore, img convert.Image, slot int, moves []Patch) (*stored, []Patch) {
 	removed := slices.Concat(b.removed, moves)

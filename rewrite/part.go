@@ -35,7 +35,7 @@ func (p *planner) convertedPart(q question, ins asm.Instruction, local, target c
 }
 
 // checkSign refuses to load a part that is nothing but copies of the layout's
-// sign, which is in another convert.Part, where the function may have stored the field
+// sign, which is in another part, where the function may have stored the field
 // before: to clang the parts have nothing to do with each other, and it may store
 // the one before it loads the rest of what was there.
 func (p *planner) checkSign(q question, ins asm.Instruction, part convert.Part, target convert.Image, slot int) error {

@@ -166,7 +166,7 @@ func (b *registerBits) fill(from, to, with int) {
 	}
 }
 
-// holdAlone returns how many bytes of the register are the number of an convert.Image,
+// holdAlone returns how many bytes of the register are the number of an image,
 // extended, with zeros above; 0 if that is not what it holds.
 func (b *registerBits) holdAlone(img convert.Image) uint32 {
 	sign := none

@@ -215,7 +215,7 @@ func (p *planner) judgeSize(i int, unit *flow.Unit) (found int) {
 		return 1
 	case in.hasOwn() && p.resolutions[i].Value != access.Local.Value:
 		p.verdicts[i] = refuse.Because("use sizeof for memory of the program's own",
-			"the size is that of the descriptor in one bpf.Place, and of memory of the program's own in another")
+			"the size is that of the descriptor in one place, and of memory of the program's own in another")
 	}
 	return 0
 }

@@ -40,7 +40,7 @@ func (p *planner) isInPlainC(pointee *flow.Pointee) bool {
 // says where that is.
 func nestedInPlainC(access *reloc.Access) error {
 	return refuse.Because("take the address of "+access.NestedIn(),
-		"its pointer leads into the descriptor in plain C, and %s may be at another bpf.Place in the layout", access.Root)
+		"its pointer leads into the descriptor in plain C, and %s may be at another place in the layout", access.Root)
 }
 
 // checkStartAtField refuses an access from the address of a field unless that is of the

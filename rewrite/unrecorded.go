@@ -94,7 +94,7 @@ func (p *planner) judgeUse(fn *function, use flow.MemoryUse) error {
 				return r
 			}
 		case p.touches(pointee, int64(ins.Offset), int64(insn.Bytes(ins))) || p.isGuardedAsDescriptor(fn, use.Slot):
-			return refuse.Because(remedyUnrecorded, "the compiler recorded nothing of the instruction %q, which accesses the descriptor at a bpf.Place that is only right for the program's own struct", insn.Spell(ins))
+			return refuse.Because(remedyUnrecorded, "the compiler recorded nothing of the instruction %q, which accesses the descriptor at a place that is only right for the program's own struct", insn.Spell(ins))
 		}
 	}
 	return nil
