@@ -73,7 +73,10 @@ func (s *shortening) assignBits(plan *accessPlan) bool {
 	if assigned == nil {
 		return false
 	}
-	store := s.byRecord[b.store.access.Record]
+	store := s.planOf(b.store.access)
+	if store.refused != nil || p.stays(&store.Access) {
+		return false
+	}
 	s.change(store, func() {
 		store.After, store.Note, store.Others = assigned.after, assigned.note, nil
 		store.unconverted, store.isAssigned = nil, true
@@ -215,9 +218,9 @@ func (p *planner) findBitStore(access *reloc.Access, load asm.Instruction) *bitS
 		if err != nil {
 			return nil
 		}
-		isOther := !insn.Mentions(ins, b.around)
+		isOther := !fn.section.Mentions(slot, b.around)
 		switch {
-		case isOther && insn.Mentions(ins, load.Src) && !onlyReads(ins, load.Src):
+		case isOther && fn.section.Mentions(slot, load.Src) && !onlyReads(ins, load.Src):
 			return nil
 		case !isOther && p.ends(b, access, ins, slot):
 			return b

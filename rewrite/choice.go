@@ -6,7 +6,6 @@ import (
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/xdp-load/xdp-load/internal/convert"
-	"github.com/xdp-load/xdp-load/internal/insn"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -64,11 +63,7 @@ func (p *planner) choiceFor(access *reloc.Access, store asm.Instruction) (chosen
 		return chosen, false
 	}
 	jump, ok := jumpOver(fn, access.Insn)
-	if !ok {
-		return chosen, false
-	}
-	branch, err := fn.section.Instruction(jump)
-	if err != nil || insn.Mentions(branch, store.Src) {
+	if !ok || fn.section.Mentions(jump, store.Src) {
 		return chosen, false
 	}
 	over, err := fn.section.Instruction(jump + 1)

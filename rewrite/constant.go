@@ -3,7 +3,6 @@ package rewrite
 import (
 	"github.com/cilium/ebpf/asm"
 
-	"github.com/xdp-load/xdp-load/internal/insn"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -68,9 +67,9 @@ func (p *planner) nearest(access *reloc.Access, slot int, reg asm.Register, dire
 		if ins := fn.section.Read(at); ins.IsSecondHalf() {
 			continue
 		}
-		ins, err := fn.section.Instruction(at)
-		if err != nil || insn.Mentions(ins, reg) {
-			return at, ins, err == nil
+		if fn.section.Mentions(at, reg) {
+			nearest, err := fn.section.Instruction(at)
+			return at, nearest, err == nil
 		}
 	}
 	return 0, nearest, false

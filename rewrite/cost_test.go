@@ -513,13 +513,16 @@ func TestEveryRefusalIsDocumented(t *testing.T) {
 
 var formatVerb = regexp.MustCompile(`%[a-z]`)
 
-// refusalReasons returns the formats that refuse is called with in this package.
+// refusalReasons returns the formats that refuse.Because is called with in this package
+// and in that of conversions.
 func refusalReasons(t *testing.T) []string {
 	t.Helper()
 	sources, err := filepath.Glob("*.go")
-	if err != nil {
-		t.Fatal(err)
+	conversions, otherErr := filepath.Glob("../internal/convert/*.go")
+	if err != nil || otherErr != nil {
+		t.Fatal(err, otherErr)
 	}
+	sources = append(sources, conversions...)
 	var reasons []string
 	for _, source := range sources {
 		if strings.HasSuffix(source, "_test.go") {
@@ -534,7 +537,7 @@ func refusalReasons(t *testing.T) []string {
 			if !ok {
 				return true
 			}
-			if name, ok := call.Fun.(*ast.Ident); ok && name.Name == "refuse" {
+			if isBecause(call.Fun) {
 				reasons = append(reasons, refusalReason(t, call.Args[1:]))
 			}
 			return true
@@ -542,6 +545,16 @@ func refusalReasons(t *testing.T) []string {
 	}
 	slices.Sort(reasons)
 	return slices.Compact(reasons)
+}
+
+// isBecause reports whether an expression is refuse.Because.
+func isBecause(function ast.Expr) bool {
+	selector, ok := function.(*ast.SelectorExpr)
+	if !ok {
+		return false
+	}
+	from, ok := selector.X.(*ast.Ident)
+	return ok && from.Name == "refuse" && selector.Sel.Name == "Because"
 }
 
 // refusalReason takes the format, and an argument that is a literal for the

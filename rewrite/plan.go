@@ -11,7 +11,6 @@ import (
 
 	"github.com/xdp-load/xdp-load/internal/bpf"
 	"github.com/xdp-load/xdp-load/internal/convert"
-	"github.com/xdp-load/xdp-load/internal/elfobj"
 	"github.com/xdp-load/xdp-load/internal/flow"
 	"github.com/xdp-load/xdp-load/internal/insn"
 	"github.com/xdp-load/xdp-load/internal/refuse"
@@ -21,28 +20,32 @@ import (
 // plan decides the edit of every access, without changing the object. It comes
 // after resolve and judge.
 func (p *planner) plan(layout string) ([]Edit, error) {
-	plans := make([]*accessPlan, len(p.accesses))
-	for i := range p.accesses {
-		plans[i] = p.planAlone(i)
+	planned := make([]Edit, len(p.accesses))
+	plans := make([]accessPlan, len(p.accesses))
+	for i := range plans {
+		plans[i].Edit = &planned[i]
+		p.planAlone(&plans[i], i)
 	}
 	if !p.unshortened {
 		p.shorten(plans)
 	}
 
-	edits := make([]Edit, 0, len(plans))
+	edits := planned[:0]
 	refused := slices.Concat(p.unrecorded(), p.tooSmall(), p.tooNarrow())
-	for i, plan := range plans {
-		access, err := p.accesses[i], p.settle(plan)
+	for i := range plans {
+		err := p.settle(&plans[i])
+		if err == nil {
+			edits = append(edits, planned[i])
+			continue
+		}
+		access := p.accesses[i]
 		var r *refuse.Error
 		if errors.As(err, &r) {
 			access.Source = p.usedAt(&access)
 			refused = append(refused, Refusal{Access: access, Reason: r.Reason, Remedy: r.Remedy})
 			continue
 		}
-		if err != nil {
-			return nil, located(access, err)
-		}
-		edits = append(edits, plan.Edit)
+		return nil, located(access, err)
 	}
 	if len(refused) > 0 {
 		slices.SortStableFunc(refused, p.compareRefusals)
@@ -53,7 +56,7 @@ func (p *planner) plan(layout string) ([]Edit, error) {
 
 // accessPlan is the edit of one access on its way.
 type accessPlan struct {
-	Edit
+	*Edit
 	refused     error // for whatever is done
 	unconverted error // why the load or store alone can't be converted
 	isAssigned  bool  // see assignBits
@@ -166,11 +169,11 @@ type planner struct {
 
 // newPlanner plans for some of the recorded accesses. Of these own are to copies of
 // the program's own, which stay as they are.
-func newPlanner(obj *elfobj.Object, recorded *reloc.Recorded, accesses []reloc.Access, own map[int]ownCopy, ownSums map[bpf.Place]map[int]flow.OwnSum) *planner {
+func newPlanner(object *bpf.Object, accesses []reloc.Access, own map[int]ownCopy, ownSums map[bpf.Place]map[int]flow.OwnSum) *planner {
 	p := &planner{
-		object:    bpf.New(obj, recorded),
-		recorded:  recorded,
-		order:     obj.Order,
+		object:    object,
+		recorded:  object.Recorded,
+		order:     object.Order(),
 		sections:  make(map[string]*section),
 		functions: make(map[bpf.Place]*function),
 		questions: make(map[bpf.Place]*questions),
@@ -195,8 +198,8 @@ func newPlanner(obj *elfobj.Object, recorded *reloc.Recorded, accesses []reloc.A
 			p.section(accesses[i].Section).accessed[accesses[i].Insn] = true
 		}
 	}
-	for i := range recorded.Accesses {
-		access := &recorded.Accesses[i]
+	for i := range object.Recorded.Accesses {
+		access := &object.Recorded.Accesses[i]
 		section := p.section(access.Section)
 		if access.Kind == reloc.ByteOffset {
 			section.accessed[access.Insn] = true
@@ -225,13 +228,13 @@ func (p *planner) noteSize(access *reloc.Access) {
 func (p *planner) question(i int) question { return question{&p.accesses[i], &p.resolutions[i]} }
 
 // planAlone plans the edit of one access, whatever becomes of others.
-func (p *planner) planAlone(i int) *accessPlan {
+func (p *planner) planAlone(plan *accessPlan, i int) {
 	access := &p.accesses[i]
-	plan := &accessPlan{Edit: Edit{Access: *access, Resolution: p.resolutions[i]}}
+	plan.Access, plan.Resolution = *access, p.resolutions[i]
 	before, err := p.instructionOf(access)
 	if err != nil {
 		plan.refused = err
-		return plan
+		return
 	}
 	plan.Before = Instructions{before}
 	if p.isOwn(access) {
@@ -240,21 +243,20 @@ func (p *planner) planAlone(i int) *accessPlan {
 	if p.stays(access) {
 		plan.After, plan.Exact = plan.Before, true
 		plan.refused = cmp.Or(p.checkPresent(access, before), p.own[access.Record].err)
-		return plan
+		return
 	}
 	if err := p.unresolved[i]; err != nil {
 		plan.refused = refuse.Because(refuse.SameType, "%v", err)
-		return plan
+		return
 	}
 	plan.refused = cmp.Or(p.checkPresent(access, before), p.verdicts[i])
 	switch {
 	case plan.refused != nil:
-	case p.converts(&plan.Edit):
-		plan.unconverted = p.convert(&plan.Edit, before)
+	case p.converts(plan.Edit):
+		plan.unconverted = p.convert(plan.Edit, before)
 	default:
-		plan.refused = p.replacement(&plan.Edit, before)
+		plan.refused = p.replacement(plan.Edit, before)
 	}
-	return plan
 }
 
 // instructionOf returns the instruction of an access, if it is one that can be changed.
@@ -276,7 +278,7 @@ func (p *planner) instructionOf(access *reloc.Access) (asm.Instruction, error) {
 // settle completes the edit of an access, once all are planned. A refusal is an error of
 // type *refuse.Error.
 func (p *planner) settle(plan *accessPlan) error {
-	edit := &plan.Edit
+	edit := plan.Edit
 	if err := cmp.Or(plan.refused, plan.unconverted); err != nil {
 		return err
 	}

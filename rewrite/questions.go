@@ -25,7 +25,7 @@ func nameOf(access *reloc.Access) fieldName { return fieldName{access.Root, acce
 
 // questions are those of one function that matter to the edits of others, by slot.
 type questions struct {
-	offsets map[int]question // that it keeps in convert.Registers
+	offsets map[int]question // that it keeps in registers
 	present map[int]int64    // what these instructions hold
 	unknown map[int]bool     // the same, if it can't be said what the layout has
 	stores  map[int]question

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/xdp-load/xdp-load/internal/bpf"
 	"github.com/xdp-load/xdp-load/internal/btfraw"
 	"github.com/xdp-load/xdp-load/internal/code"
 	"github.com/xdp-load/xdp-load/internal/elfobj"
@@ -95,6 +96,7 @@ type rewriting struct {
 
 	marks    []mark // that the object came with
 	recorded *reloc.Recorded
+	model    *bpf.Object
 	accesses []reloc.Access // those to rewrite
 	edits    []Edit
 
@@ -133,6 +135,7 @@ func (r *rewriting) read() (err error) {
 	if r.recorded, err = reloc.ReadObject(r.object); err != nil {
 		return err
 	}
+	r.model = bpf.New(r.object, r.recorded)
 	if err := r.options.check(); err != nil {
 		return err
 	}

@@ -14,19 +14,18 @@ import (
 // looks at finished edits, in the order of the object, and leaves alone what another one
 // changes. Without it all edits are right, and some accesses are refused that need more
 // registers, or more bytes, on their own.
-func (p *planner) shorten(plans []*accessPlan) {
-	s := &shortening{planner: p, byRecord: make(map[int]*accessPlan, len(plans))}
-	for _, plan := range plans {
-		s.byRecord[plan.Access.Record] = plan
-		s.note(plan, 1)
+func (p *planner) shorten(plans []accessPlan) {
+	s := &shortening{planner: p, plans: plans}
+	for i := range plans {
+		s.note(&plans[i], 1)
 	}
-	for _, plan := range plans {
-		switch {
+	for i := range plans {
+		switch plan := &plans[i]; {
 		case plan.refused != nil || p.stays(&plan.Access) || plan.isAssigned:
-		case p.converts(&plan.Edit):
+		case p.converts(plan.Edit):
 			s.shortenConversion(plan)
-		case p.isFoldable(&plan.Edit):
-			s.change(plan, func() { p.foldOffset(&plan.Edit) })
+		case p.isFoldable(plan.Edit):
+			s.change(plan, func() { p.foldOffset(plan.Edit) })
 		}
 	}
 }
@@ -34,7 +33,19 @@ func (p *planner) shorten(plans []*accessPlan) {
 // shortening is the pass over the plans for an object.
 type shortening struct {
 	*planner
-	byRecord map[int]*accessPlan
+	plans    []accessPlan
+	byRecord map[int]*accessPlan // nil until somebody asks, see planOf
+}
+
+// planOf returns the plan for an access.
+func (s *shortening) planOf(access *reloc.Access) *accessPlan {
+	if s.byRecord == nil {
+		s.byRecord = make(map[int]*accessPlan, len(s.plans))
+		for i := range s.plans {
+			s.byRecord[s.plans[i].Access.Record] = &s.plans[i]
+		}
+	}
+	return s.byRecord[access.Record]
 }
 
 // change lets a function change a plan, and notes what it changes of the object then.
@@ -63,10 +74,10 @@ func (s *shortening) shortenConversion(plan *accessPlan) {
 	s.change(plan, func() {
 		switch before := plan.Before[0]; before.OpCode.Class() {
 		case asm.StXClass:
-			s.storeConstantAlone(&plan.Edit, before)
-			s.storeChoice(&plan.Edit, before)
+			s.storeConstantAlone(plan.Edit, before)
+			s.storeChoice(plan.Edit, before)
 		case asm.LdXClass:
-			s.loadWhole(&plan.Edit, before)
+			s.loadWhole(plan.Edit, before)
 		}
 	})
 }

@@ -30,7 +30,7 @@ const (
 func (r *rewriting) plan() error {
 	left, own, ownSums := maxCopied, make(map[int]ownCopy), make(map[bpf.Place]map[int]flow.OwnSum)
 	for splits := 0; ; {
-		p := newPlanner(r.object, r.recorded, r.accesses, own, ownSums)
+		p := newPlanner(r.model, r.accesses, own, ownSums)
 		p.unshortened = r.options.unshortened
 		if err := p.resolve(r.layout); err != nil {
 			return err

@@ -44,6 +44,13 @@ func (s *Section) Instruction(slot int) (asm.Instruction, error) {
 // Read returns the same as it is encoded, whatever it is.
 func (s *Section) Read(slot int) insn.Instruction { return insn.Read(s.from(slot), s.object.Order()) }
 
+// Mentions reports whether the instruction at a slot reads or writes a register. One that
+// is not understood may.
+func (s *Section) Mentions(slot int, register asm.Register) bool {
+	ins, err := insn.Decode(s.from(slot), s.object.Order())
+	return err != nil || (ins.Uses | ins.Defs).Has(register)
+}
+
 // IsMemoryAt reports whether the instruction at a slot is a load or store.
 func (s *Section) IsMemoryAt(slot int) bool {
 	if s.Section == nil || slot >= s.Slots() {

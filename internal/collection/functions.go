@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/cilium/ebpf/btf"
+	"github.com/xdp-load/xdp-load/internal/insn"
 )
 
 // renameFunctions gives static functions names of their own, by which cilium/ebpf links
@@ -88,19 +89,12 @@ func (r *reading) makeAddressesSectionBased() error {
 				continue
 			}
 			instruction := section.Data[rel.Offset:]
-			if len(instruction) < instructionSize || instruction[0] != opLDDW {
+			if len(instruction) < insn.SlotSize || instruction[0] != insn.LDDW {
 				continue
 			}
-			offset := r.object.Order.Uint32(instruction[immediate:])
-			r.object.Order.PutUint32(instruction[immediate:], offset+uint32(rel.Symbol.Value))
+			offset := instruction[insn.ImmediateAt:]
+			r.object.Order.PutUint32(offset, r.object.Order.Uint32(offset)+uint32(rel.Symbol.Value))
 		}
 	}
 	return nil
 }
-
-// An instruction (Documentation/bpf/standardization/instruction-set.rst).
-const (
-	instructionSize = 8
-	immediate       = 4 // where it is
-	opLDDW          = 0x18
-)

@@ -308,7 +308,7 @@ func (s *Sequence) betterConstant(reg asm.Register, value int64, local, target I
 	return s.needsChange(reg, local, target, regs) && (FitsImmediate(target.Bytes(value)) || (widens && target.Swapped))
 }
 
-// Constant returns the number that a constant stands for in the local image.
+// constant returns the number that a constant stands for in the local image.
 func constant(immediate int64, local Image) int64 {
 	value := uint64(immediate)
 	if local.Swapped {

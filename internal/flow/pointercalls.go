@@ -91,7 +91,7 @@ func (d *pointerDomain) notePassed(u *Unit, slot int, v pointer) {
 func (d *pointerDomain) callbackArguments(s *state[pointer], i int, ins *instruction) [5]pointer {
 	var arguments [5]pointer
 	parameters, ok := callbacks[ins.Imm]
-	if !ok || ins.Src != 0 || ins.FromReg() {
+	if !ok || !ins.IsHelperCall() {
 		unknown := d.made(Unknown, i)
 		return [5]pointer{unknown, unknown, unknown, unknown, unknown}
 	}
@@ -126,11 +126,10 @@ var callbacks = map[int64][]callback{
 
 // sized returns the memory that an argument of a call is the size of.
 func (d *pointerDomain) sized(s *state[pointer], i int, ins *instruction, size asm.Register) pointer {
-	isHelper := ins.Src == 0 && !ins.FromReg()
 	switch {
 	case size == asm.R1:
 		return 0
-	case isHelper && slices.Contains(reservations, ins.Imm):
+	case ins.IsHelperCall() && slices.Contains(reservations, ins.Imm):
 		if size == asm.R2 {
 			return d.made(RingBuffer, i)
 		}
@@ -148,7 +147,7 @@ func (d *pointerDomain) resultOf(i int, ins *instruction) Region {
 	if region, ok := d.fn.unit.Results[d.fn.unit.start+i]; ok {
 		return region
 	}
-	if ins.Src == 0 && !ins.FromReg() {
+	if ins.IsHelperCall() {
 		return results[ins.Imm]
 	}
 	return Unknown

@@ -43,7 +43,7 @@ var helperPointers = [...]uint8{
 // TakesAddress reports whether a call takes an argument, 1 to 5, for an address: one that
 // is not known to be a number does.
 func (ins *Instruction) TakesAddress(argument int) bool {
-	if ins.FromReg() || ins.Src != 0 || ins.Imm < 0 || ins.Imm >= int64(len(helperPointers)) {
+	if !ins.IsHelperCall() || ins.Imm < 0 || ins.Imm >= int64(len(helperPointers)) {
 		return true
 	}
 	return helperPointers[ins.Imm]&(1<<(argument-1)) != 0

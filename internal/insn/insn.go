@@ -16,6 +16,9 @@ import (
 // bits), immediate (32 bits).
 const SlotSize = 8
 
+// ImmediateAt is where the immediate starts in a slot.
+const ImmediateAt = 4
+
 // Instruction is one as it is encoded, unlike asm.Instruction, which makes several
 // opcodes of one.
 type Instruction struct {
@@ -39,7 +42,7 @@ func Read(code []byte, order binary.ByteOrder) Instruction {
 		Dst: code[1] & 15,
 		Src: code[1] >> 4,
 		Off: int16(order.Uint16(code[2:])),
-		Imm: int64(int32(order.Uint32(code[4:]))),
+		Imm: int64(int32(order.Uint32(code[ImmediateAt:]))),
 	}
 	if order == binary.BigEndian { // both are in bit-fields of one byte
 		ins.Dst, ins.Src = ins.Src, ins.Dst

@@ -107,10 +107,10 @@ func (ins *Instruction) findJump(dst, src Registers) error {
 // callArguments returns the registers that a call may read, as far as the instruction
 // tells.
 func (ins *Instruction) callArguments() Registers {
-	if ins.FromReg() {
+	switch {
+	case ins.FromReg():
 		return Arguments | 1<<ins.Dst
-	}
-	if ins.Src == 0 && ins.Imm >= 0 && ins.Imm < int64(len(helperArguments)) {
+	case ins.IsHelperCall() && ins.Imm >= 0 && ins.Imm < int64(len(helperArguments)):
 		return (1<<(helperArguments[ins.Imm]+1) - 1) & Arguments
 	}
 	return Arguments
