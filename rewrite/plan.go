@@ -57,6 +57,7 @@ func (p *planner) plan(layout string) ([]Edit, error) {
 // accessPlan is the edit of one access on its way.
 type accessPlan struct {
 	*Edit
+	converts    bool  // a load or store of a field that the layout keeps in another way
 	refused     error // for whatever is done
 	unconverted error // why the load or store alone can't be converted
 	isAssigned  bool  // see assignBits
@@ -250,9 +251,10 @@ func (p *planner) planAlone(plan *accessPlan, i int) {
 		return
 	}
 	plan.refused = cmp.Or(p.checkPresent(access, before), p.verdicts[i])
+	plan.converts = plan.refused == nil && p.converts(plan.Edit)
 	switch {
 	case plan.refused != nil:
-	case p.converts(plan.Edit):
+	case plan.converts:
 		plan.unconverted = p.convert(plan.Edit, before)
 	default:
 		plan.refused = p.replacement(plan.Edit, before)

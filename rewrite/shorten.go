@@ -22,7 +22,7 @@ func (p *planner) shorten(plans []accessPlan) {
 	for i := range plans {
 		switch plan := &plans[i]; {
 		case plan.refused != nil || p.stays(&plan.Access) || plan.isAssigned:
-		case p.converts(plan.Edit):
+		case plan.converts:
 			s.shortenConversion(plan)
 		case p.isFoldable(plan.Edit):
 			s.change(plan, func() { p.foldOffset(plan.Edit) })

@@ -270,13 +270,15 @@ func (d *pointerDomain) noteAdded(u *Unit, slot int, v pointer) {
 // used notes the recorded offsets in what is used as an address that were added to
 // nothing of which it is known that it is one.
 func (d *pointerDomain) used(address pointer) {
-	unknown := d.sets.of(Pointee{Region: Unknown})
+	if !d.notes {
+		return
+	}
 	for _, p := range d.sets.list(address) {
 		switch {
 		case p.Region == recordedOffset:
-			d.noteAdded(p.Unit, p.Slot, unknown)
+			d.noteAdded(p.Unit, p.Slot, d.sets.of(Pointee{Region: Unknown}))
 		case p.Region == Unknown && p.Field.Unit != nil:
-			d.noteAdded(p.Field.Unit, p.Field.Slot, unknown)
+			d.noteAdded(p.Field.Unit, p.Field.Slot, d.sets.of(Pointee{Region: Unknown}))
 		}
 	}
 }
