@@ -183,7 +183,7 @@ func ReadObject(obj *elfobj.Object) (*Recorded, error) {
 		return nil, ErrNoFuncInfo
 	}
 
-	r := &reader{obj: obj, types: types, ext: ext, sections: make(map[string]*codeSection)}
+	r := &reader{obj: obj, types: types, ext: ext, sections: make(map[string]*codeSection), known: make(map[recordedWhat]Access)}
 	accesses := make([]Access, 0, len(ext.CORERelos))
 	for i := range ext.CORERelos {
 		access, err := r.access(i)
@@ -217,6 +217,14 @@ type reader struct {
 	types    *btf.Spec
 	ext      *btfraw.Ext
 	sections map[string]*codeSection
+	known    map[recordedWhat]Access
+}
+
+// recordedWhat is what a record says but for the place of its instruction.
+type recordedWhat struct {
+	typeID       uint32
+	accessString string
+	kind         Kind
 }
 
 // codeSection is a section that records point into.
@@ -238,30 +246,39 @@ func (r *reader) access(index int) (Access, error) {
 	if err := section.check(record.InsnOffset); err != nil {
 		return Access{}, err
 	}
-	kind := Kind(record.Kind)
-	if !kind.known() {
+	if !Kind(record.Kind).known() {
 		return Access{}, fmt.Errorf("unknown kind %d: made by a newer compiler than this program knows", record.Kind)
+	}
+	access, err := r.what(record)
+	access.Record, access.Section, access.Insn = index, record.Section, int(record.InsnOffset/InstructionSize)
+	access.Program, access.FunctionStart = section.function(record.InsnOffset)
+	if access.path == nil { // of a type that is not there
+		return Access{}, err
+	}
+	access.Source = r.source(&access, section)
+	if err != nil {
+		return Access{}, fmt.Errorf("%s: %w", access.Source, err)
+	}
+	return access, nil
+}
+
+// what returns what a record is about, wherever its instruction is. Records of the same
+// share it.
+func (r *reader) what(record *btfraw.CORERelo) (Access, error) {
+	key := recordedWhat{record.TypeID, record.AccessString, Kind(record.Kind)}
+	if access, ok := r.known[key]; ok {
+		return access, nil
 	}
 	root, err := r.types.TypeByID(btf.TypeID(record.TypeID))
 	if err != nil {
 		return Access{}, fmt.Errorf("type %d: %w", record.TypeID, err)
 	}
 	root = withoutTypedef(root)
-
-	access := Access{
-		Record:  index,
-		Section: record.Section,
-		Insn:    int(record.InsnOffset / InstructionSize),
-		Kind:    kind,
-		Root:    TypeString(root),
-		order:   r.obj.Order,
+	access := Access{Kind: key.kind, Root: TypeString(root), order: r.obj.Order}
+	if err := access.resolveLocally(root, btf.TypeID(record.TypeID), record.AccessString); err != nil {
+		return access, err
 	}
-	access.Program, access.FunctionStart = section.function(record.InsnOffset)
-	err = access.resolveLocally(root, btf.TypeID(record.TypeID), record.AccessString)
-	access.Source = r.source(&access, section)
-	if err != nil {
-		return Access{}, fmt.Errorf("%s: %w", access.Source, err)
-	}
+	r.known[key] = access
 	return access, nil
 }
 

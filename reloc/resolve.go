@@ -91,6 +91,28 @@ func (a *Access) Resolve(layout *Layout) (Resolution, error) {
 	return results[0], nil
 }
 
+// Resolver returns a function that does what Access.Resolve does for the layout, and looks
+// for each field, type or enumerator that an object accesses once. It is for one goroutine.
+func (l *Layout) Resolver() func(*Access) (Resolution, error) {
+	type same struct {
+		path   *pathSpec
+		kind   Kind
+		nested *nest
+	}
+	known := make(map[same]Resolution)
+	return func(a *Access) (Resolution, error) {
+		key := same{a.path, a.Kind, a.nested}
+		if resolution, ok := known[key]; ok {
+			return resolution, nil
+		}
+		resolution, err := a.Resolve(l)
+		if err == nil {
+			known[key] = resolution
+		}
+		return resolution, err
+	}
+}
+
 // DefinedIn reports whether a layout has types that the root type may stand for:
 // a typedef md_desc is no struct md_desc.
 func (a *Access) DefinedIn(layout *Layout) (bool, error) {

@@ -16,11 +16,10 @@ type Instructions []asm.Instruction
 func (insns Instructions) encode(order binary.ByteOrder) ([]byte, error) {
 	out := make([]byte, 0, insns.Slots()*insn.SlotSize)
 	for _, ins := range insns {
-		encoded, err := insn.Encode(ins, order)
-		if err != nil {
+		var err error
+		if out, err = insn.Append(out, ins, order); err != nil {
 			return nil, err
 		}
-		out = append(out, encoded...)
 	}
 	return out, nil
 }

@@ -105,6 +105,7 @@ func (p *planner) compareRefusals(a, b Refusal) int {
 // resolve asks the layout what every access comes to that is not one of the
 // program's own copies.
 func (p *planner) resolve(layout *reloc.Layout) error {
+	resolve := layout.Resolver()
 	for i := range p.accesses {
 		access := &p.accesses[i]
 		if p.isOwn(access) {
@@ -114,7 +115,7 @@ func (p *planner) resolve(layout *reloc.Layout) error {
 			}
 			continue
 		}
-		resolution, err := access.Resolve(layout)
+		resolution, err := resolve(access)
 		if errors.Is(err, reloc.ErrByteOrder) {
 			return err
 		}

@@ -49,7 +49,7 @@ func TestMentions(t *testing.T) {
 }
 
 // What is read is written as it was, and in both forms the same.
-func TestEncode(t *testing.T) {
+func TestAppend(t *testing.T) {
 	for _, order := range []binary.ByteOrder{binary.LittleEndian, binary.BigEndian} {
 		for _, ins := range []asm.Instruction{
 			asm.LoadImm(asm.R7, 1<<40+1, asm.DWord), asm.LoadMem(asm.R7, asm.R8, -4, asm.Half), asm.StoreImm(asm.R7, 4, -1, asm.Word),
@@ -57,7 +57,7 @@ func TestEncode(t *testing.T) {
 			asm.FetchAdd.Mem(asm.R7, asm.R8, asm.DWord, 8), asm.CmpXchg.Mem(asm.R7, asm.R8, asm.Word, 8), asm.LoadAcquire(asm.R7, asm.R8, asm.Byte, 8),
 			asm.FnTailCall.Call(), insn.Poison(), asm.Return(),
 		} {
-			code, err := insn.Encode(ins, order)
+			code, err := insn.Append(nil, ins, order)
 			if err != nil {
 				t.Fatalf("%v: %v", ins, err)
 			}
@@ -65,7 +65,7 @@ func TestEncode(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%v: %v", ins, err)
 			}
-			if again, err := insn.Encode(read, order); err != nil || !bytes.Equal(again, code) {
+			if again, err := insn.Append(nil, read, order); err != nil || !bytes.Equal(again, code) {
 				t.Errorf("%v: %x, %v instead of %x", ins, again, err, code)
 			}
 			decoded, err := insn.Decode(code, order)
@@ -76,9 +76,39 @@ func TestEncode(t *testing.T) {
 	}
 }
 
+// Every opcode is read as the library reads it, and written as it was.
+func TestToAsm(t *testing.T) {
+	read := 0
+	for _, order := range []binary.ByteOrder{binary.LittleEndian, binary.BigEndian} {
+		for op := range 256 {
+			for _, registers := range []byte{0x00, 0x17, 0xa1, 0x1a, 0xb1, 0xff} {
+				for _, rest := range [][]byte{{0, 0, 0, 0, 0, 0}, {1, 0, 1, 2, 3, 4}, {0, 1, 0xff, 0xff, 0xff, 0xff}, {8, 0, 1, 0, 0, 0}, {0, 8, 0, 0, 0, 1}} {
+					code := append([]byte{byte(op), registers}, rest...)
+					code = append(code, 0, 0, 0, 0, 1, 2, 3, 4)
+					got, err := insn.ToAsm(code, order)
+					if err != nil {
+						continue
+					}
+					read++
+					var want asm.Instruction
+					if err := want.Unmarshal(bytes.NewReader(code), order, "linux"); err != nil || got != want {
+						t.Errorf("%x is read as %#v rather than %#v, %v", code, got, want, err)
+					}
+					if again, err := insn.Append([]byte{1}, got, order); err != nil || !bytes.HasPrefix(code, again[1:]) || len(again) < 9 {
+						t.Errorf("%x is written as %x, %v", code, again, err)
+					}
+				}
+			}
+		}
+	}
+	if read < 5000 {
+		t.Errorf("%d instructions are read", read)
+	}
+}
+
 // Bits that no instruction set defines are not dropped in silence.
 func TestToAsmRefuses(t *testing.T) {
-	code, err := insn.Encode(asm.FetchAdd.Mem(asm.R7, asm.R8, asm.DWord, 8), binary.LittleEndian)
+	code, err := insn.Append(nil, asm.FetchAdd.Mem(asm.R7, asm.R8, asm.DWord, 8), binary.LittleEndian)
 	if err != nil {
 		t.Fatal(err)
 	}
