@@ -90,7 +90,7 @@ func (p *planner) sequence(access *reloc.Access, resolution *reloc.Resolution) *
 	from, to := resolution.Field.Offset, resolution.Field.Offset+resolution.Field.Size
 	// The program may have checked for no more than its own type's size.
 	to = min(to, access.Local.TypeSize, resolution.TypeSize)
-	return &convert.Sequence{Insns: Instructions{}, Order: p.order, InstructionSet: p.object.InstructionSet(), From: int64(from), To: int64(to)}
+	return &convert.Sequence{Insns: make(Instructions, 0, 4), Order: p.order, InstructionSet: p.object.InstructionSet(), From: int64(from), To: int64(to)}
 }
 
 var errNoRegister = refuse.Because("keep fewer values at the same time around this access",
