@@ -38,7 +38,7 @@ PROGRAM(dead, struct md_0, out_unsigned = pick(md, md);)
 				t.Errorf("%s, %s: %v", endian, vlan, err)
 				continue
 			}
-			if code := rewrite.Instructions(decodeSections(t, out)["xdp"]).String(); strings.Count(code, want) != 1 {
+			if code := instructions(decodeSections(t, out)["xdp"]...).String(); strings.Count(code, want) != 1 {
 				t.Errorf("%s, %s: %q is not in %q once", endian, vlan, want, code)
 			}
 			at := slices.IndexFunc(report.Edits, func(e rewrite.Edit) bool { return e.Access.Path == "md_0->proto" })

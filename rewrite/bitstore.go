@@ -58,7 +58,7 @@ type stored struct {
 // assignBits replaces the assignment to a bit-field as a whole, given the plan for its
 // load. It returns false if that is not the load of one that is understood.
 func (s *shortening) assignBits(plan *accessPlan) bool {
-	p, access, ins := s.planner, &plan.Access, plan.Before[0]
+	p, access, ins := s.planner, &plan.Access, plan.Before[0].Instruction
 	if checkConvertible(access.Local.Field, plan.Resolution.Field, ins) != nil {
 		return false
 	}
@@ -129,7 +129,7 @@ func (p *planner) assignment(b *bitStore, img convert.Image, slot int, moves []P
 		return nil, nil
 	}
 	slices.SortFunc(removed, func(a, b Patch) int { return cmp.Compare(a.Insn, b.Insn) })
-	return &stored{s.Insns, note}, removed
+	return &stored{s.Items, note}, removed
 }
 
 // numberRegisters are the registers at the store to a bit-field.
@@ -173,7 +173,7 @@ func (p *planner) movedBy(b *bitStore, img *convert.Image, slot int, moves []Pat
 	default:
 		return 0, nil, false
 	}
-	return at, p.withOperand(append(moves, Patch{Insn: at, Before: Instructions{ins}, After: nil}), access, at, ins), true
+	return at, p.withOperand(append(moves, Patch{Insn: at, Before: instructions(ins), After: nil}), access, at, ins), true
 }
 
 // untouched reports whether an instruction is nobody's: neither a loader changes
@@ -269,7 +269,7 @@ func (p *planner) follow(b *bitStore, access *reloc.Access, ins asm.Instruction,
 	if !ins.OpCode.Class().IsALU() || aluBits(ins) < int(b.image.Width)*8 || !p.untouched(access, slot) {
 		return false
 	}
-	b.removed = append(b.removed, Patch{Insn: slot, Before: Instructions{ins}, After: nil})
+	b.removed = append(b.removed, Patch{Insn: slot, Before: instructions(ins), After: nil})
 	op, operand, known := ins.OpCode.ALUOp(), int64(0), false
 	if ins.Dst == b.around {
 		operand, known = p.operand(access, slot, ins)

@@ -36,10 +36,10 @@ struct md_0 { bool flag; __u8 before : 3, other : 1, after : 4; } layout;
 			m := interpret.New(binary.LittleEndian, []byte{byte(flag), beside})
 			m.Regs[asm.R1] = interpret.AreaStart
 			if err := m.Run(insns[:len(insns)-1]); err != nil {
-				t.Fatalf("%v: %v", rewrite.Instructions(insns), err)
+				t.Fatalf("%v: %v", instructions(insns...), err)
 			}
 			if got := m.Area()[1]; got&^8 != beside || flag < 2 && got != beside|byte(flag)<<3 {
-				t.Errorf("%d makes %#x of %#x: %v", flag, got, beside, rewrite.Instructions(insns))
+				t.Errorf("%d makes %#x of %#x: %v", flag, got, beside, instructions(insns...))
 			}
 		}
 	}

@@ -45,12 +45,12 @@ func (p *planner) storeChoice(edit *Edit, ins asm.Instruction) {
 			return
 		}
 		if after != put.ins.Constant {
-			changed = append(changed, Patch{Insn: put.slot, Before: Instructions{put.ins}, After: Instructions{put.holding(after)}})
+			changed = append(changed, Patch{Insn: put.slot, Before: instructions(put.ins), After: instructions(put.holding(after))})
 		}
 	}
 	s := p.sequence(&edit.Access, &edit.Resolution)
-	if s.StorePlaced(ins, target, p.registersAt(&edit.Access, edit.Access.Insn)) == nil && Instructions(s.Insns).Slots() < edit.After.Slots() {
-		edit.After, edit.Others = s.Insns, changed
+	if s.StorePlaced(ins, target, p.registersAt(&edit.Access, edit.Access.Insn)) == nil && Instructions(s.Items).Slots() < edit.After.Slots() {
+		edit.After, edit.Others = s.Items, changed
 	}
 }
 

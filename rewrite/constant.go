@@ -22,8 +22,8 @@ func (p *planner) storeConstantAlone(edit *Edit, ins asm.Instruction) {
 	s := p.sequence(&edit.Access, &edit.Resolution)
 	constant := asm.Instruction{OpCode: asm.StoreImmOp(ins.OpCode.Size()), Dst: ins.Dst, Offset: ins.Offset, Constant: value}
 	note, err := s.StoreConstant(constant, local, target, p.registersAt(&edit.Access, edit.Access.Insn))
-	if err == nil && Instructions(s.Insns).Slots() < edit.After.Slots()+removed.Before.Slots() {
-		edit.After, edit.Note, edit.Others = s.Insns, note, append(edit.Others, removed)
+	if err == nil && Instructions(s.Items).Slots() < edit.After.Slots()+removed.Before.Slots() {
+		edit.After, edit.Note, edit.Others = s.Items, note, append(edit.Others, removed)
 	}
 }
 
@@ -40,7 +40,7 @@ func (p *planner) putFor(access *reloc.Access, slot int, reg asm.Register) (valu
 		return 0, removed, false
 	}
 	value, known := p.registersAt(access, slot).Constant(reg)
-	return value, Patch{Insn: at, Before: Instructions{put}, After: nil}, known
+	return value, Patch{Insn: at, Before: instructions(put), After: nil}, known
 }
 
 // nextAfter returns the next instruction after one, in the same block, that reads

@@ -34,12 +34,12 @@ func (p *planner) convertedCopy(q question, ins asm.Instruction, offset int64, s
 	}
 	if len(pieces) == 1 && pieces[0].Moves(ins) {
 		moved, err := convert.SetSpan(ins, pieces[0].Target.Offset, insn.Bytes(ins))
-		return Instructions{moved}, "", err
+		return instructions(moved), "", err
 	}
 	if mode := ins.OpCode.Mode(); mode != asm.MemMode && mode != asm.MemSXMode {
 		return nil, "", refuse.Because(refuse.SameType, "the instruction %q needs a field of the same type, and the layout has %s", insn.Spell(ins), q.resolution.Field)
 	}
-	s := &convert.Sequence{Insns: Instructions{}, Order: p.order, InstructionSet: p.object.InstructionSet(), From: math.MaxInt64} // no bytes but the members'
+	s := &convert.Sequence{Items: Instructions{}, Order: p.order, InstructionSet: p.object.InstructionSet(), From: math.MaxInt64} // no bytes but the members'
 	if ins.OpCode.Class() == asm.LdXClass {
 		for _, pc := range pieces {
 			if err := p.checkSign(q, ins, pc.Part, pc.Target, slot); err != nil {
@@ -48,10 +48,10 @@ func (p *planner) convertedCopy(q question, ins asm.Instruction, offset int64, s
 		}
 		pieces = slices.DeleteFunc(pieces, func(pc convert.Piece) bool { return pc.Low >= pc.Target.Bits && !pc.Target.Signed }) // 0
 		err := s.Gather(ins, pieces, p.registersAt(q.access, slot))
-		return s.Insns, "", err
+		return s.Items, "", err
 	}
 	err = s.Scatter(ins, pieces, func() convert.Registers { return p.registersAt(q.access, slot) })
-	return s.Insns, scatterNote(pieces), err
+	return s.Items, scatterNote(pieces), err
 }
 
 // pieces returns what an instruction moves of the members of a struct, union or

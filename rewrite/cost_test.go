@@ -292,7 +292,7 @@ func (o *costObject) listing(t *testing.T, code []byte) string {
 	}
 	var b strings.Builder
 	for _, ins := range insns {
-		fmt.Fprintf(&b, "\t\t%s\n", rewrite.Instructions{ins})
+		fmt.Fprintf(&b, "\t\t%s\n", instructions(ins))
 	}
 	return b.String()
 }

@@ -11,6 +11,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/xdp-load/xdp-load/internal/insn"
 	"github.com/xdp-load/xdp-load/reloc"
 	"github.com/xdp-load/xdp-load/rewrite"
 )
@@ -196,4 +199,25 @@ func byteOrderOf(endian string) binary.ByteOrder {
 		return binary.BigEndian
 	}
 	return binary.LittleEndian
+}
+
+// instructions are some as an edit has them that replaces or makes one on its own.
+func instructions(insns ...asm.Instruction) rewrite.Instructions {
+	items := make(rewrite.Instructions, len(insns))
+	for i, ins := range insns {
+		items[i].Instruction = ins
+		if insn.IsMemory(ins) {
+			items[i].Kind = insn.Field
+		}
+	}
+	return items
+}
+
+// plain returns instructions without what each is there for.
+func plain(items []insn.Item) []asm.Instruction {
+	insns := make([]asm.Instruction, len(items))
+	for i, item := range items {
+		insns[i] = item.Instruction
+	}
+	return insns
 }

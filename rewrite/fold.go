@@ -21,7 +21,7 @@ func (p *planner) foldOffset(edit *Edit) {
 	if err != nil || !edit.Access.Local.Field.IsBitField() || len(edit.Others) == 0 || !u.isOnly(edit) {
 		return
 	}
-	add, ok := p.addOf(edit, edit.Before[0])
+	add, ok := p.addOf(edit, edit.Before[0].Instruction)
 	if !ok {
 		return
 	}
@@ -47,7 +47,7 @@ func (p *planner) foldOffset(edit *Edit) {
 // register for a store that has become one of the constant itself.
 func (p *planner) constantOf(edit *Edit, slot int, patch *agreed) (Patch, bool) {
 	store := patch.before[0]
-	reads := func(ins asm.Instruction) bool { return insn.Mentions(ins, store.Src) }
+	reads := func(item insn.Item) bool { return insn.Mentions(item.Instruction, store.Src) }
 	if store.OpCode.Class() != asm.StXClass || slices.ContainsFunc(patch.after, reads) {
 		return Patch{}, false
 	}
@@ -68,7 +68,7 @@ func (p *planner) addOf(edit *Edit, mov asm.Instruction) (Patch, bool) {
 		return Patch{}, false
 	}
 	live, err := p.function(access).liveness()
-	return Patch{Insn: at, Before: Instructions{add}, After: nil}, err == nil && live.Dies(at).Has(mov.Dst)
+	return Patch{Insn: at, Before: instructions(add), After: nil}, err == nil && live.Dies(at).Has(mov.Dst)
 }
 
 // isOnly reports whether an offset is used for loads and stores only, which no
@@ -89,7 +89,7 @@ func (u *uses) isOnly(edit *Edit) bool {
 // bits after they were moved.
 func inReach(moved, before Instructions, by int64) bool {
 	for i := range moved {
-		if insn.IsMemory(moved[i]) && moved[i].Dst != asm.RFP && moved[i].Src != asm.RFP && int64(moved[i].Offset) != int64(before[i].Offset)+by {
+		if moved[i].Kind == insn.Field && int64(moved[i].Offset) != int64(before[i].Offset)+by {
 			return false
 		}
 	}

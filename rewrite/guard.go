@@ -3,8 +3,6 @@ package rewrite
 import (
 	"path"
 
-	"github.com/cilium/ebpf/asm"
-
 	"github.com/xdp-load/xdp-load/internal/flow"
 	"github.com/xdp-load/xdp-load/internal/insn"
 	"github.com/xdp-load/xdp-load/internal/refuse"
@@ -35,9 +33,9 @@ func (p *planner) checkGuard(access *reloc.Access, slot int, end int64) error {
 // pointer to the root type.
 func reach(insns Instructions) int64 {
 	var end int64
-	for _, ins := range insns {
-		if insn.IsMemory(ins) && ins.Dst != asm.RFP && ins.Src != asm.RFP {
-			end = max(end, int64(ins.Offset)+int64(insn.Bytes(ins)))
+	for _, item := range insns {
+		if item.Kind == insn.Field {
+			end = max(end, int64(item.Offset)+int64(insn.Bytes(item.Instruction)))
 		}
 	}
 	return end

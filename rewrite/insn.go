@@ -11,13 +11,26 @@ import (
 )
 
 // Instructions are what an edit replaces or puts in its place.
-type Instructions []asm.Instruction
+type Instructions []insn.Item
+
+// instructions returns some of the program's, or what they become on their own: what
+// accesses memory does so for the field.
+func instructions(insns ...asm.Instruction) Instructions {
+	items := make(Instructions, len(insns))
+	for i, ins := range insns {
+		items[i].Instruction = ins
+		if insn.IsMemory(ins) {
+			items[i].Kind = insn.Field
+		}
+	}
+	return items
+}
 
 func (insns Instructions) encode(order binary.ByteOrder) ([]byte, error) {
 	out := make([]byte, 0, insns.Slots()*insn.SlotSize)
 	for _, ins := range insns {
 		var err error
-		if out, err = insn.Append(out, ins, order); err != nil {
+		if out, err = insn.Append(out, ins.Instruction, order); err != nil {
 			return nil, err
 		}
 	}
@@ -34,7 +47,7 @@ func (insns Instructions) Slots() int {
 }
 
 // poison returns as many instructions that the verifier refuses if they can be reached.
-func poison(slots int) Instructions { return slices.Repeat(Instructions{insn.Poison()}, slots) }
+func poison(slots int) Instructions { return slices.Repeat(instructions(insn.Poison()), slots) }
 
 // String spells the instructions as llvm-objdump and bpftool do; "removed" if
 // none are left.
@@ -44,7 +57,7 @@ func (insns Instructions) String() string {
 	}
 	spelled := make([]string, len(insns))
 	for i, ins := range insns {
-		spelled[i] = insn.Spell(ins)
+		spelled[i] = insn.Spell(ins.Instruction)
 	}
 	return strings.Join(spelled, "; ")
 }

@@ -4,8 +4,6 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf/asm"
-
-	"github.com/xdp-load/xdp-load/rewrite"
 )
 
 // llvm-objdump-19 spells these so, but for the offset, which it has in hex.
@@ -23,7 +21,7 @@ func TestAtomicsAreSpelled(t *testing.T) {
 		{asm.CmpXchg.Mem(asm.R3, asm.R5, asm.DWord, 0), "r0 = cmpxchg_64(r3 + 0, r0, r5)"},
 		{asm.CmpXchg.Mem(asm.R3, asm.R5, asm.Word, 0), "w0 = cmpxchg32_32(r3 + 0, w0, w5)"},
 	} {
-		if got := (rewrite.Instructions{test.ins}).String(); got != test.want {
+		if got := (instructions(test.ins)).String(); got != test.want {
 			t.Errorf("%v is spelled %q, want %q", test.ins, got, test.want)
 		}
 	}

@@ -239,9 +239,9 @@ func TestPositionsHoldEdits(t *testing.T) {
 			copies += len(positions) - 1
 			for _, position := range positions {
 				at := starts[edit.Access.Program] + position
-				for _, ins := range after {
+				for _, ins := range plain(after) {
 					if got := code[edit.Access.Section][at]; got != ins {
-						t.Errorf("%s: %q at %d instead of %q", edit.Access.Path, rewrite.Instructions{got}, at, rewrite.Instructions{ins})
+						t.Errorf("%s: %q at %d instead of %q", edit.Access.Path, instructions(got), at, instructions(ins))
 					}
 					at += int(ins.Width())
 				}

@@ -83,10 +83,10 @@ func (u *memoryUse) checkCopy(random *rand.Rand) error {
 			u.convert(leaf.Local, local.Area(), leaf.Target, target.Area())
 		}
 	}
-	if err := local.Run(u.before); err != nil {
+	if err := local.Run(plain(u.before)); err != nil {
 		return fmt.Errorf("before: %w", err)
 	}
-	if err := target.Run(u.after); err != nil {
+	if err := target.Run(plain(u.after)); err != nil {
 		return fmt.Errorf("after: %w", err)
 	}
 	if !u.isLoad() {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cilium/ebpf/asm"
 
+	"github.com/xdp-load/xdp-load/internal/insn"
 	"github.com/xdp-load/xdp-load/internal/interpret"
 	"github.com/xdp-load/xdp-load/reloc"
 	"github.com/xdp-load/xdp-load/rewrite"
@@ -200,7 +201,8 @@ func usesOf(t *testing.T, order binary.ByteOrder, edit *rewrite.Edit, code []asm
 			continue
 		}
 		for at++; at < other.Insn; at++ {
-			use.before, use.after = append(use.before, code[at]), append(use.after, code[at])
+			between := instructions(code[at])
+			use.before, use.after = append(use.before, between...), append(use.after, between...)
 		}
 		use.before, use.after = append(use.before, other.Before...), append(use.after, other.After...)
 	}
@@ -216,7 +218,7 @@ func assignedWith(before []rewrite.Edit, store *rewrite.Edit) *rewrite.Edit {
 	isStore := store.Before[0].OpCode.Class() == asm.StXClass && store.Access.Local.Field.IsBitField()
 	for _, edit := range slices.Backward(before) {
 		same := edit.Access.Section == store.Access.Section && edit.Access.Path == store.Access.Path && edit.Access.Program == store.Access.Program
-		if isStore && same && isMemory(edit.Before[0]) {
+		if isStore && same && isMemory(edit.Before[0].Instruction) {
 			if len(edit.After) > 0 {
 				return nil
 			}
@@ -243,7 +245,7 @@ func assignmentOf(order binary.ByteOrder, load, store *rewrite.Edit, code []asm.
 		start--
 	}
 	for slot := start; slot < store.Access.Insn; slot++ {
-		before := rewrite.Instructions{code[slot]}
+		before := instructions(code[slot])
 		_, writesBase := touches(code[slot], base)
 		switch {
 		case code[slot].OpCode == 0, writesBase: // the second half of LDDW
@@ -251,7 +253,7 @@ func assignmentOf(order binary.ByteOrder, load, store *rewrite.Edit, code []asm.
 		case slot == load.Access.Insn:
 			ins := code[slot]
 			ins.Offset = (&memoryUse{local: u.local, before: before}).window()
-			before[0] = ins
+			before = instructions(ins)
 		case isMemory(code[slot]):
 			before = elsewhere(code[slot], slot)
 		}
@@ -276,7 +278,7 @@ func elsewhere(ins asm.Instruction, slot int) rewrite.Instructions {
 		return nil
 	}
 	ins.Src, ins.Offset = asm.RFP, int16(-interpret.StackSize+8*(slot%words))
-	return rewrite.Instructions{ins}
+	return instructions(ins)
 }
 
 // throughRegister returns the loads and stores that an offset in a register is
@@ -289,7 +291,7 @@ func (u memoryUse) throughRegister(t *testing.T, edit *rewrite.Edit, code []asm.
 		u.baseAfter = edit.After[0].Constant
 	}
 	for _, other := range edit.Others {
-		if !isMemory(other.Before[0]) {
+		if !isMemory(other.Before[0].Instruction) {
 			continue // it makes an address, or a constant that is stored
 		}
 		u.before, u.after = other.Before, other.After
@@ -319,7 +321,7 @@ func (u *memoryUse) window() int16 {
 }
 
 // own returns the load or store itself.
-func (u *memoryUse) own() asm.Instruction { return u.before[u.at] }
+func (u *memoryUse) own() asm.Instruction { return u.before[u.at].Instruction }
 
 func (u *memoryUse) isLoad() bool { return u.own().OpCode.Class() == asm.LdXClass }
 
@@ -342,7 +344,7 @@ func (u *memoryUse) shapes() (shapes []string) {
 	note(u.own().OpCode.Class() == asm.StClass, "constant")
 	note(u.own().OpCode.Size().Sizeof() < int(u.local.Size) && !u.local.IsBitField(), "part")
 	note(u.offset, "by offset")
-	note(slices.ContainsFunc(u.after, func(ins asm.Instruction) bool { return ins.Dst == asm.RFP || ins.Src == asm.RFP }), "spill")
+	note(slices.ContainsFunc(u.after, func(item insn.Item) bool { return item.Kind == insn.Spill }), "spill")
 	return shapes
 }
 
@@ -365,10 +367,10 @@ func (u *memoryUse) check(random *rand.Rand) error {
 	setField(u.target, u.order, target.Area(), number) // a bool is 0 or 1
 	setField(u.local, u.order, local.Area(), number)
 	initial, area, stack := target.Regs, bytes.Clone(target.Area()), bytes.Clone(target.Stack())
-	if err := local.Run(u.before); err != nil {
+	if err := local.Run(plain(u.before)); err != nil {
 		return fmt.Errorf("before: %w", err)
 	}
-	if err := target.Run(u.after); err != nil {
+	if err := target.Run(plain(u.after)); err != nil {
 		return fmt.Errorf("after: %w", err)
 	}
 
@@ -429,7 +431,7 @@ func (u *memoryUse) ownBits() uint64 {
 	m := interpret.New(u.order, make([]byte, 1024))
 	m.Regs[u.own().Src] = uint64(interpret.AreaStart + u.baseBefore)
 	setField(u.local, u.order, m.Area(), ^uint64(0))
-	if err := m.Run(u.before); err != nil {
+	if err := m.Run(plain(u.before)); err != nil {
 		panic(err)
 	}
 	width := u.own().OpCode.Size().Sizeof() * 8

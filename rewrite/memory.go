@@ -15,7 +15,7 @@ import (
 // converts reports whether an access is a load or store of a field that the layout keeps
 // in another way than the program.
 func (p *planner) converts(edit *Edit) bool {
-	before, local := edit.Before[0], edit.Access.Local.Field
+	before, local := edit.Before[0].Instruction, edit.Access.Local.Field
 	if edit.Resolution.Poison || edit.Access.Kind != reloc.ByteOffset || !insn.IsMemory(before) || isBeyond(before, local) {
 		return false
 	}
@@ -36,7 +36,7 @@ func (p *planner) moveMemory(edit *Edit, ins asm.Instruction) error {
 	}
 	by, _ := p.distance(local, target)
 	moved, err := convert.SetSpan(ins, int64(ins.Offset)+by, insn.Bytes(ins))
-	edit.After = Instructions{moved}
+	edit.After = instructions(moved)
 	return err
 }
 
@@ -111,7 +111,7 @@ func (p *planner) converted(q question, ins asm.Instruction, offset int64, slot 
 	if q.access.Local.Field.IsBitField() {
 		if offset, ok := p.sameBits(local, q.resolution); ok {
 			moved, err := convert.SetSpan(ins, offset, insn.Bytes(ins))
-			return Instructions{moved}, "", err
+			return instructions(moved), "", err
 		}
 	}
 	if local.IsPart() {
@@ -120,10 +120,10 @@ func (p *planner) converted(q question, ins asm.Instruction, offset int64, slot 
 	s := p.sequence(q.access, q.resolution)
 	if ins.OpCode.Class() == asm.LdXClass {
 		err = s.Load(ins, local, target)
-		return s.Insns, partNote(local, target), err
+		return s.Items, partNote(local, target), err
 	}
 	note, err := s.Store(ins, local, target, p.registersAt(q.access, slot))
-	return s.Insns, note, err
+	return s.Items, note, err
 }
 
 // images returns what a load or store at an offset from the start of the root

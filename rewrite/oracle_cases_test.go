@@ -138,7 +138,7 @@ func (v verdict) equal(other verdict) bool {
 	for _, patch := range other.others {
 		mine, others = append(mine, patch.Before...), append(others, patch.After...)
 	}
-	return (v.insns == nil) == (other.insns == nil) && slices.Equal(mine, others)
+	return (v.insns == nil) == (other.insns == nil) && slices.Equal(plain(mine), plain(others))
 }
 
 // comparison is an access and what two make of it.
@@ -243,6 +243,6 @@ func decodeAll(t *testing.T, code []byte, order binary.ByteOrder, n int) asm.Ins
 // String says where the access is and what it is about, with both verdicts.
 func (c *comparison) String() string {
 	return fmt.Sprintf("%s of %s (%s): %s\n in the program: %s\n in the layout:  %s\n ours:   %s\n theirs: %s",
-		c.access.Kind, c.access.Path, c.access.Source, rewrite.Instructions{c.before},
+		c.access.Kind, c.access.Path, c.access.Source, instructions(c.before),
 		c.access.Local.String(), c.resolution.String(), c.ours, c.theirs)
 }

@@ -11,7 +11,6 @@ import (
 	"github.com/cilium/ebpf/btf"
 
 	"github.com/xdp-load/xdp-load/reloc"
-	"github.com/xdp-load/xdp-load/rewrite"
 )
 
 // ciliumVerdicts returns what cilium/ebpf does with each access by its record:
@@ -103,7 +102,7 @@ func ciliumPatched(ins asm.Instruction, fixup btf.COREFixup) verdict {
 		return verdict{refusal: err.Error()}
 	}
 	ins.Metadata = asm.Metadata{}
-	return verdict{insns: rewrite.Instructions{ins}}
+	return verdict{insns: instructions(ins)}
 }
 
 // ciliumDiffers are the accesses of which cilium/ebpf and we make different

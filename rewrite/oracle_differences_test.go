@@ -306,17 +306,17 @@ func (c *comparison) choose(v verdict) bool { return v.insns != nil && !c.poison
 // poison: by a call of a helper that does not exist, for each half of an LDDW.
 func (c *comparison) poison(v verdict) bool {
 	call := asm.BuiltinFunc(btf.COREBadRelocationSentinel).Call()
-	return v.equal(verdict{insns: slices.Repeat(rewrite.Instructions{call}, int(c.before.Width()))})
+	return v.equal(verdict{insns: slices.Repeat(instructions(call), int(c.before.Width()))})
 }
 
 // poisonRegister: by an LDDW of a register that can't be written.
 func (c *comparison) poisonRegister(v verdict) bool {
-	return v.equal(verdict{insns: rewrite.Instructions{asm.LoadImm(asm.R10, btf.COREBadRelocationSentinel, asm.DWord)}})
+	return v.equal(verdict{insns: instructions(asm.LoadImm(asm.R10, btf.COREBadRelocationSentinel, asm.DWord))})
 }
 
 // nothing leaves the instruction alone.
 func (c *comparison) nothing(v verdict) bool {
-	return v.equal(verdict{insns: rewrite.Instructions{c.before}})
+	return v.equal(verdict{insns: instructions(c.before)})
 }
 
 // answer puts the value in that the record asks for.
@@ -330,7 +330,7 @@ func (c *comparison) deny(v verdict) bool { return v.equal(c.withConstant(0)) }
 func (c *comparison) withConstant(value int64) verdict {
 	after := c.before
 	after.Constant = value
-	return verdict{insns: rewrite.Instructions{after}}
+	return verdict{insns: instructions(after)}
 }
 
 // move changes the offset and nothing else.
@@ -359,7 +359,7 @@ func (c *comparison) convert(v verdict) bool {
 		return c.load() && c.local().IsBitField() // of an assignment, which needs none
 	}
 	final := false // the last access to memory is of the kind of the program's
-	for _, ins := range v.insns {
+	for _, ins := range plain(v.insns) {
 		if !isMemory(ins) || ins.Dst == asm.RFP || ins.Src == asm.RFP {
 			continue
 		}
@@ -385,7 +385,7 @@ func (c *comparison) coveredBy(ins asm.Instruction) bool {
 // convertPart is convert for a part of the layout's field, or for none where the
 // layout does not have that part.
 func (c *comparison) convertPart(v verdict) bool {
-	return v.insns != nil && !c.local().IsBitField() && !slices.ContainsFunc(v.insns, func(ins asm.Instruction) bool {
+	return v.insns != nil && !c.local().IsBitField() && !slices.ContainsFunc(plain(v.insns), func(ins asm.Instruction) bool {
 		return isMemory(ins) && ins.Dst != asm.RFP && ins.Src != asm.RFP && !c.coveredBy(ins)
 	})
 }
@@ -393,14 +393,14 @@ func (c *comparison) convertPart(v verdict) bool {
 // truncate is a store that says so if it loses some of what it was given, other than to a bool. Of
 // a constant that may be nothing.
 func (c *comparison) truncate(v verdict) bool {
-	constant := slices.ContainsFunc(v.insns, func(ins asm.Instruction) bool { return ins.OpCode.Class() == asm.StClass })
+	constant := slices.ContainsFunc(plain(v.insns), func(ins asm.Instruction) bool { return ins.OpCode.Class() == asm.StClass })
 	return c.convert(v) && (constant || c.boolean() || strings.Contains(v.note, "truncated"))
 }
 
 // follow answers, and has the loads and stores access no more than the field.
 func (c *comparison) follow(v verdict) bool {
 	for _, patch := range v.others {
-		for _, ins := range patch.After {
+		for _, ins := range plain(patch.After) {
 			if isMemory(ins) && !c.target().IsBitField() && uint32(ins.OpCode.Size().Sizeof()) > c.target().Size {
 				return false
 			}
@@ -429,7 +429,7 @@ func (c *comparison) withSpan(offset uint32, size asm.Size) verdict {
 	after := c.before
 	after.Offset = int16(offset)
 	after.OpCode = after.OpCode.SetSize(size)
-	return verdict{insns: rewrite.Instructions{after}}
+	return verdict{insns: instructions(after)}
 }
 
 var sizeOf = map[uint32]asm.Size{1: asm.Byte, 2: asm.Half, 4: asm.Word, 8: asm.DWord}

@@ -266,7 +266,7 @@ func decodeWords(t *testing.T, words []uint64) rewrite.Instructions {
 	for _, word := range words {
 		code = binary.LittleEndian.AppendUint64(code, word)
 	}
-	return rewrite.Instructions(decodeAll(t, code, binary.LittleEndian, -1))
+	return instructions(decodeAll(t, code, binary.LittleEndian, -1)...)
 }
 
 // libbpfDiffers are the accesses of which libbpf and we make different things.

@@ -76,11 +76,12 @@ func (p *planner) patchSums(edit *Edit) error {
 		if err != nil {
 			return refuse.Because(refuse.Recompile, "instruction %d: %v", slot, err)
 		}
-		after := Instructions{asm.Add.Imm(before.Dst, int32(sum.Offset))}
+		add := asm.Add.Imm(before.Dst, int32(sum.Offset))
+		after := instructions(add)
 		if sum.InDst {
-			after = Instructions{asm.Mov.Reg(before.Dst, before.Src), after[0]}
+			after = instructions(asm.Mov.Reg(before.Dst, before.Src), add)
 		}
-		edit.Others = append(edit.Others, Patch{Insn: slot, Before: Instructions{before}, After: after})
+		edit.Others = append(edit.Others, Patch{Insn: slot, Before: instructions(before), After: after})
 	}
 	return nil
 }

@@ -21,17 +21,17 @@ func (p *planner) convertedPart(q question, ins asm.Instruction, local, target c
 			return nil, "", err
 		}
 		err := s.LoadAmong(ins, &moved, p.registersAt(q.access, slot))
-		return s.Insns, "", err
+		return s.Items, "", err
 	}
 	if moved.Bits <= 0 {
-		return s.Insns, "", nil
+		return s.Items, "", nil
 	}
 	if target.Boolean {
 		return nil, "", refuse.Because("store the field as a whole", "the instruction %q stores a part of %s, and the layout's %s holds whether it is 0 as a whole",
 			insn.Spell(ins), q.access.Local.Field, q.resolution.Field)
 	}
 	err := s.StoreAmong(ins, &moved, p.registersAt(q.access, slot))
-	return s.Insns, convert.TruncationNote(local, target), err
+	return s.Items, convert.TruncationNote(local, target), err
 }
 
 // checkSign refuses to load a part that is nothing but copies of the layout's

@@ -44,7 +44,7 @@ func (p *planner) pickedOut(access *reloc.Access, ins asm.Instruction, local con
 			if !known || !p.untouched(access, slot) || !bits.step(next, operand) {
 				break
 			}
-			passed = append(passed, Patch{Insn: slot, Before: Instructions{next}, After: nil})
+			passed = append(passed, Patch{Insn: slot, Before: instructions(next), After: nil})
 			passed = p.withOperand(passed, access, slot, next)
 			if width := bits.holdAlone(local); width > 0 {
 				found = &pick{slices.Clone(passed), width}
@@ -98,7 +98,7 @@ func (p *planner) convertedWhole(q question, ins asm.Instruction) (Instructions,
 	if err := s.Load(ins, number, target); err != nil {
 		return nil, nil
 	}
-	return s.Insns, picked.removed
+	return s.Items, picked.removed
 }
 
 // registerBits says for each bit of a register which of the bits that were

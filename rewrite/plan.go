@@ -238,7 +238,7 @@ func (p *planner) planAlone(plan *accessPlan, i int) {
 		plan.refused = err
 		return
 	}
-	plan.Before = Instructions{before}
+	plan.Before = instructions(before)
 	if p.isOwn(access) {
 		plan.Own = p.own[access.Record].region.String()
 	}
@@ -308,7 +308,7 @@ func (p *planner) settle(plan *accessPlan) error {
 // checkReach refuses a load or store of a field that ends beyond what the program has
 // checked.
 func (p *planner) checkReach(edit *Edit) error {
-	if edit.Poisoned || edit.Access.Kind != reloc.ByteOffset || !insn.IsMemory(edit.Before[0]) {
+	if edit.Poisoned || edit.Access.Kind != reloc.ByteOffset || !insn.IsMemory(edit.Before[0].Instruction) {
 		return nil
 	}
 	return p.checkGuard(&edit.Access, edit.Access.Insn, reach(edit.After))
@@ -347,7 +347,7 @@ func (p *planner) replacement(edit *Edit, before asm.Instruction) error {
 		return p.judgeMissing(edit)
 	case insn.IsMemory(before) && edit.Access.Kind != reloc.ByteOffset: // a number that is added to its address
 		moved, err := convert.SetSpan(before, int64(edit.Resolution.Value), insn.Bytes(before))
-		edit.After = Instructions{moved}
+		edit.After = instructions(moved)
 		return err
 	case insn.IsMemory(before):
 		return p.moveMemory(edit, before)
@@ -362,7 +362,7 @@ func (p *planner) replacement(edit *Edit, before asm.Instruction) error {
 // patchValue edits an instruction that works on a constant.
 func (p *planner) patchValue(edit *Edit, before asm.Instruction, value uint64) error {
 	after, err := patchImmediate(before, value)
-	edit.After = Instructions{after}
+	edit.After = instructions(after)
 	return err
 }
 

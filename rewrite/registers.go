@@ -57,8 +57,8 @@ func (r *slotRegisters) spill(s *convert.Sequence, busy insn.Registers) (asm.Reg
 		reg++
 	}
 	r.taken = append(r.taken, reg)
-	s.Emit(asm.StoreMem(asm.RFP, int16(-depth), reg, asm.DWord))
-	return reg, func() { s.Emit(asm.LoadMem(reg, asm.RFP, int16(-depth), asm.DWord)) }, nil
+	s.EmitAs(insn.Spill, asm.StoreMem(asm.RFP, int16(-depth), reg, asm.DWord))
+	return reg, func() { s.EmitAs(insn.Restore, asm.LoadMem(reg, asm.RFP, int16(-depth), asm.DWord)) }, nil
 }
 
 func (r *slotRegisters) Dead(reg asm.Register) bool {
@@ -90,7 +90,7 @@ func (p *planner) sequence(access *reloc.Access, resolution *reloc.Resolution) *
 	from, to := resolution.Field.Offset, resolution.Field.Offset+resolution.Field.Size
 	// The program may have checked for no more than its own type's size.
 	to = min(to, access.Local.TypeSize, resolution.TypeSize)
-	return &convert.Sequence{Insns: make(Instructions, 0, 4), Order: p.order, InstructionSet: p.object.InstructionSet(), From: int64(from), To: int64(to)}
+	return &convert.Sequence{Items: make(Instructions, 0, 4), Order: p.order, InstructionSet: p.object.InstructionSet(), From: int64(from), To: int64(to)}
 }
 
 var errNoRegister = refuse.Because("keep fewer values at the same time around this access",
@@ -99,9 +99,9 @@ var errNoRegister = refuse.Because("keep fewer values at the same time around th
 // spilledTo returns how far below r10 a sequence keeps registers; 0 if it keeps none.
 func spilledTo(insns Instructions) int {
 	depth := 0
-	for _, ins := range insns {
-		if ins.OpCode.Class() == asm.StXClass && ins.Dst == asm.RFP {
-			depth = max(depth, -int(ins.Offset))
+	for _, item := range insns {
+		if item.Kind == insn.Spill {
+			depth = max(depth, -int(item.Offset))
 		}
 	}
 	return depth

@@ -174,7 +174,7 @@ func (g *sequenceCase) bytes() (offset int16, width uint32) {
 // converted returns the load or store and what it becomes, of a load perhaps
 // together with what picks the number out of the bytes.
 func (g *sequenceCase) converted() (before, after rewrite.Instructions, err error) {
-	before = rewrite.Instructions{g.ins}
+	before = instructions(g.ins)
 	picks := g.ins.OpCode == asm.LoadMemOp(g.ins.OpCode.Size()) && g.local.Class == reloc.Integer && !isSwapped(g.local, g.around.order)
 	moved, shift := g.ins.OpCode.Size().Sizeof()*8, int(g.local.BitOffset)-int(g.ins.Offset)*8
 	number := fieldBits(g.local)
@@ -194,9 +194,9 @@ func (g *sequenceCase) converted() (before, after rewrite.Instructions, err erro
 	}
 	if moved == 64 || g.IntN(2) == 0 {
 		size = 8
-		before = append(before, asm.LSh.Imm(g.ins.Dst, int32(64-shift-number)), down.Imm(g.ins.Dst, int32(64-number)))
+		before = append(before, instructions(asm.LSh.Imm(g.ins.Dst, int32(64-shift-number)), down.Imm(g.ins.Dst, int32(64-number)))...)
 	} else {
-		before = append(before, asm.LSh.Imm32(g.ins.Dst, int32(32-shift-number)), down.Imm32(g.ins.Dst, int32(32-number)))
+		before = append(before, instructions(asm.LSh.Imm32(g.ins.Dst, int32(32-shift-number)), down.Imm32(g.ins.Dst, int32(32-number)))...)
 	}
 	after, err = g.around.pickedOut(g.ins, g.local, g.target, uint32(size))
 	return before, after, err

@@ -47,7 +47,7 @@ func (a *surroundings) converted(ins asm.Instruction, local, target *reloc.Field
 	default:
 		_, err = s.Store(ins, here, there, regs)
 	}
-	return s.Insns, err
+	return s.Items, err
 }
 
 // pickedOut returns what a load becomes together with the shifts after it, which
@@ -59,12 +59,12 @@ func (a *surroundings) pickedOut(ins asm.Instruction, local, target *reloc.Field
 	}
 	s, here := a.sequence(target), convert.FieldImage(local, a.order)
 	err = s.Load(ins, convert.Image{Width: bytes, Bits: here.Bits, Signed: here.Signed, Alone: true}, there)
-	return s.Insns, err
+	return s.Items, err
 }
 
 func (a *surroundings) sequence(target *reloc.Field) *convert.Sequence {
 	return &convert.Sequence{
-		Insns: []asm.Instruction{}, Order: a.order, InstructionSet: a.instructionSet,
+		Items: []insn.Item{}, Order: a.order, InstructionSet: a.instructionSet,
 		From: int64(target.Offset), To: int64(min(target.Offset+target.Size, a.targetSize)),
 	}
 }
@@ -92,8 +92,8 @@ func (r *freeRegisters) Spare(s *convert.Sequence, inUse ...asm.Register) (asm.R
 	r.spilled += 8
 	at := -r.spilled
 	reg, _ := take(asm.R0, asm.R1, asm.R2, asm.R3, asm.R4, asm.R5, asm.R6)
-	s.Emit(asm.StoreMem(asm.RFP, at, reg, asm.DWord))
-	return reg, func() { s.Emit(asm.LoadMem(reg, asm.RFP, at, asm.DWord)) }, nil
+	s.EmitAs(insn.Spill, asm.StoreMem(asm.RFP, at, reg, asm.DWord))
+	return reg, func() { s.EmitAs(insn.Restore, asm.LoadMem(reg, asm.RFP, at, asm.DWord)) }, nil
 }
 
 func (r *freeRegisters) Dead(reg asm.Register) bool              { return reg == r.dies }

@@ -157,7 +157,7 @@ func (u *uses) agree(p *planner, access *reloc.Access, use flow.Access) *agreed 
 		patch.err = refuse.Because(refuse.Recompile, "instruction %d: %v", use.Slot, err)
 		return patch
 	}
-	patch.before = Instructions{before}
+	patch.before = instructions(before)
 	if !p.isOwn(access) && p.isOwnUse(access, use.Slot) {
 		patch.after = patch.before // the offset is the same for both, or the access is refused
 		return patch
@@ -240,7 +240,7 @@ func (p *planner) throughOffset(q question, origin flow.Origin, ins asm.Instruct
 	}
 	local, target := q.access.Local.Field, q.resolution.Field
 	if p.isMacro(q.access) {
-		return &adjusted{after: Instructions{ins}, end: int64(target.Offset + target.Size)}, nil
+		return &adjusted{after: instructions(ins), end: int64(target.Offset + target.Size)}, nil
 	}
 	if origin.Delta < 0 || origin.Delta+int64(insn.Bytes(ins)) > int64(local.Size) && !local.IsBitField() {
 		return nil, refuse.Because(refuse.Report, "the instruction %q accesses bytes %d to %d of the field %s, which has %d",
@@ -251,7 +251,7 @@ func (p *planner) throughOffset(q question, origin flow.Origin, ins asm.Instruct
 	before := p.questionsOf(q.access).present[q.access.Insn] + origin.Delta
 	after := int64(p.offsetFor(q.access, q.resolution)) + origin.Delta
 	if _, same := p.distance(local, target); same {
-		return &adjusted{after: Instructions{ins}, end: after + int64(insn.Bytes(ins))}, nil
+		return &adjusted{after: instructions(ins), end: after + int64(insn.Bytes(ins))}, nil
 	}
 	converted, note, err := p.converted(q, ins, before, slot)
 	if err != nil {
@@ -264,9 +264,9 @@ func (p *planner) throughOffset(q question, origin flow.Origin, ins asm.Instruct
 // relocated moves the loads and stores of a sequence, which address the root
 // type from its start, to where a register points instead.
 func relocated(insns Instructions, by int64) Instructions {
-	for i, ins := range insns {
-		if insn.IsMemory(ins) && ins.Dst != asm.RFP && ins.Src != asm.RFP {
-			insns[i].Offset = int16(int64(ins.Offset) + by)
+	for i := range insns {
+		if insns[i].Kind == insn.Field {
+			insns[i].Offset = int16(int64(insns[i].Offset) + by)
 		}
 	}
 	return insns

@@ -5,6 +5,7 @@ import (
 
 	"github.com/cilium/ebpf/asm"
 
+	"github.com/xdp-load/xdp-load/internal/insn"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -17,17 +18,17 @@ func (s *Sequence) Load(ins asm.Instruction, local, target Image) error {
 	if target.IsWhole() && !local.Boolean && local.Shift == 0 && local.Bits < target.Bits && Loadable(uint32(local.Bits/8)) && local.Bits%8 == 0 {
 		target = target.slice(0, local.Bits, s.Order)
 	}
-	before, shortest := s.Insns, []asm.Instruction(nil)
+	before, shortest := s.Items, []insn.Item(nil)
 	for _, from := range s.around(target) {
-		s.Insns = nil
+		s.Items = nil
 		if err := s.loadFrom(ins, local, from, extends); err != nil {
 			return err
 		}
-		if shortest == nil || len(s.Insns) < len(shortest) {
-			shortest = s.Insns
+		if shortest == nil || len(s.Items) < len(shortest) {
+			shortest = s.Items
 		}
 	}
-	s.Insns = append(before, shortest...)
+	s.Items = append(before, shortest...)
 	return nil
 }
 
@@ -145,7 +146,7 @@ func (img Image) IsWhole() bool { return img.Shift == 0 && img.Bits == int(img.W
 // emitMemory emits a load or store of an image's bytes.
 func (s *Sequence) emitMemory(ins asm.Instruction, img Image) error {
 	ins, err := SetSpan(ins, img.Offset, img.Width)
-	s.Emit(ins)
+	s.EmitAs(insn.Field, ins)
 	return err
 }
 
@@ -236,6 +237,7 @@ func (s *Sequence) truth(reg asm.Register, img *Image) {
 		*img = Image{Width: 1, Bits: 8, Boolean: true}
 		return
 	}
-	s.Emit(asm.Instruction{OpCode: asm.JEq.Op(asm.ImmSource), Dst: reg, Offset: 1}, asm.Mov.Imm(reg, 1))
+	s.EmitAs(insn.Jump, asm.Instruction{OpCode: asm.JEq.Op(asm.ImmSource), Dst: reg, Offset: 1})
+	s.Emit(asm.Mov.Imm(reg, 1))
 	*img = Image{Width: 1, Bits: 8, Boolean: true}
 }

@@ -11,14 +11,23 @@ import (
 
 // Sequence collects instructions.
 type Sequence struct {
-	InstructionSet int               // 4, or less
-	Insns          []asm.Instruction // never nil: none at all is an edit too
+	InstructionSet int         // 4, or less
+	Items          []insn.Item // never nil: none at all is an edit too
 	Order          binary.ByteOrder
 	From, To       int64 // bytes of the root type that are the field's, and can be read
 }
 
-// Emit adds instructions.
-func (s *Sequence) Emit(ins ...asm.Instruction) { s.Insns = append(s.Insns, ins...) }
+// Emit adds instructions that work on registers.
+func (s *Sequence) Emit(insns ...asm.Instruction) {
+	for _, ins := range insns {
+		s.EmitAs(insn.Compute, ins)
+	}
+}
+
+// EmitAs adds an instruction of a kind.
+func (s *Sequence) EmitAs(kind insn.Kind, ins asm.Instruction) {
+	s.Items = append(s.Items, insn.Item{Instruction: ins, Kind: kind})
+}
 
 // swap reverses the low-order bytes of a register and clears the others. It is
 // one of the conversions to big and little endian, whichever is not the
