@@ -1,7 +1,66 @@
 package rewrite
 
+import (
+	"slices"
+
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/xdp-load/xdp-load/internal/convert"
+	"github.com/xdp-load/xdp-load/internal/insn"
+	"github.com/xdp-load/xdp-load/reloc"
+)
+
 // Unshortened returns options with which edits are left as they are planned alone.
 func Unshortened(options Options) Options {
 	options.unshortened = true
 	return options
+}
+
+// Computed returns options with which each load of a number is computed, by code that
+// loads what the layout has, and leaves no register that it may change as it was. It
+// ends with instructions that keep to r0, r6 and what is left of the others. A load that
+// may be there to store a bit-field loads its neighbours as well, and is left alone.
+func Computed(last ...asm.Instruction) func(Options) Options {
+	return func(options Options) Options {
+		options.sources = func(*reloc.Access, *reloc.Resolution) source { return computedLoads{last} }
+		return options
+	}
+}
+
+type computedLoads struct{ last []asm.Instruction }
+
+func (c computedLoads) plan(p *planner, plan *accessPlan, before asm.Instruction) {
+	access, field := &plan.Access, plan.Resolution.Field
+	isLoad := access.Kind == reloc.ByteOffset && before.OpCode.Class() == asm.LdXClass && !plan.Resolution.Poison
+	if !isLoad || p.isStored(access) || isBeyond(before, access.Local.Field) || checkConvertible(access.Local.Field, field, before) != nil {
+		area{}.plan(p, plan, before)
+		return
+	}
+	target, err := convert.TargetImage(field, plan.Resolution.TypeSize, p.order)
+	if err != nil {
+		plan.refused = err
+		return
+	}
+	number := convert.NumberImage(field, p.order)
+	s := p.sequence(access, &plan.Resolution)
+	if plan.refused = s.Load(asm.LoadMem(asm.R0, asm.R1, 0, asm.DWord), number, target); plan.refused != nil {
+		return
+	}
+	if bits := max(number.Bits, int(target.Width)*8); bits < 64 && number.Width == 8 {
+		s.Emit(asm.Mov.Imm(asm.R1, 0x5a5a5a5a), asm.LSh.Imm(asm.R1, int32(bits)), asm.Or.Reg(asm.R0, asm.R1))
+	}
+	s.EmitAs(insn.Jump, asm.JEq.Imm(asm.R0, 0, ""))
+	s.Items[len(s.Items)-1].Offset = 1
+	s.Emit(asm.Mov.Imm(asm.R2, 1))
+	for reg := asm.R1; reg <= asm.R6; reg++ {
+		s.Emit(asm.Mov.Imm(reg, int32(reg)<<20))
+	}
+	s.Emit(c.last...)
+	(&computation{s.Items, field}).plan(p, plan, before)
+}
+
+// isStored reports whether the function of an access to a bit-field stores it, too.
+func (p *planner) isStored(access *reloc.Access) bool {
+	qs := p.questionsOf(access)
+	return slices.ContainsFunc(qs.bits[nameOf(access)], func(other *reloc.Access) bool { _, stores := qs.stores[other.Insn]; return stores })
 }

@@ -14,6 +14,7 @@ type function struct {
 	section *section
 
 	constants   *flow.Constants // as long as nothing is known of the layout
+	allowed     *flow.Liveness  // see livenessUnder
 	guards      *flow.Guards
 	guardsKnown bool
 	depth       int     // that it uses the stack to, with what is spilled
@@ -52,6 +53,22 @@ func (fn *function) liveness() (*flow.Liveness, error) {
 		return nil, fn.notUnderstood()
 	}
 	return fn.Liveness(), nil
+}
+
+// livenessUnder returns which registers are live in a function that is understood, if only
+// those paths are taken that the layout allows.
+func (p *planner) livenessUnder(fn *function) (*flow.Liveness, error) {
+	if fn.Err != nil {
+		return nil, fn.notUnderstood()
+	}
+	if fn.allowed == nil {
+		fn.allowed = fn.Liveness()
+		program := p.analyze()
+		if values := program.constants[program.units[fn.Place()]]; values != nil { // the function is called
+			fn.allowed = fn.LivenessUnder(values)
+		}
+	}
+	return fn.allowed, nil
 }
 
 // constantsOf returns what is constant in a function whatever the layout is.

@@ -2,6 +2,7 @@ package rewrite_test
 
 import (
 	"bytes"
+	"debug/elf"
 	"encoding/binary"
 	"fmt"
 	"maps"
@@ -13,6 +14,9 @@ import (
 
 	"github.com/cilium/ebpf/asm"
 
+	"github.com/xdp-load/xdp-load/internal/bpf"
+	"github.com/xdp-load/xdp-load/internal/elfobj"
+	"github.com/xdp-load/xdp-load/internal/flow"
 	"github.com/xdp-load/xdp-load/internal/insn"
 	"github.com/xdp-load/xdp-load/internal/interpret"
 	"github.com/xdp-load/xdp-load/reloc"
@@ -26,7 +30,7 @@ import (
 // other bit as it was. In either byte order.
 func TestLoadsAndStoresMeanTheField(t *testing.T) {
 	asIs := func(options rewrite.Options) rewrite.Options { return options }
-	shapes := loadsAndStoresMeanTheField(t, asIs)
+	shapes := loadsAndStoresMeanTheField(t, asIs, false)
 	for _, shape := range append(sequenceShapes, "load by offset", "store by offset") {
 		if shapes[shape] == 0 {
 			t.Errorf("no %s, but %v", shape, slices.Sorted(maps.Keys(shapes)))
@@ -39,12 +43,66 @@ func TestUnshortenedMeanTheField(t *testing.T) {
 	if !slices.ContainsFunc(pairs(t), func(p pair) bool { return p.isShortened(t) }) {
 		t.Error("no object is made shorter")
 	}
-	shapes := loadsAndStoresMeanTheField(t, rewrite.Unshortened)
+	shapes := loadsAndStoresMeanTheField(t, rewrite.Unshortened, false)
 	for _, shape := range []string{"store bit-field to plain", "store bit-field to bit-field", "load sign", "store constant"} {
 		if shapes[shape] == 0 {
 			t.Errorf("no %s, but %v", shape, slices.Sorted(maps.Keys(shapes)))
 		}
 	}
+}
+
+// So it is if what is loaded is computed by code that needs registers of its own.
+func TestComputedMeanTheField(t *testing.T) {
+	shapes := loadsAndStoresMeanTheField(t, rewrite.Computed(), true)
+	for _, shape := range []string{"load swap", "load widen", "load narrow", "load sign", "load bool", "load part", "load spill", "load bit-field from plain", "load plain from bit-field"} {
+		if shapes[shape] == 0 {
+			t.Errorf("no %s, but %v", shape, slices.Sorted(maps.Keys(shapes)))
+		}
+	}
+}
+
+// survivors finds the registers that are live behind accesses.
+type survivors struct {
+	before, after *bpf.Object
+	allowed       map[*bpf.Function]*flow.Liveness // of the rewritten object, where the layout has decided some branches
+}
+
+func newSurvivors(t *testing.T, r rewritten) *survivors {
+	model := func(object []byte) *bpf.Object {
+		file, err := elfobj.Parse(object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		recorded, err := reloc.ReadObject(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return bpf.New(file, recorded)
+	}
+	return &survivors{model(r.in), model(r.out), make(map[*bpf.Function]*flow.Liveness)}
+}
+
+// of returns the registers that are live behind an access, and still are in the rewritten
+// object.
+func (s *survivors) of(edit *rewrite.Edit) map[asm.Register]bool {
+	before, after := functionOf(s.before, edit), functionOf(s.after, edit)
+	if s.allowed[after] == nil {
+		s.allowed[after] = after.LivenessUnder(after.Flow.Constants(flow.Assumptions{Linked: after.Section.Linked(), Program: after.IsProgram}))
+	}
+	last := after.Start + edit.Position + edit.After.Slots() - 1
+	live := make(map[asm.Register]bool)
+	for _, reg := range (before.Liveness().LiveOut(edit.Access.Insn) & s.allowed[after].LiveOut(last)).List() {
+		live[reg] = true
+	}
+	return live
+}
+
+// functionOf returns the function of an object that an edit is in.
+func functionOf(object *bpf.Object, edit *rewrite.Edit) *bpf.Function {
+	section := object.Section(edit.Access.Section)
+	symbols := object.File.Functions(section.Section)
+	symbol := slices.IndexFunc(symbols, func(symbol elf.Symbol) bool { return symbol.Name == edit.Access.Program })
+	return object.Function(bpf.Place{Section: section.Name, Slot: int(symbols[symbol].Value / insn.SlotSize)})
 }
 
 // isShortened reports whether a program has fewer instructions for some accesses together
@@ -63,11 +121,11 @@ func (p pair) isShortened(t *testing.T) bool {
 }
 
 // loadsAndStoresMeanTheField returns how many there are of each shape.
-func loadsAndStoresMeanTheField(t *testing.T, by func(rewrite.Options) rewrite.Options) map[string]int {
+func loadsAndStoresMeanTheField(t *testing.T, by func(rewrite.Options) rewrite.Options, computed bool) map[string]int {
 	random := rand.New(rand.NewPCG(5, 6))
 	shapes := make(map[string]int)
 	eachRewrittenBy(t, by, func(t *testing.T, r rewritten) {
-		code := decodeSections(t, r.in)
+		code, live := decodeSections(t, r.in), newSurvivors(t, r)
 		for i := range r.report.Edits {
 			edit := &r.report.Edits[i]
 			if edit.Poisoned || edit.Access.Kind != reloc.ByteOffset || !isNumber(edit.Access.Local.Field) {
@@ -81,6 +139,9 @@ func loadsAndStoresMeanTheField(t *testing.T, by func(rewrite.Options) rewrite.O
 				uses = assignmentOf(r.order(), load, edit, code[edit.Access.Section])
 			}
 			for _, use := range uses {
+				if computed {
+					use.live = live.of(edit)
+				}
 				for _, shape := range use.shapes() {
 					shapes[shape]++
 				}
@@ -179,6 +240,9 @@ type memoryUse struct {
 	needed map[asm.Register]bool // that may be read later
 	stack  int                   // how deep the function's stack is
 	offset bool                  // the offset is in a register
+
+	// live are the registers that a load must not change; nil for all.
+	live map[asm.Register]bool
 }
 
 // usesOf returns the load or store that an access is recorded on, or those that
@@ -187,7 +251,7 @@ func usesOf(t *testing.T, order binary.ByteOrder, edit *rewrite.Edit, code []asm
 	t.Helper()
 	use := memoryUse{
 		order: order, local: edit.Access.Local.Field, target: edit.Resolution.Field,
-		size: int(edit.Resolution.TypeSize), before: edit.Before, after: edit.After, stack: stackDepth(code),
+		size: int(edit.Resolution.TypeSize), before: edit.Before, after: edit.After, stack: stackDepth(code, edit.Access.FunctionStart),
 	}
 	at := edit.Access.Insn
 	if edit.Before[0].OpCode.Class().IsALU() {
@@ -233,7 +297,7 @@ func assignedWith(before []rewrite.Edit, store *rewrite.Edit) *rewrite.Edit {
 func assignmentOf(order binary.ByteOrder, load, store *rewrite.Edit, code []asm.Instruction) []*memoryUse {
 	u := &memoryUse{
 		order: order, local: store.Access.Local.Field, target: store.Resolution.Field, size: int(store.Resolution.TypeSize),
-		stack: stackDepth(code), needed: neededAfter(code, store.Access.Insn), source: func(random uint64) uint64 { return random },
+		stack: stackDepth(code, store.Access.FunctionStart), needed: neededAfter(code, store.Access.Insn), source: func(random uint64) uint64 { return random },
 	}
 	patches := map[int]rewrite.Instructions{load.Access.Insn: load.After, store.Access.Insn: store.After}
 	for _, other := range load.Others {
@@ -382,7 +446,7 @@ func (u *memoryUse) check(random *rand.Rand) error {
 			continue
 		}
 		asBefore := initial[reg] + local.Regs[reg] - started[reg]
-		if target.Regs[reg] != asBefore && (u.isLoad() || u.needed[reg]) {
+		if target.Regs[reg] != asBefore && u.keeps(reg) {
 			return fmt.Errorf("changes %s", reg)
 		}
 	}
@@ -398,6 +462,14 @@ func (u *memoryUse) check(random *rand.Rand) error {
 		return fmt.Errorf("writes beside the field")
 	}
 	return nil
+}
+
+// keeps reports whether a register has to have the same value after both sequences.
+func (u *memoryUse) keeps(reg asm.Register) bool {
+	if u.isLoad() {
+		return u.live == nil || u.live[reg]
+	}
+	return u.needed[reg]
 }
 
 // stored makes of a random number one that the program may store. Of a bool C
@@ -592,11 +664,12 @@ func jumpTargets(code []asm.Instruction) map[int]bool {
 	return targets
 }
 
-// stackDepth returns a number of bytes below r10 that the code does not go
-// beyond, a multiple of 8.
-func stackDepth(code []asm.Instruction) int {
+// stackDepth returns a number of bytes below r10 that the function which starts at a
+// slot does not go beyond, a multiple of 8.
+func stackDepth(code []asm.Instruction, start int) int {
 	lowest := int64(0)
-	for _, ins := range code {
+	for slot := range ledTo(code, start, make(map[int]bool)) {
+		ins := code[slot]
 		class := ins.OpCode.Class()
 		switch {
 		case class == asm.LdXClass && ins.Src == asm.RFP, class.IsStore() && ins.Dst == asm.RFP:
@@ -606,6 +679,34 @@ func stackDepth(code []asm.Instruction) int {
 		}
 	}
 	return int(-lowest+7) / 8 * 8
+}
+
+// ledTo returns the slots that a function comes to from one of them.
+func ledTo(code []asm.Instruction, slot int, seen map[int]bool) map[int]bool {
+	for !seen[slot] {
+		seen[slot] = true
+		ins := code[slot]
+		if to, ok := jumpsTo(ins, slot); ok {
+			ledTo(code, to, seen)
+		}
+		if op := ins.OpCode; op == asm.Exit.Op(asm.ImmSource) || op.Class().IsJump() && op.JumpOp() == asm.Ja {
+			break
+		}
+		slot += int(ins.Width())
+	}
+	return seen
+}
+
+// jumpsTo returns where an instruction may lead, other than to the next one.
+func jumpsTo(ins asm.Instruction, slot int) (int, bool) {
+	op := ins.OpCode
+	switch {
+	case !op.Class().IsJump() || op.JumpOp() == asm.Call || op.JumpOp() == asm.Exit:
+		return 0, false
+	case op.Class() == asm.Jump32Class && op.JumpOp() == asm.Ja:
+		return slot + 1 + int(ins.Constant), true
+	}
+	return slot + 1 + int(ins.Offset), true
 }
 
 // neededAfter returns the registers that are read after a slot before they are
@@ -628,15 +729,12 @@ func isRead(code []asm.Instruction, slot int, reg asm.Register, seen map[int]boo
 			return true
 		case writes, op == asm.Exit.Op(asm.ImmSource):
 			return false
-		case op.Class().IsJump() && op.JumpOp() != asm.Call:
-			distance := int64(ins.Offset)
-			if op.Class() == asm.Jump32Class && op.JumpOp() == asm.Ja {
-				distance = ins.Constant
-			}
-			if isRead(code, slot+1+int(distance), reg, seen) {
+		}
+		if to, ok := jumpsTo(ins, slot); ok {
+			if isRead(code, to, reg, seen) {
 				return true
 			}
-			if op.JumpOp() == asm.Ja {
+			if ins.OpCode.JumpOp() == asm.Ja {
 				return false
 			}
 		}

@@ -129,15 +129,20 @@ func (p *planner) converted(q question, ins asm.Instruction, offset int64, slot 
 // images returns what a load or store at an offset from the start of the root
 // type moves, and what has to be moved in the layout.
 func (p *planner) images(q question, ins asm.Instruction, offset int64, slot int) (local, target convert.Image, err error) {
-	field := q.access.Local.Field
 	if target, err = convert.TargetImage(q.resolution.Field, q.resolution.TypeSize, p.order); err != nil {
 		return local, target, err
 	}
-	if field.IsBitField() {
-		local, err = p.bitImage(q.access, ins, offset-p.recordedAt(q.access, ins, slot))
-		return local, target, err
+	local, err = p.localImage(q.access, ins, offset, slot)
+	return local, target, err
+}
+
+// localImage returns what a load or store at an offset from the start of the root type
+// moves.
+func (p *planner) localImage(access *reloc.Access, ins asm.Instruction, offset int64, slot int) (convert.Image, error) {
+	if field := access.Local.Field; !field.IsBitField() {
+		return convert.LocalImage(field, offset, insn.Bytes(ins), p.order), nil
 	}
-	return convert.LocalImage(field, offset, insn.Bytes(ins), p.order), target, nil
+	return p.bitImage(access, ins, offset-p.recordedAt(access, ins, slot))
 }
 
 func partNote(local, target convert.Image) string {

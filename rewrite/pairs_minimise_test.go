@@ -11,7 +11,7 @@ import (
 
 // minimise returns the smallest pair it finds that fails in the same way.
 func (b *pairBatch) minimise(dir string, failure pairFailure) (pairFailure, error) {
-	m := minimiser{compiler: b.compiler, dir: dir, failure: failure}
+	m := minimiser{batch: b, dir: dir, failure: failure}
 	m.only()
 	for m.dropUses() {
 	}
@@ -21,10 +21,10 @@ func (b *pairBatch) minimise(dir string, failure pairFailure) (pairFailure, erro
 }
 
 type minimiser struct {
-	compiler pairCompiler
-	dir      string
-	failure  pairFailure
-	err      error
+	batch   *pairBatch
+	dir     string
+	failure pairFailure
+	err     error
 }
 
 // try replaces the pair by a smaller one if that fails in the same way too.
@@ -34,7 +34,7 @@ func (m *minimiser) try(change func(p *accessPair)) bool {
 	}
 	p := m.failure.pair.clone()
 	change(p)
-	alone := pairBatch{m.compiler, []*accessPair{p}}
+	alone := pairBatch{m.batch.compiler, []*accessPair{p}, m.batch.computed}
 	failures, err := alone.check(m.dir)
 	if err != nil {
 		m.err = err

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 
 	"github.com/xdp-load/xdp-load/internal/netlab"
 	"github.com/xdp-load/xdp-load/reloc"
@@ -150,6 +151,7 @@ func (p pairProgram) isUsed() bool {
 type pairBatch struct {
 	compiler pairCompiler
 	pairs    []*accessPair
+	computed bool // see Computed
 }
 
 // pairFailure is what a pair came to instead of what it should have.
@@ -232,7 +234,7 @@ func (b *pairBatch) apart(dir, kind string, err error, failures []pairFailure) (
 		return append(failures, pairFailure{pair: p, index: slices.IndexFunc(p.programs, pairProgram.isUsed), kind: kind, detail: err.Error()}), nil
 	}
 	for _, p := range b.pairs {
-		alone := pairBatch{b.compiler, []*accessPair{p}}
+		alone := pairBatch{b.compiler, []*accessPair{p}, b.computed}
 		found, err := alone.check(dir)
 		if err != nil {
 			return nil, err
@@ -273,6 +275,9 @@ func (b *pairBatch) rewrite(dir string) ([]byte, *rewrite.Report, []pairFailure,
 		if without("shortening") {
 			options = rewrite.Unshortened(options)
 		}
+		if b.computed {
+			options = rewrite.Computed(asm.Mov.Reg(asm.R6, asm.R0), asm.FnKtimeGetNs.Call(), asm.Mov.Reg(asm.R0, asm.R6))(options)
+		}
 		rewritten, report, err := rewrite.Rewrite(object, layout, options)
 		var refused *rewrite.RefusedError
 		if !errors.As(err, &refused) {
@@ -307,7 +312,10 @@ func (b *pairBatch) refuse(refusal *rewrite.Refusal, gone map[*pairUse]bool) (*p
 			if len(uses) == 0 {
 				break
 			}
-			if allowed := slices.DeleteFunc(slices.Clone(uses), func(u *pairUse) bool { return !p.mayRefuse(&program, u, refusal.Reason) }); len(allowed) > 0 {
+			mayRefuse := func(u *pairUse) bool {
+				return p.mayRefuse(&program, u, refusal.Reason) || b.computed && pairsNoRoom.MatchString(refusal.Reason)
+			}
+			if allowed := slices.DeleteFunc(slices.Clone(uses), func(u *pairUse) bool { return !mayRefuse(u) }); len(allowed) > 0 {
 				leaveOutAs(refusal.Reason, allowed)
 				return nil, nil
 			}

@@ -39,13 +39,17 @@ const pairsShown = 5
 // fields: what a rewritten program reads on the kernel is what the layout has
 // there, converted to the program's types; what it stores is there afterwards,
 // converted to the layout's, and nothing else has changed.
-func TestPairs(t *testing.T) {
+func TestPairs(t *testing.T) { checkPairs(t, *pairsCount, false) }
+
+// So it is if code that calls computes what is loaded, and needs registers of its own.
+func TestPairsComputed(t *testing.T) { checkPairs(t, *pairsCount/10, true) }
+
+func checkPairs(t *testing.T, count int, computed bool) {
 	netlab.NeedRoot(t)
 	seed := *pairsSeed
 	if seed == 0 {
 		seed = rand.Uint64() >> 16
 	}
-	count := *pairsCount
 	if testing.Short() {
 		count = min(count, 5*pairsTogether)
 	}
@@ -58,7 +62,7 @@ func TestPairs(t *testing.T) {
 			seed := seed + uint64(i)
 			t.Run(fmt.Sprint(seed), func(t *testing.T) {
 				t.Parallel()
-				run.batch(t, seed)
+				run.batch(t, seed, computed)
 			})
 		}
 	})
@@ -86,8 +90,9 @@ func newPairBatch(seed uint64) *pairBatch {
 	return b
 }
 
-func (r *pairsRun) batch(t *testing.T, seed uint64) {
+func (r *pairsRun) batch(t *testing.T, seed uint64, computed bool) {
 	b, dir := newPairBatch(seed), t.TempDir()
+	b.computed = computed
 	failures, err := b.check(dir)
 	if err != nil {
 		t.Fatal(err)

@@ -164,6 +164,8 @@ type planner struct {
 
 	unshortened bool // see shorten
 
+	sources func(*reloc.Access, *reloc.Resolution) source // see Options
+
 	sumsOf map[*flow.Unit]map[int][]flow.Sum // see sums
 
 	framesKnown bool // see findFrames
@@ -251,15 +253,18 @@ func (p *planner) planAlone(plan *accessPlan, i int) {
 		plan.refused = refuse.Because(refuse.SameType, "%v", err)
 		return
 	}
-	plan.refused = cmp.Or(p.checkPresent(access, before), p.verdicts[i])
-	plan.converts = plan.refused == nil && p.converts(plan.Edit)
-	switch {
-	case plan.refused != nil:
-	case plan.converts:
-		plan.unconverted = p.convert(plan.Edit, before)
-	default:
-		plan.refused = p.replacement(plan.Edit, before)
+	if plan.refused = cmp.Or(p.checkPresent(access, before), p.verdicts[i]); plan.refused == nil {
+		p.sourceOf(access, &plan.Resolution).plan(p, plan, before)
 	}
+}
+
+// sourceOf returns where the field of an access comes from. A copy of the program's own
+// is in memory as the area is.
+func (p *planner) sourceOf(access *reloc.Access, resolution *reloc.Resolution) source {
+	if p.sources == nil || p.isOwn(access) {
+		return area{}
+	}
+	return p.sources(access, resolution)
 }
 
 // instructionOf returns the instruction of an access, if it is one that can be changed.

@@ -36,29 +36,36 @@ func (r *slotRegisters) Spare(s *convert.Sequence, inUse ...asm.Register) (asm.R
 			return free[0], func() {}, nil
 		}
 	}
-	return r.spill(s, busy)
+	return r.spill(s, busy|insn.Accessible&^live.Always(r.slot))
 }
 
-// spill frees a register that the program still needs by keeping its value on
-// the stack, below what the function uses of it.
+// spill frees a register that the program still needs by keeping its value on the stack.
 func (r *slotRegisters) spill(s *convert.Sequence, busy insn.Registers) (asm.Register, func(), error) {
+	reg := asm.R0
+	for busy.Has(reg) {
+		if reg++; reg == asm.RFP {
+			return 0, nil, errNoRegister
+		}
+	}
+	restore, err := r.keep(s, reg)
+	r.taken = append(r.taken, reg)
+	return reg, restore, err
+}
+
+// keep puts the value of a register on the stack, below what the function uses of it.
+func (r *slotRegisters) keep(s *convert.Sequence, reg asm.Register) (restore func(), err error) {
 	constants, err := r.planner.constantsOf(r.fn)
 	if err != nil {
-		return 0, nil, err
+		return nil, err
 	}
 	depth, known := constants.StackDepth()
 	depth = (depth+7)/8*8 + 8*(r.spilled+1)
 	if !known || !r.planner.hasStack(r.fn, depth) {
-		return 0, nil, errNoRegister
+		return nil, errNoRegister
 	}
 	r.spilled++
-	reg := asm.R0
-	for busy.Has(reg) {
-		reg++
-	}
-	r.taken = append(r.taken, reg)
 	s.EmitAs(insn.Spill, asm.StoreMem(asm.RFP, int16(-depth), reg, asm.DWord))
-	return reg, func() { s.EmitAs(insn.Restore, asm.LoadMem(reg, asm.RFP, int16(-depth), asm.DWord)) }, nil
+	return func() { s.EmitAs(insn.Restore, asm.LoadMem(reg, asm.RFP, int16(-depth), asm.DWord)) }, nil
 }
 
 func (r *slotRegisters) Dead(reg asm.Register) bool {

@@ -40,6 +40,9 @@ type Options struct {
 	// is.
 	Functions func(name string) bool
 
+	// sources says where what is accessed comes from (optional, the area if nil).
+	sources func(*reloc.Access, *reloc.Resolution) source
+
 	unshortened bool // for tests: without shorten
 }
 

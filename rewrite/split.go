@@ -31,7 +31,7 @@ func (r *rewriting) plan() error {
 	left, own, ownSums := maxCopied, make(map[int]ownCopy), make(map[bpf.Place]map[int]flow.OwnSum)
 	for splits := 0; ; {
 		p := newPlanner(r.model, r.accesses, own, ownSums)
-		p.unshortened = r.options.unshortened
+		p.unshortened, p.sources = r.options.unshortened, r.options.sources
 		if err := p.resolve(r.layout); err != nil {
 			return err
 		}

@@ -108,11 +108,20 @@ func (fn *Function) IsEntered() bool {
 // understood.
 func (fn *Function) Liveness() *flow.Liveness {
 	if fn.live == nil {
-		arguments := -1 // not known
-		if fn.IsProgram {
-			arguments = 1
-		}
-		fn.live = fn.Flow.Liveness(arguments)
+		fn.live = fn.Flow.Liveness(fn.given())
 	}
 	return fn.live
+}
+
+// LivenessUnder is Liveness if only those paths are taken that values allow.
+func (fn *Function) LivenessUnder(values *flow.Constants) *flow.Liveness {
+	return values.Liveness(fn.given())
+}
+
+// given returns how many arguments the function is called with, -1 if that is not known.
+func (fn *Function) given() int {
+	if fn.IsProgram {
+		return 1
+	}
+	return -1
 }

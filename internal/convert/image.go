@@ -52,6 +52,16 @@ func FieldImage(field *reloc.Field, order binary.ByteOrder) Image {
 	}
 }
 
+// NumberImage returns the image of a field's number in a register, with anything above.
+func NumberImage(field *reloc.Field, order binary.ByteOrder) Image {
+	img := FieldImage(field, order)
+	img.Width = 8
+	if img.Swapped {
+		img.Width = uint32(img.Bits / 8)
+	}
+	return img
+}
+
 // LowestBit converts the position of a field's first bit, counted as BTF does
 // from the lowest in little endian and from the highest in big endian, to that
 // of its lowest bit in a register.

@@ -75,6 +75,27 @@ func (s *Sequence) loadFrom(ins asm.Instruction, local, target Image, extends bo
 	return nil
 }
 
+// Number emits what turns a number that is in the destination register of ins into what
+// ins, a load of the local image, leaves there.
+func (s *Sequence) Number(ins asm.Instruction, local, number Image) {
+	extends := ins.OpCode.Mode() == asm.MemSXMode
+	if !local.IsPart() {
+		s.convert(ins.Dst, local, number, extends)
+		return
+	}
+	s.convert(ins.Dst, Image{Width: 8, Bits: local.Bits, Boolean: local.Boolean, Alone: true}, number, false)
+	if local.Swapped {
+		s.swap(ins.Dst, uint32(local.Bits/8))
+	}
+	s.shiftRight(ins.Dst, -local.Shift)
+	s.shiftLeft(ins.Dst, local.Shift)
+	if bits := int(local.Width) * 8; extends {
+		s.extend(ins.Dst, bits, 8)
+	} else {
+		s.keepLow(ins.Dst, bits)
+	}
+}
+
 // convert turns a register that holds the target image into the local one.
 func (s *Sequence) convert(reg asm.Register, local, from Image, extends bool) {
 	switch {

@@ -29,6 +29,13 @@ func (s *Sequence) EmitAs(kind insn.Kind, ins asm.Instruction) {
 	s.Items = append(s.Items, insn.Item{Instruction: ins, Kind: kind})
 }
 
+// Move copies a register to another one, if it is another.
+func (s *Sequence) Move(to, from asm.Register) {
+	if to != from {
+		s.Emit(asm.Mov.Reg(to, from))
+	}
+}
+
 // swap reverses the low-order bytes of a register and clears the others. It is
 // one of the conversions to big and little endian, whichever is not the
 // machine's own.

@@ -306,6 +306,34 @@ func TestLiveness(t *testing.T) {
 	}
 }
 
+// What is written, or read, on one path only is not there on all of them.
+func TestLivenessOfPaths(t *testing.T) {
+	f := function(t, binary.LittleEndian,
+		asm.Mov.Imm(asm.R6, 1),              // 0
+		jump(asm.JEq.Imm(asm.R1, 0, ""), 1), // 1
+		asm.Mov.Imm(asm.R7, 1),              // 2
+		asm.Mov.Imm(asm.R8, 1),              // 3
+		jump(asm.JEq.Imm(asm.R6, 1, ""), 1), // 4: always
+		asm.Mov.Reg(asm.R6, asm.R7),         // 5
+		asm.Mov.Reg(asm.R0, asm.R6),         // 6
+		asm.Return(),                        // 7
+	)
+	c := f.Constants(Assumptions{Program: true})
+	all, allowed := f.Liveness(1), c.Liveness(1)
+	r0, r1, r6, r8 := insn.Of(asm.R0), insn.Of(asm.R1), insn.Of(asm.R6), insn.Of(asm.R8)
+	if !all.LiveOut(3).Has(asm.R7) || allowed.LiveOut(3) != r6 {
+		t.Errorf("live at 3: %v, and %v where values allow it", all.LiveOut(3).List(), allowed.LiveOut(3).List())
+	}
+	for slot, want := range map[int]insn.Registers{0: r1, 1: r1 | r6, 2: r1 | r6, 3: r1 | r6, 4: r1 | r6 | r8, 7: r0 | r1 | r6 | r8} {
+		if got := all.Always(slot); got != want {
+			t.Errorf("always written at %d: %v, want %v", slot, got.List(), want.List())
+		}
+	}
+	if got, want := f.Liveness(-1).Always(3), r1|r6; got != want {
+		t.Errorf("always written at 3: %v, want %v", got.List(), want.List())
+	}
+}
+
 // What a sequence in place of rare instructions may use, and what it may change.
 func TestLivenessOfRareInstructions(t *testing.T) {
 	for name, test := range map[string]struct {

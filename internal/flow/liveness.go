@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"iter"
 	"slices"
 
 	"github.com/xdp-load/xdp-load/internal/insn"
@@ -10,7 +11,10 @@ import (
 // still be read.
 type Liveness struct {
 	function *Function
+	leads    func(block int) edges
+	given    int              // how many arguments the function is called with; -1 if that is not known
 	in, out  []insn.Registers // by slot
+	always   []insn.Registers // see Always; nil until somebody asks
 }
 
 // Liveness finds out which registers are live.
@@ -21,14 +25,24 @@ type Liveness struct {
 // A register counts as live only where some path has written it: what follows a
 // call doesn't keep r1 to r5 alive in front of it.
 func (f *Function) Liveness(arguments int) *Liveness {
+	return f.liveness(arguments, func(int) edges { return bothEdges })
+}
+
+// Liveness is that of the function if only those paths are taken that values allow.
+func (c *Constants) Liveness(arguments int) *Liveness { return c.function.liveness(arguments, c.leads) }
+
+func (f *Function) liveness(arguments int, leads func(block int) edges) *Liveness {
+	l := &Liveness{function: f, leads: leads, given: arguments, in: make([]insn.Registers, len(f.insns)), out: make([]insn.Registers, len(f.insns))}
+	l.readLater()
 	if arguments < 0 || arguments > 5 {
 		arguments = 5
 	}
-	l := &Liveness{f, make([]insn.Registers, len(f.insns)), make([]insn.Registers, len(f.insns))}
-	l.readLater()
-	l.writtenBefore(insn.Registers(1<<(arguments+1)-1) &^ 1)
+	l.writtenBefore(firstArguments(arguments))
 	return l
 }
+
+// firstArguments returns the registers of so many.
+func firstArguments(n int) insn.Registers { return (1<<(n+1) - 1) & insn.Arguments }
 
 // LiveOut returns the registers, r10 not among them, whose value after the
 // instruction at a slot may be read later.
@@ -65,6 +79,62 @@ func (l *Liveness) Dies(slot int) insn.Registers {
 	return ins.Uses & insn.Accessible &^ (l.out[i] | ins.Defs)
 }
 
+// Always returns the registers that hold a value before the instruction at a slot
+// whichever way it is reached: the verifier refuses to read others. Where the slot is not
+// reached, all do.
+func (l *Liveness) Always(slot int) insn.Registers {
+	i := l.function.index(slot)
+	if i < 0 {
+		return 0
+	}
+	if l.always == nil {
+		l.findAlways()
+	}
+	return l.always[i]
+}
+
+func (l *Liveness) findAlways() {
+	f, given := l.function, l.given
+	if given < 0 || given > 5 {
+		given = f.Arguments() // others a caller need not have given
+	}
+	atStart := slices.Repeat([]insn.Registers{insn.Accessible}, len(f.blocks))
+	atStart[0] = firstArguments(given)
+	seen := make([]bool, len(f.blocks))
+	work := newWorklist(f.sequence, len(f.blocks))
+	work.push(0)
+	for b, ok := work.pop(); ok; b, ok = work.pop() {
+		seen[b] = true
+		after := l.writtenInBlock(b, atStart[b])
+		for succ := range l.next(b) {
+			if both := atStart[succ] & after; both != atStart[succ] || !seen[succ] {
+				atStart[succ] = both
+				work.push(succ)
+			}
+		}
+	}
+	l.always = make([]insn.Registers, len(f.insns))
+	for b, written := range atStart {
+		from, to := f.span(b)
+		for i := from; i < to; i++ {
+			l.always[i] = written
+			written = f.insns[i].WrittenAfter(written)
+		}
+	}
+}
+
+// next returns the blocks that may come after one.
+func (l *Liveness) next(b int) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		leads := l.leads(b)
+		for n, succ := range l.function.blocks[b].Succs {
+			if leads.has(n) && !yield(succ) {
+				return
+			}
+		}
+	}
+}
+
 // readLater fills in what the code behind each instruction reads before it
 // writes it.
 func (l *Liveness) readLater() {
@@ -89,7 +159,7 @@ func (l *Liveness) readLater() {
 func (l *Liveness) readInBlock(b int, atStart []insn.Registers) insn.Registers {
 	f := l.function
 	var live insn.Registers
-	for _, succ := range f.blocks[b].Succs {
+	for succ := range l.next(b) {
 		live |= atStart[succ]
 	}
 	from, to := f.span(b)
@@ -116,7 +186,7 @@ func (l *Liveness) writtenBefore(entry insn.Registers) {
 	}
 	for b, ok := work.pop(); ok; b, ok = work.pop() {
 		after := l.writtenInBlock(b, written[b])
-		for _, succ := range f.blocks[b].Succs {
+		for succ := range l.next(b) {
 			if written[succ]|after != written[succ] {
 				written[succ] |= after
 				work.push(succ)

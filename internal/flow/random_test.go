@@ -321,22 +321,32 @@ func checkProgram(g *generator) error {
 	if err != nil {
 		return err
 	}
-	c, live := f.Constants(g.assume), f.Liveness(5)
+	c := f.Constants(g.assume)
+	all, allowed := f.Liveness(5), c.Liveness(5)
 	for input := range uint64(6) {
 		plain := newMachine(f, g.assume, input)
-		if err := plain.run(func(i int) error { return plain.agrees(c, i) }); err != nil {
+		written := insn.Arguments
+		if err := plain.run(func(i int) error {
+			if unwritten := (all.Always(i) | allowed.Always(i)) &^ written; unwritten != 0 {
+				return fmt.Errorf("slot %d: %v have no value", i, unwritten.List())
+			}
+			written = f.insns[i].WrittenAfter(written)
+			return plain.agrees(c, i)
+		}); err != nil {
 			return err
 		}
-		disturbed := newMachine(f, g.assume, input)
-		noise := rand.New(rand.NewPCG(input, 2))
-		disturbed.run(func(i int) error {
-			for _, r := range live.Free(i).List() {
-				disturbed.Regs[r] = noise.Uint64()
+		for _, live := range []*Liveness{all, allowed} {
+			disturbed := newMachine(f, g.assume, input)
+			noise := rand.New(rand.NewPCG(input, 2))
+			disturbed.run(func(i int) error {
+				for _, r := range live.Free(i).List() {
+					disturbed.Regs[r] = noise.Uint64()
+				}
+				return nil
+			})
+			if plain.outcome() != disturbed.outcome() {
+				return fmt.Errorf("free registers matter: %v, %v", plain.outcome(), disturbed.outcome())
 			}
-			return nil
-		})
-		if plain.outcome() != disturbed.outcome() {
-			return fmt.Errorf("free registers matter: %v, %v", plain.outcome(), disturbed.outcome())
 		}
 	}
 	return nil

@@ -1,0 +1,127 @@
+package rewrite
+
+import (
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/xdp-load/xdp-load/internal/convert"
+	"github.com/xdp-load/xdp-load/internal/insn"
+	"github.com/xdp-load/xdp-load/internal/refuse"
+	"github.com/xdp-load/xdp-load/reloc"
+)
+
+// source is where what a program calls a field comes from. It has a place in the
+// metadata area, or code computes it from something else that the descriptor's pointer
+// leads to.
+type source interface {
+	// plan fills in what an access becomes that nothing is known against, or why it is
+	// refused. before is its instruction.
+	plan(p *planner, plan *accessPlan, before asm.Instruction)
+}
+
+// area is the source of a field that is where the resolution says.
+type area struct{}
+
+func (area) plan(p *planner, plan *accessPlan, before asm.Instruction) {
+	if plan.converts = p.converts(plan.Edit); plan.converts {
+		plan.unconverted = p.convert(plan.Edit, before)
+		return
+	}
+	plan.refused = p.replacement(plan.Edit, before)
+}
+
+// computation is the source of a field that code computes.
+type computation struct {
+	// code finds the descriptor's address in r1, and leaves the number in r0. It keeps
+	// to itself what it jumps to, and does not use the stack.
+	code  []insn.Item
+	field *reloc.Field // what the number is; where it is in its struct does not matter
+}
+
+func (c *computation) plan(p *planner, plan *accessPlan, before asm.Instruction) {
+	plan.refused = c.compute(p, plan.Edit, before)
+}
+
+// clobbers returns the registers that the code does not leave as they are.
+func (c *computation) clobbers() (insn.Registers, error) {
+	clobbered := insn.Of(asm.R0, asm.R1)
+	for _, item := range c.code {
+		encoded, err := insn.FromAsm(item.Instruction)
+		if err != nil {
+			return 0, err
+		}
+		clobbered |= encoded.Defs
+	}
+	return clobbered, nil
+}
+
+// compute puts the code in place of a load.
+func (c *computation) compute(p *planner, edit *Edit, before asm.Instruction) error {
+	access := &edit.Access
+	switch {
+	case access.Kind == reloc.FieldExists:
+		return p.patchValue(edit, before, 1)
+	case access.Kind != reloc.ByteOffset || !insn.IsMemory(before):
+		return refuse.Because("read its value", "%s is computed, and has no place in memory", access.Path)
+	case before.OpCode.Class() != asm.LdXClass:
+		return refuse.Because("store to memory of the program's own", "%s is computed, and can't be stored to", access.Path)
+	}
+	if err := checkConvertible(access.Local.Field, c.field, before); err != nil {
+		return err
+	}
+	local, err := p.localImage(access, before, int64(before.Offset), access.Insn)
+	if err != nil {
+		return err
+	}
+	clobbered, err := c.clobbers()
+	if err != nil {
+		return err
+	}
+	s := &convert.Sequence{Items: make(Instructions, 0, len(c.code)+8), Order: p.order, InstructionSet: p.object.InstructionSet()}
+	restore, err := p.registersAt(access, access.Insn).save(s, clobbered, before)
+	if err != nil {
+		return err
+	}
+	s.Move(asm.R1, before.Src)
+	s.Items = append(s.Items, c.code...)
+	s.Move(before.Dst, asm.R0)
+	s.Number(before, local, convert.NumberImage(c.field, p.order))
+	restore()
+	edit.After = s.Items
+	return nil
+}
+
+// save keeps the registers that the program still needs of some that are going to be
+// overwritten in place of a load, in registers that it does not need, or else on the
+// stack.
+func (r *slotRegisters) save(s *convert.Sequence, clobbered insn.Registers, load asm.Instruction) (restore func(), err error) {
+	live, err := r.planner.livenessUnder(r.fn)
+	if err != nil {
+		return nil, err
+	}
+	needed := live.LiveOut(r.slot) & clobbered &^ insn.Of(load.Dst)
+	if unwritten := needed &^ live.Always(r.slot); unwritten != 0 {
+		return nil, refuse.Because("give every variable a value where it is declared",
+			"code has to stand in its place, which needs %s, and that has a value on some paths only", unwritten.List()[0])
+	}
+	var undo []func()
+	free := (live.Free(r.slot) &^ clobbered).List()
+	for _, reg := range needed.List() {
+		if len(free) > 0 {
+			home := free[0]
+			free = free[1:]
+			s.Move(home, reg)
+			undo = append(undo, func() { s.Move(reg, home) })
+			continue
+		}
+		restore, err := r.keep(s, reg)
+		if err != nil {
+			return nil, err
+		}
+		undo = append(undo, restore)
+	}
+	return func() {
+		for _, restore := range undo {
+			restore()
+		}
+	}, nil
+}
