@@ -23,7 +23,7 @@ root:
 # Needs root, and nothing but Go and ip.
 demo: root build
 	@command -v ip > /dev/null || { apt-get update && apt-get install -y --no-install-recommends iproute2; }
-	@go run ./internal/demo
+	@go run ./cmd/demo
 
 # Everything: formatting, vet, all tests on the running kernel, and whether the
 # checked-in objects are what their sources compile to. Needs root.

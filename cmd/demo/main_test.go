@@ -17,7 +17,7 @@ func TestNeedsRoot(t *testing.T) {
 
 	for _, test := range []struct{ command, want string }{
 		{"make demo", "needs root, to make network namespaces and to load programs: sudo make demo\n"},
-		{"go run ./internal/demo", "demo: needs root, to make network namespaces and to load programs: "},
+		{"go run ./cmd/demo", "demo: needs root, to make network namespaces and to load programs: "},
 	} {
 		arguments := append([]string{"--bounding-set=-all", "--inh-caps=-all"}, strings.Fields(test.command)...)
 		cmd := exec.Command("setpriv", arguments...)
