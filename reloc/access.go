@@ -117,22 +117,17 @@ func (s Source) String() string {
 // and refuses an object in which a record points outside its section or its
 // type.
 func Read(object []byte) ([]Access, error) {
-	obj, err := elfobj.Parse(object)
-	if err != nil {
-		return nil, err
-	}
-	recorded, err := ReadObject(obj)
+	recorded, err := ReadObject(object)
 	if err != nil {
 		return nil, err
 	}
 	return recorded.Accesses, nil
 }
 
-// Recorded is what the compiler recorded in an object: the accesses, the
-// functions' prototypes, and the section that both come from.
+// Recorded is what the compiler recorded in an object: the accesses, and the functions'
+// prototypes.
 type Recorded struct {
 	Accesses []Access
-	Ext      *btfraw.Ext
 	Types    *btf.Spec // the object's
 
 	// Resolved are accesses of which somebody who knows took the records, made by
@@ -157,8 +152,12 @@ func (r *Recorded) all() iter.Seq[*Access] {
 	}
 }
 
-// ReadObject is Read for an object that is parsed already.
-func ReadObject(obj *elfobj.Object) (*Recorded, error) {
+// ReadObject returns all that is recorded in a BPF object, and the same errors as Read.
+func ReadObject(object []byte) (*Recorded, error) {
+	obj, err := elfobj.Parse(object)
+	if err != nil {
+		return nil, err
+	}
 	typesSection, extSection := obj.Section(".BTF"), obj.Section(".BTF.ext")
 	switch {
 	case typesSection == nil:
@@ -197,7 +196,6 @@ func ReadObject(obj *elfobj.Object) (*Recorded, error) {
 		Accesses:   accesses,
 		prototypes: prototypes(types, ext),
 		externs:    externs(types, obj),
-		Ext:        ext,
 		Types:      types,
 		raw:        raw,
 	}, nil

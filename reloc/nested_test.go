@@ -80,11 +80,12 @@ type nestedRecords struct {
 
 func readNested(t *testing.T, end string) nestedRecords {
 	t.Helper()
-	object, err := elfobj.Parse(readFile(t, "testdata/nested-"+end+".o"))
+	in := readFile(t, "testdata/nested-"+end+".o")
+	object, err := elfobj.Parse(in)
 	if err != nil {
 		t.Fatal(err)
 	}
-	recorded, err := reloc.ReadObject(object)
+	recorded, err := reloc.ReadObject(in)
 	if err != nil {
 		t.Fatal(err)
 	}

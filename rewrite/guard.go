@@ -77,7 +77,7 @@ func (p *planner) guardsIn(fn *function) *flow.Guards {
 
 // source returns the source line of an instruction.
 func (p *planner) source(section string, slot int) reloc.Source {
-	line, ok := p.recorded.Ext.LineAt(section, uint32(slot*reloc.InstructionSize))
+	line, ok := p.object.Ext.LineAt(section, uint32(slot*reloc.InstructionSize))
 	if !ok {
 		return reloc.Source{}
 	}

@@ -248,7 +248,7 @@ func (r *rewriting) mark() error {
 		if edit.Own != "" {
 			continue // it is the same for all layouts
 		}
-		if err := w.add(edit, &r.recorded.Ext.CORERelos[edit.Access.Record]); err != nil {
+		if err := w.add(edit, &r.ext.CORERelos[edit.Access.Record]); err != nil {
 			return &RefusedError{r.layout.Name(), []Refusal{{Access: edit.Access, Reason: err.Reason, Remedy: err.Remedy}}, nil}
 		}
 	}

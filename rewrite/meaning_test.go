@@ -73,11 +73,11 @@ func newSurvivors(t *testing.T, r rewritten) *survivors {
 		if err != nil {
 			t.Fatal(err)
 		}
-		recorded, err := reloc.ReadObject(file)
+		recorded, err := reloc.ReadObject(object)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return bpf.New(file, recorded)
+		return bpf.New(file, nil, recorded)
 	}
 	return &survivors{model(r.in), model(r.out), make(map[*bpf.Function]*flow.Liveness)}
 }

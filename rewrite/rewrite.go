@@ -99,6 +99,7 @@ type rewriting struct {
 
 	marks    []mark // that the object came with
 	recorded *reloc.Recorded
+	ext      *btfraw.Ext
 	model    *bpf.Object
 	accesses []reloc.Access // those to rewrite
 	edits    []Edit
@@ -115,7 +116,7 @@ func newRewriting(object []byte, layout *reloc.Layout, opts *Options) (*rewritin
 		return nil, err
 	}
 	r := &rewriting{object: obj, layout: layout, options: opts}
-	return r, r.read()
+	return r, r.read(object)
 }
 
 // dropUnloaded takes code out that no loader loads: it may access what it likes, and it
@@ -124,21 +125,24 @@ func (r *rewriting) dropUnloaded() error {
 	if len(r.recorded.Accesses) == 0 {
 		return nil
 	}
-	slots, err := code.DropUnloaded(r.object, r.recorded.Ext)
+	slots, err := code.DropUnloaded(r.object, r.ext)
 	if err != nil || len(slots) == 0 {
 		return err
 	}
 	r.remember()
 	r.oldSlots = slots
-	return r.read()
+	return r.read(r.object.Bytes())
 }
 
-// read reads the records, and the marks.
-func (r *rewriting) read() (err error) {
-	if r.recorded, err = reloc.ReadObject(r.object); err != nil {
+// read reads the records, and the marks, of the object, of which it is given the bytes.
+func (r *rewriting) read(object []byte) (err error) {
+	if r.recorded, err = reloc.ReadObject(object); err != nil {
 		return err
 	}
-	r.model = bpf.New(r.object, r.recorded)
+	if r.ext, err = readExt(r.object); err != nil {
+		return err
+	}
+	r.model = bpf.New(r.object, r.ext, r.recorded)
 	if err := r.options.check(); err != nil {
 		return err
 	}
@@ -182,7 +186,7 @@ func (r *rewriting) run() (err error) {
 	if err := r.mark(); err != nil {
 		return err
 	}
-	ext, err := dropRecords(r.object, r.recorded.Ext, r.edits)
+	ext, err := dropRecords(r.object, r.ext, r.edits)
 	if err != nil {
 		return err
 	}
@@ -326,9 +330,14 @@ func dropRecords(obj *elfobj.Object, ext *btfraw.Ext, edits []Edit) (*btfraw.Ext
 	if err := obj.MoveRelocations(section, moved); err != nil {
 		return nil, err
 	}
+	return readExt(obj)
+}
+
+// readExt reads .BTF.ext.
+func readExt(obj *elfobj.Object) (*btfraw.Ext, error) {
 	types, err := btfraw.Parse(obj.Section(".BTF").Data, nil)
 	if err != nil {
 		return nil, err
 	}
-	return btfraw.ParseExt(data, types)
+	return btfraw.ParseExt(obj.Section(".BTF.ext").Data, types)
 }

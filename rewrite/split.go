@@ -73,9 +73,9 @@ func (r *rewriting) split(detours []code.Detours) (bool, error) {
 	if len(detours) == 0 {
 		return false, nil
 	}
-	slots, err := code.Split(r.object, r.recorded.Ext, detours)
+	slots, err := code.Split(r.object, r.ext, detours)
 	for i := 0; err != nil && i < len(detours); i++ {
-		slots, err = code.Split(r.object, r.recorded.Ext, detours[i:i+1])
+		slots, err = code.Split(r.object, r.ext, detours[i:i+1])
 	}
 	if err != nil {
 		return false, nil // what needs it is refused
@@ -91,7 +91,7 @@ func (r *rewriting) split(detours []code.Detours) (bool, error) {
 		}
 		r.oldSlots[section] = old
 	}
-	return true, r.read()
+	return true, r.read(r.object.Bytes())
 }
 
 // detours returns the copies of code that keep the paths apart which bring

@@ -10,6 +10,7 @@ import (
 	"encoding/binary"
 	"strings"
 
+	"github.com/xdp-load/xdp-load/internal/btfraw"
 	"github.com/xdp-load/xdp-load/internal/elfobj"
 	"github.com/xdp-load/xdp-load/internal/insn"
 	"github.com/xdp-load/xdp-load/reloc"
@@ -18,6 +19,7 @@ import (
 // Object is a BPF object.
 type Object struct {
 	File     *elfobj.Object
+	Ext      *btfraw.Ext
 	Recorded *reloc.Recorded
 
 	sections  map[string]*Section
@@ -35,11 +37,12 @@ type Place struct {
 	Slot    int
 }
 
-// New returns an object, given what is recorded of it. It keeps both, which must not
-// change.
-func New(file *elfobj.Object, recorded *reloc.Recorded) *Object {
+// New returns an object, given its .BTF.ext and what is recorded of it. It keeps them all,
+// and they must not change.
+func New(file *elfobj.Object, ext *btfraw.Ext, recorded *reloc.Recorded) *Object {
 	return &Object{
 		File:      file,
+		Ext:       ext,
 		Recorded:  recorded,
 		sections:  make(map[string]*Section),
 		functions: make(map[Place]*Function),
