@@ -238,7 +238,7 @@ func (e *anotherLayoutError) Unwrap() error { return ErrRefused }
 // mark puts a mark into the object's BTF, of what the accesses come to in the layout.
 func (r *rewriting) mark() error {
 	section := r.object.Section(".BTF")
-	types, err := btfraw.Extend(section.Data)
+	types, err := btfraw.NewEdit(section.Data)
 	if err != nil {
 		return err
 	}
@@ -264,7 +264,7 @@ func (r *rewriting) mark() error {
 
 // markWriter collects the members of a mark.
 type markWriter struct {
-	types    *btfraw.Extension
+	types    *btfraw.Edit
 	pointers map[uint32]btf.TypeID // by the ID of the root type
 	members  []btfraw.Member
 	marked   map[asked]bool
