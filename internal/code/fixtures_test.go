@@ -193,7 +193,7 @@ func relocatedSlots(obj *elfobj.Object, section *elfobj.Section) map[int]bool {
 func withoutDWARF(tb testing.TB, obj *elfobj.Object) *elfobj.Object {
 	tb.Helper()
 	clone := obj.Clone()
-	if err := clone.Remove(func(s *elfobj.Section) bool { return strings.HasPrefix(s.Name, ".debug_") }); err != nil {
+	if _, err := clone.Remove(func(s *elfobj.Section) bool { return strings.HasPrefix(s.Name, ".debug_") }); err != nil {
 		tb.Fatal(err)
 	}
 	return clone
@@ -307,7 +307,7 @@ func casesOf(p parsed) []int32 {
 func TestWithoutBTF(t *testing.T) {
 	for _, path := range fixtures(t) {
 		p := read(t, path)
-		err := p.Remove(func(s *elfobj.Section) bool { return strings.HasPrefix(s.Name, ".BTF") })
+		_, err := p.Remove(func(s *elfobj.Section) bool { return strings.HasPrefix(s.Name, ".BTF") })
 		if err != nil {
 			t.Fatal(err)
 		}

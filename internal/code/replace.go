@@ -213,7 +213,7 @@ func (m *mover) rewrite() error {
 }
 
 func (m *mover) move() error {
-	if err := m.obj.Remove(stale); err != nil {
+	if _, err := m.obj.Remove(stale); err != nil {
 		return err
 	}
 	m.index()

@@ -484,7 +484,7 @@ func TestReplaceDamagedTables(t *testing.T) {
 func TestReplaceStripped(t *testing.T) {
 	p := only(jump(1), set(1), exit)
 	obj := p.object(t, binary.LittleEndian)
-	if err := obj.Remove(func(s *elfobj.Section) bool { return s.Type == elf.SHT_SYMTAB }); err != nil {
+	if _, err := obj.Remove(func(s *elfobj.Section) bool { return s.Type == elf.SHT_SYMTAB }); err != nil {
 		t.Fatal(err)
 	}
 	obj, err := elfobj.Parse(obj.Bytes())

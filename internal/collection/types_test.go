@@ -22,7 +22,7 @@ var gotol = []string{"../code/testdata/gotol-el.o", "../code/testdata/gotol-eb.o
 func retyped(t *testing.T, path string, symbols map[string]elf.Symbol, types ...btf.Type) []byte {
 	t.Helper()
 	return changed(t, path, func(obj *elfobj.Object) {
-		if err := obj.Remove(func(s *elfobj.Section) bool { return s.Name == ".BTF.ext" }); err != nil {
+		if _, err := obj.Remove(func(s *elfobj.Section) bool { return s.Name == ".BTF.ext" }); err != nil {
 			t.Fatal(err)
 		}
 		builder, err := btf.NewBuilder(types, nil)

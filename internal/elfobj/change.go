@@ -4,10 +4,9 @@ import (
 	"debug/elf"
 	"errors"
 	"fmt"
-	"math"
 )
 
-// Field positions of Elf64_Sym and Elf64_Shdr, from elf(5).
+// Field positions of Elf64_Sym, from elf(5).
 const (
 	symbolName  = 0  // st_name, u32
 	symbolInfo  = 4  // st_info, u8
@@ -15,10 +14,6 @@ const (
 	symbolValue = 8  // st_value, u64
 	symbolSize  = 16 // st_size, u64
 
-	shdrName  = 0x00 // sh_name, u32
-	shdrType  = 0x04 // sh_type, u32
-	shdrFlags = 0x08 // sh_flags, u64
-	shdrAlign = 0x30 // sh_addralign, u64
 )
 
 // SetSymbol makes another symbol of the one at an index of Symbols. The table keeps
@@ -30,46 +25,35 @@ func (obj *Object) SetSymbol(index int, symbol elf.Symbol) error {
 	}
 	entry := table.Data[(index+1)*SymbolSize:]
 	if symbol.Name != obj.Symbols[index].Name {
-		name, err := obj.addString(table.Link, symbol.Name)
-		if err != nil {
-			return fmt.Errorf("names of symbols: %w", err)
+		if err := obj.putName(entry, table, symbol.Name); err != nil {
+			return err
 		}
-		obj.Order.PutUint32(entry[symbolName:], name)
 	}
-	entry[symbolInfo], entry[symbolOther] = symbol.Info, symbol.Other
-	obj.Order.PutUint16(entry[symbolShndx:], uint16(symbol.Section))
-	obj.Order.PutUint64(entry[symbolValue:], symbol.Value)
-	obj.Order.PutUint64(entry[symbolSize:], symbol.Size)
+	obj.putSymbol(entry, symbol)
 	obj.Symbols[index] = symbol
 	return nil
 }
 
-// AddSection adds a section of type SHT_PROGBITS behind the others.
-func (obj *Object) AddSection(name string, flags elf.SectionFlag, align uint64, data []byte) (*Section, error) {
-	count, names := obj.Order.Uint16(obj.header[headerShnum:]), obj.Order.Uint16(obj.header[headerShstrndx:])
-	if int(count) != len(obj.Sections) || count >= uint16(elf.SHN_LORESERVE)-1 {
-		return nil, fmt.Errorf("no room for a section behind %d others", len(obj.Sections))
+// putName gives an entry of the symbol table a name, an empty one if that is none.
+func (obj *Object) putName(entry []byte, table *Section, name string) error {
+	var at uint32 // of no name
+	var err error
+	if name != "" {
+		at, err = obj.addString(table.Link, name)
 	}
-	at, err := obj.addString(uint32(names), name)
 	if err != nil {
-		return nil, fmt.Errorf("names of sections: %w", err)
+		return fmt.Errorf("names of symbols: %w", err)
 	}
-	header := make([]byte, sectionHeaderSize)
-	obj.Order.PutUint32(header[shdrName:], at)
-	obj.Order.PutUint32(header[shdrType:], uint32(elf.SHT_PROGBITS))
-	obj.Order.PutUint64(header[shdrFlags:], uint64(flags))
-	obj.Order.PutUint64(header[shdrAlign:], align)
-	obj.headers = append(obj.headers, header...)
-	obj.Order.PutUint16(obj.header[headerShnum:], count+1)
+	obj.Order.PutUint32(entry[symbolName:], at)
+	return nil
+}
 
-	section := &Section{
-		SectionHeader: elf.SectionHeader{Name: name, Type: elf.SHT_PROGBITS, Flags: flags, Addralign: align},
-		Index:         len(obj.Sections),
-		Data:          data,
-		fileOffset:    math.MaxUint64,
-	}
-	obj.Sections = append(obj.Sections, section)
-	return section, nil
+// putSymbol writes an entry of the symbol table, but for the name.
+func (obj *Object) putSymbol(entry []byte, symbol elf.Symbol) {
+	entry[symbolInfo], entry[symbolOther] = symbol.Info, symbol.Other
+	obj.Order.PutUint16(entry[symbolShndx:], uint16(symbol.Section))
+	obj.Order.PutUint64(entry[symbolValue:], symbol.Value)
+	obj.Order.PutUint64(entry[symbolSize:], symbol.Size)
 }
 
 // addString adds a string to a section of type SHT_STRTAB and returns its offset.

@@ -1,7 +1,6 @@
 package elfobj_test
 
 import (
-	"bytes"
 	"debug/elf"
 	"slices"
 	"strings"
@@ -43,42 +42,6 @@ func TestSetSymbol(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, again.Symbols); diff != "" {
 			t.Errorf("%s, read back (-want +got):\n%s", name, diff)
-		}
-	}
-}
-
-// A section that is added is read back, and nothing else has changed.
-func TestAddSection(t *testing.T) {
-	for name, raw := range objects(t) {
-		obj, err := elfobj.Parse(raw)
-		if err != nil {
-			t.Fatal(err)
-		}
-		want := references(t, raw)
-		added, err := obj.AddSection(".rodata.added", elf.SHF_ALLOC, 8, []byte("some data"))
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		if obj.Sections[added.Index] != added || obj.Section(".rodata.added") != added {
-			t.Errorf("%s: it is not section %d", name, added.Index)
-		}
-		want["sections"] = append(want["sections"], ".rodata.added links ")
-		if diff := cmp.Diff(want, references(t, obj.Bytes())); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", name, diff)
-		}
-
-		file, err := elf.NewFile(bytes.NewReader(obj.Bytes()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		section := file.Section(".rodata.added")
-		data, err := section.Data()
-		if err != nil || string(data) != "some data" || section.Type != elf.SHT_PROGBITS || section.Flags != elf.SHF_ALLOC || section.Addralign != 8 {
-			t.Errorf("%s: %+v with %q, %v", name, section.SectionHeader, data, err)
-		}
-		again, err := elfobj.Parse(obj.Bytes())
-		if err != nil || !bytes.Equal(again.Bytes(), obj.Bytes()) {
-			t.Errorf("%s: other bytes are read back (%v)", name, err)
 		}
 	}
 }

@@ -1,5 +1,6 @@
 // Package elfobj holds a BPF object, an ELF64 relocatable file, so that the
-// contents of its sections can be changed and the object written back.
+// contents of its sections can be changed, more be added, and the object written
+// back.
 package elfobj
 
 import (
@@ -31,8 +32,9 @@ const (
 	tableAlign = 8 // of the section header table
 )
 
-// Object is an ELF file whose section contents can be replaced. Everything
-// else, the header and the section headers, is kept as it was read.
+// Object is an ELF file whose section contents can be replaced, sections removed
+// and symbols, relocations and sections added. Everything else, the header and the
+// section headers, is kept as it was read.
 type Object struct {
 	Order    binary.ByteOrder
 	Sections []*Section
@@ -179,8 +181,13 @@ func (obj *Object) Relocations(target *Section) *Section {
 // Rel is an entry of an SHT_REL section.
 type Rel struct {
 	Offset uint64      // of what it patches, in bytes from the start of the section
-	Symbol *elf.Symbol // that it patches it with; nil for none, or one that the object has not
+	Type   uint32      // how, an R_BPF_ number
+	Index  int         // of Symbols, with what; NoSymbol for none, or one that the object has not
+	Symbol *elf.Symbol // at that index, or nil
 }
+
+// NoSymbol is the index of no symbol.
+const NoSymbol = -1
 
 // Rels returns the entries of an SHT_REL section, none of nil.
 func (obj *Object) Rels(table *Section) iter.Seq[Rel] {
@@ -189,9 +196,11 @@ func (obj *Object) Rels(table *Section) iter.Seq[Rel] {
 			return
 		}
 		for data := table.Data; len(data) >= RelSize; data = data[RelSize:] {
-			rel := Rel{Offset: obj.Order.Uint64(data)}
-			if number := obj.Order.Uint64(data[relInfo:]) >> 32; number > 0 && number <= uint64(len(obj.Symbols)) {
-				rel.Symbol = &obj.Symbols[number-1] // package elf leaves out the first, which is none
+			info := obj.Order.Uint64(data[relInfo:])
+			rel := Rel{Offset: obj.Order.Uint64(data), Type: uint32(info), Index: NoSymbol}
+			if number := info >> 32; number > 0 && number <= uint64(len(obj.Symbols)) {
+				rel.Index = int(number) - 1 // package elf leaves out the first, which is none
+				rel.Symbol = &obj.Symbols[rel.Index]
 			}
 			if !yield(rel) {
 				return
@@ -252,6 +261,7 @@ func (obj *Object) Bytes() []byte {
 		case elf.SHT_NOBITS:
 			out = align(out, section.Addralign)
 			obj.Order.PutUint64(header[shdrOffset:], uint64(len(out)))
+			obj.Order.PutUint64(header[shdrSize:], section.Size)
 		default:
 			out = align(out, section.Addralign)
 			obj.Order.PutUint64(header[shdrOffset:], uint64(len(out)))

@@ -1,12 +1,9 @@
 package elfobj
 
 import (
-	"bytes"
 	"debug/elf"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 )
 
 // More field positions of the ELF64 structures, from elf(5).
@@ -25,24 +22,6 @@ const (
 	relInfo     = 8 // r_info, u64, the symbol in its upper half
 )
 
-// addrsig is SHT_LLVM_ADDRSIG: a list of symbols, as LEB128 numbers.
-// https://llvm.org/docs/Extensions.html#sht-llvm-addrsig-section-address-significance-table
-const addrsig elf.SectionType = 0x6fff4c03
-
-// Clone returns a copy that shares nothing with the object.
-func (obj *Object) Clone() *Object {
-	clone := *obj
-	clone.header, clone.headers = bytes.Clone(obj.header), bytes.Clone(obj.headers)
-	clone.Symbols = slices.Clone(obj.Symbols)
-	clone.Sections = make([]*Section, len(obj.Sections))
-	for i, section := range obj.Sections {
-		copied := *section
-		copied.Data = bytes.Clone(section.Data)
-		clone.Sections[i] = &copied
-	}
-	return &clone
-}
-
 // SymbolTable returns the section that Symbols was read from, or nil.
 func (obj *Object) SymbolTable() *Section {
 	for _, section := range obj.Sections {
@@ -59,34 +38,54 @@ func (obj *Object) SymbolTable() *Section {
 // Symbols are taken out too, instead of being blanked, because libbpf's linker
 // refuses a local symbol without a section (linker_sanity_check_elf_symtab).
 //
-// After an error the object is in pieces: work on a Clone.
-func (obj *Object) Remove(unwanted func(*Section) bool) error {
-	r := &removal{obj: obj, sections: make([]int, len(obj.Sections))}
+// It returns the indices that the symbols have now, by those that they had: NoSymbol for
+// one that is gone. After an error the object is in pieces: work on a Clone.
+func (obj *Object) Remove(unwanted func(*Section) bool) (symbols []int, err error) {
+	r := &removal{numbering: numbering{obj: obj, sections: make([]int, len(obj.Sections))}}
 	r.numberSections(unwanted)
 	if len(r.kept) == len(obj.Sections) {
-		return nil
+		return unchanged(len(obj.Symbols)), nil
 	}
 	if err := r.numberSymbols(); err != nil {
-		return fmt.Errorf("remove sections: %w", err)
+		return nil, fmt.Errorf("remove sections: %w", err)
 	}
 	for _, section := range r.kept {
-		if err := r.renumber(section); err != nil {
-			return fmt.Errorf("remove sections: %s: %w", section, err)
+		err := r.renumber(section)
+		if err == nil && section.Type == elf.SHT_SYMTAB {
+			err = r.renumberSymbols(section)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("remove sections: %s: %w", section, err)
 		}
 	}
-	return r.finish()
+	return r.indices(), r.finish()
 }
 
-// gone is the new number of what is removed. The 0 of ELF means "none", and
-// stays what it is.
-const gone = -1
+// unchanged returns so many numbers as they were.
+func unchanged(count int) []int {
+	numbers := make([]int, count)
+	for i := range numbers {
+		numbers[i] = i
+	}
+	return numbers
+}
 
-// removal has the new numbers of sections and symbols by their old ones.
+// indices returns the new indices in Symbols, which are one less than the numbers.
+func (r *removal) indices() []int {
+	indices := make([]int, len(r.symbols)-1)
+	for i, number := range r.symbols[1:] {
+		indices[i] = NoSymbol
+		if number != gone {
+			indices[i] = number - 1
+		}
+	}
+	return indices
+}
+
+// removal leaves the sections that are kept.
 type removal struct {
-	obj      *Object
-	kept     []*Section
-	sections []int
-	symbols  []int
+	numbering
+	kept []*Section
 }
 
 func (r *removal) numberSections(unwanted func(*Section) bool) {
@@ -136,48 +135,6 @@ func (r *removal) symbolSection(old elf.SectionIndex) (int, error) {
 	return lookUp(r.sections, uint32(old))
 }
 
-func lookUp(numbers []int, old uint32) (int, error) {
-	if uint64(old) >= uint64(len(numbers)) {
-		return 0, fmt.Errorf("number %d of %d", old, len(numbers))
-	}
-	return numbers[old], nil
-}
-
-// lookUpKept wants that what a kept section refers to is kept too.
-func lookUpKept(numbers []int, old uint32) (uint32, error) {
-	number, err := lookUp(numbers, old)
-	if err == nil && number == gone {
-		err = errors.New("refers to what is removed")
-	}
-	return uint32(number), err
-}
-
-// renumber corrects a section's contents and its sh_link and sh_info.
-func (r *removal) renumber(section *Section) (err error) {
-	if section.Type == elf.SHT_NULL {
-		return nil
-	}
-	if section.Link, err = lookUpKept(r.sections, section.Link); err != nil {
-		return fmt.Errorf("sh_link: %w", err)
-	}
-	switch section.Type {
-	case elf.SHT_SYMTAB:
-		return r.renumberSymbols(section)
-	case elf.SHT_REL:
-		return r.renumberRelocations(section)
-	case elf.SHT_GROUP:
-		return r.renumberGroup(section)
-	case addrsig:
-		return r.renumberAddrsig(section)
-	case elf.SHT_RELA, elf.SHT_SYMTAB_SHNDX, elf.SHT_DYNSYM, elf.SHT_HASH:
-		return fmt.Errorf("a section of type %s, which no BPF compiler makes", section.Type)
-	}
-	if section.Info != 0 {
-		return fmt.Errorf("a section of type %s with an sh_info, which may be a number of anything", section.Type)
-	}
-	return nil
-}
-
 // renumberSymbols corrects the table that obj.Symbols was read from. Its
 // sh_info counts the local symbols, which come first.
 func (r *removal) renumberSymbols(section *Section) error {
@@ -200,70 +157,6 @@ func (r *removal) renumberSymbols(section *Section) error {
 		}
 	}
 	section.Data, section.Info = out, locals
-	return nil
-}
-
-func (r *removal) renumberRelocations(section *Section) (err error) {
-	if section.Info, err = lookUpKept(r.sections, section.Info); err != nil {
-		return fmt.Errorf("sh_info: %w", err)
-	}
-	if len(section.Data)%RelSize != 0 {
-		return errors.New("no table of relocations")
-	}
-	for entry := section.Data; len(entry) > 0; entry = entry[RelSize:] {
-		info := r.obj.Order.Uint64(entry[relInfo:])
-		symbol, err := lookUpKept(r.symbols, uint32(info>>32))
-		if err != nil {
-			return fmt.Errorf("symbol: %w", err)
-		}
-		r.obj.Order.PutUint64(entry[relInfo:], uint64(symbol)<<32|info&0xffffffff)
-	}
-	return nil
-}
-
-// renumberGroup corrects a COMDAT group: flags, then the sections in it; the
-// symbol that names it is in sh_info.
-func (r *removal) renumberGroup(section *Section) (err error) {
-	if section.Info, err = lookUpKept(r.symbols, section.Info); err != nil {
-		return fmt.Errorf("sh_info: %w", err)
-	}
-	if len(section.Data) < 4 || len(section.Data)%4 != 0 {
-		return errors.New("no group of sections")
-	}
-	out := section.Data[:4]
-	for member := section.Data[4:]; len(member) > 0; member = member[4:] {
-		number, err := lookUp(r.sections, r.obj.Order.Uint32(member))
-		if err != nil {
-			return fmt.Errorf("section: %w", err)
-		}
-		if number != gone {
-			out = out[:len(out)+4] // at or before member
-			r.obj.Order.PutUint32(out[len(out)-4:], uint32(number))
-		}
-	}
-	section.Data = out
-	return nil
-}
-
-// renumberAddrsig leaves alone what does not say which symbols it is about:
-// llvm-strip numbers these anew, but not what is in here, and clears sh_link, so
-// that linkers ignore it.
-func (r *removal) renumberAddrsig(section *Section) error {
-	if section.Link == 0 {
-		return nil
-	}
-	var out []byte
-	for rest := section.Data; len(rest) > 0; {
-		symbol, size := binary.Uvarint(rest)
-		if size <= 0 || symbol >= uint64(len(r.symbols)) {
-			return errors.New("no list of symbols")
-		}
-		if number := r.symbols[symbol]; number != gone {
-			out = binary.AppendUvarint(out, uint64(number))
-		}
-		rest = rest[size:]
-	}
-	section.Data = out
 	return nil
 }
 

@@ -84,9 +84,16 @@ func TestRemove(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := obj.Remove(isDWARF); err != nil {
+		before := slices.Clone(obj.Symbols)
+		symbols, err := obj.Remove(isDWARF)
+		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
+		}
+		for old, now := range symbols {
+			if now != elfobj.NoSymbol && obj.Symbols[now].Name != before[old].Name {
+				t.Errorf("%s: symbol %d is now %d, %s instead of %s", name, old, now, obj.Symbols[now].Name, before[old].Name)
+			}
 		}
 		want, got := references(t, raw), references(t, obj.Bytes())
 		for key, values := range want {
@@ -122,7 +129,7 @@ func TestRemoveNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := obj.Remove(func(*elfobj.Section) bool { return false }); err != nil || !bytes.Equal(obj.Bytes(), raw) {
+		if _, err := obj.Remove(func(*elfobj.Section) bool { return false }); err != nil || !bytes.Equal(obj.Bytes(), raw) {
 			t.Errorf("%s: %v, or other bytes", name, err)
 		}
 	}
@@ -142,7 +149,7 @@ func TestRemoveFromGroup(t *testing.T) {
 		for _, number := range []int{1, gone.Index, member.Index} {
 			group.Data = binary.LittleEndian.AppendUint32(group.Data, uint32(number))
 		}
-		if err := obj.Remove(isDWARF); err != nil {
+		if _, err := obj.Remove(isDWARF); err != nil {
 			t.Fatal(err)
 		}
 		want := binary.LittleEndian.AppendUint32([]byte{1, 0, 0, 0}, uint32(member.Index))
@@ -177,7 +184,7 @@ func TestRemoveRefuses(t *testing.T) {
 		if test.change != nil {
 			test.change(obj)
 		}
-		if err := obj.Remove(func(s *elfobj.Section) bool { return s.Name == test.unwanted }); err == nil {
+		if _, err := obj.Remove(func(s *elfobj.Section) bool { return s.Name == test.unwanted }); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}
@@ -198,7 +205,7 @@ func TestClone(t *testing.T) {
 			section.Link = 77
 		}
 		clear(clone.Symbols)
-		_ = clone.Remove(isDWARF)
+		_, _ = clone.Remove(isDWARF)
 		if !bytes.Equal(obj.Bytes(), raw) {
 			t.Errorf("%s: changed with its clone", name)
 		}
