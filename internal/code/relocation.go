@@ -237,7 +237,7 @@ const (
 
 func pointerIn(target *elfobj.Section, rel relocation, order binary.ByteOrder) (pointer, error) {
 	if holdsCode(target) {
-		return instructionPointer(target, rel.offset, order)
+		return instructionPointer(target.Data, rel.offset, order)
 	}
 	width, known := dataWidth[rel.kind]
 	if !known {
@@ -249,11 +249,12 @@ func pointerIn(target *elfobj.Section, rel relocation, order binary.ByteOrder) (
 	return pointer{target.Data[rel.offset:][:width], order, formData}, nil
 }
 
-func instructionPointer(target *elfobj.Section, offset uint64, order binary.ByteOrder) (pointer, error) {
-	if offset%slotSize != 0 || offset >= uint64(len(target.Data)) {
+// instructionPointer returns the pointer in the instruction at a byte of code.
+func instructionPointer(code []byte, offset uint64, order binary.ByteOrder) (pointer, error) {
+	if offset%slotSize != 0 || offset >= uint64(len(code)) {
 		return pointer{}, errTable
 	}
-	raw := target.Data[offset:]
+	raw := code[offset:]
 	switch {
 	case len(raw) >= slotSize && raw[0] == opCall && source(raw, order) == pseudoCall:
 		return pointer{raw, order, formCall}, nil

@@ -14,7 +14,10 @@
 //	relocation               r_offset
 //	func_info, line_info,
 //	core_relo                insn_off in .BTF.ext, in bytes
-//	DWARF                    everywhere: it is removed, see stale
+//	DWARF                    everywhere: it is removed, see Stale
+//
+// It also cuts functions out of an object, and puts functions, and instructions that
+// refer to others, into one.
 //
 // The encodings are those of Documentation/bpf/standardization/instruction-set.rst
 // of the kernel; how loaders read relocations is libbpf's
@@ -64,6 +67,9 @@ type Replacement struct {
 	// records and source lines, and jump to the same places unless Jumps says
 	// otherwise.
 	Copies []Copy
+
+	// Attached is what Code brings along (optional).
+	Attached
 }
 
 // Jump is a jump, a call of a function or an LDDW of its address.
@@ -83,9 +89,10 @@ type Copy struct {
 // that of the object's .BTF.ext, nil if there is none; both it and the section
 // are brought up to date.
 //
-// As long as every replacement is as long as what it replaces, nothing but
-// these bytes is changed. Otherwise DWARF sections, which would be wrong, are
-// removed.
+// As long as every replacement is as long as what it replaces and brings nothing along,
+// nothing but these bytes is changed. Otherwise DWARF sections, which would be wrong, are
+// removed, and with them their symbols; and if there are new records, relocations of
+// .BTF.ext, which no loader reads.
 //
 // Errors about an instruction are of type *Error; they wrap a *ReachError if it
 // is a jump that can't be encoded anymore. After an error obj and ext are as
@@ -112,8 +119,9 @@ type mover struct {
 	oldExt *btfraw.Ext
 
 	obj     *elfobj.Object
-	origins map[*elfobj.Section]*elfobj.Section // from obj's to old's
-	ext     *btfraw.Ext                         // nil if it stays
+	adopt   func()      // makes old what has become of obj
+	ext     *btfraw.Ext // nil if it stays
+	symbols []int       // by index in old's Symbols that in obj's
 
 	sections []*section // those with replacements, by name
 	byIndex  map[int]*section
@@ -124,20 +132,16 @@ func newMover(obj *elfobj.Object, ext *btfraw.Ext) *mover {
 	m := &mover{
 		old:     obj,
 		oldExt:  ext,
-		obj:     obj.Clone(),
-		origins: make(map[*elfobj.Section]*elfobj.Section),
 		byIndex: make(map[int]*section),
 		patched: make(map[place]*section),
 	}
-	for i, section := range m.obj.Sections {
-		m.origins[section] = obj.Sections[i]
-	}
+	m.obj, m.adopt = obj.Draft()
 	return m
 }
 
 func (m *mover) readSections(replacements map[string][]Replacement) error {
 	for _, section := range m.obj.Sections {
-		if section.Flags&elf.SHF_COMPRESSED != 0 && !stale(section) {
+		if section.Flags&elf.SHF_COMPRESSED != 0 && !Stale(section) {
 			return fmt.Errorf("section %s is compressed, which no loader reads", section)
 		}
 	}
@@ -212,8 +216,12 @@ func (m *mover) rewrite() error {
 	return nil
 }
 
-func (m *mover) move() error {
-	if _, err := m.obj.Remove(stale); err != nil {
+func (m *mover) move() (err error) {
+	brings := m.bringsRecords()
+	m.symbols, err = m.obj.Remove(func(section *elfobj.Section) bool {
+		return Stale(section) || brings && m.isRelocationOfExt(section)
+	})
+	if err != nil {
 		return err
 	}
 	m.index()
@@ -225,16 +233,19 @@ func (m *mover) move() error {
 	if err := m.moveRelocations(); err != nil {
 		return err
 	}
+	if err := m.bringRelocations(); err != nil {
+		return err
+	}
 	if err := m.moveSymbols(); err != nil {
 		return err
 	}
 	return m.moveExt()
 }
 
-// stale reports whether a section is about places in the code in a form that
+// Stale reports whether a section is about places in the code in a form that
 // isn't moved: DWARF, and its call frames by their other name. No loader reads
 // either; a debugger would be misled.
-func stale(section *elfobj.Section) bool {
+func Stale(section *elfobj.Section) bool {
 	return strings.HasPrefix(section.Name, ".debug_") || section.Name == ".eh_frame"
 }
 
@@ -290,6 +301,8 @@ func (m *mover) sectionOf(symbol *elf.Symbol) *section {
 func (m *mover) moveExt() error {
 	section := m.obj.Section(".BTF.ext")
 	switch {
+	case section == nil && m.bringsRecords():
+		return errors.New("the object has no .BTF.ext for the records of what is put into it: compile with -g")
 	case section == nil:
 		return nil
 	case m.oldExt == nil:
@@ -318,9 +331,11 @@ func (m *mover) moveExt() error {
 		return err
 	}
 	if copies := m.copies(); len(copies) > 0 {
-		return m.copyRecords(section, types, copies)
+		if err := m.copyRecords(section, types, copies); err != nil {
+			return err
+		}
 	}
-	return nil
+	return m.bringRecords(section, raw)
 }
 
 // whereRecord returns where a record of .BTF.ext goes: that of a function or
@@ -344,15 +359,9 @@ func (m *mover) whereRecord() func(btfraw.Table, string, uint32) (uint32, error)
 	}
 }
 
-// commit makes the copy the object. Sections stay the same pointers, so that a
-// caller may hold on to them.
+// commit makes the copy the object.
 func (m *mover) commit() {
-	for i, section := range m.obj.Sections {
-		original := m.origins[section]
-		*original = *section
-		m.obj.Sections[i] = original
-	}
-	*m.old = *m.obj
+	m.adopt()
 	if m.ext != nil {
 		*m.oldExt = *m.ext
 	}

@@ -90,7 +90,7 @@ func (s *section) placeReplacements() error {
 			return s.errorAt(r.Slot, errors.New("replacement is no code"))
 		}
 		s.replaced[r.Slot] = int32(i) + 1
-		s.moves = s.moves || len(r.Code) != s.size(r.Slot)*slotSize || r.Kept != 0
+		s.moves = s.moves || len(r.Code) != s.size(r.Slot)*slotSize || r.Kept != 0 || !r.isEmpty()
 	}
 	return nil
 }
@@ -271,6 +271,10 @@ func (s *section) checkReplacement(r *Replacement) error {
 	if err != nil {
 		return err
 	}
+	brought, err := s.checkAttached(r, second, outside, isCopy)
+	if err != nil {
+		return err
+	}
 	if kept := s.kept(r.Slot); s.relocated[r.Slot] && kept >= 0 && !takesRelocation(r.Code, second, kept) {
 		return fmt.Errorf("slot %d is kept for a relocation, but is no call and no LDDW", kept)
 	}
@@ -278,12 +282,28 @@ func (s *section) checkReplacement(r *Replacement) error {
 		if second[slot] {
 			continue
 		}
-		relocated := s.relocated[r.Slot] && slot == s.kept(r.Slot) || isCopy[slot]
+		relocated := s.relocated[r.Slot] && slot == s.kept(r.Slot) || isCopy[slot] || brought[slot]
 		if err := checkJump(r.Code, second, slot, outside[slot], relocated, s.order); err != nil {
 			return fmt.Errorf("slot %d: %w", slot, err)
 		}
 	}
 	return nil
+}
+
+// checkAttached returns which slots of a replacement have a relocation that it brings.
+func (s *section) checkAttached(r *Replacement, second []bool, outside, isCopy map[int]bool) (map[int]bool, error) {
+	if err := r.check(r.Code, second, s.order); err != nil {
+		return nil, err
+	}
+	brought := make(map[int]bool, len(r.Relocations))
+	for _, rel := range r.Relocations {
+		isKept := s.relocated[r.Slot] && rel.At == s.kept(r.Slot)
+		if isKept || outside[rel.At] || isCopy[rel.At] {
+			return nil, fmt.Errorf("slot %d has a relocation, and something else that says what it refers to", rel.At)
+		}
+		brought[rel.At] = true
+	}
+	return brought, nil
 }
 
 // takesRelocation reports whether a loader accepts a relocation of the

@@ -191,7 +191,7 @@ func (f *unloadedFinder) relocated() (references, map[place]bool, error) {
 			continue
 		}
 		target := f.obj.Sections[table.Info]
-		if target.Flags&elf.SHF_ALLOC == 0 || stale(target) {
+		if target.Flags&elf.SHF_ALLOC == 0 || Stale(target) {
 			continue
 		}
 		err := m.relocations(table, func(rel relocation) error {
