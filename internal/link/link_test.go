@@ -1,0 +1,125 @@
+package link_test
+
+import (
+	"bytes"
+	"debug/elf"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/xdp-load/xdp-load/internal/elfobj"
+	"github.com/xdp-load/xdp-load/internal/link"
+)
+
+// What can't be linked is refused, and nothing is changed.
+func TestIntoRefuses(t *testing.T) {
+	device, refused := compile(t, "clang-19", "bpfel", "device"), compile(t, "clang-19", "bpfel", "refused")
+	for name, test := range map[string]struct {
+		source   *elfobj.Object
+		function string
+		change   func(obj *elfobj.Object)
+		want     string
+	}{
+		"no such function": {device, "devise", nil, "no function devise"},
+		"map":              {refused, "uses_map", nil, "it uses map counts: maps can't be linked"},
+		"pointers in data": {refused, "uses_pointers", nil, "it uses section .data, which points at other things"},
+		"undefined":        {refused, "uses_undefined", nil, "neither object defines undefined"},
+		"both define it":   {refused, "program", nil, "both objects have a program"},
+		"other byte order": {compile(t, "clang-19", "bpfeb", "device"), "device", nil, "differ in byte order"},
+		"no BTF":           {device, "device", func(o *elfobj.Object) { o.Section(".BTF").Name = ".none" }, "the object has no BTF: compile with -g"},
+		"other data": {device, "device", func(o *elfobj.Object) {
+			o.Section(".data").Type = elf.SHT_NOBITS
+		}, "section .data: it is of type SHT_NOBITS in one object, and of type SHT_PROGBITS in the other"},
+		"own kfunc": {device, "device", func(o *elfobj.Object) {
+			rename(t, o, "program", "bpf_cast_to_kern_ctx")
+		}, "bpf_cast_to_kern_ctx is the kernel's, and the object has something of its own by that name"},
+		"no symbols": {device, "device", func(o *elfobj.Object) {
+			table := o.SymbolTable()
+			table.Type, table.Info = elf.SHT_PROGBITS, 0
+		}, "the object has no symbol table"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			obj := compile(t, "clang-19", "bpfel", "calls")
+			ext := readExt(t, obj)
+			if test.change != nil {
+				test.change(obj)
+			}
+			before, records := obj.Bytes(), bytes.Clone(ext.Bytes())
+			linked, err := newSource(t, test.source).Into(obj, ext, link.Wanted{Functions: []string{test.function}})
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("%v, %v, want %q", linked, err, test.want)
+			}
+			if !bytes.Equal(obj.Bytes(), before) || !bytes.Equal(ext.Bytes(), records) {
+				t.Error("the object is another")
+			}
+		})
+	}
+}
+
+func rename(t *testing.T, obj *elfobj.Object, from, to string) {
+	t.Helper()
+	index := slices.IndexFunc(obj.Symbols, func(s elf.Symbol) bool { return s.Name == from })
+	symbol := obj.Symbols[index]
+	symbol.Name = to
+	if err := obj.SetSymbol(index, symbol); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A source without records is refused.
+func TestNewSourceRefuses(t *testing.T) {
+	for name, change := range map[string]func(*elfobj.Object){
+		"no BTF":            func(o *elfobj.Object) { o.Section(".BTF").Name = ".none" },
+		"damaged BTF":       func(o *elfobj.Object) { o.Section(".BTF").Data = o.Section(".BTF").Data[1:] },
+		"damaged records":   func(o *elfobj.Object) { o.Section(".BTF.ext").Data = o.Section(".BTF.ext").Data[:20] },
+		"half a relocation": func(o *elfobj.Object) { o.Section(".rel.text").Data = o.Section(".rel.text").Data[1:] },
+	} {
+		obj := compile(t, "clang-19", "bpfel", "device")
+		change(obj)
+		if source, err := link.NewSource(obj); err == nil {
+			t.Errorf("%s: %v", name, source)
+		}
+	}
+}
+
+// What is linked again gets other names, where it can.
+func TestTwice(t *testing.T) {
+	source := newSource(t, compile(t, "clang-19", "bpfel", "device"))
+	obj := compile(t, "clang-19", "bpfel", "calls")
+	var symbols []string
+	for range 2 {
+		linked, err := source.Into(obj, nil, link.Wanted{Functions: []string{"static_device"}})
+		if err == nil {
+			symbols = append(symbols, obj.Symbols[linked.Functions["static_device"]].Name)
+			continue
+		}
+		// the data has global variables
+		if want := "both objects have a last"; !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	if !slices.Equal(symbols, []string{"static_device"}) {
+		t.Error(symbols)
+	}
+}
+
+// Only what is needed is linked.
+func TestNeeded(t *testing.T) {
+	obj := compile(t, "clang-19", "bpfel", "loads")
+	source := newSource(t, compile(t, "clang-19", "bpfel", "device"))
+	if _, err := source.Into(obj, nil, link.Wanted{Functions: []string{"sum_below"}}); err != nil {
+		t.Fatal(err)
+	}
+	var functions []string
+	for _, symbol := range obj.Functions(obj.Section(".text")) {
+		functions = append(functions, symbol.Name)
+	}
+	if !slices.Equal(functions, []string{"sum_below", "add"}) {
+		t.Error(functions)
+	}
+	for _, name := range []string{"bpf_cast_to_kern_ctx", "xdp_buff", "factor", ".ksyms"} {
+		if bytes.Contains(obj.Section(".BTF").Data, []byte(name+"\x00")) {
+			t.Errorf("the BTF has %s", name)
+		}
+	}
+}
