@@ -102,7 +102,7 @@ func appendSlot(code []byte, ins asm.Instruction, order binary.ByteOrder) []byte
 	}
 	start := len(code)
 	code = append(code, byte(ins.OpCode), registers, 0, 0, 0, 0, 0, 0)
-	order.PutUint16(code[start+2:], uint16(ins.Offset))
+	order.PutUint16(code[start+offsetAt:], uint16(ins.Offset))
 	order.PutUint32(code[start+ImmediateAt:], uint32(ins.Constant))
 	return code
 }

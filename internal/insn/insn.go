@@ -16,8 +16,11 @@ import (
 // bits), immediate (32 bits).
 const SlotSize = 8
 
-// ImmediateAt is where the immediate starts in a slot.
-const ImmediateAt = 4
+// Where the offset and the immediate start in a slot.
+const (
+	offsetAt    = 2
+	ImmediateAt = 4
+)
 
 // Instruction is one as it is encoded, unlike asm.Instruction, which makes several
 // opcodes of one.
@@ -41,7 +44,7 @@ func Read(code []byte, order binary.ByteOrder) Instruction {
 		Op:  code[0],
 		Dst: code[1] & 15,
 		Src: code[1] >> 4,
-		Off: int16(order.Uint16(code[2:])),
+		Off: int16(order.Uint16(code[offsetAt:])),
 		Imm: int64(int32(order.Uint32(code[ImmediateAt:]))),
 	}
 	if order == binary.BigEndian { // both are in bit-fields of one byte

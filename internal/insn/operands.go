@@ -85,12 +85,10 @@ func (ins *Instruction) findALU(dst, src Registers) error {
 
 func (ins *Instruction) findJump(dst, src Registers) error {
 	switch code := ins.Code(); {
-	case code > OpJCOND, ins.Class() == ClassJMP32 && (code == OpCALL || code == OpEXIT || code == OpJCOND):
+	case !ins.isKnownJump():
 		return ins.undefined()
 	case ins.IsGotox():
 		ins.Uses = dst
-	case code == OpJA && ins.FromReg():
-		return ins.undefined()
 	case code == OpCALL:
 		ins.Uses, ins.Defs = ins.callArguments(), Clobbered
 	case code == OpEXIT:
