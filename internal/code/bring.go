@@ -8,6 +8,7 @@ import (
 
 	"github.com/xdp-load/xdp-load/internal/btfraw"
 	"github.com/xdp-load/xdp-load/internal/elfobj"
+	"github.com/xdp-load/xdp-load/internal/insn"
 )
 
 // bringsRecords reports whether .BTF.ext has to grow.
@@ -24,7 +25,7 @@ func (m *mover) bringRelocations() error {
 		var rels []elfobj.Rel
 		for i := range s.replacements {
 			r := &s.replacements[i]
-			start := uint64(s.starts[r.Slot]) * slotSize
+			start := uint64(s.starts[r.Slot]) * insn.SlotSize
 			for _, rel := range r.Relocations {
 				entry, err := m.bring(s, rel, start)
 				if err != nil {
@@ -68,7 +69,7 @@ func (m *mover) bringRecords(section *elfobj.Section, types *elfobj.Section) err
 	var records btfraw.Records
 	for _, s := range m.sections {
 		for _, r := range slices.SortedFunc(slices.Values(s.replacements), func(a, b Replacement) int { return cmp.Compare(a.Slot, b.Slot) }) {
-			merge(&records, r.records(s.elf.Name, uint32(s.starts[r.Slot])*slotSize))
+			merge(&records, r.records(s.elf.Name, uint32(s.starts[r.Slot])*insn.SlotSize))
 			if line, ok := m.lineBehind(s, &r); ok {
 				merge(&records, btfraw.Records{Lines: map[string][]btfraw.Line{s.elf.Name: {line}}})
 			}
@@ -101,11 +102,11 @@ func (m *mover) lineBehind(s *section, r *Replacement) (btfraw.Line, bool) {
 	if len(r.Lines) == 0 || next >= s.slots() {
 		return btfraw.Line{}, false
 	}
-	at := uint32(s.starts[next]) * slotSize
+	at := uint32(s.starts[next]) * insn.SlotSize
 	if line, ok := m.ext.LineAt(s.elf.Name, at); ok && line.InsnOffset == at {
 		return btfraw.Line{}, false
 	}
-	line, ok := m.oldExt.LineAt(s.elf.Name, uint32(r.Slot)*slotSize)
+	line, ok := m.oldExt.LineAt(s.elf.Name, uint32(r.Slot)*insn.SlotSize)
 	line.InsnOffset = at
 	return line, ok
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/xdp-load/xdp-load/internal/btfraw"
 	"github.com/xdp-load/xdp-load/internal/elfobj"
+	"github.com/xdp-load/xdp-load/internal/insn"
 )
 
 // placeCopies finds the new slots of copies.
@@ -33,7 +34,7 @@ func (s *section) checkCopies(r *Replacement, second []bool, outside map[int]boo
 		switch {
 		case c.At <= last || c.At >= len(second) || second[c.At]:
 			return nil, fmt.Errorf("slot %d is no instruction that could be a copy", c.At)
-		case s.check(c.From) != nil || r.Code[c.At*slotSize] != s.raw(c.From)[0]:
+		case s.check(c.From) != nil || r.Code[c.At*insn.SlotSize] != s.read(c.From).Op:
 			return nil, fmt.Errorf("slot %d is no copy of instruction %d", c.At, c.From)
 		case outside[c.At] && s.relocated[c.From]:
 			return nil, fmt.Errorf("slot %d has a target, and a relocation that says another", c.At)
@@ -54,15 +55,15 @@ func (s *section) setCopiedJumps() error {
 			elsewhere[jump.At] = true
 		}
 		for _, c := range r.Copies {
-			raw := s.raw(c.From)
-			field, err := distanceField(raw, s.order)
+			ins := s.read(c.From)
+			distance, field, err := ins.Distance()
 			if err != nil {
 				return s.errorAt(c.From, err)
 			}
-			if field == noDistance || s.relocated[c.From] || elsewhere[c.At] {
+			if field == insn.NoDistance || s.relocated[c.From] || elsewhere[c.At] {
 				continue
 			}
-			target := c.From + 1 + field.get(raw, s.order)
+			target := c.From + 1 + distance
 			if err := s.setJump(c.From, int(s.starts[r.Slot])+c.At, target, 0); err != nil {
 				return err
 			}
@@ -78,8 +79,8 @@ func (m *mover) copies() map[string][]btfraw.Copy {
 		for from, slots := range s.copies {
 			for _, at := range slots {
 				copies[s.elf.Name] = append(copies[s.elf.Name], btfraw.Copy{
-					From: uint32(int(s.starts[from])+max(s.kept(from), 0)) * slotSize,
-					To:   uint32(at) * slotSize,
+					From: uint32(int(s.starts[from])+max(s.kept(from), 0)) * insn.SlotSize,
+					To:   uint32(at) * insn.SlotSize,
 				})
 			}
 		}

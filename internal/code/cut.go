@@ -10,6 +10,7 @@ import (
 
 	"github.com/xdp-load/xdp-load/internal/btfraw"
 	"github.com/xdp-load/xdp-load/internal/elfobj"
+	"github.com/xdp-load/xdp-load/internal/insn"
 )
 
 // Cutter cuts functions out of an object, which stays as it is.
@@ -95,7 +96,7 @@ func (c *Cutter) Cut(symbol int) (*Function, error) {
 	switch {
 	case section == nil || elf.ST_TYPE(function.Info) != elf.STT_FUNC:
 		return nil, fmt.Errorf("%s is no function of the object", function.Name)
-	case function.Size == 0 || function.Size%slotSize != 0 || function.Value%slotSize != 0,
+	case function.Size == 0 || function.Size%insn.SlotSize != 0 || function.Value%insn.SlotSize != 0,
 		function.Value > uint64(len(section.Data)) || function.Size > uint64(len(section.Data))-function.Value:
 		return nil, fmt.Errorf("function %s of section %s: its symbol says no place of instructions: byte %d, %d bytes", function.Name, section, function.Value, function.Size)
 	}
@@ -116,7 +117,7 @@ type cut struct {
 
 func (c *cut) function() (*Function, error) {
 	f := &Function{Code: slices.Clone(c.section.Data[c.start:c.end])}
-	second, bad := findLDDW(f.Code)
+	second, bad := insn.SecondHalves(f.Code)
 	if bad >= 0 {
 		return nil, fmt.Errorf("instruction %d: %w", bad, errHalfLDDW)
 	}
@@ -147,7 +148,7 @@ func (c *cut) relocations(f *Function) (map[int]bool, error) {
 			break
 		}
 		at := rel.Offset - c.start
-		slot := int(at / slotSize)
+		slot := int(at / insn.SlotSize)
 		p, err := instructionPointer(f.Code, at, c.obj.Order)
 		if err == nil && rel.Index == elfobj.NoSymbol {
 			err = errors.New("a relocation without a symbol")
@@ -185,19 +186,19 @@ func (c *cut) nameFunction(rel *Relocation) error {
 // distance makes the distance to another function a relocation, and wants the others to
 // stay inside.
 func (c *cut) distance(f *Function, second []bool, slot int) error {
-	raw := f.Code[slot*slotSize:]
-	field, err := distanceField(raw, c.obj.Order)
-	if err != nil || field == noDistance {
+	ins := insn.Read(f.Code[slot*insn.SlotSize:], c.obj.Order)
+	distance, field, err := ins.Distance()
+	if err != nil || field == insn.NoDistance {
 		return err
 	}
-	target := slot + 1 + field.get(raw, c.obj.Order)
-	if raw[0] != opCall && raw[0] != opLDDW {
+	target := slot + 1 + distance
+	if ins.Jumps() {
 		if target < 0 || target >= len(second) || second[target] {
 			return fmt.Errorf("it jumps to instruction %d of %d", target, len(second))
 		}
 		return nil
 	}
-	at := int64(c.start) + int64(target)*slotSize
+	at := int64(c.start) + int64(target)*insn.SlotSize
 	function, ok := c.functions[place{c.section, uint64(at)}]
 	if !ok {
 		return fmt.Errorf("no function starts at byte %d of the section, which it refers to", at)

@@ -6,6 +6,8 @@ import (
 	"path"
 	"sort"
 	"strings"
+
+	"github.com/xdp-load/xdp-load/internal/insn"
 )
 
 // Error is about one instruction of the object as it was given.
@@ -56,13 +58,13 @@ func (m *mover) describe(err error) error {
 	}
 	if section := m.old.Section(e.Section); section != nil {
 		functions := m.old.Functions(section)
-		after := sort.Search(len(functions), func(i int) bool { return functions[i].Value > uint64(e.Slot)*slotSize })
+		after := sort.Search(len(functions), func(i int) bool { return functions[i].Value > uint64(e.Slot)*insn.SlotSize })
 		if after > 0 {
 			e.Function = functions[after-1].Name
 		}
 	}
 	if m.oldExt != nil {
-		if line, ok := m.oldExt.LineAt(e.Section, uint32(e.Slot*slotSize)); ok {
+		if line, ok := m.oldExt.LineAt(e.Section, uint32(e.Slot*insn.SlotSize)); ok {
 			e.Source = fmt.Sprintf("%s:%d", path.Clean(line.File), line.Line)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/xdp-load/xdp-load/internal/btfraw"
 	"github.com/xdp-load/xdp-load/internal/elfobj"
+	"github.com/xdp-load/xdp-load/internal/insn"
 )
 
 // Attached is what instructions bring along that come from elsewhere.
@@ -37,7 +38,7 @@ type Function struct {
 }
 
 // IsCall reports whether a relocation of the function is for a call.
-func (f *Function) IsCall(rel *Relocation) bool { return f.Code[rel.At*slotSize] == opCall }
+func (f *Function) IsCall(rel *Relocation) bool { return rel.isCall(f.Code) }
 
 func (a *Attached) isEmpty() bool {
 	return len(a.Relocations)+len(a.CORERelos)+len(a.Lines) == 0
@@ -78,15 +79,15 @@ func (a *Attached) check(code []byte, second []bool, order binary.ByteOrder) err
 			return fmt.Errorf("slot %d is no instruction, or has two relocations", rel.At)
 		}
 		relocated[rel.At] = true
-		if _, err := instructionPointer(code, uint64(rel.At)*slotSize, order); err != nil {
+		if _, err := instructionPointer(code, uint64(rel.At)*insn.SlotSize, order); err != nil {
 			return fmt.Errorf("slot %d has a relocation, but is neither a call of a function nor an LDDW", rel.At)
 		}
-		if code[rel.At*slotSize] == opCall && rel.Addend%slotSize != 0 {
+		if rel.isCall(code) && rel.Addend%insn.SlotSize != 0 {
 			return fmt.Errorf("slot %d calls what is %d bytes from a symbol: %w", rel.At, rel.Addend, errNoInstruction)
 		}
 	}
 	starts := func(offset uint32) error {
-		if slot := int(offset / slotSize); offset%slotSize != 0 || slot >= len(second) || second[slot] {
+		if slot := int(offset / insn.SlotSize); offset%insn.SlotSize != 0 || slot >= len(second) || second[slot] {
 			return fmt.Errorf("record for byte %d: %w", offset, errNoInstruction)
 		}
 		return nil
@@ -104,14 +105,17 @@ func (a *Attached) check(code []byte, second []bool, order binary.ByteOrder) err
 	return nil
 }
 
+// isCall reports whether the relocation is for a call in the code, and not for an LDDW.
+func (r *Relocation) isCall(code []byte) bool { return code[r.At*insn.SlotSize] != insn.LDDW }
+
 // entry returns the relocation as an entry of an SHT_REL section, if the code starts at
 // a byte of a section.
 func (r *Relocation) entry(code []byte, start uint64) elfobj.Rel {
 	kind := uint32(rel64)
-	if code[r.At*slotSize] == opCall {
+	if r.isCall(code) {
 		kind = rel32
 	}
-	return elfobj.Rel{Offset: start + uint64(r.At)*slotSize, Type: kind, Index: r.Symbol}
+	return elfobj.Rel{Offset: start + uint64(r.At)*insn.SlotSize, Type: kind, Index: r.Symbol}
 }
 
 // Append puts functions behind the code of a section, one behind the other. The symbols
@@ -124,21 +128,21 @@ func Append(obj *elfobj.Object, section *elfobj.Section, functions []Function) (
 	var rels []elfobj.Rel
 	for i := range functions {
 		f := &functions[i]
-		second, bad := findLDDW(f.Code)
-		if bad >= 0 || len(f.Code)%slotSize != 0 {
+		second, bad := insn.SecondHalves(f.Code)
+		if bad >= 0 || len(f.Code)%insn.SlotSize != 0 {
 			return records, errors.New("append function: it is no code")
 		}
 		if err := f.check(f.Code, second, obj.Order); err != nil {
 			return records, fmt.Errorf("append function: %w", err)
 		}
-		start, err := obj.Grow(section, slotSize, uint64(len(f.Code)))
+		start, err := obj.Grow(section, insn.SlotSize, uint64(len(f.Code)))
 		if err != nil {
 			return records, err
 		}
 		code := section.Data[start:]
 		copy(code, f.Code)
 		for _, rel := range f.Relocations {
-			p, err := instructionPointer(code, uint64(rel.At)*slotSize, obj.Order)
+			p, err := instructionPointer(code, uint64(rel.At)*insn.SlotSize, obj.Order)
 			if err == nil && !p.setAddend(rel.Addend) {
 				err = fmt.Errorf("slot %d refers to something more than 32 bits away", rel.At)
 			}

@@ -8,6 +8,7 @@ import (
 	"math"
 
 	"github.com/xdp-load/xdp-load/internal/elfobj"
+	"github.com/xdp-load/xdp-load/internal/insn"
 )
 
 // Relocation types, from llvm/docs/CompilerWriterInfo and
@@ -71,10 +72,10 @@ func (m *mover) markRelocated() error {
 			continue
 		}
 		err := m.relocations(table, func(rel relocation) error {
-			if rel.offset >= uint64(len(s.old)) || rel.offset%slotSize != 0 {
+			if rel.offset >= uint64(len(s.old)) || rel.offset%insn.SlotSize != 0 {
 				return errTable
 			}
-			slot := int(rel.offset / slotSize)
+			slot := int(rel.offset / insn.SlotSize)
 			if s.second[slot] || s.relocated[slot] {
 				return s.errorAt(slot, errors.New("has two relocations"))
 			}
@@ -113,9 +114,9 @@ func (m *mover) moveTable(table, target *elfobj.Section) error {
 	}
 	var left []byte
 	err := m.relocations(table, func(rel relocation) error {
-		for _, slot := range s.relocatedNow(int(rel.offset / slotSize)) {
+		for _, slot := range s.relocatedNow(int(rel.offset / insn.SlotSize)) {
 			at := rel
-			at.offset = uint64(slot) * slotSize
+			at.offset = uint64(slot) * insn.SlotSize
 			left = append(left, rel.raw...)
 			m.obj.Order.PutUint64(left[len(left)-elfobj.RelSize:], at.offset)
 			if err := m.movePointer(at, target); err != nil {
@@ -251,14 +252,17 @@ func pointerIn(target *elfobj.Section, rel relocation, order binary.ByteOrder) (
 
 // instructionPointer returns the pointer in the instruction at a byte of code.
 func instructionPointer(code []byte, offset uint64, order binary.ByteOrder) (pointer, error) {
-	if offset%slotSize != 0 || offset >= uint64(len(code)) {
+	if offset%insn.SlotSize != 0 || offset >= uint64(len(code)) {
 		return pointer{}, errTable
 	}
 	raw := code[offset:]
-	switch {
-	case len(raw) >= slotSize && raw[0] == opCall && source(raw, order) == pseudoCall:
+	if len(raw) < insn.SlotSize {
+		return pointer{}, errTable
+	}
+	switch ins := insn.Read(raw, order); {
+	case ins.IsLocalCall():
 		return pointer{raw, order, formCall}, nil
-	case len(raw) >= 2*slotSize && raw[0] == opLDDW && immediate(raw[slotSize:], order) == 0:
+	case ins.Op == insn.LDDW && len(raw) >= 2*insn.SlotSize && uint64(ins.Imm)>>32 == 0:
 		return pointer{raw, order, formLDDW}, nil
 	}
 	return pointer{}, errors.New("points at code, but from neither a call nor an LDDW")
@@ -267,9 +271,9 @@ func instructionPointer(code []byte, offset uint64, order binary.ByteOrder) (poi
 func (p pointer) addend() int64 {
 	switch {
 	case p.form == formCall:
-		return (int64(immediate(p.raw, p.order)) + 1) * slotSize
+		return (insn.Read(p.raw, p.order).Imm + 1) * insn.SlotSize
 	case p.form == formLDDW:
-		return int64(immediate(p.raw, p.order))
+		return int64(int32(insn.Read(p.raw, p.order).Imm))
 	case len(p.raw) == 8:
 		return int64(p.order.Uint64(p.raw))
 	default:
@@ -285,10 +289,10 @@ func (p pointer) setAddend(addend int64) bool {
 	}
 	to := p.raw
 	if p.form != formData {
-		to = p.raw[insnImmediate:]
+		to = p.raw[insn.ImmediateAt:]
 	}
 	if p.form == formCall {
-		addend = addend/slotSize - 1
+		addend = addend/insn.SlotSize - 1
 	}
 	if addend < math.MinInt32 || addend > math.MaxInt32 {
 		return false

@@ -35,6 +35,7 @@ import (
 
 	"github.com/xdp-load/xdp-load/internal/btfraw"
 	"github.com/xdp-load/xdp-load/internal/elfobj"
+	"github.com/xdp-load/xdp-load/internal/insn"
 )
 
 // Replacement puts instructions in the place of one.
@@ -207,7 +208,7 @@ func (m *mover) moves() bool {
 func (m *mover) rewrite() error {
 	for _, s := range m.sections {
 		for i := range s.replacements {
-			copy(s.elf.Data[s.replacements[i].Slot*slotSize:], s.replacements[i].Code)
+			copy(s.elf.Data[s.replacements[i].Slot*insn.SlotSize:], s.replacements[i].Code)
 			if err := s.setJumps(&s.replacements[i]); err != nil {
 				return err
 			}
@@ -251,16 +252,8 @@ func Stale(section *elfobj.Section) bool {
 
 // moveSymbols moves the start and the end of each symbol.
 func (m *mover) moveSymbols() error {
-	table := m.obj.SymbolTable()
-	if len(m.obj.Symbols) == 0 {
-		return nil
-	}
-	if table == nil || len(table.Data) != (len(m.obj.Symbols)+1)*elfobj.SymbolSize {
-		return errors.New("damaged object: symbol table")
-	}
-	for i := range m.obj.Symbols {
-		symbol := &m.obj.Symbols[i]
-		s := m.sectionOf(symbol)
+	for i, symbol := range m.obj.Symbols {
+		s := m.sectionOf(&symbol)
 		if s == nil {
 			continue
 		}
@@ -276,18 +269,12 @@ func (m *mover) moveSymbols() error {
 			return fmt.Errorf("end of symbol %s of section %s: %w", symbol.Name, s.elf, err)
 		}
 		symbol.Value, symbol.Size = start, end-start
-		entry := table.Data[(i+1)*elfobj.SymbolSize:]
-		m.obj.Order.PutUint64(entry[symbolValue:], symbol.Value)
-		m.obj.Order.PutUint64(entry[symbolSize:], symbol.Size)
+		if err := m.obj.SetSymbol(i, symbol); err != nil {
+			return err
+		}
 	}
 	return nil
 }
-
-// Field positions in Elf64_Sym, from elf(5).
-const (
-	symbolValue = 8  // st_value
-	symbolSize  = 16 // st_size
-)
 
 // sectionOf returns the section with replacements that the symbol is in, or
 // nil.
@@ -353,7 +340,7 @@ func (m *mover) whereRecord() func(btfraw.Table, string, uint32) (uint32, error)
 		}
 		start, err := s.moved(uint64(offset), noEnd)
 		if err == nil && table == btfraw.COREReloInfo {
-			start += uint64(max(s.kept(int(offset/slotSize)), 0)) * slotSize
+			start += uint64(max(s.kept(int(offset/insn.SlotSize)), 0)) * insn.SlotSize
 		}
 		return uint32(start), err
 	}

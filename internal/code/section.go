@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/xdp-load/xdp-load/internal/elfobj"
+	"github.com/xdp-load/xdp-load/internal/insn"
 )
 
 // section is a section of code in which instructions are replaced.
@@ -31,18 +32,19 @@ const maxSlots = 1 << 27
 var (
 	errNoInstruction = errors.New("no instruction starts there")
 	errOutside       = errors.New("outside of the section")
+	errHalfLDDW      = errors.New("half an LDDW")
 )
 
 func newSection(from *elfobj.Section, order binary.ByteOrder, replacements []Replacement) (*section, error) {
-	if len(from.Data)%slotSize != 0 {
+	if len(from.Data)%insn.SlotSize != 0 {
 		return nil, fmt.Errorf("section %s has %d bytes, which are no instructions", from, len(from.Data))
 	}
 	s := &section{elf: from, order: order, old: from.Data, replacements: replacements}
-	slots := len(s.old) / slotSize
+	slots := len(s.old) / insn.SlotSize
 	s.relocated = make([]bool, slots)
 
 	var bad int
-	if s.second, bad = findLDDW(s.old); bad >= 0 {
+	if s.second, bad = insn.SecondHalves(s.old); bad >= 0 {
 		return nil, s.errorAt(bad, errHalfLDDW)
 	}
 	if err := s.placeReplacements(); err != nil {
@@ -54,15 +56,15 @@ func newSection(from *elfobj.Section, order binary.ByteOrder, replacements []Rep
 // slots returns how many slots the section had.
 func (s *section) slots() int { return len(s.second) }
 
-// raw returns the slot of the old code.
-func (s *section) raw(slot int) []byte { return s.old[slot*slotSize:][:slotSize] }
+// read returns what is in a slot of the old code.
+func (s *section) read(slot int) insn.Instruction {
+	return insn.Read(s.old[slot*insn.SlotSize:], s.order)
+}
 
 // size returns how many slots the instruction takes.
 func (s *section) size(slot int) int {
-	if s.raw(slot)[0] == opLDDW {
-		return 2
-	}
-	return 1
+	ins := s.read(slot)
+	return ins.Slots()
 }
 
 // check wants an instruction to start at a slot.
@@ -86,11 +88,11 @@ func (s *section) placeReplacements() error {
 		if s.replaced[r.Slot] != 0 {
 			return s.errorAt(r.Slot, errors.New("is replaced twice"))
 		}
-		if len(r.Code)%slotSize != 0 || r.Kept > 0 && r.Kept >= len(r.Code)/slotSize {
+		if len(r.Code)%insn.SlotSize != 0 || r.Kept > 0 && r.Kept >= len(r.Code)/insn.SlotSize {
 			return s.errorAt(r.Slot, errors.New("replacement is no code"))
 		}
 		s.replaced[r.Slot] = int32(i) + 1
-		s.moves = s.moves || len(r.Code) != s.size(r.Slot)*slotSize || r.Kept != 0 || !r.isEmpty()
+		s.moves = s.moves || len(r.Code) != s.size(r.Slot)*insn.SlotSize || r.Kept != 0 || !r.isEmpty()
 	}
 	return nil
 }
@@ -111,7 +113,7 @@ func (s *section) layOut() error {
 		s.starts[slot] = int32(next)
 		size := s.size(slot)
 		if r := s.replacement(slot); r != nil {
-			next += len(r.Code) / slotSize
+			next += len(r.Code) / insn.SlotSize
 		} else {
 			next += size
 		}
@@ -133,19 +135,19 @@ const (
 
 // moved returns where an instruction is now, in bytes.
 func (s *section) moved(offset uint64, end bool) (uint64, error) {
-	if offset%slotSize != 0 {
+	if offset%insn.SlotSize != 0 {
 		return 0, errNoInstruction
 	}
 	if offset > uint64(len(s.old)) {
 		return 0, errOutside
 	}
-	slot := int(offset / slotSize)
+	slot := int(offset / insn.SlotSize)
 	if slot < s.slots() || !end {
 		if err := s.check(slot); err != nil {
 			return 0, err
 		}
 	}
-	return uint64(s.starts[slot]) * slotSize, nil
+	return uint64(s.starts[slot]) * insn.SlotSize, nil
 }
 
 // kept returns the slot, from the instruction's new start, which its relocation
@@ -163,12 +165,12 @@ func (s *section) kept(slot int) int {
 
 // rebuild puts the new code together, jumps included.
 func (s *section) rebuild() error {
-	out := make([]byte, 0, int(s.starts[s.slots()])*slotSize)
+	out := make([]byte, 0, int(s.starts[s.slots()])*insn.SlotSize)
 	for slot := 0; slot < s.slots(); slot += s.size(slot) {
 		if r := s.replacement(slot); r != nil {
 			out = append(out, r.Code...)
 		} else {
-			out = append(out, s.old[slot*slotSize:][:s.size(slot)*slotSize]...)
+			out = append(out, s.old[slot*insn.SlotSize:][:s.size(slot)*insn.SlotSize]...)
 		}
 	}
 	s.elf.Data = out
@@ -190,16 +192,15 @@ func (s *section) rebuild() error {
 
 // moveJump corrects the distance of an instruction that was not replaced.
 func (s *section) moveJump(slot int) error {
-	raw := s.raw(slot)
-	field, err := distanceField(raw, s.order)
+	ins := s.read(slot)
+	distance, field, err := ins.Distance()
 	if err != nil {
 		return s.errorAt(slot, err)
 	}
-	if field == noDistance || s.relocated[slot] {
+	if field == insn.NoDistance || s.relocated[slot] {
 		return nil
 	}
-	target := slot + 1 + field.get(raw, s.order)
-	return s.setJump(slot, int(s.starts[slot]), target, 0)
+	return s.setJump(slot, int(s.starts[slot]), slot+1+distance, 0)
 }
 
 // setJumps sets the distances of a replacement's jumps to the outside.
@@ -218,13 +219,14 @@ func (s *section) setJump(slot, at, target, into int) error {
 	if err := s.checkTarget(target, into); err != nil {
 		return s.errorAt(slot, fmt.Errorf("jump to instruction %d: %w", target, err))
 	}
-	raw := s.elf.Data[at*slotSize:]
-	field, err := distanceField(raw, s.order)
+	raw := s.elf.Data[at*insn.SlotSize:]
+	ins := insn.Read(raw, s.order)
+	_, field, err := ins.Distance()
 	if err != nil {
 		return s.errorAt(slot, err)
 	}
 	distance := int(s.starts[target]) + into - (at + 1)
-	if !field.put(raw, s.order, distance) {
+	if !field.Put(raw, s.order, distance) {
 		return s.errorAt(slot, &ReachError{Target: target, Distance: distance, Bits: int(field)})
 	}
 	return nil
@@ -235,10 +237,10 @@ func (s *section) checkTarget(target, into int) error {
 		return err
 	}
 	r := s.replacement(target)
-	if r == nil || into < 0 || into >= len(r.Code)/slotSize {
+	if r == nil || into < 0 || into >= len(r.Code)/insn.SlotSize {
 		return errNoInstruction
 	}
-	if second, _ := findLDDW(r.Code); second[into] {
+	if second, _ := insn.SecondHalves(r.Code); second[into] {
 		return errNoInstruction
 	}
 	return nil
@@ -256,7 +258,7 @@ func (s *section) checkReplacements() error {
 }
 
 func (s *section) checkReplacement(r *Replacement) error {
-	second, bad := findLDDW(r.Code)
+	second, bad := insn.SecondHalves(r.Code)
 	if bad >= 0 {
 		return fmt.Errorf("slot %d: %w", bad, errHalfLDDW)
 	}
@@ -275,7 +277,7 @@ func (s *section) checkReplacement(r *Replacement) error {
 	if err != nil {
 		return err
 	}
-	if kept := s.kept(r.Slot); s.relocated[r.Slot] && kept >= 0 && !takesRelocation(r.Code, second, kept) {
+	if kept := s.kept(r.Slot); s.relocated[r.Slot] && kept >= 0 && !takesRelocation(r.Code, second, kept, s.order) {
 		return fmt.Errorf("slot %d is kept for a relocation, but is no call and no LDDW", kept)
 	}
 	for slot := range second {
@@ -308,28 +310,28 @@ func (s *section) checkAttached(r *Replacement, second []bool, outside, isCopy m
 
 // takesRelocation reports whether a loader accepts a relocation of the
 // instruction (bpf_program__record_reloc of libbpf).
-func takesRelocation(code []byte, second []bool, slot int) bool {
-	opcode := code[slot*slotSize]
-	return !second[slot] && (opcode == opLDDW || opcode == opCall)
+func takesRelocation(code []byte, second []bool, slot int, order binary.ByteOrder) bool {
+	ins := insn.Read(code[slot*insn.SlotSize:], order)
+	return !second[slot] && (ins.Op == insn.LDDW || ins.IsCall() && !ins.FromReg())
 }
 
 func checkJump(code []byte, second []bool, slot int, outside, relocated bool, order binary.ByteOrder) error {
-	raw := code[slot*slotSize:]
-	field, err := distanceField(raw, order)
+	ins := insn.Read(code[slot*insn.SlotSize:], order)
+	distance, field, err := ins.Distance()
 	switch {
 	case err != nil:
 		return err
-	case outside && field == noDistance:
+	case outside && field == insn.NoDistance:
 		return errors.New("is no jump")
 	case outside && relocated:
 		return errors.New("has a target, and a relocation that says another")
-	case field == noDistance, outside, relocated:
+	case field == insn.NoDistance, outside, relocated:
 		return nil
 	}
-	if raw[0] == opCall || raw[0] == opLDDW {
+	if !ins.Jumps() {
 		return errors.New("call of a function without its target")
 	}
-	target := slot + 1 + field.get(raw, order)
+	target := slot + 1 + distance
 	if target < 0 || target > len(second) || target < len(second) && second[target] {
 		return fmt.Errorf("jump to slot %d of %d", target, len(second))
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/xdp-load/xdp-load/internal/btfraw"
 	"github.com/xdp-load/xdp-load/internal/elfobj"
+	"github.com/xdp-load/xdp-load/internal/insn"
 )
 
 // Detours are copies of stretches of a function's code, and the ways that lead
@@ -78,26 +79,21 @@ type replaced struct {
 func newSplitter(obj *elfobj.Object, section *elfobj.Section) *splitter {
 	s := &splitter{section.Data, obj.Order, make(map[int]bool), make(map[int]*replaced)}
 	for rel := range obj.Rels(obj.Relocations(section)) {
-		s.relocated[int(rel.Offset/slotSize)] = true
+		s.relocated[int(rel.Offset/insn.SlotSize)] = true
 	}
 	return s
 }
 
-func (s *splitter) raw(slot int) []byte { return s.code[slot*slotSize:][:slotSize] }
+func (s *splitter) raw(slot int) []byte { return s.code[slot*insn.SlotSize:][:insn.SlotSize] }
+
+func (s *splitter) read(slot int) insn.Instruction { return insn.Read(s.raw(slot), s.order) }
 
 // end describes the last instruction of a stretch.
 type end struct{ jumps, runsOn bool }
 
 func (s *splitter) end(slot int) end {
-	opcode := s.raw(slot)[0]
-	class := opcode & classMask
-	switch {
-	case opcode == opExit, opcode == opGotox:
-		return end{}
-	case opcode == opGoto, opcode == opGotol:
-		return end{jumps: true}
-	}
-	return end{(class == classJMP || class == classJMP32) && opcode != opCall && opcode != opCallx, true}
+	ins := s.read(slot)
+	return end{ins.Jumps() && !ins.IsGotox(), ins.FallsThrough()}
 }
 
 // at returns the replacement of an instruction, which at first is the
@@ -109,11 +105,12 @@ func (s *splitter) at(slot int) *replaced {
 	r := &replaced{Replacement{Slot: slot}, nil}
 	s.bySlot[slot] = r
 	r.append(s.raw(slot), slot)
-	if s.raw(slot)[0] == opLDDW {
+	ins := s.read(slot)
+	if ins.Slots() == 2 {
 		r.append(s.raw(slot+1), slot+1)
 	}
-	if field, err := distanceField(s.raw(slot), s.order); err == nil && field != noDistance && !s.relocated[slot] {
-		r.Jumps = []Jump{{At: 0, Target: slot + 1 + field.get(s.raw(slot), s.order)}}
+	if distance, field, err := ins.Distance(); err == nil && field != insn.NoDistance && !s.relocated[slot] {
+		r.Jumps = []Jump{{At: 0, Target: slot + 1 + distance}}
 	}
 	return r
 }
@@ -160,14 +157,14 @@ func (s *splitter) add(d *Detours) error {
 
 // checkExits wants no exit of a gotox to be a copy.
 func (s *splitter) checkExits(slot int, exits []Exit) error {
-	if s.raw(slot)[0] == opGotox && slices.ContainsFunc(exits, func(e Exit) bool { return e.Slot < 0 }) {
+	if ins := s.read(slot); ins.IsGotox() && slices.ContainsFunc(exits, func(e Exit) bool { return e.Slot < 0 }) {
 		return fmt.Errorf("instruction %d: gotox to a copy", slot)
 	}
 	return nil
 }
 
 // gotoAnywhere is a jump whose distance is set later.
-var gotoAnywhere = []byte{opGoto, 0, 0, 0, 0, 0, 0, 0}
+var gotoAnywhere = []byte{insn.ClassJMP | insn.OpJA, 0, 0, 0, 0, 0, 0, 0}
 
 // starts returns where each copy starts, given where the first does.
 func (s *splitter) starts(d *Detours, at int) []int {
@@ -204,7 +201,8 @@ func (s *splitter) bodyEnd(d *Detours, i int) int {
 
 // lastOf returns the slot of the last instruction of a stretch.
 func (s *splitter) lastOf(stretch *Stretch) int {
-	if s.raw(stretch.To - 1)[0] == 0 { // the second half of LDDW
+	last := s.read(stretch.To - 1)
+	if last.IsSecondHalf() {
 		return stretch.To - 2
 	}
 	return stretch.To - 1
@@ -215,7 +213,7 @@ func (s *splitter) copy(last *replaced, d *Detours, i int, jump func(int, Exit) 
 	stretch := &d.Copies[i]
 	end := s.lastOf(stretch)
 	for slot := stretch.From; slot < s.bodyEnd(d, i); slot++ {
-		if s.raw(slot)[0] != 0 {
+		if ins := s.read(slot); !ins.IsSecondHalf() {
 			last.Copies = append(last.Copies, Copy{len(last.origins), slot})
 		}
 		if slot == end && s.end(end).jumps {
@@ -240,15 +238,15 @@ func (s *splitter) replacements() []Replacement {
 
 // origins returns the old slot by the new one.
 func (s *splitter) origins() []int {
-	origins := make([]int, 0, len(s.code)/slotSize)
-	for slot := 0; slot < len(s.code)/slotSize; slot++ {
+	origins := make([]int, 0, len(s.code)/insn.SlotSize)
+	for slot := 0; slot < len(s.code)/insn.SlotSize; slot++ {
 		r := s.bySlot[slot]
 		if r == nil {
 			origins = append(origins, slot)
 			continue
 		}
 		origins = append(origins, r.origins...)
-		if s.raw(slot)[0] == opLDDW {
+		if ins := s.read(slot); ins.Slots() == 2 {
 			slot++ // the second half is in the replacement
 		}
 	}

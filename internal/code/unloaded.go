@@ -10,6 +10,7 @@ import (
 
 	"github.com/xdp-load/xdp-load/internal/btfraw"
 	"github.com/xdp-load/xdp-load/internal/elfobj"
+	"github.com/xdp-load/xdp-load/internal/insn"
 )
 
 // DropUnloaded takes code out of an object that no loader loads: what lies in no
@@ -34,8 +35,8 @@ func DropUnloaded(obj *elfobj.Object, ext *btfraw.Ext) (map[string][]int, error)
 	replacements, origins := make(map[string][]Replacement), make(map[string][]int)
 	for index := range f.stretches {
 		section := obj.Sections[index]
-		for slot := range len(section.Data) / slotSize {
-			isSecond := slot > 0 && section.Data[slot*slotSize] == 0 && f.at(index, slot-1) != nil // half of LDDW
+		for slot := range len(section.Data) / insn.SlotSize {
+			isSecond := slot > 0 && section.Data[slot*insn.SlotSize] == 0 && f.at(index, slot-1) != nil // half of LDDW
 			switch {
 			case f.at(index, slot) == nil:
 				origins[section.Name] = append(origins[section.Name], slot)
@@ -91,9 +92,9 @@ func betweenFunctions(section *elfobj.Section, functions []elf.Symbol) (between 
 	if len(functions) == 0 {
 		return nil
 	}
-	next, last := 0, len(section.Data)/slotSize
+	next, last := 0, len(section.Data)/insn.SlotSize
 	for i, function := range functions {
-		start := int(min(function.Value/slotSize, uint64(last)))
+		start := int(min(function.Value/insn.SlotSize, uint64(last)))
 		if start > next {
 			between = append(between, &unloaded{start: next, end: start})
 		}
@@ -106,7 +107,7 @@ func betweenFunctions(section *elfobj.Section, functions []elf.Symbol) (between 
 			size = uint64(len(section.Data))
 		}
 		end := function.Value + min(size, uint64(len(section.Data)))
-		next = max(next, int(min((end+slotSize-1)/slotSize, uint64(last))))
+		next = max(next, int(min((end+insn.SlotSize-1)/insn.SlotSize, uint64(last))))
 	}
 	if last > next {
 		between = append(between, &unloaded{start: next, end: last})
@@ -168,13 +169,13 @@ func (f *unloadedFinder) references() (references, error) {
 	}
 	for index := range f.stretches {
 		section := f.obj.Sections[index]
-		for slot := range len(section.Data) / slotSize {
-			raw := section.Data[slot*slotSize:]
-			field, err := distanceField(raw, f.obj.Order)
-			if err != nil || field == noDistance || relocated[place{section, uint64(slot) * slotSize}] {
+		for slot := range len(section.Data) / insn.SlotSize {
+			ins := insn.Read(section.Data[slot*insn.SlotSize:], f.obj.Order)
+			distance, field, err := ins.Distance()
+			if err != nil || field == insn.NoDistance || relocated[place{section, uint64(slot) * insn.SlotSize}] {
 				continue // what is no known instruction can't be moved either
 			}
-			if to := f.at(index, slot+1+field.get(raw, f.obj.Order)); to != nil {
+			if to := f.at(index, slot+1+distance); to != nil {
 				all.add(f.at(index, slot), to)
 			}
 		}
@@ -203,9 +204,9 @@ func (f *unloadedFinder) relocated() (references, map[place]bool, error) {
 			if err != nil {
 				return err
 			}
-			slot := (int64(rel.symbol.Value) + p.addend()) / slotSize
+			slot := (int64(rel.symbol.Value) + p.addend()) / insn.SlotSize
 			if to := f.at(int(rel.symbol.Section), int(slot)); to != nil {
-				all.add(f.at(target.Index, int(rel.offset/slotSize)), to)
+				all.add(f.at(target.Index, int(rel.offset/insn.SlotSize)), to)
 			}
 			return nil
 		})
@@ -236,7 +237,7 @@ func (f *unloadedFinder) dropRecords(ext *btfraw.Ext) error {
 	}
 	left, moved, err := ext.WithoutCode(types, func(name string, insnOffset uint32) bool {
 		index, ok := byName[name]
-		return ok && f.at(index, int(insnOffset/slotSize)) != nil
+		return ok && f.at(index, int(insnOffset/insn.SlotSize)) != nil
 	})
 	if err != nil {
 		return err

@@ -218,13 +218,11 @@ func (f *Function) leaders() ([]bool, error) {
 // instruction.
 func (f *Function) targets(i int) []int {
 	ins := &f.insns[i]
-	switch {
-	case ins.IsGotox():
+	if ins.IsGotox() {
 		return f.table
-	case ins.IsLongJump():
-		return []int{i + 1 + int(ins.Imm)}
 	}
-	return []int{i + 1 + int(ins.Off)}
+	distance, _, _ := ins.Distance() // Decode refuses what it does not know
+	return []int{i + 1 + distance}
 }
 
 func (f *Function) findBlocks() error {

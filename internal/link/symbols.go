@@ -7,6 +7,7 @@ import (
 
 	"github.com/xdp-load/xdp-load/internal/code"
 	"github.com/xdp-load/xdp-load/internal/elfobj"
+	"github.com/xdp-load/xdp-load/internal/insn"
 )
 
 const textSection = ".text"
@@ -47,12 +48,12 @@ func (l *linking) placeFunctions() (err error) {
 	}
 	l.text = l.obj.Section(textSection)
 	if l.text == nil {
-		l.text, err = l.obj.AddSection(textSection, elf.SHF_ALLOC|elf.SHF_EXECINSTR, instructionSize, nil)
+		l.text, err = l.obj.AddSection(textSection, elf.SHF_ALLOC|elf.SHF_EXECINSTR, insn.SlotSize, nil)
 		if err != nil {
 			return err
 		}
 	}
-	if l.text.Type != elf.SHT_PROGBITS || l.text.Flags&elf.SHF_COMPRESSED != 0 || len(l.text.Data)%instructionSize != 0 {
+	if l.text.Type != elf.SHT_PROGBITS || l.text.Flags&elf.SHF_COMPRESSED != 0 || len(l.text.Data)%insn.SlotSize != 0 {
 		return errors.New("damaged object: .text is no code")
 	}
 	start := uint64(len(l.text.Data))
@@ -62,9 +63,6 @@ func (l *linking) placeFunctions() (err error) {
 	}
 	return nil
 }
-
-// instructionSize is that of struct bpf_insn, in bytes.
-const instructionSize = 8
 
 // named is a symbol of the source that the object gets, under another name maybe.
 type named struct {
