@@ -87,7 +87,8 @@ var errStripped = errors.New("the object has no symbol table: it must not be str
 
 // AddSymbols adds symbols to the table and returns their indices in Symbols. Local ones
 // come to lie behind the local ones that are there, in front of the others, as elf(5)
-// wants it: these have higher indices then, in everything that refers to them.
+// wants it: these have higher indices then, in everything that refers to them. In a table
+// without that order, which libbpf's linker makes, all come last.
 //
 // After an error the object is in pieces: work on a Clone.
 func (obj *Object) AddSymbols(symbols []elf.Symbol) ([]int, error) {
@@ -95,7 +96,7 @@ func (obj *Object) AddSymbols(symbols []elf.Symbol) ([]int, error) {
 	if table == nil {
 		return nil, fmt.Errorf("add symbols: %w", errStripped)
 	}
-	if len(table.Data) != (len(obj.Symbols)+1)*SymbolSize || table.Info == 0 || uint64(table.Info) > uint64(len(obj.Symbols))+1 {
+	if len(table.Data) != (len(obj.Symbols)+1)*SymbolSize || uint64(table.Info) > uint64(len(obj.Symbols))+1 {
 		return nil, errors.New("add symbols: damaged symbol table")
 	}
 	if len(obj.Symbols)+len(symbols) >= math.MaxInt32 {
@@ -107,6 +108,9 @@ func (obj *Object) AddSymbols(symbols []elf.Symbol) ([]int, error) {
 	}
 
 	firstGlobal, locals := int(table.Info), 0 // numbers, which are one more than indices
+	if !isOrdered(table) {
+		firstGlobal = len(obj.Symbols) + 1
+	}
 	indices := make([]int, len(symbols))
 	for i, symbol := range symbols {
 		if isLocal(symbol) {
@@ -127,6 +131,10 @@ func (obj *Object) AddSymbols(symbols []elf.Symbol) ([]int, error) {
 	obj.insertSymbols(table, symbols, entries, firstGlobal)
 	return indices, nil
 }
+
+// isOrdered reports whether local symbols come first in a table, which has one at least:
+// the first, of no name.
+func isOrdered(table *Section) bool { return table.Info > 0 }
 
 func isLocal(symbol elf.Symbol) bool { return elf.ST_BIND(symbol.Info) == elf.STB_LOCAL }
 
@@ -175,7 +183,9 @@ func (obj *Object) insertSymbols(table *Section, symbols []elf.Symbol, entries [
 		}
 	}
 	put(true)
-	table.Info = uint32(len(all)) + 1
+	if isOrdered(table) {
+		table.Info = uint32(len(all)) + 1
+	}
 	all = append(all, obj.Symbols[firstGlobal-1:]...)
 	data = append(data, table.Data[firstGlobal*SymbolSize:]...)
 	put(false)

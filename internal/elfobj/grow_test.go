@@ -110,6 +110,42 @@ func TestAddSymbols(t *testing.T) {
 	}
 }
 
+// A table whose symbols are in no order, and whose sh_info says nothing, as libbpf's
+// linker makes it, gets new ones at its end.
+func TestAddSymbolsWithoutOrder(t *testing.T) {
+	for name, raw := range objects(t) {
+		obj, err := elfobj.Parse(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		obj.SymbolTable().Info = 0
+		before := slices.Clone(obj.Symbols)
+		indices, err := obj.AddSymbols(grown(elf.SectionIndex(obj.Section(".BTF").Index)))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		n := len(before)
+		if want := []int{n + 2, n, n + 3, n + 1}; !slices.Equal(indices, want) {
+			t.Errorf("%s: symbols are at %v instead of %v", name, indices, want)
+		}
+		again, err := elfobj.Parse(obj.Bytes())
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if !slices.Equal(again.Symbols[:n], before) || again.SymbolTable().Info != 0 {
+			t.Errorf("%s: what was there is another, or sh_info is %d", name, again.SymbolTable().Info)
+		}
+		want, got := references(t, raw), references(t, obj.Bytes())
+		for _, what := range []string{"symbols", "first global"} {
+			delete(want, what)
+			delete(got, what)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
 func each(n int) func(func(int) bool) {
 	return func(yield func(int) bool) {
 		for i := range n {
