@@ -3,6 +3,7 @@ package code
 import (
 	"cmp"
 	"debug/elf"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -133,9 +134,22 @@ func (c *cut) function() (*Function, error) {
 			return nil, fmt.Errorf("instruction %d: %w", slot, err)
 		}
 	}
+	if runsOn(f.Code, second, c.obj.Order) {
+		return nil, errors.New("its last instruction runs on into what follows")
+	}
 	slices.SortFunc(f.Relocations, func(a, b Relocation) int { return cmp.Compare(a.At, b.At) })
 	c.records(f)
 	return f, f.check(f.Code, second, c.obj.Order)
+}
+
+// runsOn reports whether what follows the last instruction may come next.
+func runsOn(code []byte, second []bool, order binary.ByteOrder) bool {
+	last := len(second) - 1
+	if second[last] {
+		return true // LDDW
+	}
+	ins := insn.Read(code[last*insn.SlotSize:], order)
+	return ins.FallsThrough()
 }
 
 // relocations collects those of the object and returns the slots that they are for.

@@ -110,6 +110,7 @@ func TestCutRefuses(t *testing.T) {
 			p.sections[1].code[0] = call(2)
 			p.relocations = []relocation{{".text", 0, rel32, "main"}}
 		}, "no function starts at byte 24 of section xdp"},
+		"runs on":            {func(p *program) { p.sections[1].code[1] = set(4) }, "its last instruction runs on into what follows"},
 		"half LDDW":          {func(p *program) { p.sections[1].code[1] = load(1)[0] }, "half an LDDW"},
 		"unknown":            {func(p *program) { p.sections[1].code[0] = ins{opcode: 0xf5} }, "newer compiler"},
 		"no size":            {func(p *program) { p.symbols[1].size = 0 }, "no place of instructions"},
