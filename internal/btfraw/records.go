@@ -3,7 +3,6 @@ package btfraw
 import (
 	"bytes"
 	"cmp"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -15,15 +14,6 @@ type Records struct {
 	Functions []FuncInfoRecord
 	Lines     map[string][]Line // by section name
 	CORERelos []CORERelo
-}
-
-// NewExt returns a .BTF.ext section without any records.
-func NewExt(order binary.ByteOrder) *Ext {
-	data := make([]byte, extHeaderFull)
-	order.PutUint16(data, magic)
-	data[2] = 1 // BTF_VERSION
-	order.PutUint32(data[4:], extHeaderFull)
-	return &Ext{data: data, order: order, Lines: make(map[string][]Line)}
 }
 
 // With returns the section with more records, whose strings are added to the types

@@ -36,7 +36,7 @@ func TestWith(t *testing.T) {
 			to    *btfraw.Ext
 			added btfraw.Records
 		}{
-			"all":     {btfraw.NewExt(types.Order), of(ext)},
+			"all":     {withoutRecords(t, types), of(ext)},
 			"nothing": {ext, btfraw.Records{}},
 		} {
 			grown, err := with.to.With(with.added, edit)
@@ -52,6 +52,19 @@ func TestWith(t *testing.T) {
 			t.Errorf("%s: strings were added that are there", object)
 		}
 	}
+}
+
+// withoutRecords returns a .BTF.ext section that has a header and nothing else.
+func withoutRecords(t *testing.T, types *btfraw.BTF) *btfraw.Ext {
+	t.Helper()
+	data := make([]byte, 32)
+	types.Order.PutUint16(data, 0xeb9f)
+	types.Order.PutUint32(data[4:], uint32(len(data)))
+	ext, err := btfraw.ParseExt(data, types)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ext
 }
 
 // New records are put among those of their section, or of a new one.

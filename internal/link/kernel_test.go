@@ -259,9 +259,15 @@ func replaceLoad(t *testing.T, clang, target string) *elfobj.Object {
 			t.Fatalf("%s is there already", section)
 		}
 	}
-	source := newSource(t, compile(t, clang, target, "device"))
+	putBody(t, obj, compile(t, clang, target, "device"), "static_device")
+	return obj
+}
+
+// putBody puts the body of a function of another object where the program loads first.
+func putBody(t *testing.T, obj, from *elfobj.Object, name string) {
+	t.Helper()
 	ext := readExt(t, obj)
-	linked, err := source.Into(obj, ext, link.Wanted{Bodies: []string{"static_device"}})
+	linked, err := newSource(t, from).Into(obj, ext, link.Wanted{Bodies: []string{name}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -270,7 +276,7 @@ func replaceLoad(t *testing.T, clang, target string) *elfobj.Object {
 	for program.Data[slot*8] != opLoad {
 		slot++
 	}
-	body := linked.Bodies["static_device"]
+	body := linked.Bodies[name]
 	for at := 0; at < len(body.Code); at += 8 {
 		if body.Code[at] == opExit {
 			body.Code[at] = opGoto
@@ -280,7 +286,46 @@ func replaceLoad(t *testing.T, clang, target string) *elfobj.Object {
 	if err := code.Replace(obj, ext, map[string][]code.Replacement{"xdp": {{Slot: slot, Code: body.Code, Kept: -1, Attached: body.Attached}}}); err != nil {
 		t.Fatal(err)
 	}
-	return obj
+}
+
+// What clang leaves to the loader, libbpf's linker has filled in: sizes of sections,
+// offsets of variables. Each may be put into each.
+func TestKernelVarious(t *testing.T) {
+	const want = 7 + 200 + 100
+	for name, test := range map[string]struct {
+		into, from func(*testing.T, *elfobj.Object) *elfobj.Object
+	}{
+		"compiled into compiled": {asIs, asIs},
+		"compiled into linked":   {relinked, asIs},
+		"linked into compiled":   {asIs, relinked},
+		"linked into linked":     {relinked, relinked},
+	} {
+		for _, clang := range compilers {
+			t.Run(name+"/"+clang, func(t *testing.T) {
+				enter(t)
+				obj := test.into(t, compile(t, clang, "bpfel", "loads"))
+				putBody(t, obj, test.from(t, compile(t, clang, "bpfel", "various")), "various")
+				checkLoaders(t, obj.Bytes(), want)
+				checkLoaders(t, relinked(t, obj).Bytes(), want)
+			})
+		}
+	}
+}
+
+func asIs(_ *testing.T, obj *elfobj.Object) *elfobj.Object { return obj }
+
+// relinked returns what libbpf's linker makes of an object.
+func relinked(t *testing.T, obj *elfobj.Object) *elfobj.Object {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "relinked.o")
+	if err := run("bpftool", "gen", "object", out, write(t, obj.Bytes())); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parse(t, raw)
 }
 
 // A program calls a kfunc that its object did not declare.

@@ -35,8 +35,8 @@ type Linked struct {
 	Bodies map[string]code.Function
 }
 
-// Into links functions of the source, with what they need, into an object. ext is that
-// of the object's .BTF.ext, nil if there is none; it is brought up to date.
+// Into links functions of the source, with what they need, into an object. ext is what
+// the caller has read of the object's .BTF.ext (optional); it is brought up to date.
 //
 // A static function or variable whose name the object has already gets another one. Of
 // a weak function that both have, the object keeps its own. DWARF goes, with its
@@ -44,7 +44,8 @@ type Linked struct {
 // .BTF.ext, which no loader reads.
 //
 // It refuses what can't be linked: functions that use maps, data that points at other
-// things, what neither object defines, and what both do. After an error obj and ext are
+// things, what neither object defines, and what both do; and an object without .BTF.ext.
+// After an error obj and ext are
 // as they were.
 func (s *Source) Into(obj *elfobj.Object, ext *btfraw.Ext, wanted Wanted) (*Linked, error) {
 	draft, adopt := obj.Draft()
@@ -128,13 +129,13 @@ func newLinking(s *Source, obj *elfobj.Object) (*linking, error) {
 	if err != nil {
 		return nil, err
 	}
+	if ext == nil { // loaders want records of all functions of a program, or of none
+		return nil, errors.New("the object has no .BTF.ext: compile with -g")
+	}
 	l := &linking{
 		source: s, obj: obj, ext: ext, global: make(map[string]int), taken: make(map[string]bool), copies: make(map[string]int),
 		reached: make(map[int]bool), bodies: make(map[int]*function), existing: make(map[int]string),
 		data: make(map[int]placed), defined: make(map[int]bool), places: make(map[int]int), sections: make(map[int]int),
-	}
-	if l.ext == nil {
-		l.ext = btfraw.NewExt(obj.Order)
 	}
 	if l.known, _, err = readDatasecs(types); err != nil {
 		return nil, err
@@ -198,8 +199,7 @@ func (l *linking) bodiesInOrder() (bodies []*function) {
 	return bodies
 }
 
-// putFunctions puts the code into .text, and its records into .BTF.ext, which there has
-// to be for those of bodies.
+// putFunctions puts the code into .text, and its records into .BTF.ext.
 func (l *linking) putFunctions() (err error) {
 	functions := make([]code.Function, len(l.functions))
 	for i, f := range l.functions {
@@ -214,13 +214,7 @@ func (l *linking) putFunctions() (err error) {
 	if l.ext, err = l.ext.With(records, l.edit); err != nil {
 		return fmt.Errorf(".BTF.ext: %w", err)
 	}
-	section := l.obj.Section(".BTF.ext")
-	if section == nil {
-		if section, err = l.obj.AddSection(".BTF.ext", 0, 4, nil); err != nil {
-			return err
-		}
-	}
-	section.Data = l.ext.Bytes()
+	l.obj.Section(".BTF.ext").Data = l.ext.Bytes()
 	return nil
 }
 

@@ -27,6 +27,7 @@ func TestIntoRefuses(t *testing.T) {
 		"both define it":   {refused, "program", nil, "both objects have a program"},
 		"other byte order": {compile(t, "clang-19", "bpfeb", "device"), "device", nil, "differ in byte order"},
 		"no BTF":           {device, "device", func(o *elfobj.Object) { o.Section(".BTF").Name = ".none" }, "the object has no BTF: compile with -g"},
+		"no .BTF.ext":      {device, "device", func(o *elfobj.Object) { o.Section(".BTF.ext").Name = ".none" }, "the object has no .BTF.ext: compile with -g"},
 		"other data": {device, "device", func(o *elfobj.Object) {
 			o.Section(".data").Type = elf.SHT_NOBITS
 		}, "section .data: it is of type SHT_NOBITS in one object, and of type SHT_PROGBITS in the other"},
