@@ -124,6 +124,19 @@ func (e *Edit) AddVars(section string, vars ...Placed) error {
 	return nil
 }
 
+// GrowDatasec tells the DATASEC of that name, if there is one and it has a size, how many
+// bytes the section has now, which may be more than its variables have.
+func (e *Edit) GrowDatasec(section string, size uint32) error {
+	id, err := e.datasec(section)
+	if err != nil || id == 0 {
+		return err
+	}
+	if old := e.order.Uint32(e.types[id][8:]); old > 0 {
+		e.put(e.types[id][8:], max(old, size))
+	}
+	return nil
+}
+
 // datasec returns the ID of the first DATASEC of that name, 0 if there is none.
 func (e *Edit) datasec(name string) (btf.TypeID, error) {
 	if e.datasecs != nil {

@@ -106,6 +106,11 @@ func TestAddVars(t *testing.T) {
 		if err := edit.AddVars(".data", btfraw.Placed{Type: edit.Var("third", u64, btf.StaticVar), Offset: 8, Size: 8}); err != nil {
 			t.Fatal(err)
 		}
+		for _, name := range []string{".data", ".ksyms", ".none"} {
+			if err := edit.GrowDatasec(name, 40); err != nil {
+				t.Fatal(err)
+			}
+		}
 		types := spec(t, edit.Bytes())
 		var externs, data *btf.Datasec
 		if err := types.TypeByName(".ksyms", &externs); err != nil {
@@ -125,7 +130,7 @@ func TestAddVars(t *testing.T) {
 		if _, ok := result.Return.(*btf.Pointer).Target.(*btf.Const).Type.(*btf.Void); !ok {
 			t.Errorf("%+v", result.Return)
 		}
-		if third := data.Vars[2]; len(data.Vars) != 3 || data.Size != 16 || third.Offset != 8 || third.Type.TypeName() != "third" {
+		if third := data.Vars[2]; len(data.Vars) != 3 || data.Size != 40 || third.Offset != 8 || third.Type.TypeName() != "third" {
 			t.Errorf("%+v", data)
 		}
 	}

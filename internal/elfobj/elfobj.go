@@ -158,6 +158,14 @@ func (s *Section) String() string {
 	return s.Name
 }
 
+// Length returns how many bytes the section has once it is loaded.
+func (s *Section) Length() uint64 {
+	if s.Type == elf.SHT_NOBITS {
+		return s.Size
+	}
+	return uint64(len(s.Data))
+}
+
 // Section returns the first section of that name, or nil.
 func (obj *Object) Section(name string) *Section {
 	for _, section := range obj.Sections {

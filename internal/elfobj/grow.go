@@ -62,10 +62,7 @@ const maxSection = math.MaxInt32
 // Grow puts so many bytes of zero behind those of a section, and returns where they
 // start: at a multiple of align, which is a power of two.
 func (obj *Object) Grow(section *Section, align, size uint64) (offset uint64, err error) {
-	old := section.Size
-	if section.Type != elf.SHT_NOBITS {
-		old = uint64(len(section.Data))
-	}
+	old := section.Length()
 	align = max(align, 1)
 	if old > maxSection || size > maxSection || align > maxAlign {
 		return 0, fmt.Errorf("section %s of %d bytes has no room for %d more, aligned to %d", section, old, size, align)

@@ -14,11 +14,7 @@ func (l *linking) addData() error {
 		if err != nil {
 			return fmt.Errorf("section %s: %w", from, err)
 		}
-		size := from.Size
-		if from.Type != elf.SHT_NOBITS {
-			size = uint64(len(from.Data))
-		}
-		start, err := l.obj.Grow(to, from.Addralign, size)
+		start, err := l.obj.Grow(to, from.Addralign, from.Length())
 		if err != nil {
 			return err
 		}

@@ -291,7 +291,7 @@ func putBody(t *testing.T, obj, from *elfobj.Object, name string) {
 // What clang leaves to the loader, libbpf's linker has filled in: sizes of sections,
 // offsets of variables. Each may be put into each.
 func TestKernelVarious(t *testing.T) {
-	const want = 7 + 200 + 100
+	const want = 7 + 200 + 3*10000 + 100 + 1000 + 1
 	for name, test := range map[string]struct {
 		into, from func(*testing.T, *elfobj.Object) *elfobj.Object
 	}{
@@ -303,11 +303,37 @@ func TestKernelVarious(t *testing.T) {
 		for _, clang := range compilers {
 			t.Run(name+"/"+clang, func(t *testing.T) {
 				enter(t)
-				obj := test.into(t, compile(t, clang, "bpfel", "loads"))
-				putBody(t, obj, test.from(t, compile(t, clang, "bpfel", "various")), "various")
+				obj := test.into(t, compile(t, clang, "bpfel", "data"))
+				source := newSource(t, test.from(t, compile(t, clang, "bpfel", "various")))
+				if _, err := source.Into(obj, nil, link.Wanted{Functions: []string{"various"}}); err != nil {
+					t.Fatal(err)
+				}
+				checkSizes(t, obj)
 				checkLoaders(t, obj.Bytes(), want)
 				checkLoaders(t, relinked(t, obj).Bytes(), want)
 			})
+		}
+	}
+}
+
+// checkSizes wants a DATASEC that has a size to have that of its section: the kernel
+// makes no map of another one.
+func checkSizes(t *testing.T, obj *elfobj.Object) {
+	t.Helper()
+	types, err := btf.LoadSpecFromReader(bytes.NewReader(obj.Section(".BTF").Data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for typ, err := range types.All() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		datasec, ok := typ.(*btf.Datasec)
+		if !ok || datasec.Size == 0 || obj.Section(datasec.Name) == nil {
+			continue
+		}
+		if size := obj.Section(datasec.Name).Length(); uint64(datasec.Size) != size {
+			t.Errorf("%s has %d bytes, and %d in the BTF", datasec.Name, size, datasec.Size)
 		}
 	}
 }

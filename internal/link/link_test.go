@@ -11,6 +11,19 @@ import (
 	"github.com/xdp-load/xdp-load/internal/link"
 )
 
+// A variable that the program declares can't come from what is linked.
+func TestIntoRefusesVariable(t *testing.T) {
+	obj := compile(t, "clang-19", "bpfel", "declares")
+	before := obj.Bytes()
+	_, err := newSource(t, compile(t, "clang-19", "bpfel", "device")).Into(obj, nil, link.Wanted{Functions: []string{"device"}})
+	if want := "the object declares last, which only functions can be linked for"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v, want %q", err, want)
+	}
+	if !bytes.Equal(obj.Bytes(), before) {
+		t.Error("the object is another")
+	}
+}
+
 // What can't be linked is refused, and nothing is changed.
 func TestIntoRefuses(t *testing.T) {
 	device, refused := compile(t, "clang-19", "bpfel", "device"), compile(t, "clang-19", "bpfel", "refused")

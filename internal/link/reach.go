@@ -46,9 +46,9 @@ func (l *linking) find(name string) (int, error) {
 	symbol, ok := l.source.functions[name]
 	switch {
 	case !ok:
-		return 0, fmt.Errorf("no function %s", name)
+		return 0, fmt.Errorf("no function %s in what is linked", name)
 	case symbol == ambiguous:
-		return 0, fmt.Errorf("two functions are called %s", name)
+		return 0, fmt.Errorf("two functions in what is linked are called %s: give one of them another name", name)
 	}
 	return symbol, nil
 }

@@ -108,8 +108,12 @@ func (l *linking) nameAll() error {
 
 // isDeclared reports whether a function is one that the object declares.
 func (l *linking) isDeclared(function elf.Symbol) bool {
-	own, ok := l.global[function.Name]
-	return ok && !isLocal(function) && l.obj.Symbols[own].Section == elf.SHN_UNDEF && !ofKernel[l.known[function.Name].section]
+	return !isLocal(function) && l.declares(function.Name) && !ofKernel[l.known[function.Name].section]
+}
+
+func (l *linking) declares(name string) bool {
+	own, ok := l.global[name]
+	return ok && l.obj.Symbols[own].Section == elf.SHN_UNDEF
 }
 
 // name returns the name that a symbol gets.
@@ -118,6 +122,8 @@ func (l *linking) name(symbol elf.Symbol, isDeclared bool) (string, error) {
 	switch {
 	case isDeclared || name == "":
 		return name, nil
+	case l.declares(name) && !isLocal(symbol) && !ofKernel[l.known[name].section]:
+		return "", fmt.Errorf("the object declares %s, which only functions can be linked for: define it there, and declare it in what is linked", name)
 	case l.taken[name] && !isLocal(symbol):
 		return "", fmt.Errorf("both objects have a %s: make the one that is linked static, or give it another name", name)
 	}

@@ -110,14 +110,14 @@ func (l *linking) symbolsOf() (offsets map[variable]uint64, names map[variable]s
 // addVariableTypes adds the variables of a section of the source to the DATASEC. Those
 // that are static are where the BTF says, of the others the symbols do.
 func (l *linking) addVariableTypes(from *elfobj.Section, offsets map[variable]uint64, names map[variable]string) error {
-	start := l.data[from.Index].start
+	to := l.data[from.Index]
 	var added []btfraw.Placed
 	for _, v := range l.source.variables[from.Name] {
 		offset := uint64(v.offset)
 		if value, ok := offsets[variable{section: from.Name, name: v.name}]; ok && !v.isStatic {
 			offset = value
 		}
-		if end := start + offset + uint64(v.size); end > maxOffset {
+		if end := to.start + offset + uint64(v.size); end > maxOffset {
 			return fmt.Errorf("variable %s ends at byte %d", v.name, end)
 		}
 		id, err := l.types.Type(v.id)
@@ -129,9 +129,12 @@ func (l *linking) addVariableTypes(from *elfobj.Section, offsets map[variable]ui
 				return err
 			}
 		}
-		added = append(added, btfraw.Placed{Type: id, Offset: uint32(start + offset), Size: v.size})
+		added = append(added, btfraw.Placed{Type: id, Offset: uint32(to.start + offset), Size: v.size})
 	}
-	return l.edit.AddVars(from.Name, added...)
+	if err := l.edit.AddVars(from.Name, added...); err != nil {
+		return err
+	}
+	return l.edit.GrowDatasec(from.Name, uint32(to.section.Length()))
 }
 
 // maxOffset is the largest that a DATASEC has room for.

@@ -1,5 +1,5 @@
-/* A function that needs more than others: a string, variables of its own, a value of the
- * kernel's configuration, a type that is only declared, one with a tag.
+/* A function that needs more than others: a string, a constant without a name, variables of
+ * its own, a value of the kernel's configuration, a type that is only declared, a tag.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
@@ -34,8 +34,9 @@ static __noinline int version(void)
 __noinline int various(struct xdp_md *ctx)
 {
 	volatile char text[4] = "abc";
+	const int digits[5] = { 3, 1, 4, 1, 5 };
 
 	if (bpf_strncmp((const char *)text, sizeof(text), "abc"))
 		return -1;
-	return count((void *)(long)ctx->rx_queue_index, 1) + version();
+	return count((void *)(long)ctx->rx_queue_index, 1) + version() + digits[ctx->rx_queue_index & 3] * 10000;
 }
