@@ -101,6 +101,9 @@ func (c *Cutter) Cut(symbol int) (*Function, error) {
 		function.Value > uint64(len(section.Data)) || function.Size > uint64(len(section.Data))-function.Value:
 		return nil, fmt.Errorf("function %s of section %s: its symbol says no place of instructions: byte %d, %d bytes", function.Name, section, function.Value, function.Size)
 	}
+	if _, err := findCode(c.obj, section.Name); err != nil {
+		return nil, fmt.Errorf("function %s: %w", function.Name, err)
+	}
 	cut := &cut{Cutter: c, section: section, start: function.Value, end: function.Value + function.Size}
 	result, err := cut.function()
 	if err != nil {

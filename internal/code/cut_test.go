@@ -3,6 +3,7 @@ package code_test
 import (
 	"bytes"
 	"debug/elf"
+	"encoding/binary"
 	"slices"
 	"strings"
 	"testing"
@@ -137,6 +138,24 @@ func TestCutRefuses(t *testing.T) {
 				t.Errorf("%s, %s: %+v, %v, want %q", name, endian, function, err, test.want)
 			}
 		}
+	}
+}
+
+// Records say by its name what section they are for.
+func TestCutRefusesSameNames(t *testing.T) {
+	p := calling()
+	obj := p.object(t, binary.LittleEndian)
+	obj.Section("xdp").Name = ".text"
+	cutter, err := code.NewCutter(obj, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	function, err := cutter.Cut(symbolIndex(obj, "first"))
+	if want := "the object has two sections .text"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%+v, %v, want %q", function, err, want)
+	}
+	if records, err := code.Append(obj, obj.Section(".text"), []code.Function{{Code: encode(binary.LittleEndian, exit)}}); err == nil {
+		t.Errorf("a function is appended: %+v", records)
 	}
 }
 

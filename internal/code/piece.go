@@ -125,6 +125,9 @@ func (r *Relocation) entry(code []byte, start uint64) elfobj.Rel {
 // the object is in pieces.
 func Append(obj *elfobj.Object, section *elfobj.Section, functions []Function) (btfraw.Records, error) {
 	var records btfraw.Records
+	if _, err := findCode(obj, section.Name); err != nil {
+		return records, fmt.Errorf("append function: %w", err)
+	}
 	var rels []elfobj.Rel
 	for i := range functions {
 		f := &functions[i]

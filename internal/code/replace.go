@@ -150,7 +150,7 @@ func (m *mover) readSections(replacements map[string][]Replacement) error {
 		if len(replacements[name]) == 0 {
 			continue
 		}
-		found, err := m.find(name)
+		found, err := findCode(m.obj, name)
 		if err != nil {
 			return err
 		}
@@ -179,11 +179,11 @@ func (m *mover) index() {
 	}
 }
 
-// find returns the section of that name. .BTF.ext knows sections by their names
-// only, so that two of the same can't be told apart.
-func (m *mover) find(name string) (*elfobj.Section, error) {
+// findCode returns the section with code of that name. .BTF.ext knows sections by their
+// names only, so that two of the same can't be told apart.
+func findCode(obj *elfobj.Object, name string) (*elfobj.Section, error) {
 	var found *elfobj.Section
-	for _, section := range m.obj.Sections {
+	for _, section := range obj.Sections {
 		switch {
 		case section.Name != name || section.Type != elf.SHT_PROGBITS:
 			continue

@@ -99,6 +99,9 @@ func (obj *Object) AddSymbols(symbols []elf.Symbol) ([]int, error) {
 	if len(obj.Symbols)+len(symbols) >= math.MaxInt32 {
 		return nil, errors.New("add symbols: too many")
 	}
+	if len(obj.Sections) > int(elf.SHN_LORESERVE) {
+		return nil, fmt.Errorf("add symbols: the object has %d sections, symbols have numbers for %d", len(obj.Sections), elf.SHN_LORESERVE)
+	}
 	entries, err := obj.symbolEntries(table, symbols)
 	if err != nil {
 		return nil, fmt.Errorf("add symbols: %w", err)

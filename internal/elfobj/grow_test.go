@@ -266,6 +266,11 @@ func TestGrowRefuses(t *testing.T) {
 			_, err := o.AddSymbols(grown(99))
 			return err
 		},
+		"symbols in more sections than they can name": func(o *elfobj.Object) error {
+			o.Sections = append(o.Sections, slices.Repeat(o.Sections[:1], int(elf.SHN_LORESERVE))...)
+			_, err := o.AddSymbols(grown(1))
+			return err
+		},
 		"addresses of nothing": func(o *elfobj.Object) error {
 			o.Section(".llvm_addrsig").Data = []byte{99}
 			_, err := o.AddSymbols(grown(1))
