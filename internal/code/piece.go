@@ -16,8 +16,9 @@ type Attached struct {
 	// addresses of functions and data.
 	Relocations []Relocation
 
-	// CORERelos are CO-RE records, and Lines source lines. Their offsets are in
-	// bytes from the start of the code, and the section means nothing.
+	// CORERelos are CO-RE records, and Lines source lines, these in the order of
+	// instructions. Their offsets are in bytes from the start of the code, and the
+	// section means nothing.
 	CORERelos []btfraw.CORERelo
 	Lines     []btfraw.Line
 }
@@ -39,6 +40,17 @@ type Function struct {
 
 // IsCall reports whether a relocation of the function is for a call.
 func (f *Function) IsCall(rel *Relocation) bool { return rel.isCall(f.Code) }
+
+// LineAt returns the source line of the instruction in a slot, and whether one is known.
+func (a *Attached) LineAt(slot int) (line btfraw.Line, ok bool) {
+	for _, next := range a.Lines {
+		if next.InsnOffset > uint32(slot)*insn.SlotSize {
+			break
+		}
+		line, ok = next, true
+	}
+	return line, ok
+}
 
 func (a *Attached) isEmpty() bool {
 	return len(a.Relocations)+len(a.CORERelos)+len(a.Lines) == 0

@@ -178,7 +178,7 @@ func (l *linking) translate() error {
 	for _, f := range append(l.functions[:len(l.functions):len(l.functions)], l.bodiesInOrder()...) {
 		for i := range f.Relocations {
 			if err := l.refer(f.Function, &f.Relocations[i]); err != nil {
-				return fmt.Errorf("function %s: instruction %d: %w", f.name, f.Relocations[i].At, err)
+				return f.errorAt(f.Relocations[i].At, err)
 			}
 		}
 		for i := range f.CORERelos {

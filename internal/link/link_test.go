@@ -34,7 +34,7 @@ func TestIntoRefuses(t *testing.T) {
 		want     string
 	}{
 		"no such function": {device, "devise", nil, "no function devise"},
-		"map":              {refused, "uses_map", nil, "it uses map counts: maps can't be linked"},
+		"map":              {refused, "uses_map", nil, "testdata/refused.c:16: function uses_map: instruction 4: it uses map counts: maps can't be linked"},
 		"pointers in data": {refused, "uses_pointers", nil, "it uses section .data, which points at other things"},
 		"undefined":        {refused, "uses_undefined", nil, "neither object defines undefined"},
 		"both define it":   {refused, "program", nil, "both objects have a program"},

@@ -3,6 +3,7 @@ package link
 import (
 	"debug/elf"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -65,10 +66,19 @@ func (l *linking) cut(symbol int) (*function, error) {
 func (l *linking) needAll(f *function) error {
 	for _, rel := range f.Relocations {
 		if err := l.need(rel.Symbol); err != nil {
-			return fmt.Errorf("function %s: instruction %d: %w", f.name, rel.At, err)
+			return f.errorAt(rel.At, err)
 		}
 	}
 	return nil
+}
+
+// errorAt says which instruction, and source line, of a function an error is about.
+func (f *function) errorAt(slot int, err error) error {
+	err = fmt.Errorf("function %s: instruction %d: %w", f.name, slot, err)
+	if line, ok := f.LineAt(slot); ok && line.Line > 0 {
+		err = fmt.Errorf("%s:%d: %w", path.Clean(line.File), line.Line, err)
+	}
+	return err
 }
 
 func (l *linking) need(number int) error {
