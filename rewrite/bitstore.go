@@ -160,19 +160,15 @@ func (p *planner) movedBy(b *bitStore, img *convert.Image, slot int, moves []Pat
 		return 0, nil, false
 	}
 	operand, known := p.operand(access, at, ins)
-	size, by := aluBits(ins), int(operand)
-	if !known {
+	bits := bitsOf(64)
+	if !known || !bits.step(ins, operand) {
 		return 0, nil, false
 	}
-	switch op := ins.OpCode.ALUOp(); {
-	case op == asm.And && operand&int64(img.Mask()) == int64(img.Mask()) && img.Shift+img.Bits <= size:
-	case op == asm.LSh && by >= 0 && by <= img.Shift && img.Shift+img.Bits <= size:
-		img.Shift -= by
-	case (op == asm.RSh || op == asm.ArSh) && by >= 0 && img.Shift+by+img.Bits <= size:
-		img.Shift += by
-	default:
+	shift, ok := bits.shiftOf(*img)
+	if !ok {
 		return 0, nil, false
 	}
+	img.Shift = shift
 	return at, p.withOperand(append(moves, Patch{Insn: at, Before: instructions(ins), After: nil}), access, at, ins), true
 }
 

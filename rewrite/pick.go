@@ -7,7 +7,6 @@ import (
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/xdp-load/xdp-load/internal/convert"
-	"github.com/xdp-load/xdp-load/internal/insn"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -28,7 +27,7 @@ func (p *planner) pickedOut(access *reloc.Access, ins asm.Instruction, local con
 		return nil
 	}
 	block := fn.Flow.BlockAt(access.Insn)
-	bits := loadedBits(int(local.Width) * 8)
+	bits := bitsOf(int(local.Width) * 8)
 	var found *pick
 	var passed []Patch
 	for slot := access.Insn + 1; slot < fn.Flow.End() && fn.Flow.BlockAt(slot) == block; {
@@ -99,90 +98,4 @@ func (p *planner) convertedWhole(q question, ins asm.Instruction) (Instructions,
 		return nil, nil
 	}
 	return s.Items, picked.removed
-}
-
-// registerBits says for each bit of a register which of the bits that were
-// loaded it is; none means that it is zero.
-type registerBits [64]int
-
-const none = -1
-
-func loadedBits(size int) *registerBits {
-	var bits registerBits
-	for i := range bits {
-		bits[i] = i
-		if i >= size {
-			bits[i] = none
-		}
-	}
-	return &bits
-}
-
-// step follows one instruction on the register. It returns false if that does
-// more than move, clear and copy bits.
-//
-// Its operand is a constant, unless it is the register itself.
-func (b *registerBits) step(ins asm.Instruction, constant int64) bool {
-	size, operand := 64, int(constant)
-	if ins.OpCode.Class() == asm.ALUClass {
-		size = 32
-	}
-	isSelf := ins.OpCode.Source() == asm.RegSource && ins.Src == ins.Dst
-	switch op := ins.OpCode.ALUOp(); {
-	case !ins.OpCode.Class().IsALU():
-		return false
-	case op == asm.Mov && isSelf:
-	case insn.SignExtensions[op] > 0 && isSelf:
-		from := insn.SignExtensions[op]
-		b.fill(from, size, b[from-1])
-	case isSelf:
-		return false
-	case op == asm.LSh && operand >= 0 && operand < size:
-		copy(b[operand:size], b[:size-operand])
-		b.fill(0, operand, none)
-	case (op == asm.RSh || op == asm.ArSh) && operand >= 0 && operand < size:
-		sign := none
-		if op == asm.ArSh {
-			sign = b[size-1]
-		}
-		copy(b[:size-operand], b[operand:size])
-		b.fill(size-operand, size, sign)
-	case op == asm.And:
-		for i := range size {
-			if operand>>i&1 == 0 {
-				b[i] = none
-			}
-		}
-	default:
-		return false
-	}
-	b.fill(size, 64, none)
-	return true
-}
-
-func (b *registerBits) fill(from, to, with int) {
-	for i := from; i < to; i++ {
-		b[i] = with
-	}
-}
-
-// holdAlone returns how many bytes of the register are the number of an image,
-// extended, with zeros above; 0 if that is not what it holds.
-func (b *registerBits) holdAlone(img convert.Image) uint32 {
-	sign := none
-	if img.Signed {
-		sign = img.Shift + img.Bits - 1
-	}
-	for _, size := range []int{32, 64} {
-		expected := registerBits{}
-		expected.fill(size, 64, none)
-		expected.fill(min(img.Bits, size), size, sign)
-		for i := range min(img.Bits, size) {
-			expected[i] = img.Shift + i
-		}
-		if img.Bits <= size && *b == expected {
-			return uint32(size / 8)
-		}
-	}
-	return 0
 }
