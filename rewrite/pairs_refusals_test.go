@@ -88,8 +88,7 @@ func pairsMayRefuse(reason string) bool {
 // and so may what is behind a field, and what gets an address unless the layout
 // keeps there what the program does.
 func (p *accessPair) mayRefuse(program *pairProgram, use *pairUse, reason string) bool {
-	sharesStack := program.calling == pairCallback || program.calling == pairCalled && program.memory == pairStack
-	if sharesStack && pairsNoRoom.MatchString(reason) {
+	if program.sharesStack() && pairsNoRoom.MatchString(reason) {
 		return true
 	}
 	if slices.ContainsFunc(pairsOwnRefusals, func(r *regexp.Regexp) bool { return r.MatchString(reason) }) {
@@ -113,6 +112,13 @@ func (p *accessPair) mayRefuse(program *pairProgram, use *pairUse, reason string
 		return true
 	}
 	return pairsMayRefuse(reason)
+}
+
+// sharesStack reports whether a program passes an address in its stack on: of all of the
+// copy, or of a field.
+func (p *pairProgram) sharesStack() bool {
+	takes := func(use pairUse) bool { return use.way == pairTaken && (use.side == pairOwnCopy || use.side == pairEitherSide) }
+	return p.calling == pairCallback || p.memory == pairStack && (p.calling == pairCalled || slices.ContainsFunc(p.uses, takes))
 }
 
 // usesBeside reports whether a program uses the field of an own copy in the descriptor,
