@@ -1,8 +1,6 @@
 package rewrite
 
 import (
-	"cmp"
-
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/xdp-load/xdp-load/internal/refuse"
@@ -24,13 +22,16 @@ func (p *planner) patchOffset(edit *Edit, ins asm.Instruction) error {
 		return err
 	}
 	uses, err := p.usesOf(access)
-	if err != nil && !p.questionsOf(access).follows {
+	if err != nil && !p.accessesOf(access).follows {
 		return nil // whatever uses it does so with the layout's field as well
 	}
 	if err != nil {
 		return err
 	}
-	return cmp.Or(uses.patch(p, edit), p.patchSums(edit))
+	if err := uses.patch(p, edit); err != nil {
+		return err
+	}
+	return p.patchSums(edit)
 }
 
 // checkEntered refuses an offset in code that no path of its function leads to: it
@@ -50,7 +51,7 @@ func (p *planner) checkEntered(access *reloc.Access) error {
 func (p *planner) offsetFor(access *reloc.Access, resolution *reloc.Resolution) uint64 {
 	local, target := access.Local.Field, resolution.Field
 	if by, ok := p.distance(local, target); ok && !p.isMacro(access) {
-		return uint64(p.questionsOf(access).present[access.Insn] + by)
+		return uint64(p.accessesOf(access).present[access.Insn] + by)
 	}
 	return resolution.Value
 }

@@ -28,8 +28,8 @@ import (
 
 const remedyMacro = "read it with BPF_CORE_READ_BITFIELD, write it with BPF_CORE_WRITE_BITFIELD"
 
-// bitImage returns what a load or store moves that the program accesses a
-// bit-field with, without a macro, so many bytes behind where the record says.
+// bitImage returns the image of a bit-field in the bytes that a load or store moves, so
+// many bytes past the recorded offset, and not for a macro.
 func (p *planner) bitImage(access *reloc.Access, ins asm.Instruction, behind int64) (convert.Image, error) {
 	field := access.Local.Field
 	if field.Swapped(p.order) {
@@ -54,12 +54,12 @@ func (p *planner) recordedAt(access *reloc.Access, ins asm.Instruction, slot int
 	if access.Insn == slot && insn.IsMemory(ins) {
 		return int64(ins.Offset)
 	}
-	return p.questionsOf(access).present[access.Insn]
+	return p.accessesOf(access).present[access.Insn]
 }
 
 // bitMove is a load or store for a bit-field.
 type bitMove struct {
-	behind int64 // the offset that is recorded
+	behind int64 // in bytes past the recorded offset
 	width  int64
 	direct bool // with the record, not through a register
 	stores bool
@@ -70,7 +70,7 @@ type bitMove struct {
 func (p *planner) bitMoves(access *reloc.Access) []bitMove {
 	var moves []bitMove
 	section := p.section(access.Section)
-	for _, other := range p.questionsOf(access).bits[nameOf(access)] {
+	for _, other := range p.accessesOf(access).bits[nameOf(access)] {
 		ins, err := section.Instruction(other.Insn)
 		switch {
 		case err != nil:
@@ -90,7 +90,7 @@ func (p *planner) movesThrough(access *reloc.Access) []bitMove {
 		return nil // which leaves more starts possible
 	}
 	var moves []bitMove
-	for _, use := range uses.accesses[access.Insn] {
+	for _, use := range uses.dereferences[access.Insn] {
 		ins, err := p.section(access.Section).Instruction(use.Slot)
 		if err != nil {
 			continue
@@ -108,7 +108,7 @@ func (p *planner) movesThrough(access *reloc.Access) []bitMove {
 // the start of the root type, for all that a function moves of it.
 func (p *planner) unitStarts(access *reloc.Access) []int64 {
 	fn := p.function(access)
-	if starts, ok := fn.units[nameOf(access)]; ok {
+	if starts, ok := fn.unitStarts[nameOf(access)]; ok {
 		return starts
 	}
 	ins, err := p.section(access.Section).Instruction(access.Insn)
@@ -123,8 +123,8 @@ func (p *planner) unitStarts(access *reloc.Access) []int64 {
 		first:    int64(first),
 		end:      int64(end),
 	}
-	fn.units[nameOf(access)] = u.starts()
-	return fn.units[nameOf(access)]
+	fn.unitStarts[nameOf(access)] = u.starts()
+	return fn.unitStarts[nameOf(access)]
 }
 
 // unitSearch is the search for where the access unit of a bit-field begins, all in

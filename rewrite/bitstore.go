@@ -36,7 +36,7 @@ type bitStore struct {
 	or       int          // its slot
 	constant int64
 
-	store question
+	store resolvedAccess
 	ins   asm.Instruction // the store
 }
 
@@ -66,7 +66,7 @@ func (s *shortening) assignBits(plan *accessPlan) bool {
 	if b == nil {
 		return false
 	}
-	if _, same := p.sameBits(b.image, &plan.Resolution); same {
+	if _, same := p.offsetOfSameBits(b.image, &plan.Resolution); same {
 		return false
 	}
 	assigned, removed := p.assign(b)
@@ -169,22 +169,7 @@ func (p *planner) movedBy(b *bitStore, img *convert.Image, slot int, moves []Pat
 		return 0, nil, false
 	}
 	img.Shift = shift
-	return at, p.withOperand(append(moves, Patch{Insn: at, Before: instructions(ins), After: nil}), access, at, ins), true
-}
-
-// untouched reports whether an instruction is nobody's: neither a loader changes
-// it, nor an edit.
-func (p *planner) untouched(access *reloc.Access, slot int) bool {
-	s := p.section(access.Section)
-	return s.patched[slot] == 0 && !s.recorded[slot] && !s.Linked()[slot]
-}
-
-// operand returns what an ALU instruction works on, if that is constant.
-func (p *planner) operand(access *reloc.Access, slot int, ins asm.Instruction) (int64, bool) {
-	if ins.OpCode.Source() == asm.ImmSource {
-		return ins.Constant, true
-	}
-	return p.registersAt(access, slot).Constant(ins.Src)
+	return at, p.withOperand(append(moves, removal(at, ins)), access, at, ins), true
 }
 
 // aluBits returns how many bits of its register an ALU instruction works on.
@@ -240,7 +225,7 @@ func onlyReads(ins asm.Instruction, reg asm.Register) bool {
 	return ins.OpCode.Class() == asm.StClass
 }
 
-// ends reports whether an instruction is the store of an assignment.
+// ends notes the store of an assignment, and reports whether the instruction is one.
 func (p *planner) ends(b *bitStore, access *reloc.Access, ins asm.Instruction, slot int) bool {
 	fn := p.function(access)
 	store, isRecorded := fn.stores[slot]
@@ -265,7 +250,7 @@ func (p *planner) follow(b *bitStore, access *reloc.Access, ins asm.Instruction,
 	if !ins.OpCode.Class().IsALU() || aluBits(ins) < int(b.image.Width)*8 || !p.untouched(access, slot) {
 		return false
 	}
-	b.removed = append(b.removed, Patch{Insn: slot, Before: instructions(ins), After: nil})
+	b.removed = append(b.removed, removal(slot, ins))
 	op, operand, known := ins.OpCode.ALUOp(), int64(0), false
 	if ins.Dst == b.around {
 		operand, known = p.operand(access, slot, ins)
@@ -312,7 +297,8 @@ func (p *planner) combine(b *bitStore, access *reloc.Access, ins asm.Instruction
 	return true
 }
 
-// sets notes the constant that is stored, unless it has bits beside the field.
+// sets notes the constant that is stored, and reports whether it has no bits beside the
+// field.
 func (b *bitStore) sets(constant int64) bool {
 	b.constant = constant
 	return uint64(constant)&ones(int(b.image.Width)*8)&^b.image.Mask() == 0

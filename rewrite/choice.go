@@ -34,7 +34,7 @@ func (p *planner) storeChoice(edit *Edit, ins asm.Instruction) {
 	if !ok || len(edit.Others) > 0 {
 		return
 	}
-	local, target, err := p.images(question{&edit.Access, &edit.Resolution}, ins, int64(ins.Offset), edit.Access.Insn)
+	local, target, err := p.images(resolvedAccess{&edit.Access, &edit.Resolution}, ins, int64(ins.Offset), edit.Access.Insn)
 	if err != nil || local.IsPart() {
 		return
 	}

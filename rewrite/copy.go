@@ -21,13 +21,13 @@ import (
 // moves a part of.
 
 // isCopy reports whether an access is to a struct, union or array on both sides.
-func isCopy(q question) bool {
+func isCopy(q resolvedAccess) bool {
 	return q.access.Local.Field.Class == reloc.Aggregate && q.resolution.Field.Class == reloc.Aggregate
 }
 
 // convertedCopy returns what a load or store of some bytes of a struct, union or
 // array becomes.
-func (p *planner) convertedCopy(q question, ins asm.Instruction, offset int64, slot int) (Instructions, string, error) {
+func (p *planner) convertedCopy(q resolvedAccess, ins asm.Instruction, offset int64, slot int) (Instructions, string, error) {
 	pieces, err := p.pieces(q, ins, offset)
 	if err != nil {
 		return nil, "", err
@@ -56,7 +56,7 @@ func (p *planner) convertedCopy(q question, ins asm.Instruction, offset int64, s
 
 // pieces returns what an instruction moves of the members of a struct, union or
 // array. No two of them overlap.
-func (p *planner) pieces(q question, ins asm.Instruction, offset int64) ([]convert.Piece, error) {
+func (p *planner) pieces(q resolvedAccess, ins asm.Instruction, offset int64) ([]convert.Piece, error) {
 	local, target := q.access.Local.Field, q.resolution.Field
 	leaves, why, err := reloc.Leaves(local, target, offset, insn.Bytes(ins), p.order)
 	if err != nil {
@@ -111,7 +111,7 @@ func joined(leaves []reloc.Leaf, order binary.ByteOrder) []run {
 }
 
 // piecesOf returns what an instruction moves of a run.
-func (p *planner) piecesOf(r run, q question, ins asm.Instruction, offset int64) ([]convert.Piece, error) {
+func (p *planner) piecesOf(r run, q resolvedAccess, ins asm.Instruction, offset int64) ([]convert.Piece, error) {
 	if r.size > 0 {
 		return r.moved(offset, insn.Bytes(ins), p.order), nil
 	}

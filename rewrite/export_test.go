@@ -61,6 +61,6 @@ func (c computedLoads) plan(p *planner, plan *accessPlan, before asm.Instruction
 
 // isStored reports whether the function of an access to a bit-field stores it, too.
 func (p *planner) isStored(access *reloc.Access) bool {
-	qs := p.questionsOf(access)
+	qs := p.accessesOf(access)
 	return slices.ContainsFunc(qs.bits[nameOf(access)], func(other *reloc.Access) bool { _, stores := qs.stores[other.Insn]; return stores })
 }

@@ -28,9 +28,9 @@ func (p *planner) foldOffset(edit *Edit) {
 	offset := edit.After[0].Constant
 	folded := make([]Patch, 0, len(edit.Others)+1)
 	folded = append(folded, add)
-	for _, use := range u.accesses[edit.Access.Insn] {
+	for _, use := range u.dereferences[edit.Access.Insn] {
 		patch := u.patches[use.Slot]
-		after := relocated(slices.Clone(patch.after), offset)
+		after := rebased(slices.Clone(patch.after), offset)
 		if !inReach(after, patch.after, offset) {
 			return
 		}
@@ -68,7 +68,7 @@ func (p *planner) addOf(edit *Edit, mov asm.Instruction) (Patch, bool) {
 		return Patch{}, false
 	}
 	live, err := p.function(access).liveness()
-	return Patch{Insn: at, Before: instructions(add), After: nil}, err == nil && live.Dies(at).Has(mov.Dst)
+	return removal(at, add), err == nil && live.Dies(at).Has(mov.Dst)
 }
 
 // isOnly reports whether an offset is used for loads and stores only, which no
@@ -77,7 +77,7 @@ func (u *uses) isOnly(edit *Edit) bool {
 	if len(u.escapes[edit.Access.Insn]) > 0 {
 		return false
 	}
-	for _, use := range u.accesses[edit.Access.Insn] {
+	for _, use := range u.dereferences[edit.Access.Insn] {
 		if use.Mixed || len(use.Origins) != 1 {
 			return false
 		}

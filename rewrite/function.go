@@ -22,14 +22,16 @@ type function struct {
 
 	sizes map[int64]bool // of the program's structs that are descriptors, and that it accesses
 
-	*questions
+	*functionAccesses
 	unanswered *reached // by what is recorded, whatever the layout answers
 	uses       *uses
-	units      map[fieldName][]int64 // where the access unit of a bit-field may begin, see unitStarts
+	unitStarts map[fieldName][]int64 // where the access unit of a bit-field may begin, see unitStarts
 }
 
 // function returns the function that an access is in.
-func (p *planner) function(access *reloc.Access) *function { return p.functionAt(placeOf(access)) }
+func (p *planner) function(access *reloc.Access) *function {
+	return p.functionAt(functionPlace(access))
+}
 
 // functionAt returns the function that starts at a place.
 func (p *planner) functionAt(at bpf.Place) *function {
@@ -37,11 +39,11 @@ func (p *planner) functionAt(at bpf.Place) *function {
 		return fn
 	}
 	fn := &function{
-		Function:  p.object.Function(at),
-		section:   p.section(at.Section),
-		questions: p.questionsAt(at),
-		units:     make(map[fieldName][]int64),
-		sizes:     p.sizes[at],
+		Function:         p.object.Function(at),
+		section:          p.section(at.Section),
+		functionAccesses: p.accessesAt(at),
+		unitStarts:       make(map[fieldName][]int64),
+		sizes:            p.sizes[at],
 	}
 	p.functions[at] = fn
 	return fn
@@ -64,7 +66,7 @@ func (p *planner) livenessUnder(fn *function) (*flow.Liveness, error) {
 	if fn.allowed == nil {
 		fn.allowed = fn.Liveness()
 		program := p.analyze()
-		if values := program.constants[program.units[fn.Place()]]; values != nil { // the function is called
+		if values := program.constants[program.subs[fn.Place()]]; values != nil { // the function is called
 			fn.allowed = fn.LivenessUnder(values)
 		}
 	}

@@ -26,12 +26,12 @@ func (p *planner) checkGuard(access *reloc.Access, slot int, end int64) error {
 	}
 	return refuse.Because("check for bpf_core_type_size of the struct instead, as md_desc(ctx) does",
 		"in the layout it ends at byte %d, and %s checks for %d bytes, the size of %s in the program",
-		end, p.source(access.Section, guard.Slot), guard.Bytes, access.Root)
+		end, p.lineAt(access.Section, guard.Slot), guard.Bytes, access.Root)
 }
 
-// reach returns where the last byte ends that instructions access through a
+// accessEnd returns where the last byte ends that instructions access through a
 // pointer to the root type.
-func reach(insns Instructions) int64 {
+func accessEnd(insns Instructions) int64 {
 	var end int64
 	for _, item := range insns {
 		if item.Kind == insn.Field {
@@ -75,8 +75,8 @@ func (p *planner) guardsIn(fn *function) *flow.Guards {
 	return fn.guards
 }
 
-// source returns the source line of an instruction.
-func (p *planner) source(section string, slot int) reloc.Source {
+// lineAt returns the source line of an instruction.
+func (p *planner) lineAt(section string, slot int) reloc.Source {
 	line, ok := p.object.Ext.LineAt(section, uint32(slot*reloc.InstructionSize))
 	if !ok {
 		return reloc.Source{}

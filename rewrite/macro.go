@@ -68,7 +68,7 @@ func (p *planner) checkMacroAlone(access *reloc.Access, same bool) (writes bool,
 	}
 	var loads, stores [9]int // by width in bytes
 	section := p.section(access.Section)
-	for _, use := range reached.accesses[access.Insn] {
+	for _, use := range reached.dereferences[access.Insn] {
 		ins, err := section.Instruction(use.Slot)
 		if err != nil || !insn.IsMemory(ins) || len(use.Origins) > 1 || use.Origins[0].Delta != 0 || use.Mixed || use.Indexed {
 			return false, errMacroShared
@@ -145,7 +145,7 @@ func (p *planner) differInWidth(access *reloc.Access) bool {
 		return true
 	}
 	widths := make(map[uint32]bool)
-	for _, use := range reached.accesses[access.Insn] {
+	for _, use := range reached.dereferences[access.Insn] {
 		ins, err := p.section(access.Section).Instruction(use.Slot)
 		if err != nil || !insn.IsMemory(ins) {
 			return true

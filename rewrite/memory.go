@@ -47,10 +47,10 @@ func (p *planner) distance(local, target *reloc.Field) (int64, bool) {
 	return int64(target.Offset) - int64(local.Offset), plain && reloc.SameBits(local, target, p.order)
 }
 
-// sameBits returns the offset of the bytes in which the layout keeps a bit-field
+// offsetOfSameBits returns the offset of the bytes in which the layout keeps a bit-field
 // as the program does, if it does: a pair of load and store that replaces the
 // bits can then stay as it is.
-func (p *planner) sameBits(local convert.Image, resolution *reloc.Resolution) (int64, bool) {
+func (p *planner) offsetOfSameBits(local convert.Image, resolution *reloc.Resolution) (int64, bool) {
 	target := resolution.Field
 	first := int64(target.BitOffset) - int64(local.Shift)
 	if p.order == binary.BigEndian {
@@ -90,14 +90,14 @@ func isNumber(f *reloc.Field) bool {
 // convert puts a sequence in place of the instruction that moves the target's
 // number where the program wants the local one.
 func (p *planner) convert(edit *Edit, ins asm.Instruction) (err error) {
-	q := question{&edit.Access, &edit.Resolution}
+	q := resolvedAccess{&edit.Access, &edit.Resolution}
 	edit.After, edit.Note, err = p.converted(q, ins, int64(ins.Offset), edit.Access.Insn)
 	return err
 }
 
 // converted returns what a load or store at an offset from the start of the root
 // type becomes.
-func (p *planner) converted(q question, ins asm.Instruction, offset int64, slot int) (Instructions, string, error) {
+func (p *planner) converted(q resolvedAccess, ins asm.Instruction, offset int64, slot int) (Instructions, string, error) {
 	if isCopy(q) {
 		return p.convertedCopy(q, ins, offset, slot)
 	}
@@ -109,7 +109,7 @@ func (p *planner) converted(q question, ins asm.Instruction, offset int64, slot 
 		return nil, "", err
 	}
 	if q.access.Local.Field.IsBitField() {
-		if offset, ok := p.sameBits(local, q.resolution); ok {
+		if offset, ok := p.offsetOfSameBits(local, q.resolution); ok {
 			moved, err := convert.SetSpan(ins, offset, insn.Bytes(ins))
 			return instructions(moved), "", err
 		}
@@ -128,7 +128,7 @@ func (p *planner) converted(q question, ins asm.Instruction, offset int64, slot 
 
 // images returns what a load or store at an offset from the start of the root
 // type moves, and what has to be moved in the layout.
-func (p *planner) images(q question, ins asm.Instruction, offset int64, slot int) (local, target convert.Image, err error) {
+func (p *planner) images(q resolvedAccess, ins asm.Instruction, offset int64, slot int) (local, target convert.Image, err error) {
 	if target, err = convert.TargetImage(q.resolution.Field, q.resolution.TypeSize, p.order); err != nil {
 		return local, target, err
 	}

@@ -18,7 +18,7 @@ import (
 // keepSums lets an offset that clang keeps in one register, for the descriptor and for
 // a copy of the program's own, be added to the copy's address as the program has it. It
 // reports whether that is so of a sum that was not known before.
-func (p *planner) keepSums(access *reloc.Access, unit *flow.Unit) bool {
+func (p *planner) keepSums(access *reloc.Access, sub *flow.Subprogram) bool {
 	if p.section(access.Section).IsMemoryAt(access.Insn) || p.isShared(access) {
 		return false
 	}
@@ -27,11 +27,11 @@ func (p *planner) keepSums(access *reloc.Access, unit *flow.Unit) bool {
 		return false
 	}
 	kept := false
-	for _, sum := range p.sums(unit)[access.Insn] {
+	for _, sum := range p.sums(sub)[access.Insn] {
 		if !sum.Alone || !regionsOf(sum.Pointees).allOwn() {
 			continue
 		}
-		at := placeOf(access)
+		at := functionPlace(access)
 		if p.ownSums[at] == nil {
 			p.ownSums[at] = make(map[int]flow.OwnSum)
 		}
@@ -50,23 +50,23 @@ func (p *planner) isShared(access *reloc.Access) bool {
 
 // sums returns the additions of recorded offsets to addresses in a function, by the slot
 // of the offset.
-func (p *planner) sums(unit *flow.Unit) map[int][]flow.Sum {
+func (p *planner) sums(sub *flow.Subprogram) map[int][]flow.Sum {
 	if p.sumsOf == nil {
-		p.sumsOf = make(map[*flow.Unit]map[int][]flow.Sum)
+		p.sumsOf = make(map[*flow.Subprogram]map[int][]flow.Sum)
 	}
-	if p.sumsOf[unit] == nil {
-		p.sumsOf[unit] = make(map[int][]flow.Sum)
-		for _, sum := range p.program.pointers.Sums(unit) {
-			p.sumsOf[unit][sum.Offset] = append(p.sumsOf[unit][sum.Offset], sum)
+	if p.sumsOf[sub] == nil {
+		p.sumsOf[sub] = make(map[int][]flow.Sum)
+		for _, sum := range p.program.pointers.Sums(sub) {
+			p.sumsOf[sub][sum.Offset] = append(p.sumsOf[sub][sum.Offset], sum)
 		}
 	}
-	return p.sumsOf[unit]
+	return p.sumsOf[sub]
 }
 
 // patchSums adds to an edit what becomes of the sums of its offset with addresses of the
 // program's own.
 func (p *planner) patchSums(edit *Edit) error {
-	at := placeOf(&edit.Access)
+	at := functionPlace(&edit.Access)
 	for _, slot := range slices.Sorted(maps.Keys(p.ownSums[at])) {
 		sum := p.ownSums[at][slot]
 		if sum.Of != edit.Access.Insn {
@@ -88,7 +88,7 @@ func (p *planner) patchSums(edit *Edit) error {
 
 // hasOwnSum reports whether an offset is for a copy of the program's own, too.
 func (p *planner) hasOwnSum(access *reloc.Access) bool {
-	for _, sum := range p.ownSums[placeOf(access)] {
+	for _, sum := range p.ownSums[functionPlace(access)] {
 		if sum.Of == access.Insn {
 			return true
 		}
@@ -130,6 +130,6 @@ func (p *planner) leaveMissing(edit *Edit) error {
 func (p *planner) comesTo(edit *Edit, reached *reached) bool {
 	constants, ok := p.constantsAt(&edit.Access)
 	comes := func(slot int) bool { return !ok || constants.Reachable(slot) != flow.Unreachable }
-	return slices.ContainsFunc(reached.accesses[edit.Access.Insn], func(use flow.Access) bool { return comes(use.Slot) }) ||
+	return slices.ContainsFunc(reached.dereferences[edit.Access.Insn], func(use flow.Dereference) bool { return comes(use.Slot) }) ||
 		slices.ContainsFunc(reached.escapes[edit.Access.Insn], func(escape flow.Escape) bool { return comes(escape.Slot) })
 }

@@ -117,7 +117,9 @@ func (p *accessPair) mayRefuse(program *pairProgram, use *pairUse, reason string
 // sharesStack reports whether a program passes an address in its stack on: of all of the
 // copy, or of a field.
 func (p *pairProgram) sharesStack() bool {
-	takes := func(use pairUse) bool { return use.way == pairTaken && (use.side == pairOwnCopy || use.side == pairEitherSide) }
+	takes := func(use pairUse) bool {
+		return use.way == pairTaken && (use.side == pairOwnCopy || use.side == pairEitherSide)
+	}
 	return p.calling == pairCallback || p.memory == pairStack && (p.calling == pairCalled || slices.ContainsFunc(p.uses, takes))
 }
 

@@ -13,7 +13,7 @@ import (
 )
 
 // convertedPart returns what a load or store of a part of a number becomes.
-func (p *planner) convertedPart(q question, ins asm.Instruction, local, target convert.Image, slot int) (Instructions, string, error) {
+func (p *planner) convertedPart(q resolvedAccess, ins asm.Instruction, local, target convert.Image, slot int) (Instructions, string, error) {
 	s := p.sequence(q.access, q.resolution)
 	moved := convert.Piece{Part: convert.PartOf(local), At: max(0, local.Shift), Local: local, Target: target, Path: q.access.Path}
 	if ins.OpCode.Class() == asm.LdXClass {
@@ -38,7 +38,7 @@ func (p *planner) convertedPart(q question, ins asm.Instruction, local, target c
 // sign, which is in another part, where the function may have stored the field
 // before: to clang the parts have nothing to do with each other, and it may store
 // the one before it loads the rest of what was there.
-func (p *planner) checkSign(q question, ins asm.Instruction, part convert.Part, target convert.Image, slot int) error {
+func (p *planner) checkSign(q resolvedAccess, ins asm.Instruction, part convert.Part, target convert.Image, slot int) error {
 	if part.Low < target.Bits || !target.Signed || !p.storedBefore(q, slot) {
 		return nil
 	}
@@ -48,12 +48,12 @@ func (p *planner) checkSign(q question, ins asm.Instruction, part convert.Part, 
 
 // storedBefore reports whether a store to any of the layout's bytes of an access,
 // by this name or another one, can come before a slot of its function.
-func (p *planner) storedBefore(to question, slot int) bool {
+func (p *planner) storedBefore(to resolvedAccess, slot int) bool {
 	fn := p.function(to.access)
 	if fn.Err != nil {
 		return true
 	}
-	overlaps := func(q question) bool {
+	overlaps := func(q resolvedAccess) bool {
 		if q.resolution.Poison {
 			return false
 		}
@@ -71,7 +71,7 @@ func (p *planner) storedBefore(to question, slot int) bool {
 		if !overlaps(q) {
 			continue
 		}
-		if err != nil || slices.ContainsFunc(reached.accesses[offset], func(use flow.Access) bool {
+		if err != nil || slices.ContainsFunc(reached.dereferences[offset], func(use flow.Dereference) bool {
 			return fn.section.IsStoreAt(use.Slot) && fn.Flow.Leads(use.Slot, slot)
 		}) {
 			return true

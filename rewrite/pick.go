@@ -1,7 +1,6 @@
 package rewrite
 
 import (
-	"cmp"
 	"slices"
 
 	"github.com/cilium/ebpf/asm"
@@ -43,7 +42,7 @@ func (p *planner) pickedOut(access *reloc.Access, ins asm.Instruction, local con
 			if !known || !p.untouched(access, slot) || !bits.step(next, operand) {
 				break
 			}
-			passed = append(passed, Patch{Insn: slot, Before: instructions(next), After: nil})
+			passed = append(passed, removal(slot, next))
 			passed = p.withOperand(passed, access, slot, next)
 			if width := bits.holdAlone(local); width > 0 {
 				found = &pick{slices.Clone(passed), width}
@@ -54,23 +53,10 @@ func (p *planner) pickedOut(access *reloc.Access, ins asm.Instruction, local con
 	return found
 }
 
-// withOperand adds to what is removed the instruction that puts the operand of
-// the last one into a register, if nothing else needs it.
-func (p *planner) withOperand(removed []Patch, access *reloc.Access, slot int, ins asm.Instruction) []Patch {
-	if ins.OpCode.Source() != asm.RegSource || ins.Src == ins.Dst {
-		return removed
-	}
-	_, put, ok := p.putFor(access, slot, ins.Src)
-	if !ok {
-		return removed
-	}
-	return slices.SortedFunc(slices.Values(append(slices.Clone(removed), put)), func(a, b Patch) int { return cmp.Compare(a.Insn, b.Insn) })
-}
-
 // loadWhole makes an edit convert a load together with what comes after it, if
 // that takes fewer instructions.
 func (p *planner) loadWhole(edit *Edit, ins asm.Instruction) {
-	whole, removed := p.convertedWhole(question{&edit.Access, &edit.Resolution}, ins)
+	whole, removed := p.convertedWhole(resolvedAccess{&edit.Access, &edit.Resolution}, ins)
 	if len(removed) > 0 && whole.Slots() < edit.After.Slots()+slotsOf(removed) {
 		edit.After, edit.Others = whole, append(edit.Others, removed...)
 	}
@@ -80,7 +66,7 @@ func (p *planner) loadWhole(edit *Edit, ins asm.Instruction) {
 // pick the number out of the bytes and extend it, and takes these out: to do it
 // for the layout's bytes is often less work than to make them look like the
 // program's. It returns nothing if there are no such instructions.
-func (p *planner) convertedWhole(q question, ins asm.Instruction) (Instructions, []Patch) {
+func (p *planner) convertedWhole(q resolvedAccess, ins asm.Instruction) (Instructions, []Patch) {
 	local, target, err := p.images(q, ins, int64(ins.Offset), q.access.Insn)
 	if err != nil || local.IsPart() {
 		return nil, nil

@@ -30,7 +30,7 @@ func (p *planner) plan(layout string) ([]Edit, error) {
 		p.shorten(plans)
 	}
 
-	edits := planned[:0]
+	edits := make([]Edit, 0, len(planned)) // plans go on pointing at planned
 	refused := slices.Concat(p.unrecorded(), p.tooSmall(), p.tooNarrow())
 	for i := range plans {
 		err := p.settle(&plans[i])
@@ -79,7 +79,7 @@ func (p *planner) usedAt(access *reloc.Access) reloc.Source {
 			first = slot
 		}
 	}
-	for _, use := range reached.accesses[access.Insn] {
+	for _, use := range reached.dereferences[access.Insn] {
 		note(use.Slot)
 	}
 	for _, escape := range reached.escapes[access.Insn] {
@@ -88,7 +88,7 @@ func (p *planner) usedAt(access *reloc.Access) reloc.Source {
 	if first < 0 {
 		return access.Source
 	}
-	return p.source(access.Section, first)
+	return p.lineAt(access.Section, first)
 }
 
 // compareRefusals orders refusals as their instructions are in the object.
@@ -111,7 +111,7 @@ func (p *planner) resolve(layout *reloc.Layout) error {
 		if p.isOwn(access) {
 			p.resolutions[i] = access.Local
 			if !p.stays(access) {
-				p.learn(p.question(i))
+				p.learn(p.resolved(i))
 			}
 			continue
 		}
@@ -127,25 +127,25 @@ func (p *planner) resolve(layout *reloc.Layout) error {
 			p.learnUnresolved(access)
 			continue
 		}
-		p.learn(p.question(i))
+		p.learn(p.resolved(i))
 	}
 	return nil
 }
 
-// placeOf returns where the function starts that an access is in.
-func placeOf(access *reloc.Access) bpf.Place {
+// functionPlace returns where the function starts that an access is in.
+func functionPlace(access *reloc.Access) bpf.Place {
 	return bpf.Place{Section: access.Section, Slot: access.FunctionStart}
 }
 
 // planner decides the edits of one object for one layout.
 type planner struct {
-	object    *bpf.Object
-	recorded  *reloc.Recorded
-	order     binary.ByteOrder
-	macros    map[macroKey]bool
-	sections  map[string]*section
-	functions map[bpf.Place]*function
-	questions map[bpf.Place]*questions // by where the function starts that asks them
+	object     *bpf.Object
+	recorded   *reloc.Recorded
+	order      binary.ByteOrder
+	macros     map[macroKey]bool
+	sections   map[string]*section
+	functions  map[bpf.Place]*function
+	byFunction map[bpf.Place]*functionAccesses // by where the function starts that asks them
 
 	accesses    []reloc.Access // to rewrite
 	resolutions []reloc.Resolution
@@ -155,7 +155,7 @@ type planner struct {
 	own          map[int]ownCopy                   // where the program's own copies are, by record
 	ownSums      map[bpf.Place]map[int]flow.OwnSum // by the function's place and by slot
 	descriptors  map[site]int64                    // see judge
-	disputed     map[bpf.Place][]flow.Access       // whose pointers are to be kept apart, by the function's place
+	disputed     map[bpf.Place][]flow.Dereference  // whose pointers are to be kept apart, by the function's place
 	sizes        map[bpf.Place]map[int64]bool      // see function
 	macroOffsets map[int]bool                      // by record, see isMacro
 
@@ -166,7 +166,7 @@ type planner struct {
 
 	sources func(*reloc.Access, *reloc.Resolution) source // see Options
 
-	sumsOf map[*flow.Unit]map[int][]flow.Sum // see sums
+	sumsOf map[*flow.Subprogram]map[int][]flow.Sum // see sums
 
 	framesKnown bool // see findFrames
 }
@@ -175,12 +175,12 @@ type planner struct {
 // the program's own, which stay as they are.
 func newPlanner(object *bpf.Object, accesses []reloc.Access, own map[int]ownCopy, ownSums map[bpf.Place]map[int]flow.OwnSum) *planner {
 	p := &planner{
-		object:    object,
-		recorded:  object.Recorded,
-		order:     object.Order(),
-		sections:  make(map[string]*section),
-		functions: make(map[bpf.Place]*function),
-		questions: make(map[bpf.Place]*questions),
+		object:     object,
+		recorded:   object.Recorded,
+		order:      object.Order(),
+		sections:   make(map[string]*section),
+		functions:  make(map[bpf.Place]*function),
+		byFunction: make(map[bpf.Place]*functionAccesses),
 
 		accesses:     accesses,
 		resolutions:  make([]reloc.Resolution, len(accesses)),
@@ -189,7 +189,7 @@ func newPlanner(object *bpf.Object, accesses []reloc.Access, own map[int]ownCopy
 		own:          own,
 		ownSums:      ownSums,
 		descriptors:  make(map[site]int64),
-		disputed:     make(map[bpf.Place][]flow.Access),
+		disputed:     make(map[bpf.Place][]flow.Dereference),
 		macroOffsets: make(map[int]bool),
 		sizes:        make(map[bpf.Place]map[int64]bool),
 	}
@@ -220,7 +220,7 @@ func newPlanner(object *bpf.Object, accesses []reloc.Access, own map[int]ownCopy
 
 // noteSize notes the size of the program's struct that is accessed as a descriptor.
 func (p *planner) noteSize(access *reloc.Access) {
-	if at := placeOf(access); isDescriptor(access) && !access.Adopted() && access.Local.TypeSize > 0 {
+	if at := functionPlace(access); isDescriptor(access) && !access.Adopted() && access.Local.TypeSize > 0 {
 		if p.sizes[at] == nil {
 			p.sizes[at] = make(map[int64]bool)
 		}
@@ -228,8 +228,10 @@ func (p *planner) noteSize(access *reloc.Access) {
 	}
 }
 
-// question returns an access and what the layout says of it.
-func (p *planner) question(i int) question { return question{&p.accesses[i], &p.resolutions[i]} }
+// resolved returns an access and what the layout says of it.
+func (p *planner) resolved(i int) resolvedAccess {
+	return resolvedAccess{&p.accesses[i], &p.resolutions[i]}
+}
 
 // planAlone plans the edit of one access, whatever becomes of others.
 func (p *planner) planAlone(plan *accessPlan, i int) {
@@ -293,7 +295,10 @@ func (p *planner) settle(plan *accessPlan) error {
 	if p.stays(&edit.Access) {
 		return nil
 	}
-	if err := cmp.Or(p.checkReach(edit), p.checkFollowed(&edit.Access), p.takeStack(edit)); err != nil {
+	if err := cmp.Or(p.checkReach(edit), p.checkFollowed(&edit.Access)); err != nil {
+		return err
+	}
+	if err := p.takeStack(edit); err != nil {
 		return err
 	}
 	edit.Exact = p.isExact(edit)
@@ -316,7 +321,7 @@ func (p *planner) checkReach(edit *Edit) error {
 	if edit.Poisoned || edit.Access.Kind != reloc.ByteOffset || !insn.IsMemory(edit.Before[0].Instruction) {
 		return nil
 	}
-	return p.checkGuard(&edit.Access, edit.Access.Insn, reach(edit.After))
+	return p.checkGuard(&edit.Access, edit.Access.Insn, accessEnd(edit.After))
 }
 
 // takeStack takes what an edit spills to from what is left of the stack.
@@ -340,8 +345,8 @@ func (p *planner) isExact(edit *Edit) bool {
 	return local.BitOffset == target.BitOffset && reloc.SameRepresentation(local, target, p.order)
 }
 
-// replacement fills in After, and Others, Poisoned and Note where they apply.
-func (p *planner) replacement(edit *Edit, before asm.Instruction) error {
+// planInPlace fills in After, and Others, Poisoned and Note where they apply.
+func (p *planner) planInPlace(edit *Edit, before asm.Instruction) error {
 	switch {
 	case edit.Resolution.Poison && (p.hasOwnSum(&edit.Access) || p.isHoisted(edit)):
 		return p.leaveMissing(edit)

@@ -13,11 +13,11 @@ import (
 
 // site is an instruction that loads the address of the metadata area.
 type site struct {
-	unit *flow.Unit // nil for any
+	sub  *flow.Subprogram // nil for any
 	slot int
 }
 
-func siteOf(p *flow.Pointee) site { return site{p.Unit, p.Slot} }
+func siteOf(p *flow.Pointee) site { return site{p.Subprogram, p.Slot} }
 
 // ownCopy is what an access accesses that is a copy of the program's own.
 type ownCopy struct {
@@ -84,23 +84,23 @@ func (p *planner) checkOwnMacro(access *reloc.Access) error {
 // judgeOne judges an access by itself.
 func (p *planner) judgeOne(i int) (found int) {
 	access := &p.accesses[i]
-	unit := p.analyze().units[placeOf(access)]
-	if unit == nil {
+	sub := p.analyze().subs[functionPlace(access)]
+	if sub == nil {
 		return 0 // see checkFollowed
 	}
 	switch access.Kind {
 	case reloc.TypeSize:
-		return p.judgeSize(i, unit)
+		return p.judgeSize(i, sub)
 	case reloc.ByteOffset:
-		return p.judgeOffset(i, unit)
+		return p.judgeOffset(i, sub)
 	}
 	return 0
 }
 
 // judgeOffset judges an access to a field.
-func (p *planner) judgeOffset(i int, unit *flow.Unit) (found int) {
+func (p *planner) judgeOffset(i int, sub *flow.Subprogram) (found int) {
 	access := &p.accesses[i]
-	pointees, reached := p.pointeesOf(access, unit)
+	pointees, reached := p.pointeesOf(access, sub)
 	if !reached {
 		return 0
 	}
@@ -110,7 +110,7 @@ func (p *planner) judgeOffset(i int, unit *flow.Unit) (found int) {
 		p.own[access.Record] = ownCopy{in.first(), p.isMacroOffset(access), p.checkOwnMacro(access)}
 		return 1
 	case in.hasOwn() && p.isSame(i): // whichever it is
-	case in.hasOwn() && p.keepSums(access, unit):
+	case in.hasOwn() && p.keepSums(access, sub):
 		return 1
 	case in.hasOwn() && p.isShared(access):
 		p.verdicts[i] = refuse.Because("access the copy in a function of its own",
@@ -145,12 +145,12 @@ func (p *planner) isSame(i int) bool {
 // everywhere. What they are called with nobody knows, and it does not matter.
 func (p *planner) isUnused(access *reloc.Access) bool {
 	fn := p.function(access)
-	return !fn.IsProgram && !p.object.Called()[placeOf(access)]
+	return !fn.IsProgram && !p.object.Called()[functionPlace(access)]
 }
 
 // checkFollowed refuses an access in code of which nothing is known.
 func (p *planner) checkFollowed(access *reloc.Access) error {
-	if access.Kind != reloc.ByteOffset || !isDescriptor(access) || p.analyze().units[placeOf(access)] != nil {
+	if access.Kind != reloc.ByteOffset || !isDescriptor(access) || p.analyze().subs[functionPlace(access)] != nil {
 		return nil
 	}
 	fn := p.function(access)
@@ -163,24 +163,24 @@ func (p *planner) checkFollowed(access *reloc.Access) error {
 // pointeesOf returns what the pointer may point at that an access starts from, or
 // that its offset is added to. reached is false if the program never comes there, or
 // adds it to nothing.
-func (p *planner) pointeesOf(access *reloc.Access, unit *flow.Unit) (pointees []flow.Pointee, reached bool) {
+func (p *planner) pointeesOf(access *reloc.Access, sub *flow.Subprogram) (pointees []flow.Pointee, reached bool) {
 	if p.section(access.Section).IsMemoryAt(access.Insn) {
-		return p.program.pointers.Address(unit, access.Insn)
+		return p.program.pointers.Address(sub, access.Insn)
 	}
-	pointees = p.program.pointers.AddedTo(unit, access.Insn)
+	pointees = p.program.pointers.AddedTo(sub, access.Insn)
 	return pointees, len(pointees) > 0
 }
 
 // dispute notes that paths are to be kept apart that bring different pointers to an
 // access, or to the loads and stores that its offset is used for.
 func (p *planner) dispute(access *reloc.Access) {
-	at := placeOf(access)
+	at := functionPlace(access)
 	if p.section(access.Section).IsMemoryAt(access.Insn) {
-		p.disputed[at] = append(p.disputed[at], flow.Access{Slot: access.Insn})
+		p.disputed[at] = append(p.disputed[at], flow.Dereference{Slot: access.Insn})
 		return
 	}
 	if reached, err := p.reachedAnyway(access); err == nil {
-		p.disputed[at] = append(p.disputed[at], reached.accesses[access.Insn]...)
+		p.disputed[at] = append(p.disputed[at], reached.dereferences[access.Insn]...)
 	}
 }
 
@@ -203,10 +203,10 @@ func (p *planner) noteDescriptor(pointees []flow.Pointee) {
 
 // judgeSize decides whose size a program asks for: that of the NIC's descriptor, or
 // that of the memory that it keeps its own in.
-func (p *planner) judgeSize(i int, unit *flow.Unit) (found int) {
+func (p *planner) judgeSize(i int, sub *flow.Subprogram) (found int) {
 	access := &p.accesses[i]
-	added, _ := p.pointeesOf(access, unit)
-	in := regionsOf(added) | regionsOf(p.program.pointers.SizeOf(unit, access.Insn))
+	added, _ := p.pointeesOf(access, sub)
+	in := regionsOf(added) | regionsOf(p.program.pointers.SizeOf(sub, access.Insn))
 	p.noteDescriptor(added)
 	switch {
 	case !isDescriptor(access): // to a loader, all sizes are the target's

@@ -9,10 +9,10 @@ import (
 // program is what is known of all functions of an object once the layout has
 // answered the questions in them.
 type program struct {
-	order     []bpf.Place              // where the functions start that are understood
-	units     map[bpf.Place]*flow.Unit // the same functions
-	places    map[*flow.Unit]bpf.Place // and where each starts
-	constants map[*flow.Unit]*flow.Constants
+	order     []bpf.Place                    // where the functions start that are understood
+	subs      map[bpf.Place]*flow.Subprogram // the same functions
+	places    map[*flow.Subprogram]bpf.Place // and where each starts
+	constants map[*flow.Subprogram]*flow.Constants
 	pointers  *flow.Pointers
 
 	// understood says that all functions are: otherwise nothing is known of who
@@ -25,53 +25,53 @@ func (p *planner) analyze() *program {
 	if p.program != nil {
 		return p.program
 	}
-	p.program = &program{units: make(map[bpf.Place]*flow.Unit), places: make(map[*flow.Unit]bpf.Place), understood: true}
-	var units []*flow.Unit
+	p.program = &program{subs: make(map[bpf.Place]*flow.Subprogram), places: make(map[*flow.Subprogram]bpf.Place), understood: true}
+	var subs []*flow.Subprogram
 	for _, section := range p.object.Code() {
 		undecided := p.section(section.Name).undecided()
 		for _, start := range section.Starts() {
 			at := bpf.Place{Section: section.Name, Slot: start}
-			unit := p.unit(p.functionAt(at), undecided)
-			if unit == nil {
+			sub := p.subprogram(p.functionAt(at), undecided)
+			if sub == nil {
 				p.program.understood = false
 				continue
 			}
-			if p.program.units[at] == nil {
+			if p.program.subs[at] == nil {
 				p.program.order = append(p.program.order, at)
-				p.program.units[at], p.program.places[unit] = unit, at
-				units = append(units, unit)
+				p.program.subs[at], p.program.places[sub] = sub, at
+				subs = append(subs, sub)
 			}
 		}
 	}
 	for _, at := range p.program.order {
-		unit := p.program.units[at]
+		sub := p.program.subs[at]
 		for slot, callee := range p.functionAt(at).References() {
-			if called := p.program.units[callee]; called != nil {
-				unit.Calls[slot] = called
+			if called := p.program.subs[callee]; called != nil {
+				sub.Calls[slot] = called
 			} else if p.object.Section(callee.Section).IsCode() {
 				p.program.understood = false // its symbol was stripped
 			}
 		}
 	}
 	if p.program.understood {
-		p.program.constants = flow.Analyze(units)
+		p.program.constants = flow.Analyze(subs)
 	} else {
-		p.program.constants = make(map[*flow.Unit]*flow.Constants, len(units))
-		for _, unit := range units {
-			unit.Alone = true
-			p.program.constants[unit] = unit.Function.Constants(unit.Assumptions)
+		p.program.constants = make(map[*flow.Subprogram]*flow.Constants, len(subs))
+		for _, sub := range subs {
+			sub.Alone = true
+			p.program.constants[sub] = sub.Function.Constants(sub.Assumptions)
 		}
 	}
-	p.program.pointers = flow.FindPointers(units, p.program.constants)
+	p.program.pointers = flow.FindPointers(subs, p.program.constants)
 	return p.program
 }
 
-// unit returns nil for a function that is not understood.
-func (p *planner) unit(fn *function, undecided map[int]bool) *flow.Unit {
+// subprogram returns a function for flow, nil if it is not understood.
+func (p *planner) subprogram(fn *function, undecided map[int]bool) *flow.Subprogram {
 	if fn.Err != nil {
 		return nil
 	}
-	unit := &flow.Unit{
+	sub := &flow.Subprogram{
 		Function: fn.Flow,
 		Assumptions: flow.Assumptions{
 			Known:     fn.section.answers,
@@ -91,16 +91,16 @@ func (p *planner) unit(fn *function, undecided map[int]bool) *flow.Unit {
 			OtherSizes: fn.section.others,
 			Nested:     make(map[int]bool),
 		},
-		Calls: make(map[int]*flow.Unit),
+		Calls: make(map[int]*flow.Subprogram),
 	}
 	for slot, q := range fn.offsets {
-		unit.Offsets[slot] = true
-		unit.Nested[slot] = q.access.Adopted()
+		sub.Offsets[slot] = true
+		sub.Nested[slot] = q.access.Adopted()
 	}
 	for slot := range fn.unknown {
-		unit.Offsets[slot] = true
+		sub.Offsets[slot] = true
 	}
-	return unit
+	return sub
 }
 
 // constantsAt returns what is known of the function of an access under the
@@ -108,9 +108,9 @@ func (p *planner) unit(fn *function, undecided map[int]bool) *flow.Unit {
 // function can't be reached.
 func (p *planner) constantsAt(access *reloc.Access) (constants *flow.Constants, ok bool) {
 	program := p.analyze()
-	unit := program.units[placeOf(access)]
-	if unit == nil {
+	sub := program.subs[functionPlace(access)]
+	if sub == nil {
 		return nil, false
 	}
-	return program.constants[unit], true
+	return program.constants[sub], true
 }

@@ -55,13 +55,13 @@ func (p *planner) checkPrototype(access *reloc.Access, slot int, end int64) erro
 // isFromCaller reports whether a load or store finds its address in what the function
 // was called with.
 func (p *planner) isFromCaller(fn *function, slot int) bool {
-	unit := p.program.units[fn.Place()]
-	if unit == nil {
+	sub := p.program.subs[fn.Place()]
+	if sub == nil {
 		return false
 	}
-	pointees, _ := p.program.pointers.Address(unit, slot)
+	pointees, _ := p.program.pointers.Address(sub, slot)
 	return slices.ContainsFunc(pointees, func(pointee flow.Pointee) bool {
-		return pointee.Region == flow.Area && (pointee.Unit != unit || pointee.Slot == fn.Start)
+		return pointee.Region == flow.Area && (pointee.Subprogram != sub || pointee.Slot == fn.Start)
 	})
 }
 
@@ -87,7 +87,7 @@ func (p *planner) tooSmall() []Refusal {
 
 // getsDescriptor reports whether a function is called with the descriptor.
 func (p *planner) getsDescriptor(at bpf.Place) bool {
-	for _, argument := range p.program.pointers.Arguments(p.program.units[at]) {
+	for _, argument := range p.program.pointers.Arguments(p.program.subs[at]) {
 		if slices.ContainsFunc(argument, func(pointee flow.Pointee) bool { return pointee.Region == flow.Area }) {
 			return true
 		}
@@ -136,7 +136,7 @@ func (p *planner) makesRoom(fn *function, slot int, size uint32) bool {
 	if ins := fn.section.Read(slot); !ins.IsHelperCall() || asm.BuiltinFunc(ins.Imm) != asm.FnXdpAdjustMeta {
 		return false
 	}
-	constants := p.program.constants[p.program.units[fn.Place()]]
+	constants := p.program.constants[p.program.subs[fn.Place()]]
 	if constants == nil {
 		return false
 	}

@@ -52,6 +52,42 @@ func (r *slotRegisters) spill(s *convert.Sequence, busy insn.Registers) (asm.Reg
 	return reg, restore, err
 }
 
+// save keeps the registers that the program still needs of some that are going to be
+// overwritten in place of a load, in registers that it does not need, or else on the
+// stack.
+func (r *slotRegisters) save(s *convert.Sequence, clobbered insn.Registers, load asm.Instruction) (restore func(), err error) {
+	live, err := r.planner.livenessUnder(r.fn)
+	if err != nil {
+		return nil, err
+	}
+	needed := live.LiveOut(r.slot) & clobbered &^ insn.Of(load.Dst)
+	if unwritten := needed &^ live.Always(r.slot); unwritten != 0 {
+		return nil, refuse.Because("give every variable a value where it is declared",
+			"code has to stand in its place, which needs %s, and that has a value on some paths only", unwritten.List()[0])
+	}
+	var undo []func()
+	free := (live.Free(r.slot) &^ clobbered).List()
+	for _, reg := range needed.List() {
+		if len(free) > 0 {
+			home := free[0]
+			free = free[1:]
+			s.Move(home, reg)
+			undo = append(undo, func() { s.Move(reg, home) })
+			continue
+		}
+		restore, err := r.keep(s, reg)
+		if err != nil {
+			return nil, err
+		}
+		undo = append(undo, restore)
+	}
+	return func() {
+		for _, restore := range undo {
+			restore()
+		}
+	}, nil
+}
+
 // keep puts the value of a register on the stack, below what the function uses of it.
 func (r *slotRegisters) keep(s *convert.Sequence, reg asm.Register) (restore func(), err error) {
 	constants, err := r.planner.constantsOf(r.fn)

@@ -4,6 +4,8 @@ import (
 	"iter"
 	"slices"
 
+	"github.com/cilium/ebpf/asm"
+
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -99,6 +101,11 @@ type Patch struct {
 	// Position and Copies are as those of an edit.
 	Position int   `json:"position"`
 	Copies   []int `json:"copies,omitempty"`
+}
+
+// removal takes an instruction out.
+func removal(slot int, ins asm.Instruction) Patch {
+	return Patch{Insn: slot, Before: instructions(ins), After: Instructions{}}
 }
 
 func (p *Patch) changes() bool { return !slices.Equal(p.Before, p.After) }

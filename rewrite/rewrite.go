@@ -18,6 +18,7 @@ import (
 	"github.com/xdp-load/xdp-load/internal/btfraw"
 	"github.com/xdp-load/xdp-load/internal/code"
 	"github.com/xdp-load/xdp-load/internal/elfobj"
+	"github.com/xdp-load/xdp-load/internal/flow"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -180,7 +181,7 @@ func (r *rewriting) run() (err error) {
 	if err := checkDefined(r.layout, r.accesses); err != nil {
 		return err
 	}
-	if err := r.plan(); err != nil {
+	if err := r.planObject(); err != nil {
 		return err
 	}
 	if err := r.mark(); err != nil {
@@ -191,6 +192,38 @@ func (r *rewriting) run() (err error) {
 		return err
 	}
 	return apply(r.object, ext, r.edits)
+}
+
+// planObject decides the edit of every access, copying code where it has to. Once it is
+// known that an access is to a copy of the program's own, more is known of the code
+// around it: the object is planned for anew then, too.
+func (r *rewriting) planObject() error {
+	left, own, ownSums := maxCopied, make(map[int]ownCopy), make(map[bpf.Place]map[int]flow.OwnSum)
+	for splits := 0; ; {
+		p := newPlanner(r.model, r.accesses, own, ownSums)
+		p.unshortened, p.sources = r.options.unshortened, r.options.sources
+		if err := p.resolve(r.layout); err != nil {
+			return err
+		}
+		if found := p.judge(); found > 0 || r.leaveToLoader(p) {
+			continue
+		}
+		edits, err := r.withoutSpare(p.plan(r.layout.Name()))
+		split := false // after which what is refused now may be right
+		if splits < maxSplits {
+			var failed error
+			if split, failed = r.split(p.detours(&left)); failed != nil {
+				return failed
+			}
+		}
+		if !split {
+			r.edits = edits
+			return err
+		}
+		splits++
+		clear(own) // records are numbered anew, and instructions too
+		clear(ownSums)
+	}
 }
 
 // check refuses globs that are none.

@@ -10,7 +10,7 @@ import (
 type section struct {
 	*bpf.Section
 
-	recorded map[int]bool         // slots that have a record, ours or not
+	recorded map[int]bool         // slots that have a record, ours or not, after which they may change
 	accessed map[int]bool         // those that are for a field, ours or not, or for the size of the descriptor
 	theirs   map[int]string       // what records are about that are left to the loader, by slot
 	answers  map[int]int64        // of the layout, by slot, to what is no question for an offset

@@ -68,7 +68,7 @@ func (s *shortening) note(plan *accessPlan, by int) {
 
 // shortenConversion shortens what a load or store has become.
 func (s *shortening) shortenConversion(plan *accessPlan) {
-	if s.assignBits(plan) || plan.unconverted != nil || isCopy(question{&plan.Access, &plan.Resolution}) {
+	if s.assignBits(plan) || plan.unconverted != nil || isCopy(resolvedAccess{&plan.Access, &plan.Resolution}) {
 		return
 	}
 	s.change(plan, func() {

@@ -26,7 +26,7 @@ func (area) plan(p *planner, plan *accessPlan, before asm.Instruction) {
 		plan.unconverted = p.convert(plan.Edit, before)
 		return
 	}
-	plan.refused = p.replacement(plan.Edit, before)
+	plan.refused = p.planInPlace(plan.Edit, before)
 }
 
 // computation is the source of a field that code computes.
@@ -88,40 +88,4 @@ func (c *computation) compute(p *planner, edit *Edit, before asm.Instruction) er
 	restore()
 	edit.After = s.Items
 	return nil
-}
-
-// save keeps the registers that the program still needs of some that are going to be
-// overwritten in place of a load, in registers that it does not need, or else on the
-// stack.
-func (r *slotRegisters) save(s *convert.Sequence, clobbered insn.Registers, load asm.Instruction) (restore func(), err error) {
-	live, err := r.planner.livenessUnder(r.fn)
-	if err != nil {
-		return nil, err
-	}
-	needed := live.LiveOut(r.slot) & clobbered &^ insn.Of(load.Dst)
-	if unwritten := needed &^ live.Always(r.slot); unwritten != 0 {
-		return nil, refuse.Because("give every variable a value where it is declared",
-			"code has to stand in its place, which needs %s, and that has a value on some paths only", unwritten.List()[0])
-	}
-	var undo []func()
-	free := (live.Free(r.slot) &^ clobbered).List()
-	for _, reg := range needed.List() {
-		if len(free) > 0 {
-			home := free[0]
-			free = free[1:]
-			s.Move(home, reg)
-			undo = append(undo, func() { s.Move(reg, home) })
-			continue
-		}
-		restore, err := r.keep(s, reg)
-		if err != nil {
-			return nil, err
-		}
-		undo = append(undo, restore)
-	}
-	return func() {
-		for _, restore := range undo {
-			restore()
-		}
-	}, nil
 }

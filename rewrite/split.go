@@ -24,38 +24,6 @@ const (
 	maxCopied = 10_000 // slots
 )
 
-// plan decides the edit of every access, copying code where it has to. Once it is
-// known that an access is to a copy of the program's own, more is known of the code
-// around it: the object is planned for anew then, too.
-func (r *rewriting) plan() error {
-	left, own, ownSums := maxCopied, make(map[int]ownCopy), make(map[bpf.Place]map[int]flow.OwnSum)
-	for splits := 0; ; {
-		p := newPlanner(r.model, r.accesses, own, ownSums)
-		p.unshortened, p.sources = r.options.unshortened, r.options.sources
-		if err := p.resolve(r.layout); err != nil {
-			return err
-		}
-		if found := p.judge(); found > 0 || r.leaveToLoader(p) {
-			continue
-		}
-		edits, err := r.withoutSpare(p.plan(r.layout.Name()))
-		split := false
-		if splits < maxSplits {
-			var failed error
-			if split, failed = r.split(p.detours(&left)); failed != nil {
-				return failed
-			}
-		}
-		if !split {
-			r.edits = edits
-			return err
-		}
-		splits++
-		clear(own) // records are numbered anew, and instructions too
-		clear(ownSums)
-	}
-}
-
 // leaveToLoader leaves out the accesses to what is nested in the descriptor and not in
 // the layout that are to no copy of the program's own. It reports whether there are any.
 func (r *rewriting) leaveToLoader(p *planner) bool {
@@ -81,7 +49,7 @@ func (r *rewriting) split(detours []code.Detours) (bool, error) {
 		return false, nil // what needs it is refused
 	}
 	if r.before == nil {
-		r.remember()
+		r.remember() // what was read before, which is still about the object as it was
 	}
 	for section, old := range slots {
 		if first, ok := r.oldSlots[section]; ok {
@@ -117,9 +85,9 @@ func (p *planner) detours(left *int) []code.Detours {
 
 // paths returns the accesses of a function that paths bring different things to, and
 // what keeps these paths apart: first of all the pointers.
-func (p *planner) paths(at bpf.Place, fn *function, left int) ([]flow.Access, []flow.Node) {
+func (p *planner) paths(at bpf.Place, fn *function, left int) ([]flow.Dereference, []flow.Node) {
 	if disputed := p.disputed[at]; len(disputed) > 0 {
-		nodes, ok := p.program.pointers.Paths(p.program.units[at], disputed, left)
+		nodes, ok := p.program.pointers.Paths(p.program.subs[at], disputed, left)
 		if ok {
 			return disputed, nodes
 		}
@@ -149,7 +117,7 @@ type pathSplit struct {
 	size   int         // of all copies in slots
 }
 
-func newPathSplit(fn *flow.Function, nodes []flow.Node, disputed []flow.Access) *pathSplit {
+func newPathSplit(fn *flow.Function, nodes []flow.Node, disputed []flow.Dereference) *pathSplit {
 	s := &pathSplit{fn: fn, nodes: nodes, upTo: make(map[int]int), number: make([]int, len(nodes))}
 	for _, access := range disputed {
 		block := fn.BlockAt(access.Slot)

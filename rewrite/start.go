@@ -47,11 +47,11 @@ func nestedInPlainC(access *reloc.Access) error {
 // root type, or everything up to there is where the program has it. Of a sum of several
 // offsets the last one need not be that of the field that the access is in.
 func (p *planner) checkStartAtField(access *reloc.Access, pointee *flow.Pointee) error {
-	at, ok := p.program.places[pointee.Field.Unit]
+	at, ok := p.program.places[pointee.Field.Subprogram]
 	if !ok {
 		return nil
 	}
-	offsets := p.questionsAt(at).offsets
+	offsets := p.accessesAt(at).offsets
 	for _, slot := range p.program.pointers.FieldsOf(pointee) {
 		q, ok := offsets[slot]
 		if !ok || q.resolution.Poison || q.resolution.Field == nil {

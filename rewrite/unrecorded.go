@@ -24,12 +24,12 @@ func (p *planner) unrecorded() []Refusal {
 		fn := p.functions[at]
 		refused = append(refused, p.wholeAreas(fn)...)
 		seen := make(map[reloc.Source]bool)
-		for _, use := range p.program.pointers.Uses(p.program.units[at]) {
+		for _, use := range p.program.pointers.Uses(p.program.subs[at]) {
 			var r *refuse.Error
 			if !errors.As(p.judgeUse(fn, use), &r) {
 				continue
 			}
-			source := p.source(fn.section.Name, use.Slot)
+			source := p.lineAt(fn.section.Name, use.Slot)
 			if seen[source] {
 				continue
 			}
@@ -63,7 +63,7 @@ func (p *planner) unrecordedAt(fn *function, slot int) reloc.Access {
 	const root = "struct " + reloc.Descriptor
 	return reloc.Access{
 		Record: -1, Program: fn.Prototype().Name, Section: fn.section.Name, Insn: slot,
-		FunctionStart: fn.Start, Root: root, Path: root, Source: p.source(fn.section.Name, slot),
+		FunctionStart: fn.Start, Root: root, Path: root, Source: p.lineAt(fn.section.Name, slot),
 	}
 }
 
@@ -89,7 +89,7 @@ func (p *planner) judgeUse(fn *function, use flow.MemoryUse) error {
 			if r := p.judgeArgument(fn, ins, use, pointee); r != nil {
 				return r
 			}
-		case pointee.Field.Unit != nil:
+		case pointee.Field.Subprogram != nil:
 			if r := p.judgeThroughField(fn, use.Slot, ins, pointee); r != nil {
 				return r
 			}
@@ -107,7 +107,7 @@ func (p *planner) touches(pointee *flow.Pointee, offset, size int64) bool {
 	switch _, anywhere := p.descriptors[site{}]; {
 	case anywhere:
 		return true
-	case pointee.Unit == nil:
+	case pointee.Subprogram == nil:
 		return len(p.descriptors) > 0
 	}
 	return isDescriptor && (pointee.Indexed || pointee.Past || pointee.Offset+offset+size > from)
@@ -137,7 +137,7 @@ func (p *planner) mayBeDescriptor(bytes int64, known bool) bool {
 
 // judgeThroughField looks at a load or store through the address of a field.
 func (p *planner) judgeThroughField(fn *function, slot int, ins asm.Instruction, pointee *flow.Pointee) error {
-	isHere := pointee.Field.Unit == p.program.units[fn.Place()]
+	isHere := pointee.Field.Subprogram == p.program.subs[fn.Place()]
 	first := pointee.Offset + int64(ins.Offset)
 	for _, access := range p.fieldsAt(pointee) {
 		field := access.Local.Field
@@ -169,7 +169,7 @@ func (p *planner) isFollowed(access *reloc.Access, slot int) bool {
 	if slices.ContainsFunc(uses.escapes[access.Insn], func(escape flow.Escape) bool { return escape.Address }) {
 		return true
 	}
-	_, found := slices.BinarySearchFunc(uses.accesses[access.Insn], slot, func(use flow.Access, slot int) int { return use.Slot - slot })
+	_, found := slices.BinarySearchFunc(uses.dereferences[access.Insn], slot, func(use flow.Dereference, slot int) int { return use.Slot - slot })
 	return found
 }
 
@@ -183,11 +183,11 @@ func isElementwise(field *reloc.Field) bool { return field.Class == reloc.Aggreg
 // fieldsAt returns the accesses of which an address may have been made from one, without
 // those that were for a copy, or are refused anyway.
 func (p *planner) fieldsAt(pointee *flow.Pointee) (accesses []*reloc.Access) {
-	at, ok := p.program.places[pointee.Field.Unit]
+	at, ok := p.program.places[pointee.Field.Subprogram]
 	if !ok {
 		return nil
 	}
-	offsets := p.questionsAt(at).offsets
+	offsets := p.accessesAt(at).offsets
 	for _, slot := range p.program.pointers.FieldsOf(pointee) {
 		if q, ok := offsets[slot]; ok {
 			accesses = append(accesses, q.access)
@@ -200,7 +200,7 @@ func (p *planner) fieldsAt(pointee *flow.Pointee) (accesses []*reloc.Access) {
 // kernel's is called with.
 func (p *planner) judgeArgument(fn *function, ins asm.Instruction, use flow.MemoryUse, pointee *flow.Pointee) error {
 	bytes, known := p.bytesAt(fn, ins, use)
-	if pointee.Field.Unit == nil {
+	if pointee.Field.Subprogram == nil {
 		if !p.touches(pointee, 0, 1<<16) && !p.isGuardedAsDescriptor(fn, use.Slot) && !p.mayBeDescriptor(bytes, known) {
 			return nil
 		}
@@ -226,15 +226,15 @@ func (p *planner) bytesAt(fn *function, ins asm.Instruction, use flow.MemoryUse)
 	if ins.Src != asm.R0 || ins.OpCode.Source() != asm.ImmSource {
 		return 0, false
 	}
-	unit, address := p.program.units[fn.Place()], asm.Register(use.Argument)
+	sub, address := p.program.subs[fn.Place()], asm.Register(use.Argument)
 	if size, isTold := insn.SizeArgument(ins.Constant, address); isTold {
-		return p.program.constants[unit].Value(use.Slot, size)
+		return p.program.constants[sub].Value(use.Slot, size)
 	}
 	helper := asm.BuiltinFunc(ins.Constant)
 	if !slices.Contains(mapHelpers, helper) {
 		return 0, false
 	}
-	return p.sizeInMap(p.program.pointers.Argument(unit, use.Slot, asm.R1), isValue(helper, use.Argument))
+	return p.sizeInMap(p.program.pointers.Argument(sub, use.Slot, asm.R1), isValue(helper, use.Argument))
 }
 
 // sizeInPrototype returns the size of what a function of the kernel's is declared to be
@@ -267,7 +267,7 @@ func isValue(helper asm.BuiltinFunc, argument int) bool {
 // at, if that is known and the same of all.
 func (p *planner) sizeInMap(maps []flow.Pointee, value bool) (size int64, known bool) {
 	for n := range maps {
-		at, ok := p.program.places[maps[n].Unit]
+		at, ok := p.program.places[maps[n].Subprogram]
 		if maps[n].Region != flow.Map || !ok {
 			return 0, false
 		}

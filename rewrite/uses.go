@@ -20,22 +20,22 @@ type uses struct {
 	patches map[int]*agreed // by slot of the load or store
 
 	// disputed are those that can't become one thing for all the offsets.
-	disputed []flow.Access
+	disputed []flow.Dereference
 }
 
 // reached is what flow.Origins says, by the slot of the offset.
 type reached struct {
-	accesses map[int][]flow.Access
-	escapes  map[int][]flow.Escape
+	dereferences map[int][]flow.Dereference
+	escapes      map[int][]flow.Escape
 }
 
 func reachedFrom(origins *flow.Origins) *reached {
-	r := &reached{make(map[int][]flow.Access), make(map[int][]flow.Escape)}
-	for _, access := range origins.Accesses {
+	r := &reached{make(map[int][]flow.Dereference), make(map[int][]flow.Escape)}
+	for _, access := range origins.Dereferences {
 		for i, origin := range access.Origins {
 			// An offset that comes with several distances is there more than once.
 			if i == 0 || origin.Slot != access.Origins[i-1].Slot {
-				r.accesses[origin.Slot] = append(r.accesses[origin.Slot], access)
+				r.dereferences[origin.Slot] = append(r.dereferences[origin.Slot], access)
 			}
 		}
 	}
@@ -94,7 +94,7 @@ func (u *uses) patch(p *planner, edit *Edit) error {
 		return err
 	}
 	var refused error // all uses are looked at, so that paths are kept apart for all of them at once
-	for _, use := range u.accesses[edit.Access.Insn] {
+	for _, use := range u.dereferences[edit.Access.Insn] {
 		patch := u.agree(p, &edit.Access, use)
 		through := patch.through[edit.Access.Insn]
 		if err := cmp.Or(patch.errs[edit.Access.Insn], patch.err); err != nil {
@@ -146,7 +146,7 @@ func inLayout(local, target *reloc.Field) string {
 // agree works out what becomes of a load or store for each of the offsets that
 // it may be reached with. They have to agree, as long as the code is not copied
 // to keep them apart.
-func (u *uses) agree(p *planner, access *reloc.Access, use flow.Access) *agreed {
+func (u *uses) agree(p *planner, access *reloc.Access, use flow.Dereference) *agreed {
 	if patch, ok := u.patches[use.Slot]; ok {
 		return patch
 	}
@@ -163,7 +163,7 @@ func (u *uses) agree(p *planner, access *reloc.Access, use flow.Access) *agreed 
 		return patch
 	}
 
-	changed, differ, offsets := false, false, p.questionsOf(access).offsets
+	changed, differ, offsets := false, false, p.accessesOf(access).offsets
 	for _, origin := range use.Origins {
 		q := offsets[origin.Slot]
 		through, err := p.throughOffset(q, origin, before, use.Slot)
@@ -202,18 +202,18 @@ func (u *uses) agree(p *planner, access *reloc.Access, use flow.Access) *agreed 
 // isOwnUse reports whether a load or store in the function of an access is one of memory
 // of the program's own.
 func (p *planner) isOwnUse(access *reloc.Access, slot int) bool {
-	unit := p.analyze().units[placeOf(access)]
-	if unit == nil {
+	sub := p.analyze().subs[functionPlace(access)]
+	if sub == nil {
 		return false
 	}
-	pointees, _ := p.program.pointers.Address(unit, slot)
+	pointees, _ := p.program.pointers.Address(sub, slot)
 	return regionsOf(pointees).allOwn()
 }
 
 // checkIndexed refuses a load or store at an index into a field that is not
 // constant, unless all that it can reach is the same in the layout. What is beside a
 // number is another field, which the layout has elsewhere.
-func (p *planner) checkIndexed(q question, ins asm.Instruction) error {
+func (p *planner) checkIndexed(q resolvedAccess, ins asm.Instruction) error {
 	local, target := q.access.Local.Field, q.resolution.Field
 	if !isElementwise(local) {
 		return refuse.Because("use a constant index, or declare an array", "the instruction %q accesses %s at an index that is not constant, and what is beside it is something else in the layout", insn.Spell(ins), local)
@@ -234,7 +234,7 @@ type adjusted struct {
 
 // throughOffset returns what a load or store through an offset becomes; nil if
 // that does not matter, as it is never reached that way.
-func (p *planner) throughOffset(q question, origin flow.Origin, ins asm.Instruction, slot int) (*adjusted, error) {
+func (p *planner) throughOffset(q resolvedAccess, origin flow.Origin, ins asm.Instruction, slot int) (*adjusted, error) {
 	if q.resolution.Poison {
 		return nil, nil
 	}
@@ -248,7 +248,7 @@ func (p *planner) throughOffset(q question, origin flow.Origin, ins asm.Instruct
 	}
 	// The offset within the root type that the instruction accesses, before and
 	// after the offset in the register changes.
-	before := p.questionsOf(q.access).present[q.access.Insn] + origin.Delta
+	before := p.accessesOf(q.access).present[q.access.Insn] + origin.Delta
 	after := int64(p.offsetFor(q.access, q.resolution)) + origin.Delta
 	if _, same := p.distance(local, target); same {
 		return &adjusted{after: instructions(ins), end: after + int64(insn.Bytes(ins))}, nil
@@ -257,13 +257,13 @@ func (p *planner) throughOffset(q question, origin flow.Origin, ins asm.Instruct
 	if err != nil {
 		return nil, err
 	}
-	end := reach(converted)
-	return &adjusted{relocated(converted, int64(ins.Offset)-after), note, end}, nil
+	end := accessEnd(converted)
+	return &adjusted{rebased(converted, int64(ins.Offset)-after), note, end}, nil
 }
 
-// relocated moves the loads and stores of a sequence, which address the root
+// rebased moves the loads and stores of a sequence, which address the root
 // type from its start, to where a register points instead.
-func relocated(insns Instructions, by int64) Instructions {
+func rebased(insns Instructions, by int64) Instructions {
 	for i := range insns {
 		if insns[i].Kind == insn.Field {
 			insns[i].Offset = int16(int64(insns[i].Offset) + by)

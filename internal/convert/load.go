@@ -53,7 +53,7 @@ func (s *Sequence) around(img Image) []Image {
 	return images
 }
 
-// loadFrom is load of bytes that are chosen.
+// loadFrom is Load with the bytes to load already chosen.
 func (s *Sequence) loadFrom(ins asm.Instruction, local, target Image, extends bool) error {
 	by, isShift := foreignShift(target, local)
 	signed := s.extendsLoad(local, target, extends)
@@ -161,7 +161,7 @@ func (s *Sequence) cutExtended(reg asm.Register, local Image, extends bool) {
 	}
 }
 
-// whole reports whether the bytes are the number and nothing else.
+// IsWhole reports whether the bytes are the number and nothing else.
 func (img Image) IsWhole() bool { return img.Shift == 0 && img.Bits == int(img.Width)*8 }
 
 // emitMemory emits a load or store of an image's bytes.

@@ -382,6 +382,7 @@ func (s *Sequence) withConstant(op asm.ALUOp, reg asm.Register, value int64, img
 	return nil
 }
 
+// TruncationNote says that a store loses bits, if it does.
 func TruncationNote(local, target Image) string {
 	if target.Bits >= local.Bits || target.Boolean {
 		return ""

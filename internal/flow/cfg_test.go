@@ -261,15 +261,15 @@ func FuzzFunction(f *testing.F) {
 				recorded = append(recorded, slot)
 			}
 			o := c.Origins(recorded)
-			o.Paths(o.Accesses, 1000)
+			o.Paths(o.Dereferences, 1000)
 			c.Guards(XDP).Before(len(code)/insn.SlotSize - 1)
 
-			u := &Unit{Function: function, PointerAssumptions: PointerAssumptions{
+			u := &Subprogram{Function: function, PointerAssumptions: PointerAssumptions{
 				Entry: true, Context: &XDP, Parameters: [5]Region{Ctx}, Offsets: map[int]bool{1: true}, Sizes: map[int]bool{2: true},
 			}}
-			pointers := FindPointers([]*Unit{u}, map[*Unit]*Constants{u: c})
+			pointers := FindPointers([]*Subprogram{u}, map[*Subprogram]*Constants{u: c})
 			for _, use := range pointers.Uses(u) {
-				pointers.Paths(u, []Access{{Slot: use.Slot}}, 1000)
+				pointers.Paths(u, []Dereference{{Slot: use.Slot}}, 1000)
 			}
 		}
 	})
@@ -489,7 +489,7 @@ func TestLinear(t *testing.T) {
 		c.ZeroExtended(slot, asm.R3, 32)
 	}
 	c.Guards(XDP)
-	if got := len(c.Origins(offsets).Accesses); got != len(offsets)/2 {
+	if got := len(c.Origins(offsets).Dereferences); got != len(offsets)/2 {
 		t.Errorf("%d accesses, want %d", got, len(offsets)/2)
 	}
 }
@@ -515,8 +515,8 @@ func TestLinearInBadCode(t *testing.T) {
 		}
 		c := f.Constants(Assumptions{Program: true})
 		c.Guards(XDP)
-		if got := c.Origins([]int{offset}); len(got.Accesses) > 0 {
-			t.Errorf("%s: the offset reaches %v", name, got.Accesses)
+		if got := c.Origins([]int{offset}); len(got.Dereferences) > 0 {
+			t.Errorf("%s: the offset reaches %v", name, got.Dereferences)
 		}
 	}
 }

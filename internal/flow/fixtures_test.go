@@ -45,15 +45,15 @@ func load(t *testing.T, path string) *fixture {
 	return &fixture{object, accesses}
 }
 
-// unit is a function, with the accesses recorded in it.
-type unit struct {
-	*flow.Unit
+// sub is a function, with the accesses recorded in it.
+type sub struct {
+	*flow.Subprogram
 	name     string
 	accesses []reloc.Access
 }
 
 // recorded returns the slots of the offsets that are kept in registers.
-func (u *unit) recorded() []int {
+func (u *sub) recorded() []int {
 	var slots []int
 	for _, access := range u.accesses {
 		if _, isImmediate := u.Known[access.Insn]; isImmediate && access.Kind == reloc.ByteOffset {
@@ -63,12 +63,12 @@ func (u *unit) recorded() []int {
 	return slots
 }
 
-// units returns the object's functions by name. Missing are fields that the
+// subs returns the object's functions by name. Missing are fields that the
 // layout does not have; everything else is as in the object.
-func (f *fixture) units(t *testing.T, missing ...string) map[string]*unit {
+func (f *fixture) subs(t *testing.T, missing ...string) map[string]*sub {
 	t.Helper()
-	units := make(map[string]*unit)
-	at := make(map[[2]any]*unit)
+	subs := make(map[string]*sub)
+	at := make(map[[2]any]*sub)
 	for _, section := range f.object.Sections {
 		for _, symbol := range f.object.Functions(section) {
 			start := int(symbol.Value / 8)
@@ -76,17 +76,17 @@ func (f *fixture) units(t *testing.T, missing ...string) map[string]*unit {
 			if err != nil {
 				t.Fatalf("%s: %v", symbol.Name, err)
 			}
-			u := &unit{name: symbol.Name, Unit: &flow.Unit{Function: function, Calls: make(map[int]*flow.Unit)}}
+			u := &sub{name: symbol.Name, Subprogram: &flow.Subprogram{Function: function, Calls: make(map[int]*flow.Subprogram)}}
 			u.Program = section.Name != ".text"
 			f.record(u, section, missing)
-			units[symbol.Name] = u
+			subs[symbol.Name] = u
 			at[[2]any{section.Name, start}] = u
 		}
 	}
-	for _, u := range units {
+	for _, u := range subs {
 		f.link(u, at)
 	}
-	return units
+	return subs
 }
 
 func isMissing(access *reloc.Access, missing []string) bool {
@@ -99,7 +99,7 @@ func isMissing(access *reloc.Access, missing []string) bool {
 }
 
 // record fills in what the rewriting would make of the function's immediates.
-func (f *fixture) record(u *unit, section *elfobj.Section, missing []string) {
+func (f *fixture) record(u *sub, section *elfobj.Section, missing []string) {
 	u.Known, u.Undecided, u.Linked = make(map[int]int64), make(map[int]bool), make(map[int]bool)
 	for _, access := range f.accesses {
 		if access.Section != section.Name || access.Insn < u.Start() || access.Insn >= u.End() {
@@ -123,7 +123,7 @@ func (f *fixture) record(u *unit, section *elfobj.Section, missing []string) {
 }
 
 // link finds out which functions a function calls.
-func (f *fixture) link(u *unit, functions map[[2]any]*unit) {
+func (f *fixture) link(u *sub, functions map[[2]any]*sub) {
 	for _, section := range f.object.Sections {
 		for _, r := range f.relocations(section) {
 			if functions[[2]any{section.Name, u.Start()}] != u || r.slot < u.Start() || r.slot >= u.End() {
@@ -137,7 +137,7 @@ func (f *fixture) link(u *unit, functions map[[2]any]*unit) {
 			imm := int32(f.object.Order.Uint32(section.Data[r.slot*8+4:]))
 			slot := int(symbol.Value/8) + int(imm) + 1
 			if callee := functions[[2]any{target.Name, slot}]; callee != nil {
-				u.Calls[r.slot] = callee.Unit
+				u.Calls[r.slot] = callee.Subprogram
 			}
 		}
 	}

@@ -46,12 +46,12 @@ func TestManyOrigins(t *testing.T) {
 			t.Fatal(err)
 		}
 		o := f.Constants(Assumptions{Program: true}).Origins(offsets)
-		if len(o.Accesses) != 1 || !o.Accesses[0].Indexed {
-			t.Fatalf("%s: %+v", name, o.Accesses)
+		if len(o.Dereferences) != 1 || !o.Dereferences[0].Indexed {
+			t.Fatalf("%s: %+v", name, o.Dereferences)
 		}
 		for _, slot := range offsets {
-			if !slices.ContainsFunc(o.Accesses[0].Origins, func(o Origin) bool { return o.Slot == slot }) {
-				t.Errorf("%s: the offset at %d is none of %+v", name, slot, o.Accesses[0].Origins)
+			if !slices.ContainsFunc(o.Dereferences[0].Origins, func(o Origin) bool { return o.Slot == slot }) {
+				t.Errorf("%s: the offset at %d is none of %+v", name, slot, o.Dereferences[0].Origins)
 			}
 		}
 	}
@@ -78,8 +78,8 @@ func TestManyOriginsElsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := f.Constants(Assumptions{Program: true}).Origins([]int{1})
-	if len(o.Accesses) != 2 || o.Accesses[0].Slot != 5 || o.Accesses[0].Origins[0] != (Origin{1, 4}) {
-		t.Errorf("%+v", o.Accesses)
+	if len(o.Dereferences) != 2 || o.Dereferences[0].Slot != 5 || o.Dereferences[0].Origins[0] != (Origin{1, 4}) {
+		t.Errorf("%+v", o.Dereferences)
 	}
 }
 
@@ -158,9 +158,9 @@ func TestOriginsBehindCall(t *testing.T) {
 		asm.Return(),
 	)
 	o := f.Constants(Assumptions{Program: true}).Origins([]int{1})
-	want := Access{Slot: 8, Origins: []Origin{{Slot: 1}}, Mixed: true}
-	if len(o.Accesses) != 1 || !reflect.DeepEqual(o.Accesses[0], want) {
-		t.Errorf("%+v instead of %+v", o.Accesses, want)
+	want := Dereference{Slot: 8, Origins: []Origin{{Slot: 1}}, Mixed: true}
+	if len(o.Dereferences) != 1 || !reflect.DeepEqual(o.Dereferences[0], want) {
+		t.Errorf("%+v instead of %+v", o.Dereferences, want)
 	}
 	if !slices.ContainsFunc(o.Escapes, func(e Escape) bool { return e.Use == Passed && e.Origin == 1 }) {
 		t.Errorf("none is passed: %+v", o.Escapes)

@@ -19,8 +19,8 @@ type Origin struct {
 	Delta int64
 }
 
-// Access is a load or store whose address comes from recorded offsets.
-type Access struct {
+// Dereference is a load or store whose address comes from recorded offsets.
+type Dereference struct {
 	Slot int
 
 	// Origins are those that the address has, each on some path, by slot.
@@ -64,7 +64,7 @@ func (u Use) String() string {
 
 // Origins says where recorded offsets end up.
 type Origins struct {
-	Accesses []Access // by slot
+	Dereferences []Dereference // by slot
 	Escapes  []Escape // by slot, then origin
 
 	domain *originDomain
@@ -86,7 +86,7 @@ func (c *Constants) Origins(recorded []int) *Origins {
 		}
 	}
 	d.found = nil
-	slices.SortFunc(o.Accesses, func(a, b Access) int { return a.Slot - b.Slot })
+	slices.SortFunc(o.Dereferences, func(a, b Dereference) int { return a.Slot - b.Slot })
 	slices.SortStableFunc(o.Escapes, func(a, b Escape) int {
 		return cmp.Or(cmp.Compare(a.Slot, b.Slot), cmp.Compare(a.Origin, b.Origin))
 	})
@@ -384,8 +384,8 @@ func (d *originDomain) expose(s *state[offset], i int, from int32) {
 }
 
 // access returns what the address of a load or store is made of, and notes it.
-func (d *originDomain) access(i int, ins *instruction, address offset) Access {
-	access := Access{
+func (d *originDomain) access(i int, ins *instruction, address offset) Dereference {
+	access := Dereference{
 		Slot:    d.constants.function.start + i,
 		Mixed:   address.mixed || address.more == 0,
 		Indexed: address.more > 1,
@@ -398,7 +398,7 @@ func (d *originDomain) access(i int, ins *instruction, address offset) Access {
 		if address.high {
 			d.escape(i, Computed, address)
 		}
-		d.found.Accesses = append(d.found.Accesses, access)
+		d.found.Dereferences = append(d.found.Dereferences, access)
 	}
 	return access
 }

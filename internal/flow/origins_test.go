@@ -25,7 +25,7 @@ type use struct {
 	Nodes   int
 }
 
-func summarize(u *unit) summary {
+func summarize(u *sub) summary {
 	fields := make(map[int]string)
 	for _, access := range u.accesses {
 		if access.Kind == reloc.ByteOffset {
@@ -40,9 +40,9 @@ func summarize(u *unit) summary {
 	}
 	origins := u.Constants(u.Assumptions).Origins(u.recorded())
 	var s summary
-	for _, access := range origins.Accesses {
+	for _, access := range origins.Dereferences {
 		found := use{Fields: names(access.Origins), Delta: access.Origins[0].Delta, Indexed: access.Indexed}
-		if nodes, ok := origins.Paths([]flow.Access{access}, 1000); ok {
+		if nodes, ok := origins.Paths([]flow.Dereference{access}, 1000); ok {
 			for _, node := range nodes {
 				if node.Block == u.BlockAt(access.Slot) {
 					found.Nodes++
@@ -77,9 +77,9 @@ func TestOrigins(t *testing.T) {
 		"element": {},
 	}
 	eachFixture(t, "origins", func(t *testing.T, f *fixture) {
-		units := f.units(t)
+		subs := f.subs(t)
 		for name, want := range expected {
-			if diff := cmp.Diff(want, summarize(units[name]), cmpopts.EquateEmpty()); diff != "" {
+			if diff := cmp.Diff(want, summarize(subs[name]), cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("%s: (-want +got)\n%s", name, diff)
 			}
 		}
@@ -99,9 +99,9 @@ func TestGuards(t *testing.T) {
 		"packet":   nil,
 	}
 	eachFixture(t, "bounds", func(t *testing.T, f *fixture) {
-		units := f.units(t)
+		subs := f.subs(t)
 		for name, want := range expected {
-			u, context := units[name], flow.XDP
+			u, context := subs[name], flow.XDP
 			if name == "skb" {
 				context = flow.TC
 			}

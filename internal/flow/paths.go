@@ -24,7 +24,7 @@ type Node struct {
 //
 // A function with a block for each node does the same, and every access in it is
 // closer to one origin.
-func (o *Origins) Paths(accesses []Access, slots int) ([]Node, bool) {
+func (o *Origins) Paths(accesses []Dereference, slots int) ([]Node, bool) {
 	origins := make(map[int]bool)
 	for _, access := range accesses {
 		for _, origin := range access.Origins {
@@ -41,14 +41,14 @@ func (o *Origins) Paths(accesses []Access, slots int) ([]Node, bool) {
 
 // Paths keeps paths of a function apart that bring different pointers to accesses,
 // in the register that these find their address in, as Origins.Paths does origins.
-func (p *Pointers) Paths(u *Unit, accesses []Access, slots int) ([]Node, bool) {
-	fn := p.functions[u]
+func (p *Pointers) Paths(sub *Subprogram, accesses []Dereference, slots int) ([]Node, bool) {
+	fn := p.functions[sub]
 	if fn == nil || fn.solver == nil {
 		return nil, false
 	}
 	sites := make(map[Pointee]bool)
 	for _, access := range accesses {
-		pointees, _ := p.Address(u, access.Slot)
+		pointees, _ := p.Address(sub, access.Slot)
 		for n := range pointees {
 			sites[pointees[n].made()] = true
 		}
@@ -105,7 +105,7 @@ type nodeKey struct {
 	brought string
 }
 
-func newPartition[V comparable](solver *solver[V], accesses []Access) *partition[V] {
+func newPartition[V comparable](solver *solver[V], accesses []Dereference) *partition[V] {
 	f := solver.f
 	p := &partition[V]{
 		function: f,

@@ -51,10 +51,10 @@ func TestPathsKeepApart(t *testing.T) {
 			t.Fatal(err)
 		}
 		o := f.Constants(Assumptions{Program: true}).Origins(test.recorded)
-		if len(o.Accesses) != 1 {
-			t.Fatalf("%s: %+v", name, o.Accesses)
+		if len(o.Dereferences) != 1 {
+			t.Fatalf("%s: %+v", name, o.Dereferences)
 		}
-		nodes, _ := o.Paths(o.Accesses, 100)
+		nodes, _ := o.Paths(o.Dereferences, 100)
 		got := 0
 		for _, node := range nodes {
 			if node.Block == f.BlockAt(test.met) {

@@ -48,12 +48,12 @@ func (r Region) String() string {
 type Pointee struct {
 	Region Region
 
-	// Unit and Slot say which instruction of which function made an address in the
+	// Subprogram and Slot say which instruction of which function made an address in the
 	// metadata area or of a map, or holds a recorded number. Stack and Ctx are those of a function,
 	// Code is one. They are zero for other regions; and where there are too many, or then
 	// Slot is anySlot.
-	Unit *Unit
-	Slot int
+	Subprogram *Subprogram
+	Slot       int
 
 	// Offset is what constants have added since then, or since Field was added.
 	// Indexed says that something was added that is not constant.
@@ -78,8 +78,8 @@ type Pointee struct {
 
 // RecordedAt is where an instruction is that holds a recorded offset.
 type RecordedAt struct {
-	Unit *Unit // nil if there is none
-	Slot int
+	Subprogram *Subprogram // nil if there is none
+	Slot       int
 }
 
 // anySlot stands for the slots of a function that are not told apart, as a value can
@@ -93,12 +93,14 @@ func (p *Pointee) isNumber() bool { return p.Region >= recordedOffset }
 func (p *Pointee) isKnown() bool { return p.Region != Unknown && !p.isNumber() }
 
 // made returns the pointee as it was made, before anything was added.
-func (p Pointee) made() Pointee { return Pointee{Region: p.Region, Unit: p.Unit, Slot: p.Slot} }
+func (p Pointee) made() Pointee {
+	return Pointee{Region: p.Region, Subprogram: p.Subprogram, Slot: p.Slot}
+}
 
 // From returns how many bytes from the start of what it points into an address is,
 // leaving out the field, and whether that is known.
 func (p *Pointee) From() (int64, bool) {
-	if p.Field.Unit != nil {
+	if p.Field.Subprogram != nil {
 		return p.Base, !p.BaseIndexed
 	}
 	return p.Offset, !p.Indexed
@@ -116,10 +118,10 @@ func (p Pointee) indexed() Pointee {
 
 // addField returns the sum of an address and a recorded offset.
 func (p Pointee) addField(offset *Pointee) Pointee {
-	if p.Field.Unit == nil { // what comes first tells where the root type starts
+	if p.Field.Subprogram == nil { // what comes first tells where the root type starts
 		p.Base, p.BaseIndexed = p.Offset, p.Indexed
 	}
-	p.Field = RecordedAt{offset.Unit, offset.Slot}
+	p.Field = RecordedAt{offset.Subprogram, offset.Slot}
 	p.OfRoot, p.OfNested = p.OfRoot || offset.OfRoot, p.OfNested || offset.OfNested
 	p.Offset, p.Indexed = offset.Offset, offset.Indexed
 	return p
@@ -131,7 +133,7 @@ type pointer int32
 
 // pointeeSets numbers sets of pointees.
 type pointeeSets struct {
-	units    map[*Unit]int // so that they have an order
+	subs     map[*Subprogram]int // so that they have an order
 	pointees []Pointee
 	known    map[Pointee]int32
 	single   []pointer   // by pointee, the set of it alone; 0 as long as nobody has asked
@@ -148,9 +150,9 @@ type pointeeSets struct {
 // them apart within a region.
 const maxPointees = 32
 
-func newPointeeSets(units []*Unit) *pointeeSets {
+func newPointeeSets(subs []*Subprogram) *pointeeSets {
 	s := &pointeeSets{
-		units:   make(map[*Unit]int, len(units)),
+		subs:    make(map[*Subprogram]int, len(subs)),
 		known:   make(map[Pointee]int32),
 		sets:    [][]int32{nil},
 		lists:   [][]Pointee{nil},
@@ -158,8 +160,8 @@ func newPointeeSets(units []*Unit) *pointeeSets {
 		unions:  make(map[[2]pointer]pointer),
 		merged:  make(map[RecordedAt]bool),
 	}
-	for n, u := range units {
-		s.units[u] = n + 1
+	for n, sub := range subs {
+		s.subs[sub] = n + 1
 	}
 	return s
 }
@@ -198,7 +200,7 @@ func (s *pointeeSets) pointee(p Pointee) int32 {
 // stays known, and so does the function of a recorded number: what is stored in that
 // stack, and what that number is added to, is not lost.
 func (p Pointee) rough() Pointee {
-	if p.Field.Unit != nil {
+	if p.Field.Subprogram != nil {
 		p.Field.Slot = anySlot
 	}
 	switch p.Region {
@@ -207,9 +209,9 @@ func (p Pointee) rough() Pointee {
 	case Map:
 		return Pointee{Region: Map, Indexed: true}
 	case Stack:
-		return Pointee{Region: Stack, Unit: p.Unit, Slot: p.Slot, Indexed: true}
+		return Pointee{Region: Stack, Subprogram: p.Subprogram, Slot: p.Slot, Indexed: true}
 	case Area:
-		p.Unit, p.Slot = nil, 0
+		p.Subprogram, p.Slot = nil, 0
 		return p
 	case recordedOffset, recordedSize, otherSize:
 		p.Slot = anySlot
@@ -280,9 +282,9 @@ func (s *pointeeSets) roughened(set []int32) []int32 {
 func (s *pointeeSets) merge(pointee int32) {
 	p := &s.pointees[pointee]
 	if p.isNumber() {
-		s.merged[RecordedAt{p.Unit, p.Slot}] = true
+		s.merged[RecordedAt{p.Subprogram, p.Slot}] = true
 	}
-	if p.Field.Unit != nil {
+	if p.Field.Subprogram != nil {
 		s.merged[p.Field] = true
 	}
 }
@@ -353,12 +355,12 @@ func (s *pointeeSets) each(p pointer, becomes func(Pointee) Pointee) pointer {
 func (s *pointeeSets) coarse(p pointer) pointer {
 	type place struct {
 		Region
-		*Unit
+		*Subprogram
 		slot  int
 		field RecordedAt
 		past  bool
 	}
-	at := func(p *Pointee) place { return place{p.Region, p.Unit, p.Slot, p.Field, p.Past} }
+	at := func(p *Pointee) place { return place{p.Region, p.Subprogram, p.Slot, p.Field, p.Past} }
 	if len(s.sets[p]) < 2 {
 		return p
 	}
@@ -373,7 +375,7 @@ func (s *pointeeSets) coarse(p pointer) pointer {
 	for n := range list {
 		if counts[at(&list[n])] > 1 {
 			list[n].Offset, list[n].Indexed = 0, true
-			list[n].Base, list[n].BaseIndexed = 0, list[n].Field.Unit != nil
+			list[n].Base, list[n].BaseIndexed = 0, list[n].Field.Subprogram != nil
 		}
 	}
 	return s.of(list...)

@@ -28,12 +28,12 @@ func (d *pointerDomain) call(s *state[pointer], i int, ins *instruction) {
 
 // enterCallee passes a function of the object its arguments, and returns its
 // result as far as it is known.
-func (d *pointerDomain) enterCallee(s *state[pointer], ins *instruction, callee *Unit) pointer {
+func (d *pointerDomain) enterCallee(s *state[pointer], ins *instruction, callee *Subprogram) pointer {
 	fn := d.functions[callee]
 	if fn == nil {
 		return 0
 	}
-	fn.callers[d.fn.unit] = true
+	fn.callers[d.fn.sub] = true
 	var arguments [5]pointer
 	for _, r := range ins.Arguments().List() {
 		arguments[r-1] = s.regs[r]
@@ -58,7 +58,7 @@ func (d *pointerDomain) pass(fn *pointerFunction, arguments [5]pointer) {
 		}
 	}
 	if fn.arguments != before || isFirst {
-		d.queue(fn.unit)
+		d.queue(fn.sub)
 	}
 }
 
@@ -70,19 +70,19 @@ func (d *pointerDomain) callOther(s *state[pointer], i int, ins *instruction) {
 			d.used(s.regs[r])
 		}
 		for _, p := range d.sets.list(s.regs[r]) {
-			switch fn := d.functions[p.Unit]; {
+			switch fn := d.functions[p.Subprogram]; {
 			case p.Region == Code && fn != nil:
 				d.pass(fn, d.callbackArguments(s, i, ins))
 			case p.Region == recordedSize, p.Region == otherSize:
-				d.notePassed(p.Unit, p.Slot, d.sized(s, i, ins, r))
+				d.notePassed(p.Subprogram, p.Slot, d.sized(s, i, ins, r))
 			}
 		}
 	}
 }
 
 // notePassed notes that the recorded size at a slot is passed as that of something.
-func (d *pointerDomain) notePassed(u *Unit, slot int, v pointer) {
-	if fn := d.functions[u]; fn != nil && d.notes {
+func (d *pointerDomain) notePassed(sub *Subprogram, slot int, v pointer) {
+	if fn := d.functions[sub]; fn != nil && d.notes {
 		fn.passed[slot] = d.sets.union(fn.passed[slot], v)
 	}
 }
@@ -144,7 +144,7 @@ var reservations = []int64{131, 198}
 
 // resultOf returns the region that a call's result points into.
 func (d *pointerDomain) resultOf(i int, ins *instruction) Region {
-	if region, ok := d.fn.unit.Results[d.fn.unit.start+i]; ok {
+	if region, ok := d.fn.sub.Results[d.fn.sub.start+i]; ok {
 		return region
 	}
 	if ins.IsHelperCall() {
@@ -193,7 +193,7 @@ func (d *pointerDomain) fillIn(s *state[pointer], i int, ins *instruction) {
 	}
 	size := int64(MaxStack)
 	if argument, isTold := insn.SizeArgument(ins.Imm, output); isTold {
-		if n, known := d.fn.constants.Value(d.fn.unit.start+i, argument); known {
+		if n, known := d.fn.constants.Value(d.fn.sub.start+i, argument); known {
 			size = min(size, max(0, n))
 		}
 	}
@@ -202,7 +202,7 @@ func (d *pointerDomain) fillIn(s *state[pointer], i int, ins *instruction) {
 		if p.Region != Stack {
 			continue
 		}
-		if p.Indexed || p.Field.Unit != nil {
+		if p.Indexed || p.Field.Subprogram != nil {
 			d.storeBeyond(s, &p, p.Offset, unknown)
 			continue
 		}

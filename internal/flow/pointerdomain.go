@@ -28,7 +28,7 @@ func (d *pointerDomain) leave(_ *state[pointer], b int) edges { return d.fn.cons
 func (d *pointerDomain) made(region Region, i int) pointer {
 	made := Pointee{Region: region}
 	if region == Area || region == Map || made.isNumber() {
-		made.Unit, made.Slot = d.fn.unit, d.fn.unit.start+i
+		made.Subprogram, made.Slot = d.fn.sub, d.fn.sub.start+i
 	}
 	return d.sets.of(made)
 }
@@ -47,7 +47,7 @@ func (d *pointerDomain) join(a, b pointer) pointer {
 }
 
 func (d *pointerDomain) step(s *state[pointer], i int) {
-	ins := &d.fn.unit.insns[i]
+	ins := &d.fn.sub.insns[i]
 	switch {
 	case ins.Op == insn.LDDW:
 		s.regs[ins.Dst] = d.address(i, ins)
@@ -74,7 +74,7 @@ func (d *pointerDomain) returns(v pointer) {
 	if !d.effects || d.isPending(v) {
 		return
 	}
-	v = d.sets.where(v, func(p *Pointee) bool { return p.Region != Stack || p.Unit != d.fn.unit })
+	v = d.sets.where(v, func(p *Pointee) bool { return p.Region != Stack || p.Subprogram != d.fn.sub })
 	if all := d.sets.union(d.fn.result, v); all != d.fn.result || !d.fn.returned {
 		d.fn.result, d.fn.returned = all, true
 		d.queueAll(d.fn.callers)
@@ -88,14 +88,14 @@ func (d *pointerDomain) isPending(v pointer) bool {
 
 // address returns what LDDW loads.
 func (d *pointerDomain) address(i int, ins *instruction) pointer {
-	slot := d.fn.unit.start + i
+	slot := d.fn.sub.start + i
 	if v := d.recorded(i); v != 0 {
 		return v
 	}
-	if callee := d.fn.unit.Calls[slot]; callee != nil {
-		return d.sets.of(Pointee{Region: Code, Unit: callee})
+	if callee := d.fn.sub.Calls[slot]; callee != nil {
+		return d.sets.of(Pointee{Region: Code, Subprogram: callee})
 	}
-	if region, ok := d.fn.unit.Addresses[slot]; ok {
+	if region, ok := d.fn.sub.Addresses[slot]; ok {
 		return d.made(region, i)
 	}
 	if ins.Src != 0 {
@@ -106,14 +106,14 @@ func (d *pointerDomain) address(i int, ins *instruction) pointer {
 
 // recorded returns the number that a recorded instruction holds.
 func (d *pointerDomain) recorded(i int) pointer {
-	slot := d.fn.unit.start + i
+	slot := d.fn.sub.start + i
 	switch {
-	case d.fn.unit.Offsets[slot]:
-		nested := d.fn.unit.Nested[slot]
-		return d.sets.of(Pointee{Region: recordedOffset, Unit: d.fn.unit, Slot: slot, OfRoot: !nested, OfNested: nested})
-	case d.fn.unit.Sizes[slot]:
+	case d.fn.sub.Offsets[slot]:
+		nested := d.fn.sub.Nested[slot]
+		return d.sets.of(Pointee{Region: recordedOffset, Subprogram: d.fn.sub, Slot: slot, OfRoot: !nested, OfNested: nested})
+	case d.fn.sub.Sizes[slot]:
 		return d.made(recordedSize, i)
-	case d.fn.unit.OtherSizes[slot]:
+	case d.fn.sub.OtherSizes[slot]:
 		return d.made(otherSize, i)
 	}
 	return 0
@@ -124,7 +124,7 @@ func (d *pointerDomain) alu(s *state[pointer], i int, ins *instruction) pointer 
 	if ins.FromReg() && ins.Code() != insn.OpEND && ins.Code() != insn.OpNEG {
 		b = s.regs[ins.Src]
 	}
-	if sum, own := d.fn.constants.assume.OwnSums[d.fn.unit.start+i]; own {
+	if sum, own := d.fn.constants.assume.OwnSums[d.fn.sub.start+i]; own {
 		if sum.InDst {
 			a = b
 		}
@@ -218,7 +218,7 @@ func (d *pointerDomain) sum(address, number pointer) pointer {
 	}
 	bases := d.sets.where(address, (*Pointee).isKnown)
 	for n := range recorded {
-		d.noteAdded(recorded[n].Unit, recorded[n].Slot, bases)
+		d.noteAdded(recorded[n].Subprogram, recorded[n].Slot, bases)
 	}
 	return d.fields(address, number)
 }
@@ -256,13 +256,13 @@ func (p *Pointee) held() (int64, bool) {
 	if p.Slot == anySlot {
 		return 0, false
 	}
-	ins := &p.Unit.insns[p.Unit.index(p.Slot)]
+	ins := &p.Subprogram.insns[p.Subprogram.index(p.Slot)]
 	return ins.Imm, ins.Op != insn.LDDW
 }
 
 // noteAdded notes what the recorded number at a slot is added to.
-func (d *pointerDomain) noteAdded(u *Unit, slot int, v pointer) {
-	if fn := d.functions[u]; fn != nil && d.notes {
+func (d *pointerDomain) noteAdded(sub *Subprogram, slot int, v pointer) {
+	if fn := d.functions[sub]; fn != nil && d.notes {
 		fn.added[slot] = d.sets.union(fn.added[slot], v)
 	}
 }
@@ -276,9 +276,9 @@ func (d *pointerDomain) used(address pointer) {
 	for _, p := range d.sets.list(address) {
 		switch {
 		case p.Region == recordedOffset:
-			d.noteAdded(p.Unit, p.Slot, d.sets.of(Pointee{Region: Unknown}))
-		case p.Region == Unknown && p.Field.Unit != nil:
-			d.noteAdded(p.Field.Unit, p.Field.Slot, d.sets.of(Pointee{Region: Unknown}))
+			d.noteAdded(p.Subprogram, p.Slot, d.sets.of(Pointee{Region: Unknown}))
+		case p.Region == Unknown && p.Field.Subprogram != nil:
+			d.noteAdded(p.Field.Subprogram, p.Field.Slot, d.sets.of(Pointee{Region: Unknown}))
 		}
 	}
 }
@@ -332,8 +332,8 @@ func (d *pointerDomain) loaded(s *state[pointer], i int, ins *instruction, p *Po
 // some 32-bit fields.
 func (d *pointerDomain) fromCtx(ctx *Pointee, at int64, i int) pointer {
 	var context *Context
-	if ctx.Unit != nil {
-		context = ctx.Unit.Context
+	if ctx.Subprogram != nil {
+		context = ctx.Subprogram.Context
 	}
 	switch {
 	case context == nil || ctx.Indexed:
@@ -350,16 +350,16 @@ func (d *pointerDomain) fromCtx(ctx *Pointee, at int64, i int) pointer {
 // function alone.
 func (d *pointerDomain) fromStack(s *state[pointer], p *Pointee, at int64) pointer {
 	var v pointer
-	if p.Unit == d.fn.unit {
+	if p.Subprogram == d.fn.sub {
 		for _, c := range s.stack {
 			v = d.sets.union(v, c.value)
 		}
 	}
-	owner := d.functions[p.Unit]
-	owner.readers[d.fn.unit] = true
+	owner := d.functions[p.Subprogram]
+	owner.readers[d.fn.sub] = true
 	v = d.sets.union(v, d.sets.union(owner.anywhere, owner.leftAnywhere))
 	for _, cells := range []map[int64]pointer{owner.lent, owner.left} {
-		if !p.Indexed && p.Field.Unit == nil {
+		if !p.Indexed && p.Field.Subprogram == nil {
 			v = d.sets.union(v, cells[at])
 			continue
 		}
@@ -395,7 +395,7 @@ func (d *pointerDomain) store(s *state[pointer], i int, ins *instruction) {
 // storeBeyond stores an address in the stack where that is not plain from the function
 // alone.
 func (d *pointerDomain) storeBeyond(s *state[pointer], p *Pointee, at int64, v pointer) {
-	isOwn, isThere := p.Unit == d.fn.unit, !p.Indexed && p.Field.Unit == nil
+	isOwn, isThere := p.Subprogram == d.fn.sub, !p.Indexed && p.Field.Subprogram == nil
 	switch {
 	case isOwn && isThere:
 		d.addAt(s, at, v)
@@ -406,7 +406,7 @@ func (d *pointerDomain) storeBeyond(s *state[pointer], p *Pointee, at int64, v p
 	if !d.effects {
 		return
 	}
-	owner, isNew := d.functions[p.Unit], false
+	owner, isNew := d.functions[p.Subprogram], false
 	switch {
 	case isOwn:
 		isNew = d.grow(&owner.anywhere, v)
@@ -418,7 +418,7 @@ func (d *pointerDomain) storeBeyond(s *state[pointer], p *Pointee, at int64, v p
 		isNew = d.put(owner.left, at, v)
 	}
 	if isNew {
-		d.queue(p.Unit)
+		d.queue(p.Subprogram)
 		d.queueAll(owner.readers)
 	}
 }

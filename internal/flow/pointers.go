@@ -42,28 +42,28 @@ type PointerAssumptions struct {
 // other memory is unknown.
 type Pointers struct {
 	sets      *pointeeSets
-	functions map[*Unit]*pointerFunction
-	contexts  map[*Context]*Unit // the first function of each, see ctx
-	waiting   []*Unit
-	queued    map[*Unit]bool
+	functions map[*Subprogram]*pointerFunction
+	contexts  map[*Context]*Subprogram // the first function of each, see ctx
+	waiting   []*Subprogram
+	queued    map[*Subprogram]bool
 }
 
 // pointerFunction is what is known of one function's pointers.
 type pointerFunction struct {
-	unit      *Unit
+	sub       *Subprogram
 	constants *Constants
 	arguments [5]pointer
 	result    pointer
 	returned  bool // result is known, as far as it is
 	solver    *solver[pointer]
-	callers   map[*Unit]bool
+	callers   map[*Subprogram]bool
 
 	// What other functions found in its stack, and what they stored there, by
 	// distance from r10; what it stored there itself at a distance that is not
 	// constant, and what others did; the functions that looked.
 	lent, left             map[int64]pointer
 	anywhere, leftAnywhere pointer
-	readers                map[*Unit]bool
+	readers                map[*Subprogram]bool
 
 	// What recorded offsets and sizes are added to, by slot, and what sizes are passed
 	// to called functions as the size of.
@@ -74,45 +74,45 @@ type pointerFunction struct {
 
 // FindPointers finds out what the pointers in an object's functions point at,
 // given what else is known of those that can be reached.
-func FindPointers(units []*Unit, constants map[*Unit]*Constants) *Pointers {
+func FindPointers(subs []*Subprogram, constants map[*Subprogram]*Constants) *Pointers {
 	p := &Pointers{
-		sets:      newPointeeSets(units),
-		functions: make(map[*Unit]*pointerFunction, len(units)),
-		contexts:  make(map[*Context]*Unit),
-		queued:    make(map[*Unit]bool),
+		sets:      newPointeeSets(subs),
+		functions: make(map[*Subprogram]*pointerFunction, len(subs)),
+		contexts:  make(map[*Context]*Subprogram),
+		queued:    make(map[*Subprogram]bool),
 	}
-	called := make(map[*Unit]bool)
-	for _, u := range units {
-		for _, callee := range u.Calls {
+	called := make(map[*Subprogram]bool)
+	for _, sub := range subs {
+		for _, callee := range sub.Calls {
 			called[callee] = true
 		}
-		if constants[u] != nil {
-			p.functions[u] = &pointerFunction{
-				unit: u, constants: constants[u], callers: make(map[*Unit]bool),
-				lent: make(map[int64]pointer), left: make(map[int64]pointer), readers: make(map[*Unit]bool),
+		if constants[sub] != nil {
+			p.functions[sub] = &pointerFunction{
+				sub: sub, constants: constants[sub], callers: make(map[*Subprogram]bool),
+				lent: make(map[int64]pointer), left: make(map[int64]pointer), readers: make(map[*Subprogram]bool),
 				added: make(map[int]pointer), passed: make(map[int]pointer), sums: make(map[int]bool),
 			}
 		}
 	}
-	for _, u := range units {
-		switch fn := p.functions[u]; {
+	for _, sub := range subs {
+		switch fn := p.functions[sub]; {
 		case fn == nil:
-		case u.Entry || !called[u]:
-			p.enter(fn, fn.unit.Parameters)
-		case u.Alone: // others may call it
+		case sub.Entry || !called[sub]:
+			p.enter(fn, fn.sub.Parameters)
+		case sub.Alone: // others may call it
 			p.enter(fn, [5]Region{})
 		}
 	}
 	p.solve()
-	for _, u := range units { // that are called where that is never come to
-		if fn := p.functions[u]; fn != nil && fn.solver == nil {
-			p.enter(fn, fn.unit.Parameters)
+	for _, sub := range subs { // that are called where that is never come to
+		if fn := p.functions[sub]; fn != nil && fn.solver == nil {
+			p.enter(fn, fn.sub.Parameters)
 			p.solve()
 		}
 	}
-	p.giveUp(units)
-	for _, u := range units {
-		if fn := p.functions[u]; fn != nil {
+	p.giveUp(subs)
+	for _, sub := range subs {
+		if fn := p.functions[sub]; fn != nil {
 			p.once(fn, &pointerDomain{Pointers: p, fn: fn, notes: true})
 		}
 	}
@@ -121,9 +121,9 @@ func FindPointers(units []*Unit, constants map[*Unit]*Constants) *Pointers {
 
 // giveUp lets functions return anything that have not been seen to return: they call
 // themselves.
-func (p *Pointers) giveUp(units []*Unit) {
-	for _, u := range units {
-		if fn := p.functions[u]; fn != nil && !fn.returned {
+func (p *Pointers) giveUp(subs []*Subprogram) {
+	for _, sub := range subs {
+		if fn := p.functions[sub]; fn != nil && !fn.returned {
 			fn.result, fn.returned = p.sets.of(Pointee{Region: Unknown}), true
 			p.queueAll(fn.callers)
 		}
@@ -134,10 +134,10 @@ func (p *Pointers) giveUp(units []*Unit) {
 // solve runs until nothing changes any more.
 func (p *Pointers) solve() {
 	for len(p.waiting) > 0 {
-		u := p.waiting[0]
+		sub := p.waiting[0]
 		p.waiting = p.waiting[1:]
-		p.queued[u] = false
-		p.run(p.functions[u])
+		p.queued[sub] = false
+		p.run(p.functions[sub])
 	}
 }
 
@@ -145,39 +145,39 @@ func (p *Pointers) solve() {
 // point into some regions.
 func (p *Pointers) enter(fn *pointerFunction, arguments [5]Region) {
 	for n, region := range arguments {
-		declared := Pointee{Region: region, Unit: fn.unit, Slot: fn.unit.start}
+		declared := Pointee{Region: region, Subprogram: fn.sub, Slot: fn.sub.start}
 		if region == Ctx {
-			declared = p.ctx(fn.unit)
+			declared = p.ctx(fn.sub)
 		}
 		fn.arguments[n] = p.sets.union(fn.arguments[n], p.sets.of(declared))
 	}
-	p.queue(fn.unit)
+	p.queue(fn.sub)
 }
 
 // ctx returns the ctx that a function is entered with: the same one for all functions
 // with the same Context, as nothing else of it matters.
-func (p *Pointers) ctx(u *Unit) Pointee {
-	if p.contexts[u.Context] == nil {
-		p.contexts[u.Context] = u
+func (p *Pointers) ctx(sub *Subprogram) Pointee {
+	if p.contexts[sub.Context] == nil {
+		p.contexts[sub.Context] = sub
 	}
-	return Pointee{Region: Ctx, Unit: p.contexts[u.Context]}
+	return Pointee{Region: Ctx, Subprogram: p.contexts[sub.Context]}
 }
 
-func (p *Pointers) queue(u *Unit) {
-	if !p.queued[u] && p.functions[u] != nil {
-		p.queued[u] = true
-		p.waiting = append(p.waiting, u)
+func (p *Pointers) queue(sub *Subprogram) {
+	if !p.queued[sub] && p.functions[sub] != nil {
+		p.queued[sub] = true
+		p.waiting = append(p.waiting, sub)
 	}
 }
 
-func (p *Pointers) queueAll(units map[*Unit]bool) {
-	for _, u := range slices.SortedFunc(maps.Keys(units), func(a, b *Unit) int { return p.sets.units[a] - p.sets.units[b] }) {
-		p.queue(u)
+func (p *Pointers) queueAll(subs map[*Subprogram]bool) {
+	for _, sub := range slices.SortedFunc(maps.Keys(subs), func(a, b *Subprogram) int { return p.sets.subs[a] - p.sets.subs[b] }) {
+		p.queue(sub)
 	}
 }
 
 func (p *Pointers) run(fn *pointerFunction) {
-	fn.solver = newSolver(fn.unit.Function, &pointerDomain{Pointers: p, fn: fn})
+	fn.solver = newSolver(fn.sub.Function, &pointerDomain{Pointers: p, fn: fn})
 	fn.solver.run(p.entry(fn))
 	p.once(fn, &pointerDomain{Pointers: p, fn: fn, effects: true})
 }
@@ -190,9 +190,9 @@ func (p *Pointers) once(fn *pointerFunction, d *pointerDomain) {
 			continue
 		}
 		st = st.clone()
-		from, to := fn.unit.span(b)
+		from, to := fn.sub.span(b)
 		for i := from; i < to; i++ {
-			if !fn.unit.insns[i].IsSecondHalf() {
+			if !fn.sub.insns[i].IsSecondHalf() {
 				d.step(st, i)
 			}
 		}
@@ -202,7 +202,7 @@ func (p *Pointers) once(fn *pointerFunction, d *pointerDomain) {
 // entry returns what is known where a function is entered.
 func (p *Pointers) entry(fn *pointerFunction) *state[pointer] {
 	entry := new(state[pointer])
-	entry.regs[insn.Frame] = p.sets.of(Pointee{Region: Stack, Unit: fn.unit, Slot: fn.unit.start})
+	entry.regs[insn.Frame] = p.sets.of(Pointee{Region: Stack, Subprogram: fn.sub, Slot: fn.sub.start})
 	copy(entry.regs[1:], fn.arguments[:])
 	return entry
 }
@@ -210,36 +210,36 @@ func (p *Pointers) entry(fn *pointerFunction) *state[pointer] {
 // Address returns what the address of the load or store at a slot may point at. It is
 // empty for a number, and reached is false where the function can't be. It is quick if
 // asked for ascending slots. The result is for reading only.
-func (p *Pointers) Address(u *Unit, slot int) (pointees []Pointee, reached bool) {
-	fn, i := p.functions[u], u.index(slot)
+func (p *Pointers) Address(sub *Subprogram, slot int) (pointees []Pointee, reached bool) {
+	fn, i := p.functions[sub], sub.index(slot)
 	if fn == nil || fn.solver == nil || i < 0 {
 		return nil, false
 	}
 	st := fn.solver.at(i)
-	if st == nil || !u.insns[i].Reads() && !u.insns[i].Writes() {
+	if st == nil || !sub.insns[i].Reads() && !sub.insns[i].Writes() {
 		return nil, st != nil
 	}
-	address := st.regs[u.insns[i].Address()]
+	address := st.regs[sub.insns[i].Address()]
 	return p.sets.list(p.sets.where(address, func(p *Pointee) bool { return !p.isNumber() })), true
 }
 
 // Argument returns what an argument of the call at a slot may point at, by its register.
 // The result is for reading only.
-func (p *Pointers) Argument(u *Unit, slot int, register asm.Register) []Pointee {
-	fn, i := p.functions[u], u.index(slot)
+func (p *Pointers) Argument(sub *Subprogram, slot int, register asm.Register) []Pointee {
+	fn, i := p.functions[sub], sub.index(slot)
 	if fn == nil || fn.solver == nil || i < 0 {
 		return nil
 	}
 	st := fn.solver.at(i)
-	if st == nil || !u.insns[i].Arguments().Has(register) {
+	if st == nil || !sub.insns[i].Arguments().Has(register) {
 		return nil
 	}
 	return p.sets.list(st.regs[register])
 }
 
 // Arguments returns what the arguments of a function may point at, in all calls.
-func (p *Pointers) Arguments(u *Unit) (arguments [5][]Pointee) {
-	if fn := p.functions[u]; fn != nil {
+func (p *Pointers) Arguments(sub *Subprogram) (arguments [5][]Pointee) {
+	if fn := p.functions[sub]; fn != nil {
 		for n := range arguments {
 			arguments[n] = p.sets.list(fn.arguments[n])
 		}
@@ -262,14 +262,14 @@ type Sum struct {
 
 // Sums returns the additions of recorded offsets to addresses in a function, by slot.
 // One to which several offsets come is there once for each.
-func (p *Pointers) Sums(u *Unit) []Sum {
-	fn := p.functions[u]
+func (p *Pointers) Sums(sub *Subprogram) []Sum {
+	fn := p.functions[sub]
 	if fn == nil || fn.solver == nil {
 		return nil
 	}
 	var sums []Sum
 	for _, i := range slices.Sorted(maps.Keys(fn.sums)) {
-		st, ins := fn.solver.at(i), &u.insns[i]
+		st, ins := fn.solver.at(i), &sub.insns[i]
 		if st == nil || !ins.FromReg() {
 			continue
 		}
@@ -281,8 +281,8 @@ func (p *Pointers) Sums(u *Unit) []Sum {
 		offsets := p.sets.list(number)
 		for n := range offsets {
 			if offset := &offsets[n]; offset.Region == recordedOffset {
-				sums = append(sums, Sum{u.start + i, p.sets.list(address), inDst, offset.Slot, offset.Offset,
-					len(offsets) == 1 && !offset.Indexed && offset.Unit == u && offset.Slot != anySlot})
+				sums = append(sums, Sum{sub.start + i, p.sets.list(address), inDst, offset.Slot, offset.Offset,
+					len(offsets) == 1 && !offset.Indexed && offset.Subprogram == sub && offset.Slot != anySlot})
 			}
 		}
 	}
@@ -290,27 +290,27 @@ func (p *Pointers) Sums(u *Unit) []Sum {
 }
 
 // AddedTo returns what the recorded offset or size in an instruction is added to.
-func (p *Pointers) AddedTo(u *Unit, slot int) []Pointee {
-	fn := p.functions[u]
+func (p *Pointers) AddedTo(sub *Subprogram, slot int) []Pointee {
+	fn := p.functions[sub]
 	if fn == nil {
 		return nil
 	}
-	return p.sets.list(p.noted(u, slot, fn.added))
+	return p.sets.list(p.noted(sub, slot, fn.added))
 }
 
 // SizeOf returns the memory that the recorded size in an instruction is passed to
 // called functions as the size of.
-func (p *Pointers) SizeOf(u *Unit, slot int) []Pointee {
-	fn := p.functions[u]
+func (p *Pointers) SizeOf(sub *Subprogram, slot int) []Pointee {
+	fn := p.functions[sub]
 	if fn == nil {
 		return nil
 	}
-	return p.sets.list(p.noted(u, slot, fn.passed))
+	return p.sets.list(p.noted(sub, slot, fn.passed))
 }
 
 // noted returns what is known of the recorded number at a slot.
-func (p *Pointers) noted(u *Unit, slot int, known map[int]pointer) pointer {
-	if p.sets.merged[RecordedAt{u, slot}] {
+func (p *Pointers) noted(sub *Subprogram, slot int, known map[int]pointer) pointer {
+	if p.sets.merged[RecordedAt{sub, slot}] {
 		return p.sets.union(known[slot], known[anySlot])
 	}
 	return known[slot]
@@ -324,7 +324,7 @@ func (p *Pointers) FieldsOf(pointee *Pointee) []int {
 	}
 	var slots []int
 	for at := range p.sets.merged {
-		if at.Unit == pointee.Field.Unit && at.Unit.Offsets[at.Slot] {
+		if at.Subprogram == pointee.Field.Subprogram && at.Subprogram.Offsets[at.Slot] {
 			slots = append(slots, at.Slot)
 		}
 	}
@@ -342,14 +342,14 @@ type MemoryUse struct {
 
 // Uses returns the uses of addresses in a function that may be in the metadata
 // area, by slot.
-func (p *Pointers) Uses(u *Unit) []MemoryUse {
-	fn := p.functions[u]
+func (p *Pointers) Uses(sub *Subprogram) []MemoryUse {
+	fn := p.functions[sub]
 	if fn == nil || fn.solver == nil {
 		return nil
 	}
 	var uses []MemoryUse
-	for i := range u.insns {
-		ins := &u.insns[i]
+	for i := range sub.insns {
+		ins := &sub.insns[i]
 		if ins.IsSecondHalf() || !ins.Reads() && !ins.Writes() && !ins.IsCall() {
 			continue
 		}
@@ -360,7 +360,7 @@ func (p *Pointers) Uses(u *Unit) []MemoryUse {
 		note := func(argument int, register uint8) {
 			list := p.sets.list(st.regs[register])
 			if slices.ContainsFunc(list, func(p Pointee) bool { return p.Region == Area }) {
-				uses = append(uses, MemoryUse{u.start + i, argument, list})
+				uses = append(uses, MemoryUse{sub.start + i, argument, list})
 			}
 		}
 		switch {
@@ -378,9 +378,9 @@ func (p *Pointers) Uses(u *Unit) []MemoryUse {
 }
 
 // callee returns the function of the object that the call at an index calls.
-func (fn *pointerFunction) callee(i int) *Unit {
-	if ins := &fn.unit.insns[i]; ins.IsCall() && ins.Src == insn.PseudoCall {
-		return fn.unit.Calls[fn.unit.start+i]
+func (fn *pointerFunction) callee(i int) *Subprogram {
+	if ins := &fn.sub.insns[i]; ins.IsCall() && ins.Src == insn.PseudoCall {
+		return fn.sub.Calls[fn.sub.start+i]
 	}
 	return nil
 }

@@ -22,45 +22,45 @@ type pointerUnit struct {
 	addresses                  map[int]Region
 }
 
-func (u *pointerUnit) unit(t *testing.T) *Unit {
-	unit := &Unit{Function: function(t, binary.LittleEndian, u.insns...), Calls: make(map[int]*Unit)}
-	unit.Program, unit.Entry = u.entry || u.alone, u.entry
-	unit.Offsets, unit.Sizes, unit.OtherSizes = make(map[int]bool), make(map[int]bool), make(map[int]bool)
-	unit.Undecided, unit.Addresses = make(map[int]bool), u.addresses
+func (u *pointerUnit) sub(t *testing.T) *Subprogram {
+	sub := &Subprogram{Function: function(t, binary.LittleEndian, u.insns...), Calls: make(map[int]*Subprogram)}
+	sub.Program, sub.Entry = u.entry || u.alone, u.entry
+	sub.Offsets, sub.Sizes, sub.OtherSizes = make(map[int]bool), make(map[int]bool), make(map[int]bool)
+	sub.Undecided, sub.Addresses = make(map[int]bool), u.addresses
 	for _, slot := range slices.Concat(u.offsets, u.sizes, u.otherSizes) {
-		unit.Undecided[slot] = true
+		sub.Undecided[slot] = true
 	}
 	for _, slot := range u.offsets {
-		unit.Offsets[slot] = true
+		sub.Offsets[slot] = true
 	}
 	for _, slot := range u.sizes {
-		unit.Sizes[slot] = true
+		sub.Sizes[slot] = true
 	}
 	for _, slot := range u.otherSizes {
-		unit.OtherSizes[slot] = true
+		sub.OtherSizes[slot] = true
 	}
 	if u.entry {
-		unit.Context, unit.Parameters[0] = &XDP, Ctx
+		sub.Context, sub.Parameters[0] = &XDP, Ctx
 	}
-	return unit
+	return sub
 }
 
 // pointersOf analyzes an object, and returns its functions in the order given.
-func pointersOf(t *testing.T, functions []pointerUnit) (*Pointers, []*Unit) {
+func pointersOf(t *testing.T, functions []pointerUnit) (*Pointers, []*Subprogram) {
 	t.Helper()
-	var units []*Unit
-	byName := make(map[string]*Unit)
+	var subs []*Subprogram
+	byName := make(map[string]*Subprogram)
 	for i := range functions {
-		unit := functions[i].unit(t)
-		units = append(units, unit)
-		byName[functions[i].name] = unit
+		sub := functions[i].sub(t)
+		subs = append(subs, sub)
+		byName[functions[i].name] = sub
 	}
 	for i := range functions {
 		for slot, name := range functions[i].calls {
-			units[i].Calls[slot] = byName[name]
+			subs[i].Calls[slot] = byName[name]
 		}
 	}
-	return FindPointers(units, Analyze(units)), units
+	return FindPointers(subs, Analyze(subs)), subs
 }
 
 // spelled describes pointees in one line.
@@ -71,7 +71,7 @@ func spelled(pointees []Pointee) string {
 		if p.Indexed {
 			text += "?"
 		}
-		if p.Field.Unit != nil {
+		if p.Field.Subprogram != nil {
 			text += fmt.Sprintf(" of field %d", p.Field.Slot)
 		}
 		if p.Past {
@@ -296,8 +296,8 @@ func TestPointers(t *testing.T) {
 			}, 1, "stack-8",
 		},
 	} {
-		pointers, units := pointersOf(t, test.functions)
-		pointees, reached := pointers.Address(units[0], test.slot)
+		pointers, subs := pointersOf(t, test.functions)
+		pointees, reached := pointers.Address(subs[0], test.slot)
 		if got := spelled(pointees); !reached || got != test.want {
 			t.Errorf("%s: %q, reached: %t, want %q", name, got, reached, test.want)
 		}
@@ -305,11 +305,11 @@ func TestPointers(t *testing.T) {
 }
 
 // manyUnits returns more functions than are told apart.
-func manyUnits(unit func(n int) pointerUnit) (units []pointerUnit) {
+func manyUnits(sub func(n int) pointerUnit) (subs []pointerUnit) {
 	for n := range maxPointees + 1 {
-		units = append(units, unit(n))
+		subs = append(subs, sub(n))
 	}
-	return units
+	return subs
 }
 
 // A recorded offset that is added to an address is another number on another path, or
@@ -327,13 +327,13 @@ func TestSums(t *testing.T) {
 			insns[3*n+3].Offset = int16(3*(paths-n) - 3)
 		}
 		insns = append(insns, asm.Add.Reg(asm.R2, asm.RFP), asm.LoadMem(asm.R0, asm.R2, -200, asm.Word), ret)
-		pointers, units := pointersOf(t, []pointerUnit{{entry: true, insns: insns, offsets: recorded}})
+		pointers, subs := pointersOf(t, []pointerUnit{{entry: true, insns: insns, offsets: recorded}})
 		for _, slot := range recorded {
-			if got := spelled(pointers.AddedTo(units[0], slot)); got != "stack+0" {
+			if got := spelled(pointers.AddedTo(subs[0], slot)); got != "stack+0" {
 				t.Errorf("%d paths, slot %d: added to %q", paths, slot, got)
 			}
 		}
-		return pointers.Sums(units[0])
+		return pointers.Sums(subs[0])
 	}
 	if got := sums(1, 1); len(got) != 1 || !got[0].Alone {
 		t.Errorf("One path: %+v", got)
@@ -351,7 +351,7 @@ func TestSums(t *testing.T) {
 
 // What recorded numbers are added to, or passed as the size of.
 func TestRecordedNumbers(t *testing.T) {
-	pointers, units := pointersOf(t, []pointerUnit{{
+	pointers, subs := pointersOf(t, []pointerUnit{{
 		entry: true, sizes: []int{1, 4}, offsets: []int{7},
 		insns: []asm.Instruction{
 			loadMeta,                    // 0
@@ -368,7 +368,7 @@ func TestRecordedNumbers(t *testing.T) {
 		},
 	}})
 	for slot, want := range map[int][2]string{1: {"metadata area+0", ""}, 4: {"", "ring buffer+0"}, 7: {"ring buffer+0", ""}} {
-		added, sized := spelled(pointers.AddedTo(units[0], slot)), spelled(pointers.SizeOf(units[0], slot))
+		added, sized := spelled(pointers.AddedTo(subs[0], slot)), spelled(pointers.SizeOf(subs[0], slot))
 		if added != want[0] || sized != want[1] {
 			t.Errorf("slot %d: added to %q, size of %q, want %q", slot, added, sized, want)
 		}
@@ -378,7 +378,7 @@ func TestRecordedNumbers(t *testing.T) {
 // A recorded offset is added to what is NULL at first and an address in the next round:
 // NULL alone, which is not what it comes to, would make the sum a number.
 func TestAddedToNullable(t *testing.T) {
-	pointers, units := pointersOf(t, []pointerUnit{
+	pointers, subs := pointersOf(t, []pointerUnit{
 		{entry: true, calls: map[int]string{2: "sum", 4: "callee"}, insns: []asm.Instruction{
 			asm.Mov.Reg(asm.R2, asm.RFP), // 0
 			asm.Add.Imm(asm.R2, -8),      // 1
@@ -403,17 +403,17 @@ func TestAddedToNullable(t *testing.T) {
 		}},
 		{name: "callee", insns: []asm.Instruction{asm.LoadMem(asm.R0, asm.R1, 4, asm.Word), ret}},
 	})
-	if got := spelled(pointers.AddedTo(units[1], 4)); got != "metadata area+0" {
+	if got := spelled(pointers.AddedTo(subs[1], 4)); got != "metadata area+0" {
 		t.Errorf("added to %q", got)
 	}
-	if got := spelled(pointers.Arguments(units[2])[0]); got != "metadata area+0 of field 4" {
+	if got := spelled(pointers.Arguments(subs[2])[0]); got != "metadata area+0 of field 4" {
 		t.Errorf("passed is %q", got)
 	}
 }
 
 // Of the uses of addresses in the metadata area none is left out.
 func TestMemoryUses(t *testing.T) {
-	pointers, units := pointersOf(t, []pointerUnit{{
+	pointers, subs := pointersOf(t, []pointerUnit{{
 		entry: true,
 		insns: []asm.Instruction{
 			loadMeta,                                  // 0
@@ -427,7 +427,7 @@ func TestMemoryUses(t *testing.T) {
 		},
 	}})
 	var got []string
-	for _, use := range pointers.Uses(units[0]) {
+	for _, use := range pointers.Uses(subs[0]) {
 		got = append(got, fmt.Sprintf("%d.%d", use.Slot, use.Argument))
 	}
 	if want := []string{"1.0", "2.0", "3.0", "6.2"}; !slices.Equal(got, want) {
@@ -437,7 +437,7 @@ func TestMemoryUses(t *testing.T) {
 
 // Paths that bring different pointers to a load are kept apart, others are not.
 func TestPointerPaths(t *testing.T) {
-	pointers, units := pointersOf(t, []pointerUnit{{
+	pointers, subs := pointersOf(t, []pointerUnit{{
 		entry: true,
 		insns: []asm.Instruction{
 			loadMeta, // 0
@@ -449,7 +449,7 @@ func TestPointerPaths(t *testing.T) {
 			ret,
 		},
 	}})
-	nodes, ok := pointers.Paths(units[0], []Access{{Slot: 5}}, 100)
+	nodes, ok := pointers.Paths(subs[0], []Dereference{{Slot: 5}}, 100)
 	count := make(map[int]int)
 	for _, node := range nodes {
 		count[node.Block]++
@@ -457,7 +457,7 @@ func TestPointerPaths(t *testing.T) {
 	if !ok || count[0] != 1 || count[1] != 1 || count[2] != 2 {
 		t.Errorf("%v, nodes by block: %v", ok, count)
 	}
-	if _, ok := pointers.Paths(units[0], []Access{{Slot: 1}}, 100); ok {
+	if _, ok := pointers.Paths(subs[0], []Dereference{{Slot: 1}}, 100); ok {
 		t.Error("paths are kept apart that bring the same pointer")
 	}
 }

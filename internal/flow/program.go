@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// Unit is a function of a program, with what is known of it from outside.
-type Unit struct {
+// Subprogram is a function of a program, with what is known of it from outside.
+type Subprogram struct {
 	*Function
 	Assumptions
 	PointerAssumptions
@@ -14,7 +14,7 @@ type Unit struct {
 	// Calls maps the slots that refer to other functions of the program to
 	// these: calls, and LDDW that loads the address of a callback. What is not in
 	// it is the kernel's.
-	Calls map[int]*Unit
+	Calls map[int]*Subprogram
 }
 
 // Analyze finds the constants of every function that can be reached from those
@@ -23,8 +23,8 @@ type Unit struct {
 //
 // An argument that is the same constant in all calls that can be reached counts
 // as one. What functions return is not known.
-func Analyze(units []*Unit) map[*Unit]*Constants {
-	a := &analysis{units: units, guided: dependOnLayout(units)}
+func Analyze(subs []*Subprogram) map[*Subprogram]*Constants {
+	a := &analysis{subs: subs, guided: dependOnLayout(subs)}
 	for {
 		left := a.remember
 		a.run()
@@ -38,13 +38,13 @@ func Analyze(units []*Unit) map[*Unit]*Constants {
 }
 
 type analysis struct {
-	units    []*Unit
-	guided   map[*Unit]bool // whether a unit, or one that it calls, depends on the layout
+	subs     []*Subprogram
+	guided   map[*Subprogram]bool // whether a subprogram, or one that it calls, depends on the layout
 	remember memory
 
-	results map[*Unit]*Constants
-	callers map[*Unit]*callers
-	waiting []*Unit
+	results map[*Subprogram]*Constants
+	callers map[*Subprogram]*callers
+	waiting []*Subprogram
 }
 
 // callers is what is known of a function's calls.
@@ -54,29 +54,29 @@ type callers struct {
 	changes   int
 }
 
-// dependOnLayout returns the units that depend on the layout, those that call
+// dependOnLayout returns the subprograms that depend on the layout, those that call
 // them included.
-func dependOnLayout(units []*Unit) map[*Unit]bool {
-	guided, callers := make(map[*Unit]bool), make(map[*Unit][]*Unit)
-	var found []*Unit
-	find := func(u *Unit) {
-		if !guided[u] {
-			guided[u] = true
-			found = append(found, u)
+func dependOnLayout(subs []*Subprogram) map[*Subprogram]bool {
+	guided, callers := make(map[*Subprogram]bool), make(map[*Subprogram][]*Subprogram)
+	var found []*Subprogram
+	find := func(sub *Subprogram) {
+		if !guided[sub] {
+			guided[sub] = true
+			found = append(found, sub)
 		}
 	}
-	for _, u := range units {
-		for _, callee := range u.Calls {
-			callers[callee] = append(callers[callee], u)
+	for _, sub := range subs {
+		for _, callee := range sub.Calls {
+			callers[callee] = append(callers[callee], sub)
 		}
-		if len(u.Known) > 0 || len(u.Undecided) > 0 {
-			find(u)
+		if len(sub.Known) > 0 || len(sub.Undecided) > 0 {
+			find(sub)
 		}
 	}
 	for len(found) > 0 {
-		u := found[len(found)-1]
+		sub := found[len(found)-1]
 		found = found[:len(found)-1]
-		for _, caller := range callers[u] {
+		for _, caller := range callers[sub] {
 			find(caller)
 		}
 	}
@@ -85,53 +85,53 @@ func dependOnLayout(units []*Unit) map[*Unit]bool {
 
 // run looks at the programs, then at the functions that they call.
 func (a *analysis) run() {
-	a.results = make(map[*Unit]*Constants)
-	a.callers = make(map[*Unit]*callers)
-	for _, u := range a.units {
-		if u.Program {
-			a.callers[u] = &callers{arguments: programArguments}
-			a.waiting = append(a.waiting, u)
+	a.results = make(map[*Subprogram]*Constants)
+	a.callers = make(map[*Subprogram]*callers)
+	for _, sub := range a.subs {
+		if sub.Program {
+			a.callers[sub] = &callers{arguments: programArguments}
+			a.waiting = append(a.waiting, sub)
 		}
 	}
 	for len(a.waiting) > 0 {
-		u := a.waiting[0]
+		sub := a.waiting[0]
 		a.waiting = a.waiting[1:]
-		a.analyze(u)
+		a.analyze(sub)
 	}
 }
 
-func (a *analysis) analyze(u *Unit) {
-	c := u.constants(a.assumptions(u))
-	a.results[u] = c
-	for _, slot := range slices.Sorted(maps.Keys(u.Calls)) { // the order decides where values become coarse
-		callee, i := u.Calls[slot], u.index(slot)
+func (a *analysis) analyze(sub *Subprogram) {
+	c := sub.constants(a.assumptions(sub))
+	a.results[sub] = c
+	for _, slot := range slices.Sorted(maps.Keys(sub.Calls)) { // the order decides where values become coarse
+		callee, i := sub.Calls[slot], sub.index(slot)
 		if i < 0 || c.Reachable(slot) == Unreachable {
 			continue
 		}
 		var arguments [5]value
-		if u.insns[i].IsCall() {
+		if sub.insns[i].IsCall() {
 			copy(arguments[:], c.solver.at(i).regs[1:6])
 		}
 		a.called(callee, arguments, c.Reachable(slot) == Doubtful)
 	}
 }
 
-func (a *analysis) assumptions(u *Unit) Assumptions {
-	assume := u.Assumptions
+func (a *analysis) assumptions(sub *Subprogram) Assumptions {
+	assume := sub.Assumptions
 	assume.remember = a.remember
-	assume.arguments = a.callers[u].arguments
-	assume.doubtful = a.callers[u].doubtful
+	assume.arguments = a.callers[sub].arguments
+	assume.doubtful = a.callers[sub].doubtful
 	assume.guided = func(i int) bool {
-		if callee := u.Calls[u.start+i]; callee != nil {
+		if callee := sub.Calls[sub.start+i]; callee != nil {
 			return a.guided[callee]
 		}
-		return a.guided[u]
+		return a.guided[sub]
 	}
 	return assume
 }
 
 // called notes a call that can be reached.
-func (a *analysis) called(callee *Unit, arguments [5]value, doubtful bool) {
+func (a *analysis) called(callee *Subprogram, arguments [5]value, doubtful bool) {
 	for n := range arguments {
 		if arguments[n].onStack() { // of the caller
 			arguments[n] = unknown(arguments[n].guided)

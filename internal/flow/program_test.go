@@ -13,8 +13,8 @@ import (
 var call = asm.Instruction{OpCode: asm.Call.Op(asm.ImmSource), Src: asm.PseudoCall, Constant: -1}
 
 // callee returns its second argument's use: what is behind a test of it.
-func callee(t *testing.T) *Unit {
-	return &Unit{Function: function(t, binary.LittleEndian,
+func callee(t *testing.T) *Subprogram {
+	return &Subprogram{Function: function(t, binary.LittleEndian,
 		asm.Mov.Imm(asm.R0, 0),              // 0
 		jump(asm.JEq.Imm(asm.R2, 0, ""), 1), // 1
 		asm.Mov.Imm(asm.R0, 1),              // 2
@@ -23,8 +23,8 @@ func callee(t *testing.T) *Unit {
 }
 
 // caller calls a function with what the layout answers, behind a question.
-func caller(t *testing.T, called *Unit, asks, passes int64) *Unit {
-	return &Unit{
+func caller(t *testing.T, called *Subprogram, asks, passes int64) *Subprogram {
+	return &Subprogram{
 		Function: function(t, binary.LittleEndian,
 			asm.Mov.Imm(asm.R0, 1),              // 0
 			jump(asm.JEq.Imm(asm.R0, 0, ""), 2), // 1
@@ -33,7 +33,7 @@ func caller(t *testing.T, called *Unit, asks, passes int64) *Unit {
 			asm.Return(),                        // 4
 		),
 		Assumptions: Assumptions{Program: true, Known: map[int]int64{0: asks, 2: passes}},
-		Calls:       map[int]*Unit{3: called},
+		Calls:       map[int]*Subprogram{3: called},
 	}
 }
 
@@ -52,12 +52,12 @@ func TestAnalyze(t *testing.T) {
 		"with 1, and none": {[][2]int64{{1, 1}, {0, 0}}, int(Reachable)},
 	} {
 		called := callee(t)
-		units := []*Unit{called}
+		subs := []*Subprogram{called}
 		for _, c := range test.callers {
-			units = append(units, caller(t, called, c[0], c[1]))
+			subs = append(subs, caller(t, called, c[0], c[1]))
 		}
 		got := notCalled
-		if c := Analyze(units)[called]; c != nil {
+		if c := Analyze(subs)[called]; c != nil {
 			got = int(c.Reachable(2))
 		}
 		if got != test.want {
@@ -69,24 +69,24 @@ func TestAnalyze(t *testing.T) {
 // A program may call itself only as far as the kernel lets it, but the analysis
 // has to come to an end.
 func TestAnalyzeRecursion(t *testing.T) {
-	u := &Unit{Function: function(t, binary.LittleEndian,
+	u := &Subprogram{Function: function(t, binary.LittleEndian,
 		asm.Add.Imm(asm.R1, 1), call, asm.Return(),
 	)}
-	u.Calls = map[int]*Unit{1: u}
+	u.Calls = map[int]*Subprogram{1: u}
 	u.Program = true
-	if c := Analyze([]*Unit{u})[u]; c == nil || c.Reachable(2) != Reachable {
+	if c := Analyze([]*Subprogram{u})[u]; c == nil || c.Reachable(2) != Reachable {
 		t.Errorf("got %v", c)
 	}
 }
 
 // Functions that call each other in a row: as TestLinear.
 func TestAnalyzeRow(t *testing.T) {
-	row := make([]*Unit, 200_000)
+	row := make([]*Subprogram, 200_000)
 	for n := range row {
-		row[n] = &Unit{Function: function(t, binary.LittleEndian, call, asm.Return())}
+		row[n] = &Subprogram{Function: function(t, binary.LittleEndian, call, asm.Return())}
 	}
 	for n, next := range row[1:] {
-		row[n].Calls = map[int]*Unit{0: next}
+		row[n].Calls = map[int]*Subprogram{0: next}
 	}
 	last := row[len(row)-1]
 	last.Function = function(t, binary.LittleEndian, asm.Mov.Imm(asm.R0, 0), asm.Return())
@@ -232,8 +232,8 @@ func TestOffsetsGone(t *testing.T) {
 			t.Fatal(err)
 		}
 		o := f.Constants(Assumptions{}).Origins([]int{0})
-		if len(o.Accesses) != test.accesses || !slices.Equal(o.Escapes, test.escapes) {
-			t.Errorf("%s: %+v, %+v", name, o.Accesses, o.Escapes)
+		if len(o.Dereferences) != test.accesses || !slices.Equal(o.Escapes, test.escapes) {
+			t.Errorf("%s: %+v, %+v", name, o.Dereferences, o.Escapes)
 		}
 	}
 }

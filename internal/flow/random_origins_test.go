@@ -129,9 +129,9 @@ func (p *pair) checkAccess(i int, ins *instruction) error {
 	if ins.Class() == insn.ClassSTX && !ins.Reads() && !inStack && p.differ(ins.Src) {
 		return fmt.Errorf("stored")
 	}
-	claimed := Access{Mixed: true}
-	if n := slices.IndexFunc(p.o.Accesses, func(a Access) bool { return a.Slot == i }); n >= 0 {
-		claimed = p.o.Accesses[n]
+	claimed := Dereference{Mixed: true}
+	if n := slices.IndexFunc(p.o.Dereferences, func(a Dereference) bool { return a.Slot == i }); n >= 0 {
+		claimed = p.o.Dereferences[n]
 	}
 	ours := slices.ContainsFunc(claimed.Origins, func(o Origin) bool { return o.Slot == p.origin })
 	only := ours && len(claimed.Origins) == 1 && !claimed.Mixed

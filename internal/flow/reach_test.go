@@ -10,20 +10,20 @@ import (
 
 // verdicts returns what is said of the uses of a field, by function.
 func verdicts(t *testing.T, f *fixture, field string, missing ...string) map[string][]flow.Verdict {
-	units := f.units(t, missing...)
-	var all []*flow.Unit
-	for _, u := range units {
-		all = append(all, u.Unit)
+	subs := f.subs(t, missing...)
+	var all []*flow.Subprogram
+	for _, u := range subs {
+		all = append(all, u.Subprogram)
 	}
 	results := flow.Analyze(all)
 	found := make(map[string][]flow.Verdict)
-	for name, u := range units {
+	for name, u := range subs {
 		for _, access := range u.accesses {
 			if access.Kind != reloc.ByteOffset || access.Path != "md->"+field {
 				continue
 			}
 			verdict := flow.Unreachable
-			if c := results[u.Unit]; c != nil {
+			if c := results[u.Subprogram]; c != nil {
 				verdict = c.Reachable(access.Insn)
 			}
 			found[name] = append(found[name], verdict)

@@ -12,8 +12,8 @@ import (
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
-// question is an access and what the layout says of it.
-type question struct {
+// resolvedAccess is an access and what the layout says of it.
+type resolvedAccess struct {
 	access     *reloc.Access
 	resolution *reloc.Resolution
 }
@@ -23,48 +23,48 @@ type fieldName struct{ root, path string }
 
 func nameOf(access *reloc.Access) fieldName { return fieldName{access.Root, access.Path} }
 
-// questions are those of one function that matter to the edits of others, by slot.
-type questions struct {
-	offsets map[int]question // that it keeps in registers
-	present map[int]int64    // what these instructions hold
-	unknown map[int]bool     // the same, if it can't be said what the layout has
-	stores  map[int]question
+// functionAccesses are the accesses in one function that matter to the edits of others, by
+// slot.
+type functionAccesses struct {
+	offsets map[int]resolvedAccess // that it keeps in registers
+	present map[int]int64          // what these instructions hold
+	unknown map[int]bool           // the same, if it can't be said what the layout has
+	stores  map[int]resolvedAccess
 	bits    map[fieldName][]*reloc.Access // to bit-fields
 
-	// follows says that the layout keeps a field in another way than the program
-	// of which an offset is kept in a register, so that the loads and stores it is
-	// used for have to change.
+	// follows says that an offset in a register is of a field that the layout keeps in
+	// another way than the program: the loads and stores it is used for have to change.
 	follows bool
 
 	trustsBool bool // see the function trustsBool
 }
 
-// questionsOf returns those of the function that an access is in.
-func (p *planner) questionsOf(access *reloc.Access) *questions {
-	return p.questionsAt(placeOf(access))
+// accessesOf returns the accesses in the function that an access is in.
+func (p *planner) accessesOf(access *reloc.Access) *functionAccesses {
+	return p.accessesAt(functionPlace(access))
 }
 
-func (p *planner) questionsAt(start bpf.Place) *questions {
-	qs, ok := p.questions[start]
+func (p *planner) accessesAt(start bpf.Place) *functionAccesses {
+	qs, ok := p.byFunction[start]
 	if !ok {
-		qs = &questions{
-			offsets: make(map[int]question),
+		qs = &functionAccesses{
+			offsets: make(map[int]resolvedAccess),
 			present: make(map[int]int64),
 			unknown: make(map[int]bool),
-			stores:  make(map[int]question),
+			stores:  make(map[int]resolvedAccess),
 			bits:    make(map[fieldName][]*reloc.Access),
 		}
-		p.questions[start] = qs
+		p.byFunction[start] = qs
 	}
 	return qs
 }
 
 // offsetSlots returns the instructions that keep recorded offsets.
-func (qs *questions) offsetSlots() []int { return slices.Sorted(maps.Keys(qs.offsets)) }
+func (qs *functionAccesses) offsetSlots() []int { return slices.Sorted(maps.Keys(qs.offsets)) }
 
 // learn notes the answer to a question that the program asks the layout, and
 // which offsets it keeps in registers.
-func (p *planner) learn(q question) {
+func (p *planner) learn(q resolvedAccess) {
 	if q.access.Kind == reloc.ByteOffset {
 		p.learnOffset(q)
 		return
@@ -86,12 +86,12 @@ func (p *planner) learn(q question) {
 // copy of the program's own.
 func (p *planner) learnUnresolved(access *reloc.Access) {
 	if access.Kind == reloc.ByteOffset && !p.section(access.Section).IsMemoryAt(access.Insn) {
-		p.questionsOf(access).unknown[access.Insn] = true
+		p.accessesOf(access).unknown[access.Insn] = true
 	}
 }
 
-func (p *planner) learnOffset(q question) {
-	access, qs := q.access, p.questionsOf(q.access)
+func (p *planner) learnOffset(q resolvedAccess) {
+	access, qs := q.access, p.accessesOf(q.access)
 	local, target := access.Local.Field, q.resolution.Field
 	qs.trustsBool = qs.trustsBool || convert.TrustsBool(local, target)
 	ins, err := p.section(access.Section).Instruction(access.Insn)
