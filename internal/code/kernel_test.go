@@ -18,10 +18,12 @@ import (
 
 	"github.com/xdp-load/xdp-load/internal/collection"
 	"github.com/xdp-load/xdp-load/internal/netlab"
+	"github.com/xdp-load/xdp-load/reloc"
+	"github.com/xdp-load/xdp-load/rewrite"
 )
 
 // kernelObjects returns objects that the running kernel loads: fixtures that
-// need no layout, and what others were rewritten to.
+// need no layout, and what others are rewritten to.
 func kernelObjects(t *testing.T) map[string][]byte {
 	t.Helper()
 	objects := make(map[string][]byte)
@@ -42,21 +44,33 @@ func kernelObjects(t *testing.T) map[string][]byte {
 // interface, gotox Linux 6.19 and a loader that makes maps of its tables.
 var unloadable = []string{"kfuncs", "gotox"}
 
-// fitting returns the object, rewritten for a layout if it needs one; nil if
-// there is no rewritten one among the golden files.
+// rewritten are the programs of testdata that are rewritten for a layout here.
+var rewritten = []string{
+	"baked", "doubtful", "fields", "flavour", "kinds", "merged", "mixed", "oneload", "store", "subprog", "tc", "unguarded",
+}
+
+// fitting returns an object as the kernel loads it, nil if it takes a layout and is
+// none of those that are rewritten here.
 func fitting(t *testing.T, path string) []byte {
 	t.Helper()
-	directory := "../../testdata/golden/" + strings.TrimSuffix(filepath.Base(path), ".o")
-	candidates := []string{directory + "/reordered.o", directory + "/flavour.o", directory + "/exact.o"}
-	if p := read(t, path); len(p.ext.CORERelos) == 0 {
-		candidates = []string{path}
+	name, isProgram := strings.CutPrefix(strings.TrimSuffix(path, "-el.o"), "../../testdata/programs/")
+	p := read(t, path)
+	switch {
+	case len(p.ext.CORERelos) == 0:
+		return p.Bytes()
+	case !isProgram || !slices.Contains(rewritten, name):
+		return nil
 	}
-	for _, candidate := range candidates {
-		if raw, err := os.ReadFile(candidate); err == nil {
-			return raw
-		}
+	types := read(t, "../../testdata/layouts/reordered-el.o").Section(".BTF").Data
+	layout, err := reloc.NewLayout("reordered", types, nil)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return nil
+	object, _, err := rewrite.Rewrite(p.Bytes(), layout, rewrite.Options{Types: []string{"md_*"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return object
 }
 
 const kernelSeeds = 4
