@@ -1,10 +1,10 @@
 # clang 14, 16 and 22 and gcc-bpf only compile what the tests take as input;
 # see testdata/README.md.
-packages = clang-14 clang-16 clang-19 clang-22 llvm-19 gcc-bpf libbpf-dev \
-	libc6-dev gcc bpftool xdp-tools iproute2 ethtool jq
+compilers = clang-14 clang-16 clang-19 clang-22 libbpf-dev libc6-dev
+packages = $(compilers) llvm-19 gcc-bpf gcc bpftool xdp-tools iproute2 ethtool jq
 
 # What the tests on other kernels need besides Go.
-kernel-packages = qemu-system-x86 kmod iproute2 bpftool
+kernel-packages = qemu-system-x86 qemu-system-misc kmod iproute2 bpftool $(compilers)
 
 .PHONY: all build root demo test test-kernels deps generate fuzz fuzz-long
 
@@ -35,8 +35,8 @@ test: root deps
 	git diff --exit-code --stat -- '*.o'
 
 # The tests that concern the kernel on others than the running one, which are
-# downloaded once: all, or those that are named, as in KERNELS="5.10 7.3". Needs
-# root, and a Debian on amd64.
+# downloaded once: all, or those that are named, as in KERNELS="5.10 6.12-s390x".
+# Needs root, and a Debian on amd64.
 test-kernels:
 	$(call install,$(kernel-packages))
 	@CGO_ENABLED=0 go run ./internal/kernels $(KERNELS)

@@ -10,7 +10,7 @@ import (
 	"github.com/cilium/ebpf/btf"
 )
 
-// kernelField is where a field lies in a little-endian descriptor, found by
+// kernelField is where a field lies in a descriptor of the machine's byte order, found by
 // walking BTF: the second opinion that what programs read is compared with.
 type kernelField struct {
 	bit, bits  uint32 // from the start of the descriptor, and how many
@@ -132,29 +132,18 @@ func kernelIsNetwork(typ btf.Type) bool {
 
 // read returns the number in the field of a descriptor, extended to 64 bits.
 func (f kernelField) read(descriptor []byte) uint64 {
-	var value uint64
-	for i := range f.bits {
-		at := f.bit + i
-		bit := descriptor[at/8] >> (at % 8) & 1
-		value |= uint64(bit) << i
-	}
-	return f.extend(f.inOrder(value))
+	return f.extend(f.inOrder(readBits(descriptor, int(f.bit), int(f.bits))))
 }
 
 // write puts a number, converted, into the field.
 func (f kernelField) write(descriptor []byte, value uint64) {
-	value = f.inOrder(f.extend(value))
-	for i := range f.bits {
-		at := f.bit + i
-		descriptor[at/8] &^= 1 << (at % 8)
-		descriptor[at/8] |= byte(value>>i&1) << (at % 8)
-	}
+	writeBits(descriptor, int(f.bit), int(f.bits), f.inOrder(f.extend(value)))
 }
 
 // inOrder converts between a number and how the field's bytes, read in the
 // machine's order, look.
 func (f kernelField) inOrder(value uint64) uint64 {
-	if !f.network {
+	if !f.network || bigEndian {
 		return value
 	}
 	return bits.ReverseBytes64(value) >> (64 - f.bits)
@@ -190,18 +179,22 @@ func TestKernelDecode(t *testing.T) {
 		descriptor[i] = byte(0x90 + i)
 	}
 	// By hand, from the C of the layout.
-	for path, expected := range map[string]uint64{
-		"rx_timestamp": 0x97969594,
-		"vlan_proto":   0x9e9f,
-		"words__3":     0xa7a6,
-		"tag__5":       0xad,
-		"rx__queue":    0xb0,
-		"flow":         0xb3b2,
-		"l3_ok":        0xb5 & 1,
-		"queue_prio":   0xb5 >> 1,
-		"delta":        0xfffffffffffffff6, // the low 5 bits of 0xb6
-		"skew":         0xffffffffbbbab9b8,
+	for path, number := range map[string]struct{ little, big uint64 }{
+		"rx_timestamp": {0x97969594, 0x94959697},
+		"vlan_proto":   {0x9e9f, 0x9e9f},
+		"words__3":     {0xa7a6, 0xa6a7},
+		"tag__5":       {0xad, 0xad},
+		"rx__queue":    {0xb0, 0xb0},
+		"flow":         {0xb3b2, 0xb2b3},
+		"l3_ok":        {0xb5 & 1, 0xb5 >> 7},
+		"queue_prio":   {0xb5 >> 1, 0xb5 & 0x7f},
+		"delta":        {0xfffffffffffffff6, 0xfffffffffffffff6}, // the low 5 bits of 0xb6, and the high ones
+		"skew":         {0xffffffffbbbab9b8, 0xffffffffb8b9babb},
 	} {
+		expected := number.little
+		if bigEndian {
+			expected = number.big
+		}
 		field, ok := kernelFind(roots, path)
 		if !ok {
 			t.Errorf("%s is not found", path)

@@ -14,10 +14,6 @@ import (
 	"github.com/xdp-load/xdp-load/rewrite"
 )
 
-// kernelEndian is the byte order of the machine that the tests on the kernel
-// run on. The big-endian objects are compared with golden files only.
-const kernelEndian = "-el"
-
 // kernelRefused lists, by program, the layouts that it can't be rewritten for.
 var kernelRefused = map[string][]string{
 	"fields":    {"none", "two"},

@@ -2,6 +2,7 @@ package rewrite_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"math/rand/v2"
 	"testing"
 
@@ -39,8 +40,8 @@ func (p *kernelPair) checkStore(t *testing.T, loaded *ebpf.Collection, area []by
 	kernelClear(t, loaded)
 	stored := kernelSetInput(t, loaded, random)
 	stored["hash_type"] = 0x19
-	stored["csum_status"] = 2     // MD_CSUM_COMPLETE
-	stored["vlan_proto"] = 0x0081 // bpf_htons(ETH_P_8021Q)
+	stored["csum_status"] = 2                                                     // MD_CSUM_COMPLETE
+	stored["vlan_proto"] = uint64(binary.NativeEndian.Uint16([]byte{0x81, 0x00})) // bpf_htons(ETH_P_8021Q)
 
 	expected := bytes.Clone(area)
 	for _, path := range kernelHeaderFields {

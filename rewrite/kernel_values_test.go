@@ -259,9 +259,7 @@ func kernelCheckWindow(field kernelField, path string, area []byte, results map[
 	if offset+size > uint64(len(area)) || size > 8 {
 		return fmt.Errorf("no window of %d bytes at %d", size, offset)
 	}
-	var window [8]byte
-	copy(window[:], area[offset:offset+size])
-	value := binary.LittleEndian.Uint64(window[:]) << left
+	value := readBits(area, int(offset)*8, int(size)*8) << left
 	if field.signed {
 		value = uint64(int64(value) >> right)
 	} else {

@@ -24,9 +24,9 @@ func truncate(value uint64, width int, signed bool) uint64 {
 }
 
 // swap reverses the bytes of a scalar that is kept in another order than the
-// machine's, which is little-endian.
+// machine's.
 func (s *pairScalar) swap(value uint64) uint64 {
-	if s.kind != pairBig {
+	if !s.order() || (s.kind == pairBig) == bigEndian {
 		return value
 	}
 	return bits.ReverseBytes64(value) >> (64 - s.size*8)
@@ -54,21 +54,12 @@ func (s *pairScalar) mean(expression uint64) uint64 { return s.swap(s.convert(ex
 
 // read returns the number that a leaf holds.
 func (l pairLeaf) read(area []byte) uint64 {
-	var value uint64
-	for i := range l.width() {
-		at := l.bit + i
-		value |= uint64(area[at/8]>>(at%8)&1) << i
-	}
-	return l.mean(value)
+	return l.mean(readBits(area, l.bit, l.width()))
 }
 
 // write stores a number in a leaf.
 func (l pairLeaf) write(area []byte, number uint64) {
-	value := l.represent(number)
-	for i := range l.width() {
-		at := l.bit + i
-		area[at/8] = area[at/8]&^(1<<(at%8)) | byte(value>>i&1)<<(at%8)
-	}
+	writeBits(area, l.bit, l.width(), l.represent(number))
 }
 
 // settle gives every bool of the target that is used 0 or 1: C leaves open what
@@ -91,7 +82,7 @@ func (p *accessPair) settleInputs(use *pairUse, inputs []uint64) {
 		member.write(all, member.read(all))
 	}
 	for i := range inputs[use.slot:] {
-		inputs[use.slot+i] = binary.LittleEndian.Uint64(all[8*i:])
+		inputs[use.slot+i] = binary.NativeEndian.Uint64(all[8*i:])
 	}
 }
 
@@ -99,7 +90,7 @@ func (p *accessPair) settleInputs(use *pairUse, inputs []uint64) {
 func (u *pairUse) all(inputs []uint64) []byte {
 	var all []byte
 	for _, input := range inputs[u.slot:] {
-		all = binary.LittleEndian.AppendUint64(all, input)
+		all = binary.NativeEndian.AppendUint64(all, input)
 	}
 	return all
 }

@@ -1,6 +1,7 @@
 package rewrite_test
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -180,5 +181,9 @@ func pairsBTF(pairs []*accessPair) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return builder.Marshal(nil, nil)
+	options := btf.MarshalOptions{Order: binary.LittleEndian}
+	if pairsBigEndian() {
+		options.Order = binary.BigEndian
+	}
+	return builder.Marshal(nil, &options)
 }

@@ -3,6 +3,7 @@ package rewrite_test
 import (
 	"bytes"
 	"cmp"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -44,30 +45,54 @@ func (c pairCompiler) describesEnums() bool { return c.version > 14 }
 // architecture, where clang does not look for other targets.
 var debianHeaders, _ = filepath.Glob("/usr/include/*-linux-gnu/asm")
 
-// compile returns the object of a source. dir is for its files.
+// What the compiler says of a source is in files that are named after its contents:
+// the object, or the function that has an access which it can't record.
+const (
+	compiledObject     = ".o"
+	compiledUnrecorded = ".unrecorded"
+)
+
+// compile returns the object of a source. dir is for its files, which are there
+// already if there is no compiler.
 func (c pairCompiler) compile(dir, source string) ([]byte, error) {
-	path := filepath.Join(dir, "pairs.c")
-	if err := os.WriteFile(path, []byte(source), 0o600); err != nil {
-		return nil, err
+	file := filepath.Join(dir, fmt.Sprintf("%x", sha256.Sum256([]byte(source))))
+	if *pairsRead == "" {
+		if err := c.run(file, source); err != nil {
+			return nil, err
+		}
 	}
-	object := filepath.Join(dir, "pairs.o")
-	args := []string{"-O2", "-g", "-target", "bpfel", "-mcpu=" + c.cpu, "-w", "-fno-crash-diagnostics", "-Itestdata/pairs", "-I../testdata/programs"}
+	if function, err := os.ReadFile(file + compiledUnrecorded); err == nil {
+		return nil, &unrecordedError{string(function)}
+	}
+	return os.ReadFile(file + compiledObject)
+}
+
+// run runs the compiler. file is what its files are called, up to their extension.
+func (c pairCompiler) run(file, source string) error {
+	if err := os.WriteFile(file+".c", []byte(source), 0o600); err != nil {
+		return err
+	}
+	target := "bpfel"
+	if pairsBigEndian() {
+		target = "bpfeb"
+	}
+	args := []string{"-O2", "-g", "-target", target, "-mcpu=" + c.cpu, "-w", "-fno-crash-diagnostics", "-Itestdata/pairs", "-I../testdata/programs"}
 	for _, asm := range debianHeaders {
 		args = append(args, "-isystem", filepath.Dir(asm))
 	}
-	clang := exec.Command(fmt.Sprintf("clang-%d", c.version), append(args, "-c", path, "-o", object)...)
+	clang := exec.Command(fmt.Sprintf("clang-%d", c.version), append(args, "-c", file+".c", "-o", file+compiledObject)...)
 	output, err := clang.CombinedOutput()
 	if err != nil && bytes.Contains(output, []byte("Unsupported field expression")) {
-		unrecorded := &unrecordedError{}
+		var name []byte
 		if function := clangFunction.FindSubmatch(output); function != nil {
-			unrecorded.function = string(function[1])
+			name = function[1]
 		}
-		return nil, unrecorded
+		return os.WriteFile(file+compiledUnrecorded, name, 0o600)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w\n%s", clang, err, output)
+		return fmt.Errorf("%s: %w\n%s", clang, err, output)
 	}
-	return os.ReadFile(object)
+	return nil
 }
 
 // clangFunction matches where clang says which function it was compiling.
@@ -174,7 +199,7 @@ func (b *pairBatch) check(dir string) ([]pairFailure, error) {
 	if err != nil {
 		return b.apart(dir, "rewrite", err, failures)
 	}
-	if object == nil {
+	if object == nil || *pairsWrite != "" {
 		return failures, nil
 	}
 	spec, err := ebpf.LoadCollectionSpecFromReader(bytes.NewReader(object))
@@ -226,8 +251,8 @@ func (b *pairBatch) load(spec *ebpf.CollectionSpec) (*ebpf.Collection, []pairFai
 
 // apart finds the pairs that an error is about by checking each alone.
 func (b *pairBatch) apart(dir, kind string, err error, failures []pairFailure) ([]pairFailure, error) {
-	if errors.As(err, new(*exec.ExitError)) || errors.As(err, new(*exec.Error)) {
-		return nil, err // of the compiler
+	if errors.As(err, new(*exec.ExitError)) || errors.As(err, new(*exec.Error)) || *pairsRead != "" {
+		return nil, err // of the compiler, or there is none
 	}
 	if len(b.pairs) == 1 {
 		p := b.pairs[0]

@@ -45,21 +45,13 @@ func TestPairs(t *testing.T) { checkPairs(t, *pairsCount, false) }
 func TestPairsComputed(t *testing.T) { checkPairs(t, *pairsCount/10, true) }
 
 func checkPairs(t *testing.T, count int, computed bool) {
-	netlab.NeedRoot(t)
-	seed := *pairsSeed
-	if seed == 0 {
-		seed = rand.Uint64() >> 16
+	if *pairsWrite == "" {
+		netlab.NeedRoot(t)
 	}
-	if testing.Short() {
-		count = min(count, 5*pairsTogether)
-	}
-	t.Logf("To repeat: -pairs.seed %d -pairs.count %d", seed, count)
-
 	start := time.Now()
 	run := pairsRun{tally: newPairTally(), seen: make(map[string]int)}
 	t.Run("batches", func(t *testing.T) {
-		for i := range (count + pairsTogether - 1) / pairsTogether {
-			seed := seed + uint64(i)
+		for _, seed := range pairsSeeds(t, count) {
 			t.Run(fmt.Sprint(seed), func(t *testing.T) {
 				t.Parallel()
 				run.batch(t, seed, computed)
@@ -70,6 +62,24 @@ func checkPairs(t *testing.T, count int, computed bool) {
 	for _, sort := range slices.Sorted(maps.Keys(run.seen)) {
 		t.Errorf("%d failures: %s", run.seen[sort], sort)
 	}
+}
+
+// pairsSeeds returns a seed for each batch.
+func pairsSeeds(t *testing.T, count int) []uint64 {
+	t.Helper()
+	if *pairsRead != "" {
+		return pairsWritten(t)
+	}
+	seed := *pairsSeed
+	if seed == 0 {
+		seed = rand.Uint64() >> 16
+	}
+	t.Logf("To repeat: -pairs.seed %d -pairs.count %d", seed, count)
+	seeds := make([]uint64, (count+pairsTogether-1)/pairsTogether)
+	for i := range seeds {
+		seeds[i] = seed + uint64(i)
+	}
+	return seeds
 }
 
 // pairsRun is what the batches of a run share.
@@ -91,7 +101,7 @@ func newPairBatch(seed uint64) *pairBatch {
 }
 
 func (r *pairsRun) batch(t *testing.T, seed uint64, computed bool) {
-	b, dir := newPairBatch(seed), t.TempDir()
+	b, dir := newPairBatch(seed), pairsDir(t, seed)
 	b.computed = computed
 	failures, err := b.check(dir)
 	if err != nil {
@@ -103,11 +113,12 @@ func (r *pairsRun) batch(t *testing.T, seed uint64, computed bool) {
 			t.Fail()
 			continue
 		}
-		smallest, err := b.minimise(dir, failure)
-		if err != nil {
-			t.Error(err)
+		if *pairsRead == "" { // it takes a compiler
+			if failure, err = b.minimise(dir, failure); err != nil {
+				t.Error(err)
+			}
 		}
-		t.Errorf("To repeat: -pairs.seed %d -pairs.count %d\n%s", seed, pairsTogether, b.describe(smallest))
+		t.Errorf("To repeat: -pairs.seed %d -pairs.count %d\n%s", seed, pairsTogether, b.describe(failure))
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,7 +20,7 @@ import (
 type archive struct{ dir string }
 
 // kernelDir is where a kernel is unpacked.
-func (a archive) kernelDir(k kernel) string { return filepath.Join(a.dir, "kernels", k.series) }
+func (a archive) kernelDir(k kernel) string { return filepath.Join(a.dir, "kernels", k.name()) }
 
 // fetch downloads the kernels that are not there yet.
 func (a archive) fetch(ctx context.Context, wanted []kernel) error {
@@ -36,7 +37,7 @@ func (a archive) fetch(ctx context.Context, wanted []kernel) error {
 	defer os.RemoveAll(a.apt("")) // some 300 MB of lists
 	for _, k := range missing {
 		if err := a.fetchKernel(ctx, k); err != nil {
-			return fmt.Errorf("fetch kernel %s: %w", k.series, err)
+			return fmt.Errorf("fetch kernel %s: %w", k.name(), err)
 		}
 	}
 	return nil
@@ -50,14 +51,16 @@ func (a archive) update(ctx context.Context, wanted []kernel) error {
 		return err
 	}
 	var sources strings.Builder
-	for _, suite := range suitesOf(wanted) {
-		fmt.Fprintf(&sources, "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n", mirror, suite)
+	for _, from := range sourcesOf(wanted) {
+		fmt.Fprintf(&sources, "deb [arch=%s signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n", from.arch, mirror, from.suite)
 	}
 	// What the machine has set up to happen after an update is not for these
 	// lists.
 	config := fmt.Sprintf(`
 		#clear APT::Update;
 		#clear Acquire::IndexTargets::deb::DEP-11;
+		#clear APT::Architectures;
+		APT::Architectures { "amd64"; "s390x"; };
 		Acquire::Languages "none";
 		APT::Sandbox::User "root";
 		Dir::Cache %[1]q;
@@ -82,13 +85,17 @@ func (a archive) update(ctx context.Context, wanted []kernel) error {
 
 func (a archive) apt(name string) string { return filepath.Join(a.dir, "apt", name) }
 
-func suitesOf(wanted []kernel) []string {
-	var names []string
+// source is where packages are listed.
+type source struct{ arch, suite string }
+
+func sourcesOf(wanted []kernel) []source {
+	var sources []source
 	for _, k := range wanted {
-		names = append(names, k.suite)
+		if from := (source{k.arch, k.suite}); !slices.Contains(sources, from) {
+			sources = append(sources, from)
+		}
 	}
-	slices.Sort(names)
-	return slices.Compact(names)
+	return sources
 }
 
 // debianMirror returns the URI that the machine has its own release of Debian
@@ -115,17 +122,12 @@ func debianMirror(ctx context.Context) (string, error) {
 
 // fetchKernel downloads and unpacks the newest kernel of a series.
 func (a archive) fetchKernel(ctx context.Context, k kernel) error {
-	packages, err := a.newest(ctx, k)
+	releases, err := a.releases(ctx, k)
 	if err != nil {
 		return err
 	}
 	partial := a.kernelDir(k) + ".partial"
-	if err := errors.Join(os.RemoveAll(partial), os.MkdirAll(partial, 0o755)); err != nil {
-		return err
-	}
-	fmt.Fprintln(os.Stderr, "downloading", strings.Join(packages, " "))
-	download := append([]string{"--config-file", a.apt("apt.conf"), "download"}, packages...)
-	if _, err := output(ctx, partial, "apt-get", download...); err != nil {
+	if err := a.download(ctx, partial, releases); err != nil {
 		return err
 	}
 	debs, err := filepath.Glob(filepath.Join(partial, "*.deb"))
@@ -146,32 +148,51 @@ func (a archive) fetchKernel(ctx context.Context, k kernel) error {
 	return os.Rename(partial, a.kernelDir(k))
 }
 
+// download downloads, into a directory of its own, the packages of the newest of some
+// releases that the mirror has: for a while it may list packages without having them.
+func (a archive) download(ctx context.Context, dir string, releases [][]string) error {
+	var missing error
+	for _, packages := range releases {
+		if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755)); err != nil {
+			return err
+		}
+		fmt.Fprintln(os.Stderr, "downloading", strings.Join(packages, " "))
+		args := append([]string{"--config-file", a.apt("apt.conf"), "download"}, packages...)
+		_, err := output(ctx, dir, "apt-get", args...)
+		if err == nil {
+			return nil
+		}
+		missing = errors.Join(missing, err)
+	}
+	return missing
+}
+
 // kernelPackage is the name of a package of a kernel: of its kind, and of its
 // release. From 7.3 on linux-image only depends on the two others.
-var kernelPackage = regexp.MustCompile(`^linux-(?:image|binary|modules)-(.*-amd64)$`)
+var kernelPackage = regexp.MustCompile(`^linux-(?:image|binary|modules)-(.*)$`)
 
-// newest returns the packages of the newest kernel of a series.
-func (a archive) newest(ctx context.Context, k kernel) ([]string, error) {
+// releases returns the packages of each kernel of a series, the newest first.
+func (a archive) releases(ctx context.Context, k kernel) ([][]string, error) {
 	// Names end in "6.1.0-50-amd64", or "6.18.15+deb13-amd64".
-	pattern := `^linux-(image|binary|modules)-` + regexp.QuoteMeta(k.series) + `\.[^-]*(-[0-9]+)?-amd64$`
+	pattern := `^linux-(image|binary|modules)-` + regexp.QuoteMeta(k.series) + `\.[^-]*(-[0-9]+)?-` + k.arch + `$`
 	found, err := output(ctx, "", "apt-cache", "--config-file", a.apt("apt.conf"), "search", "--names-only", pattern)
 	if err != nil {
 		return nil, err
 	}
 	byRelease := make(map[string][]string)
-	newest := ""
 	for line := range strings.Lines(found) {
 		name, _, _ := strings.Cut(line, " ")
 		release := kernelPackage.FindStringSubmatch(name)[1]
-		byRelease[release] = append(byRelease[release], name)
-		if slices.Compare(numbers(release), numbers(newest)) > 0 {
-			newest = release
-		}
+		byRelease[release] = append(byRelease[release], name+":"+k.arch)
 	}
-	if newest == "" {
+	if len(byRelease) == 0 {
 		return nil, fmt.Errorf("%s has no package whose name matches %s", k.suite, pattern)
 	}
-	return byRelease[newest], nil
+	var releases [][]string
+	for _, release := range slices.SortedFunc(maps.Keys(byRelease), func(a, b string) int { return slices.Compare(numbers(b), numbers(a)) }) {
+		releases = append(releases, byRelease[release])
+	}
+	return releases, nil
 }
 
 var number = regexp.MustCompile(`\d+`)

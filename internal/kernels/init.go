@@ -6,15 +6,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
 // beInit is the first process of a virtual machine: it runs the tests, with
-// their output as JSON on the second serial port, and switches the machine off.
-// What it says itself is on the console, the first one, among the kernel's
-// messages.
+// their output as JSON by the port, and switches the machine off. What it says
+// itself is on the console, among the kernel's messages.
 func beInit() {
 	for _, step := range []func() error{mountAll, loadModules, runSuites} {
 		if err := step(); err != nil {
@@ -71,13 +71,14 @@ func loadModule(path string) error {
 }
 
 func runSuites() error {
-	port, err := os.OpenFile("/"+guestPort, os.O_WRONLY, 0)
+	here := architectures[runtime.GOARCH]
+	port, err := os.OpenFile(here.port, os.O_WRONLY, 0)
 	if err != nil {
 		return err
 	}
 	defer port.Close()
 
-	for _, s := range suites {
+	for _, s := range here.suites {
 		// test2json says on the port how the tests end.
 		var exit *exec.ExitError
 		if err := s.command(port).Run(); err != nil && !errors.As(err, &exit) {
@@ -95,7 +96,7 @@ func (s suite) command(port *os.File) *exec.Cmd {
 	if s.skip != "" {
 		args = append(args, "-test.skip", s.skip)
 	}
-	cmd := exec.Command("/bin/test2json", args...)
+	cmd := exec.Command("/bin/test2json", append(args, s.args...)...)
 	cmd.Dir = filepath.Join("/"+guestSource, s.pkg)
 	cmd.Env = []string{"PATH=/bin", "HOME=/tmp"}
 	cmd.Stdout, cmd.Stderr = port, os.Stdout

@@ -9,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/cavaliergopher/cpio"
@@ -18,18 +19,28 @@ import (
 const (
 	guestSource  = "xdp-load" // the repository
 	guestModules = "modules"  // in the order in which they are to be loaded
-	guestPort    = "dev/ttyS1"
+	guestPairs   = "pairs"    // what compilers make of random pairs
 )
 
-// buildTests compiles what runs in the virtual machines: the tests, what makes
-// JSON of their output, and the first process.
-func buildTests(ctx context.Context, work string) error {
-	static := append(os.Environ(), "CGO_ENABLED=0")
+// buildTests compiles, into a directory, what runs in the virtual machines: the
+// tests, what makes JSON of their output, and the first process; and pairs.
+func (a *architecture) buildTests(ctx context.Context, work string) error {
+	if err := os.MkdirAll(work, 0o755); err != nil {
+		return err
+	}
+	if a.pairs > 0 {
+		_, err := output(ctx, "", "go", "test", "-count=1", "./rewrite", "-run", "^TestPairs$",
+			"-pairs.write", filepath.Join(work, guestPairs), "-pairs.count", strconv.Itoa(a.pairs))
+		if err != nil {
+			return err
+		}
+	}
+	static := append(os.Environ(), "CGO_ENABLED=0", "GOARCH="+a.arch)
 	builds := [][]string{
 		{"build", "-o", filepath.Join(work, "init"), "./internal/kernels"},
 		{"build", "-o", filepath.Join(work, "test2json"), "cmd/test2json"},
 	}
-	for _, s := range suites {
+	for _, s := range a.suites {
 		builds = append(builds, []string{"test", "-c", "-o", s.binary(work), "./" + s.pkg})
 	}
 	for _, args := range builds {
@@ -54,7 +65,7 @@ type initrd struct {
 }
 
 // writeInitrd writes the initrd with the tests for a kernel.
-func writeInitrd(ctx context.Context, file, kernelDir, work string) error {
+func (a *architecture) writeInitrd(ctx context.Context, file, kernelDir, work string) error {
 	out, err := os.Create(file)
 	if err != nil {
 		return err
@@ -70,13 +81,18 @@ func writeInitrd(ctx context.Context, file, kernelDir, work string) error {
 	if err := archive.addFile("init", filepath.Join(work, "init")); err != nil {
 		return err
 	}
-	if err := archive.addTests(work); err != nil {
+	if err := archive.addTests(work, a.suites); err != nil {
 		return err
 	}
-	if err := archive.addTools(ctx); err != nil {
+	if a.pairs > 0 {
+		if err := archive.addTree(guestPairs, filepath.Join(work, guestPairs)); err != nil {
+			return err
+		}
+	}
+	if err := archive.addTools(ctx, a.tools); err != nil {
 		return err
 	}
-	if err := archive.addModules(ctx, kernelDir); err != nil {
+	if err := archive.addModules(ctx, a.modules, kernelDir); err != nil {
 		return err
 	}
 	if err := archive.Close(); err != nil {
@@ -117,7 +133,7 @@ func (i *initrd) addFile(name, from string) error {
 }
 
 // addTests adds the tests, and the repository that they read their data from.
-func (i *initrd) addTests(work string) error {
+func (i *initrd) addTests(work string, suites []suite) error {
 	if err := i.addFile("bin/test2json", filepath.Join(work, "test2json")); err != nil {
 		return err
 	}
@@ -126,14 +142,23 @@ func (i *initrd) addTests(work string) error {
 			return err
 		}
 	}
-	return filepath.WalkDir(".", func(file string, entry fs.DirEntry, err error) error {
+	return i.addTree(guestSource, ".")
+}
+
+// addTree adds the files in a directory, but for what is not the repository's in it.
+func (i *initrd) addTree(name, from string) error {
+	return filepath.WalkDir(from, func(file string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
-		case entry.IsDir() && (file == ".git" || file == "bin"):
+		case file == ".git" || file == "bin":
 			return filepath.SkipDir
 		case entry.Type().IsRegular():
-			return i.addFile(path.Join(guestSource, file), file)
+			within, err := filepath.Rel(from, file)
+			if err != nil {
+				return err
+			}
+			return i.addFile(path.Join(name, within), file)
 		}
 		return nil
 	})
@@ -143,7 +168,7 @@ func (i *initrd) addTests(work string) error {
 var library = regexp.MustCompile(`(/\S+) \(0x`)
 
 // addTools adds commands of this machine, with the libraries that they need.
-func (i *initrd) addTools(ctx context.Context) error {
+func (i *initrd) addTools(ctx context.Context, tools []string) error {
 	for _, tool := range tools {
 		file, err := exec.LookPath(tool)
 		if err != nil {
@@ -165,8 +190,8 @@ func (i *initrd) addTools(ctx context.Context) error {
 	return nil
 }
 
-// addModules adds the modules of the table, and those that they depend on.
-func (i *initrd) addModules(ctx context.Context, kernelDir string) error {
+// addModules adds modules, and those that they depend on.
+func (i *initrd) addModules(ctx context.Context, modules []string, kernelDir string) error {
 	release, err := release(kernelDir)
 	if err != nil {
 		return err

@@ -16,6 +16,7 @@ const patience = 15 * time.Minute
 
 // machine is a virtual machine.
 type machine struct {
+	*architecture
 	release string // of the kernel, as uname -r says it
 	image   string // the kernel's
 	initrd  string
@@ -24,7 +25,7 @@ type machine struct {
 }
 
 // newMachine returns the machine for an unpacked kernel. It boots once.
-func newMachine(ctx context.Context, kernelDir, work string) (*machine, error) {
+func newMachine(ctx context.Context, a *architecture, kernelDir, work string) (*machine, error) {
 	release, err := release(kernelDir)
 	if err != nil {
 		return nil, err
@@ -34,12 +35,13 @@ func newMachine(ctx context.Context, kernelDir, work string) (*machine, error) {
 		return nil, err
 	}
 	m := &machine{
-		release: release,
-		image:   image,
-		initrd:  filepath.Join(work, release+".initrd"),
-		console: filepath.Join(work, release+".console"),
+		architecture: a,
+		release:      release,
+		image:        image,
+		initrd:       filepath.Join(work, release+".initrd"),
+		console:      filepath.Join(work, release+".console"),
 	}
-	return m, writeInitrd(ctx, m.initrd, kernelDir, work)
+	return m, a.writeInitrd(ctx, m.initrd, kernelDir, work)
 }
 
 // imageOf returns the image of an unpacked kernel. Newer packages have it beside
@@ -81,12 +83,12 @@ func (m *machine) boot(ctx context.Context) (*results, error) {
 	// Without KVM, which not every machine that tests has. A kernel that panics
 	// reboots, which ends QEMU.
 	args := append([]string{
-		"-machine", "q35", "-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", "2048",
+		"-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", "2048",
 		"-nodefaults", "-no-reboot", "-display", "none", "-nic", "none",
-		"-serial", "file:" + m.console, "-serial", "stdio",
-		"-kernel", m.image, "-initrd", m.initrd, "-append", "console=ttyS0 quiet panic=-1",
-	}, devices...)
-	qemu := exec.CommandContext(ctx, "qemu-system-x86_64", args...)
+		"-chardev", "file,id=console,path=" + m.console, "-chardev", "stdio,id=port",
+		"-kernel", m.image, "-initrd", m.initrd, "-append", m.append + " quiet panic=-1",
+	}, m.devices...)
+	qemu := exec.CommandContext(ctx, m.qemu, args...)
 	qemu.Stderr = &m.stderr
 	port, err := qemu.StdoutPipe()
 	if err != nil {
@@ -97,7 +99,7 @@ func (m *machine) boot(ctx context.Context) (*results, error) {
 	if err := qemu.Start(); err != nil {
 		return nil, err
 	}
-	r, readErr := readResults(port)
+	r, readErr := readResults(port, m.suites)
 	if readErr != nil {
 		cancel()
 	}

@@ -33,11 +33,11 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, series []string) error {
+func run(ctx context.Context, names []string) error {
 	if runtime.GOARCH != "amd64" {
-		return fmt.Errorf("the kernels are for amd64, and take commands from a machine of that kind, not %s", runtime.GOARCH)
+		return fmt.Errorf("most kernels are for amd64, and take commands from a machine of that kind, not %s", runtime.GOARCH)
 	}
-	chosen, err := choose(series)
+	chosen, err := choose(names)
 	if err != nil {
 		return err
 	}
@@ -55,47 +55,52 @@ func run(ctx context.Context, series []string) error {
 		return err
 	}
 	defer os.RemoveAll(work)
-	if err := buildTests(ctx, work); err != nil {
-		return err
+	for _, a := range architectures {
+		if !slices.ContainsFunc(chosen, func(k kernel) bool { return k.architecture == a }) {
+			continue
+		}
+		if err := a.buildTests(ctx, filepath.Join(work, a.arch)); err != nil {
+			return err
+		}
 	}
 
 	var machines errgroup.Group
 	machines.SetLimit(runtime.NumCPU())
 	for _, k := range chosen {
-		machines.Go(func() error { return test(ctx, k, archive.kernelDir(k), work) })
+		machines.Go(func() error { return test(ctx, k, archive.kernelDir(k), filepath.Join(work, k.arch)) })
 	}
 	return machines.Wait()
 }
 
-// choose returns the kernels of the table of some series, all if none is named.
-func choose(series []string) ([]kernel, error) {
-	if len(series) == 0 {
+// choose returns the kernels of the table of some names, all if there are none.
+func choose(names []string) ([]kernel, error) {
+	if len(names) == 0 {
 		return kernels, nil
 	}
 	var chosen []kernel
-	for _, name := range series {
-		at := slices.IndexFunc(kernels, func(k kernel) bool { return k.series == name })
+	for _, name := range names {
+		at := slices.IndexFunc(kernels, func(k kernel) bool { return k.name() == name })
 		if at < 0 {
-			return nil, fmt.Errorf("no kernel %s: there are %s", name, listSeries())
+			return nil, fmt.Errorf("no kernel %s: there are %s", name, listNames())
 		}
 		chosen = append(chosen, kernels[at])
 	}
 	return chosen, nil
 }
 
-func listSeries() string {
+func listNames() string {
 	var list []string
 	for _, k := range kernels {
-		list = append(list, k.series)
+		list = append(list, k.name())
 	}
 	return strings.Join(list, ", ")
 }
 
 // test boots a kernel with the tests, and prints what they come to.
 func test(ctx context.Context, k kernel, kernelDir, work string) error {
-	m, err := newMachine(ctx, kernelDir, work)
+	m, err := newMachine(ctx, k.architecture, kernelDir, work)
 	if err != nil {
-		return fmt.Errorf("kernel %s: %w", k.series, err)
+		return fmt.Errorf("kernel %s: %w", k.name(), err)
 	}
 	return m.test(ctx)
 }

@@ -16,6 +16,7 @@ import (
 // results is what the tests on one kernel come to.
 type results struct {
 	took   time.Duration
+	wanted []suite
 	suites map[string]*suiteResult // by package
 }
 
@@ -34,9 +35,10 @@ type testResult struct {
 // event is a line of what test2json prints: go doc test2json.
 type event struct{ Action, Package, Test, Output string }
 
-// readResults returns what the tests have said by the end of the machine.
-func readResults(port io.Reader) (*results, error) {
-	r := &results{suites: make(map[string]*suiteResult)}
+// readResults returns what the tests of some suites have said by the end of the
+// machine.
+func readResults(port io.Reader, wanted []suite) (*results, error) {
+	r := &results{wanted: wanted, suites: make(map[string]*suiteResult)}
 	for decoder := json.NewDecoder(port); ; {
 		var e event
 		err := decoder.Decode(&e)
@@ -124,7 +126,7 @@ func (r *results) skipped() map[string]int {
 // suites of which nothing has passed.
 func (r *results) failures() string {
 	var b strings.Builder
-	for _, suite := range suites {
+	for _, suite := range r.wanted {
 		s := r.suite(suite.pkg)
 		leaves := s.leaves()
 		for _, name := range slices.Sorted(maps.Keys(s.tests)) {
@@ -145,7 +147,7 @@ func (r *results) failures() string {
 func (r *results) summary() string {
 	total, skipped := 0, 0
 	var parts []string
-	for _, suite := range suites {
+	for _, suite := range r.wanted {
 		n := r.suite(suite.pkg).passed()
 		total += n
 		parts = append(parts, fmt.Sprintf("%s %d", suite.pkg, n))

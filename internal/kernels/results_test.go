@@ -12,7 +12,7 @@ import (
 // What a run of all suites prints if each test but those given passes.
 func say(extra ...string) string {
 	var b strings.Builder
-	for _, s := range suites {
+	for _, s := range amd64.suites {
 		fmt.Fprintf(&b, `{"Action":"pass","Package":%q,"Test":"TestPasses"}`, s.pkg)
 		if s.pkg == "loader" {
 			b.WriteString(strings.Join(extra, ""))
@@ -44,7 +44,7 @@ func TestResults(t *testing.T) {
 		"no tests":      {strings.ReplaceAll(say(), `"Action":"pass","Package":"loader","Test"`, `"Action":"run","Package":"loader","Test"`), []string{"loader: pass, 0 tests passed"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r, err := readResults(strings.NewReader(test.output))
+			r, err := readResults(strings.NewReader(test.output), amd64.suites)
 			if err != nil && name != "crash" {
 				t.Fatal(err)
 			}
@@ -69,7 +69,7 @@ func TestSummary(t *testing.T) {
 		`{"Action":"output","Package":"loader","Test":"TestA/old","Output":"    a_test.go:1: needs Linux 6.8: large areas\n"}`,
 		`{"Action":"skip","Package":"loader","Test":"TestA/old"}`,
 		`{"Action":"pass","Package":"loader","Test":"TestA"}`,
-	)))
+	)), amd64.suites)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,20 +84,22 @@ func TestSummary(t *testing.T) {
 // Of what does not start there are no results, but the reason.
 func TestBootWithout(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	m := &machine{release: "6.1.0-50-amd64", console: filepath.Join(t.TempDir(), "console")}
+	m := &machine{architecture: amd64, release: "6.1.0-50-amd64", console: filepath.Join(t.TempDir(), "console")}
 	err := m.test(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "6.1.0-50-amd64: ") || !strings.Contains(err.Error(), "qemu-system-x86_64") {
 		t.Errorf("Error: %v", err)
 	}
 }
 
-// Each suite of Debian's is named once, whatever the order of the kernels.
-func TestSuitesOf(t *testing.T) {
-	wanted, err := choose([]string{"6.18", "6.12", "7.3"})
+// Each suite of Debian's is named once for a kind of machine, whatever the order of the
+// kernels.
+func TestSourcesOf(t *testing.T) {
+	wanted, err := choose([]string{"6.18", "6.12", "7.3", "6.12-s390x"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if suites := suitesOf(wanted); !slices.Equal(suites, []string{"trixie", "trixie-backports"}) {
-		t.Errorf("Suites: %v", suites)
+	want := []source{{"amd64", "trixie-backports"}, {"amd64", "trixie"}, {"s390x", "trixie"}}
+	if sources := sourcesOf(wanted); !slices.Equal(sources, want) {
+		t.Errorf("Sources: %v", sources)
 	}
 }

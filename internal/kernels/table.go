@@ -4,52 +4,99 @@ package main
 type kernel struct {
 	series string // "6.18"
 	suite  string // that has it: "trixie-backports"
+	*architecture
 }
 
 // kernels are those that the tests run on, oldest first.
 var kernels = []kernel{
-	{"5.10", "bullseye"},
-	{"6.1", "bookworm"},
-	{"6.12", "trixie"},
-	{"6.18", "trixie-backports"},
-	{"7.3", "trixie-backports"},
+	{"5.10", "bullseye", amd64},
+	{"6.1", "bookworm", amd64},
+	{"6.12", "trixie", amd64},
+	{"6.12", "trixie", s390x},
+	{"6.18", "trixie-backports", amd64},
+	{"7.3", "trixie-backports", amd64},
 }
 
-// modules are loaded before the tests, with what they depend on. What is built
-// into a kernel may be named all the same.
-var modules = []string{"veth"}
+// name is the kernel's, as in "6.18" and "6.12-s390x".
+func (k kernel) name() string {
+	if k.architecture == amd64 {
+		return k.series
+	}
+	return k.series + "-" + k.arch
+}
 
-// devices are arguments for QEMU.
-var devices = []string{}
-
-// tools are commands that tests start.
-var tools = []string{"bpftool", "ip", "nsenter", "prlimit", "setpriv", "sh", "sleep", "unshare"}
+// architecture is a kind of machine, and what is tested on it.
+type architecture struct {
+	arch    string   // what Go and Debian call it
+	qemu    string   // the command
+	devices []string // arguments for it: the character devices "console" and "port" are connected
+	append  string   // to the kernel's command line
+	port    string   // the file of what is connected to "port", for results
+	modules []string // loaded before the tests, with what they depend on; may be built in
+	tools   []string // commands that tests start
+	pairs   int      // how many random pairs are brought along, for want of compilers
+	suites  []suite
+}
 
 // suite is a package whose tests run in the virtual machines.
 type suite struct {
-	pkg  string // its directory
-	run  string // which tests, as go test -run takes it; all if empty
-	skip string // which of them not
+	pkg  string   // its directory
+	run  string   // which tests, as go test -run takes it; all if empty
+	skip string   // which of them not
+	args []string // further ones
 }
 
-var suites = []suite{
-	{pkg: "cmd/xdp-load", run: "^TestScript$/^(altname|load)$"},
-	{pkg: "internal/netlab"},
-	{
-		pkg: "loader",
-		// Those that compile; the one that stops processes while they load, for
-		// which they are too slow here; programs that the verifier takes minutes
-		// for; and most of the layouts with kfuncs.
-		skip: "^TestLinked|^TestKilled$|^TestExplainRefusal$/^(lengthy|branchy)$|" +
-			"^TestProducer$/^(reordered|narrow|wide|nested|flavour|packed|swapped|bitfield|nic_a)$",
+// architectures has each by its name.
+var architectures = map[string]*architecture{amd64.arch: amd64, s390x.arch: s390x}
+
+// middleSets are what some of the compilers make of a program: of the instruction
+// sets, all but the oldest and the newest.
+const middleSets = "^TestKernel/-clang(14-v[23]|16|19-v[12]|22-v[123])-"
+
+var amd64 = &architecture{
+	arch:    "amd64",
+	qemu:    "qemu-system-x86_64",
+	devices: []string{"-machine", "q35", "-serial", "chardev:console", "-serial", "chardev:port"},
+	append:  "console=ttyS0",
+	port:    "/dev/ttyS1",
+	modules: []string{"veth"},
+	tools:   []string{"bpftool", "ip", "nsenter", "prlimit", "setpriv", "sh", "sleep", "unshare"},
+	suites: []suite{
+		{pkg: "cmd/xdp-load", run: "^TestScript$/^(altname|load)$"},
+		{pkg: "internal/netlab"},
+		{
+			pkg: "loader",
+			// Those that compile; the one that stops processes while they load, for
+			// which they are too slow here; programs that the verifier takes minutes
+			// for; and most of the layouts with kfuncs.
+			skip: "^TestLinked|^TestKilled$|^TestExplainRefusal$/^(lengthy|branchy)$|" +
+				"^TestProducer$/^(reordered|narrow|wide|nested|flavour|packed|swapped|bitfield|nic_a)$",
+		},
+		{
+			pkg: "rewrite",
+			run: "^TestKernel|InTheKernel$",
+			// Those that compile, that are about other loaders, or not about a kernel.
+			skip: "^TestKernel(Cases|BitFields|Loaders.*|Refusals|Decode)$|" + middleSets,
+		},
 	},
-	{
-		pkg: "rewrite",
-		run: "^TestKernel|InTheKernel$",
-		// Those that compile, that are about other loaders, or not about a kernel;
-		// and what some of the compilers make of a program: of the instruction
-		// sets, all but the oldest and the newest.
-		skip: "^TestKernel(Cases|BitFields|Loaders.*|Refusals|Decode)$|" +
-			"^TestKernel/-clang(14-v[23]|16|19-v[12]|22-v[123])-",
+}
+
+// s390x is big-endian. Of the two consoles that it has by the service processor, the
+// kernel's is to be the one for lines (conmode_setup in arch/s390/kernel/setup.c); the
+// other is a terminal.
+var s390x = &architecture{
+	arch:    "s390x",
+	qemu:    "qemu-system-s390x",
+	devices: []string{"-machine", "s390-ccw-virtio", "-device", "sclplmconsole,chardev=console", "-device", "sclpconsole,chardev=port"},
+	append:  "conmode=sclp",
+	port:    "/dev/ttysclp0",
+	pairs:   300,
+	suites: []suite{
+		{
+			pkg:  "rewrite",
+			run:  "^TestKernel(Decode|Values|Shapes|Stores|Copies)$|^TestPairs$",
+			skip: middleSets,
+			args: []string{"-pairs.read", "/" + guestPairs},
+		},
 	},
 }
