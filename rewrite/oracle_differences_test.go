@@ -100,10 +100,6 @@ func (c *comparison) store() bool {
 	return c.accessed() && c.before.OpCode.Class() != asm.LdXClass && c.inMemory()
 }
 
-func (c *comparison) storeConstant() bool {
-	return c.accessed() && c.before.OpCode.Class() == asm.StClass
-}
-
 func (c *comparison) inMemory() bool { return isMemory(c.before) }
 
 func isMemory(ins asm.Instruction) bool {
@@ -116,9 +112,6 @@ func isMemory(ins asm.Instruction) bool {
 
 // inRegister: the offset is an immediate, for an address or as a number.
 func (c *comparison) inRegister() bool { return c.accessed() && !c.inMemory() }
-
-// extending: the load has the sign in it, as -mcpu=v4 has.
-func (c *comparison) extending() bool { return c.load() && c.before.OpCode.Mode() == asm.MemSXMode }
 
 // accessed: the record is about the offset of a field that the layout has.
 func (c *comparison) accessed() bool {
@@ -202,9 +195,7 @@ func (c *comparison) onlyHere() bool {
 	return c.exists() && c.local().IsBitField() && !c.target().IsBitField()
 }
 
-func (c *comparison) signed() bool      { return c.local().Signed && c.target().Signed }
-func (c *comparison) unsigned() bool    { return !c.local().Signed && !c.target().Signed }
-func (c *comparison) signDiffers() bool { return c.local().Signed != c.target().Signed }
+func (c *comparison) unsigned() bool { return !c.local().Signed && !c.target().Signed }
 
 func (c *comparison) orderDiffers() bool {
 	return c.local().Swapped(c.order) != c.target().Swapped(c.order)

@@ -3,7 +3,6 @@ package rewrite_test
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -136,26 +135,6 @@ func (p pairPath) whole() pairPath { return p[:len(p)-1] }
 // within reports whether a path leads through another one.
 func (p pairPath) within(whole pairPath) bool {
 	return len(p) > len(whole) && slices.Equal(p[:len(whole)], whole)
-}
-
-// parsePairPath is the reverse of String.
-func parsePairPath(spelled string) (pairPath, error) {
-	var path pairPath
-	for word := range strings.SplitSeq(spelled, ".") {
-		name, indices, _ := strings.Cut(word, "[")
-		path = append(path, pairStep{name: name})
-		for indices != "" {
-			var number string
-			number, indices, _ = strings.Cut(indices, "]")
-			index, err := strconv.Atoi(number)
-			if err != nil {
-				return nil, err
-			}
-			path = append(path, pairStep{index: index})
-			indices = strings.TrimPrefix(indices, "[")
-		}
-	}
-	return path, nil
 }
 
 // pairLeaf is what lies at the end of a path.

@@ -349,8 +349,8 @@ func TestLineZero(t *testing.T) {
 		t.Fatal(err)
 	}
 	raw := appendAll(t, order,
-		[]uint32{0xeb9f0100, 24, 0, 0, 0, 44},                         // header
-		[]uint32{16, 1, 2, 8, 5, 12, 7<<10 | 3, 16, 5, 19, 0<<10 | 0}, // two lines
+		[]uint32{0xeb9f0100, 24, 0, 0, 0, 44},                 // header
+		[]uint32{16, 1, 2, 8, 5, 12, 7<<10 | 3, 16, 5, 19, 0}, // two lines
 	)
 	ext, err := btfraw.ParseExt(raw, types)
 	if err != nil {
