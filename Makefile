@@ -6,7 +6,10 @@ packages = $(compilers) llvm-19 gcc-bpf gcc bpftool xdp-tools iproute2 ethtool j
 # What the tests on other kernels need besides Go.
 kernel-packages = qemu-system-x86 qemu-system-misc kmod iproute2 bpftool $(compilers)
 
-.PHONY: all build root demo test test-kernels deps generate fuzz fuzz-long
+# The linter, by its version.
+staticcheck = honnef.co/go/tools/cmd/staticcheck@v0.7.0
+
+.PHONY: all build root demo lint race check test test-kernels deps generate fuzz fuzz-long
 
 all: build
 
@@ -25,11 +28,27 @@ demo: root build
 	@command -v ip > /dev/null || { apt-get update && apt-get install -y --no-install-recommends iproute2; }
 	@go run ./cmd/demo
 
-# Everything: formatting, vet, all tests on the running kernel, and whether the
-# checked-in objects are what their sources compile to. Needs root.
-test: root deps
+# Formatting and linters.
+lint:
 	@test -z "$$(gofmt -l .)" || { echo "not gofmt-ed:"; gofmt -l .; exit 1; }
 	go vet ./...
+	go run $(staticcheck) ./...
+
+# With the race detector, what goroutines share. It needs a C compiler, and makes all
+# other tests take ten times as long.
+race:
+ifeq ($(shell go env CGO_ENABLED),1)
+	go test -race ./rewrite -run SharedLayout
+endif
+
+# The linters, and the tests that need neither root nor packages, with fewer random
+# cases than in make test.
+check: lint race
+	go test -short ./...
+
+# Everything: the linters, all tests on the running kernel, and whether the
+# checked-in objects are what their sources compile to. Needs root.
+test: root deps lint race
 	./.ci/go-test
 	testdata/generate.sh
 	git diff --exit-code --stat -- '*.o'

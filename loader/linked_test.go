@@ -179,15 +179,10 @@ func TestLinkedRefused(t *testing.T) {
 	}
 }
 
-// linkObject compiles the sources in a directory and links them. Without the tools it
-// skips the test, but fails it if CI is set.
+// linkObject compiles the sources in a directory and links them.
 func linkObject(t *testing.T, directory, clang string) (object string) {
 	t.Helper()
-	for _, tool := range []string{clang, "bpftool", "gcc"} {
-		if _, err := exec.LookPath(tool); err != nil && os.Getenv("CI") == "" {
-			t.Skip(err)
-		}
-	}
+	netlab.NeedTools(t, clang, "bpftool", "gcc")
 	sources, err := filepath.Glob("testdata/linked/" + directory + "/*.c")
 	if err != nil || len(sources) == 0 {
 		t.Fatalf("%s: no sources: %v", directory, err)

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/xdp-load/xdp-load/internal/netlab"
 	"github.com/xdp-load/xdp-load/nic"
 )
 
@@ -124,9 +125,7 @@ func TestOpenLayoutRefuses(t *testing.T) {
 
 // GCC's BTF can't be trusted for any machine. That of a kernel or a module is not GCC's.
 func TestLayoutsByGCC(t *testing.T) {
-	if _, err := exec.LookPath("gcc"); err != nil {
-		t.Fatal(err)
-	}
+	netlab.NeedTools(t, "gcc", "ld", "objcopy")
 	dir := t.TempDir()
 	run := func(name string, args ...string) {
 		t.Helper()

@@ -14,6 +14,7 @@ import (
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/xdp-load/xdp-load/reloc"
+	"github.com/xdp-load/xdp-load/internal/netlab"
 	"github.com/xdp-load/xdp-load/rewrite"
 )
 
@@ -66,19 +67,9 @@ func subjects(t *testing.T, endian string) []subject {
 	return all
 }
 
-// needTools skips a test that can't run without the tools, but fails it if CI is
-// set.
 func needTools(t *testing.T, tools ...string) {
 	t.Helper()
-	for _, tool := range tools {
-		_, err := exec.LookPath(tool)
-		switch {
-		case err != nil && os.Getenv("CI") != "":
-			t.Fatal(err)
-		case err != nil:
-			t.Skip(err)
-		}
-	}
+	netlab.NeedTools(t, tools...)
 }
 
 // compileBPF compiles a source in testdata/oracle.

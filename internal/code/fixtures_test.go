@@ -16,6 +16,7 @@ import (
 	"github.com/xdp-load/xdp-load/internal/btfraw"
 	"github.com/xdp-load/xdp-load/internal/code"
 	"github.com/xdp-load/xdp-load/internal/elfobj"
+	"github.com/xdp-load/xdp-load/internal/netlab"
 )
 
 // fixtures lists objects with programs, of both byte orders.
@@ -199,14 +200,21 @@ func withoutDWARF(tb testing.TB, obj *elfobj.Object) *elfobj.Object {
 	return clone
 }
 
-const seeds = 20
+// seeds returns how often something random is done with each fixture: seldom with
+// -short.
+func seeds(often int) int {
+	if testing.Short() {
+		return 1
+	}
+	return often
+}
 
 // What is put in and taken out again leaves no trace but the lack of DWARF.
 func TestRoundTrip(t *testing.T) {
 	for _, path := range fixtures(t) {
 		original := read(t, path)
 		want := withoutDWARF(t, original.Object).Bytes()
-		for seed := range seeds {
+		for seed := range seeds(20) {
 			p := read(t, path)
 			padding := pad(p.Object, rand.New(rand.NewSource(int64(seed))))
 			p.replace(t, padding.in)
@@ -421,17 +429,6 @@ func TestReachSource(t *testing.T) {
 	}
 }
 
-// needTool skips a test without a tool of Debian's, but fails it if CI is set.
-func needTool(t *testing.T, name string) {
-	t.Helper()
-	if _, err := exec.LookPath(name); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
-}
-
 func countGotox(p parsed) (count int) {
 	for _, section := range codeSections(p.Object) {
 		for _, i := range decode(p.Order, section.Data) {
@@ -445,7 +442,7 @@ func countGotox(p parsed) (count int) {
 
 // Debian's LLVM finds nothing wrong with what comes out.
 func TestLLVM(t *testing.T) {
-	needTool(t, "llvm-readelf-19")
+	netlab.NeedTools(t, "llvm-readelf-19", "llvm-objdump-19", "llvm-strip-19")
 	directory := t.TempDir()
 	for _, path := range fixtures(t) {
 		p := read(t, path)

@@ -149,7 +149,7 @@ func run(t *testing.T, loaded *ebpf.Collection, program *ebpf.Program, metadata 
 
 // libbpf loads what comes out, and its linker takes it.
 func TestBpftool(t *testing.T) {
-	needTool(t, "bpftool")
+	netlab.NeedTools(t, "bpftool")
 	objects := kernelObjects(t)
 	netlab.Enter(t)
 	directory := t.TempDir()

@@ -85,11 +85,11 @@ func TestSplit(t *testing.T) {
 	grown := 0
 	for _, path := range fixtures(t) {
 		raw := withoutDWARF(t, read(t, path).Object).Bytes() // symbols keep their numbers
-		for seed := range 4 {
+		for seed := range seeds(4) {
 			grown += checkSplit(t, path, raw, seed)
 		}
 	}
-	if grown < 1e6 {
+	if grown < seeds(4)*250_000 {
 		t.Errorf("only %d bytes of copies", grown)
 	}
 }

@@ -14,7 +14,7 @@ import (
 // said to come from it, and nothing else does until one escapes.
 func TestRandomOrigins(t *testing.T) {
 	checked := 0
-	for n := range *programs {
+	for n := range randomPrograms() {
 		g := &generator{Rand: rand.New(rand.NewPCG(*seed+n, 3)), order: binary.LittleEndian, pointers: true}
 		g.program()
 		f, err := NewFunction(g.code, g.order, 0, g.slot(), g.table...)

@@ -15,12 +15,20 @@ import (
 
 var (
 	seed     = flag.Uint64("seed", 1, "of the first random program")
-	programs = flag.Uint64("programs", 4000, "how many random programs")
+	programs = flag.Uint64("programs", 4000, "how many random programs; with -short an eighth of them")
 )
+
+// randomPrograms returns how many random programs there are.
+func randomPrograms() uint64 {
+	if testing.Short() {
+		return (*programs + 7) / 8
+	}
+	return *programs
+}
 
 // What is claimed of random programs holds whenever they are run.
 func TestRandomPrograms(t *testing.T) {
-	for n := range *programs {
+	for n := range randomPrograms() {
 		for _, order := range []binary.ByteOrder{binary.LittleEndian, binary.BigEndian} {
 			g := &generator{Rand: rand.New(rand.NewPCG(*seed+n, 0)), order: order}
 			g.program()

@@ -2,6 +2,8 @@ package netlab
 
 import (
 	"os"
+	"os/exec"
+	"strings"
 	"testing"
 
 	"github.com/cilium/ebpf/rlimit"
@@ -29,10 +31,14 @@ func Enter(tb testing.TB) *Namespace {
 }
 
 // NeedRoot skips a test that can't run without root, but fails it if CI is set.
-// It lifts the limit on locked memory, which old kernels heed.
+// With -short it is skipped for root, too: what is left runs anywhere. It lifts the
+// limit on locked memory, which old kernels heed.
 func NeedRoot(tb testing.TB) {
 	tb.Helper()
 
+	if testing.Short() {
+		tb.Skip("needs root, not with -short")
+	}
 	if os.Geteuid() == 0 {
 		if err := rlimit.RemoveMemlock(); err != nil {
 			tb.Fatal(err)
@@ -43,4 +49,23 @@ func NeedRoot(tb testing.TB) {
 		tb.Fatal("needs root")
 	}
 	tb.Skip("needs root")
+}
+
+// NeedTools skips a test that can't run without some commands, but fails it if CI
+// is set. With -short it is skipped where they are, too.
+func NeedTools(tb testing.TB, commands ...string) {
+	tb.Helper()
+
+	if testing.Short() {
+		tb.Skipf("needs %s, not with -short", strings.Join(commands, ", "))
+	}
+	for _, command := range commands {
+		_, err := exec.LookPath(command)
+		switch {
+		case err != nil && os.Getenv("CI") != "":
+			tb.Fatal(err)
+		case err != nil:
+			tb.Skip(err)
+		}
+	}
 }
