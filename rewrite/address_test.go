@@ -15,6 +15,7 @@ import (
 // reason to refuse the object: clang leaves the code of comparisons that inlining
 // makes tautologies. What it shares a load with is converted as if it were alone.
 func TestOffsetInDeadCode(t *testing.T) {
+	t.Parallel()
 	needTools(t, "gcc", "clang-19")
 	source := func(vlan, attribute string) string {
 		return `#include "cost.h"
@@ -103,6 +104,7 @@ PROGRAM(walk, struct md_0,
 // A volatile bit-field that is not aligned is accessed with its neighbours, a byte at
 // a time. Where these begin depends on the compiler's version.
 func TestVolatileBitField(t *testing.T) {
+	t.Parallel()
 	needTools(t, "gcc", "clang-14")
 	source := func(members, attribute string) string {
 		return `#include "cost.h"
@@ -127,6 +129,7 @@ PROGRAM(volatile_bits, struct md_0, out_unsigned = md->f;)
 // Bytes are the same whatever the sign: where nothing tells how a number of them is
 // read, or no compiler has said of which sign it is, they stay as they are.
 func TestSignAlone(t *testing.T) {
+	t.Parallel()
 	needTools(t, "gcc", "clang-14", "clang-19")
 	for name, c := range map[string]struct{ compiler, members, program, layout string }{
 		"an address": {"clang-19", "__u32 f;", "__u32 h = 0; bpf_probe_read_kernel(&h, 4, &md->f); out_unsigned = h;", "__u32 before; __s32 f;"},

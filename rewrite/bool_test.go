@@ -15,6 +15,7 @@ import (
 // What the program makes of it is its own affair, but it must not change what is
 // beside the field that it stores.
 func TestBoolStaysInItsField(t *testing.T) {
+	t.Parallel()
 	needTools(t, "gcc", "clang-19")
 	program := costCompile(t, "clang-19", `#include "cost.h"
 struct md_0 { __u8 flag : 1; bool other; } __attribute__((preserve_access_index));

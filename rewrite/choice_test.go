@@ -11,6 +11,7 @@ import (
 // A choice between two constants becomes one between the layout's numbers where
 // nothing else needs what was chosen, and only there.
 func TestChoices(t *testing.T) {
+	t.Parallel()
 	netlab.NeedRoot(t)
 	needTools(t, "gcc", "clang-14", "clang-19", "clang-22")
 	source := func(swapped, bits, attribute string) string {

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"text/tabwriter"
@@ -207,12 +208,29 @@ func costShapes() []costShape {
 	return shapes
 }
 
+// costCompilation is what costCompile compiles.
+type costCompilation struct{ compiler, source, endian, cpu string }
+
+// costCompiled has what was compiled, by costCompilation: many tests have the same layouts.
+var costCompiled sync.Map
+
 // costCompile compiles a source, without anything of the machine in the object.
 func costCompile(t testing.TB, compiler, source, endian, cpu string) []byte {
 	t.Helper()
+	from := costCompilation{compiler, source, endian, cpu}
+	object, known := costCompiled.Load(from)
+	if !known {
+		object = from.compile(t)
+		costCompiled.Store(from, object)
+	}
+	return bytes.Clone(object.([]byte))
+}
+
+func (from costCompilation) compile(t testing.TB) []byte {
+	t.Helper()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "cost.c")
-	if err := os.WriteFile(path, []byte(source), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(from.source), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	triple, err := exec.Command("gcc", "-print-multiarch").Output()
@@ -220,7 +238,7 @@ func costCompile(t testing.TB, compiler, source, endian, cpu string) []byte {
 		t.Fatal(err)
 	}
 	object := filepath.Join(dir, "cost.o")
-	out, err := exec.Command(compiler, "-O2", "-g", "-target", "bpf"+endian, "-mcpu="+cpu, "-w",
+	out, err := exec.Command(from.compiler, "-O2", "-g", "-target", "bpf"+from.endian, "-mcpu="+from.cpu, "-w",
 		"-isystem", "/usr/include/"+strings.TrimSpace(string(triple)), "-Itestdata/cost", "-I../testdata/programs", "-c", path, "-o", object).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -324,6 +342,7 @@ type costTally struct {
 // same source has that is compiled for the layout's own header. Run it with -v
 // to see how many have fewer, and what the exceptions are.
 func TestCost(t *testing.T) {
+	t.Parallel()
 	needTools(t, "gcc", "clang-19", "clang-22")
 	used := make([]atomic.Bool, len(costExceptions))
 	t.Run("machines", func(t *testing.T) {
@@ -430,6 +449,7 @@ var shapeTable = regexp.MustCompile(`(?s)<!-- table: ([a-z ]+) -->\n.*?<!-- end 
 // The tables in docs/access-shapes.md are what real programs are rewritten to.
 // -update makes them anew.
 func TestAccessShapes(t *testing.T) {
+	t.Parallel()
 	needTools(t, "gcc", "clang-19")
 	object := newCostObject(t, "clang-19", "el", "v3")
 	doc := string(readFile(t, accessShapes))

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/cilium/ebpf/asm"
@@ -159,20 +160,51 @@ func (p pair) options() rewrite.Options {
 	return rewrite.Options{}
 }
 
-// rewritten is a pair that was not refused.
+// rewritten is what a pair was rewritten to. Several tests have it: none changes it.
 type rewritten struct {
 	pair
 	in, out []byte
 	report  *rewrite.Report
 }
 
-// eachRewritten runs a test on each pair that is not refused.
+// outcome is a rewritten pair, or why it is refused.
+type outcome struct {
+	sync.Once
+	rewritten
+	err error
+}
+
+// outcomes are those that a test has asked for, by pair.
+var outcomes sync.Map
+
+// rewrite rewrites a pair, once for all tests.
+func (p pair) rewrite(tb testing.TB) *outcome {
+	tb.Helper()
+	known, _ := outcomes.LoadOrStore(p, new(outcome))
+	o := known.(*outcome)
+	o.Do(func() {
+		o.pair, o.in = p, readProgram(tb, p.program)
+		o.out, o.report, o.err = rewrite.Rewrite(o.in, readLayout(tb, p.layout), p.options())
+	})
+	return o
+}
+
+// eachRewritten runs a test on each pair that is not refused. Several that do so run
+// at the same time.
 func eachRewritten(t *testing.T, test func(*testing.T, rewritten)) {
-	eachRewrittenBy(t, func(options rewrite.Options) rewrite.Options { return options }, test)
+	t.Parallel()
+	for _, p := range pairs(t) {
+		o := p.rewrite(t)
+		if o.err != nil {
+			continue // TestGolden knows which, and why
+		}
+		t.Run(p.program+"/"+p.layout, func(t *testing.T) { test(t, o.rewritten) })
+	}
 }
 
 // eachRewrittenBy is eachRewritten with other options.
 func eachRewrittenBy(t *testing.T, by func(rewrite.Options) rewrite.Options, test func(*testing.T, rewritten)) {
+	t.Parallel()
 	for _, p := range pairs(t) {
 		in := readProgram(t, p.program)
 		out, report, err := rewrite.Rewrite(in, readLayout(t, p.layout), by(p.options()))

@@ -49,16 +49,15 @@ func TestGolden(t *testing.T) {
 		expected[base+diffFile], expected[base+refusedFile] = p.isRead(), true
 		t.Run(p.program+"/"+p.layout, func(t *testing.T) {
 			t.Parallel()
-			in := readProgram(t, p.program)
-			out, _, err := rewrite.Rewrite(in, readLayout(t, p.layout), p.options())
+			o := p.rewrite(t)
 			var refused []byte
-			if err != nil {
-				refused = []byte(refusedText(err))
+			if o.err != nil {
+				refused = []byte(refusedText(o.err))
 			}
 			compareFile(t, base+refusedFile, refused)
-			objects.compare(t, p, out)
+			objects.compare(t, p, o.out)
 			if p.isRead() && disassemble {
-				compareFile(t, base+diffFile, p.difference(t, in, out))
+				compareFile(t, base+diffFile, p.difference(t, o.in, o.out))
 			}
 		})
 	}

@@ -32,6 +32,7 @@ func gotoxSource(which, field, attribute string) string {
 // Behind a jump to an address from a table there is room for instructions, too,
 // and the table leads to them.
 func TestGotox(t *testing.T) {
+	t.Parallel()
 	needTools(t, "gcc", "clang-22")
 	for _, endian := range []string{"el", "eb"} {
 		object := costCompile(t, "clang-22", gotoxSource("__u32 which", "__u16", "__attribute__((preserve_access_index))"), endian, "v4")
@@ -78,6 +79,7 @@ func jumpTable(t *testing.T, object []byte) []int {
 // where that leads: what takes one instruction is rewritten, and nothing else,
 // even if a switch has a table beside it.
 func TestGotoxWithoutTable(t *testing.T) {
+	t.Parallel()
 	needTools(t, "gcc", "clang-22")
 	source := func(field, after, attribute string) string {
 		return fmt.Sprintf(`

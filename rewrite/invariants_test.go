@@ -40,6 +40,7 @@ func TestDeterministic(t *testing.T) {
 // The same where the order in which calls are looked at decides what is known of
 // a function.
 func TestDeterministicCalls(t *testing.T) {
+	t.Parallel()
 	needTools(t, "gcc", "clang-19")
 	source := func(attribute, types string) string {
 		return "#include \"cost.h\"\nstruct md_0 { " + types + " } " + attribute + `;
@@ -496,6 +497,7 @@ func recordsIn(spec *ebpf.CollectionSpec) int {
 
 // "Only records whose root type is md_desc (flavours included) are ours."
 func TestTypes(t *testing.T) {
+	t.Parallel()
 	const layout = "reordered-el"
 	for _, test := range []struct {
 		program string

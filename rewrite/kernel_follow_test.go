@@ -143,6 +143,7 @@ func (p *kernelPair) withoutHeader(t *testing.T, after, area []byte) []byte {
 // eachOwn rewrites each object of a source for each of ownLayouts and has its
 // programs checked in several areas of random metadata.
 func eachOwn(t *testing.T, source string, check func(*testing.T, *kernelPair, *ebpf.Collection, []byte, *rand.ChaCha8)) {
+	t.Parallel()
 	netlab.NeedRoot(t)
 	random := kernelRandom(t)
 	for _, name := range kernelPrograms(t) {

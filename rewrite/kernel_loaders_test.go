@@ -115,10 +115,12 @@ var kernelTools = []kernelTool{
 // of its programs, the records against the kernel's own types included. They
 // load the same program, down to the instruction, as cilium/ebpf does.
 func TestKernelLoaders(t *testing.T) {
+	t.Parallel()
 	netlab.NeedRoot(t)
 	objects := kernelLoaderObjects(t)
 	for _, tool := range kernelTools {
 		t.Run(tool.name, func(t *testing.T) {
+			t.Parallel()
 			if _, err := netlab.Enter(t).AddNIC(kernelInterface); err != nil {
 				t.Fatal(err)
 			}
@@ -135,6 +137,7 @@ func TestKernelLoaders(t *testing.T) {
 
 // Where a field is missing that can be read for all they know, they all refuse.
 func TestKernelLoadersRefuse(t *testing.T) {
+	t.Parallel()
 	netlab.NeedRoot(t)
 	path := kernelWrite(t, kernelRewrite(t, "doubtful"+kernelEndian, "sparse"))
 	for _, tool := range kernelTools {
@@ -142,6 +145,7 @@ func TestKernelLoadersRefuse(t *testing.T) {
 			continue
 		}
 		t.Run(tool.name, func(t *testing.T) {
+			t.Parallel()
 			if _, err := netlab.Enter(t).AddNIC(kernelInterface); err != nil {
 				t.Fatal(err)
 			}

@@ -49,6 +49,7 @@ func kernelSpell(insns asm.Instructions) []string {
 // What the kernel makes of a rewritten program is what it makes of the same
 // source compiled against the NIC's own header.
 func TestKernelEqualsFixedOffsets(t *testing.T) {
+	t.Parallel()
 	netlab.NeedRoot(t)
 	twins := 0
 	for _, layout := range kernelAccepting(t, "oneload") {
@@ -95,6 +96,7 @@ func kernelLoads(insns asm.Instructions) []kernelLoadOf {
 // are the two of the context, for the guard, and then these eight, from the
 // register that data_meta was loaded to.
 func TestKernelOneLoad(t *testing.T) {
+	t.Parallel()
 	netlab.NeedRoot(t)
 	for _, layout := range kernelAccepting(t, "oneload") {
 		t.Run(layout, func(t *testing.T) {
@@ -189,6 +191,7 @@ func kernelGuardStep(ins asm.Instruction) string {
 // Counted in fields.c, which has them all, as every compiler and instruction
 // set has it.
 func TestKernelGuard(t *testing.T) {
+	t.Parallel()
 	netlab.NeedRoot(t)
 	for _, name := range kernelPrograms(t) {
 		if kernelSource(name) != "fields" {

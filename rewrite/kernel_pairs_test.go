@@ -11,7 +11,6 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/xdp-load/xdp-load/internal/netlab"
-	"github.com/xdp-load/xdp-load/rewrite"
 )
 
 // kernelRefused lists, by program, the layouts that it can't be rewritten for.
@@ -110,6 +109,7 @@ func kernelRewrite(t *testing.T, name, layout string) kernelObject {
 // kernelEach rewrites each object of a source for the layout of the same name, and
 // has its programs checked in several areas of random metadata, for some rounds.
 func kernelEach(t *testing.T, source string, rounds int, check func(*testing.T, *kernelPair, *ebpf.Collection, []byte, *rand.ChaCha8)) {
+	t.Parallel()
 	netlab.NeedRoot(t)
 	random := kernelRandom(t)
 	for _, name := range kernelPrograms(t) {
@@ -129,13 +129,13 @@ func kernelEach(t *testing.T, source string, rounds int, check func(*testing.T, 
 }
 
 func kernelTryRewrite(t *testing.T, name, layout string) (kernelObject, error) {
-	p := pair{name, layout + kernelEndian}
-	object, _, err := rewrite.Rewrite(readProgram(t, p.program), readLayout(t, p.layout), p.options())
-	return kernelObject{kernelSource(name), name, layout, object}, err
+	o := pair{name, layout + kernelEndian}.rewrite(t)
+	return kernelObject{kernelSource(name), name, layout, o.out}, o.err
 }
 
 // What can't be rewritten truthfully is refused, and nothing else is.
 func TestKernelRefusals(t *testing.T) {
+	t.Parallel()
 	for _, name := range kernelPrograms(t) {
 		for _, layout := range kernelLayouts(t) {
 			source := kernelSource(name)
@@ -154,6 +154,7 @@ func TestKernelRefusals(t *testing.T) {
 // A read of a missing field is refused by the verifier if that can't be said
 // before, at the call that stands in its place.
 func TestKernelMissingField(t *testing.T) {
+	t.Parallel()
 	netlab.NeedRoot(t)
 	for program, layouts := range kernelUnloadable {
 		for _, layout := range layouts {

@@ -2,6 +2,7 @@ package rewrite_test
 
 import (
 	"bytes"
+	"sync"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -20,8 +21,9 @@ const (
 // kernelMaxMetadata is the largest metadata area that bpf_prog_test_run takes.
 const kernelMaxMetadata = netlab.MaxMetadata
 
-// kernelBTF has the types of the kernel, which take a while to read.
-var kernelBTF = btf.NewCache()
+// kernelBTFs have the types of the kernel, which take a while to read. One is for one
+// test at a time.
+var kernelBTFs = sync.Pool{New: func() any { return btf.NewCache() }}
 
 // kernelPacket is what follows the metadata.
 var kernelPacket = bytes.Repeat([]byte{0xee}, 64)
@@ -39,6 +41,8 @@ func kernelSpec(t *testing.T, object []byte) *ebpf.CollectionSpec {
 // kernelLoad loads an object into the kernel, without anything of ours.
 func kernelLoad(t *testing.T, object []byte) *ebpf.Collection {
 	t.Helper()
+	kernelBTF := kernelBTFs.Get().(*btf.Cache)
+	defer kernelBTFs.Put(kernelBTF)
 	loaded, err := ebpf.NewCollectionWithOptions(kernelSpec(t, object), ebpf.CollectionOptions{Cache: kernelBTF})
 	if err != nil {
 		t.Fatalf("%+v", err)

@@ -14,6 +14,7 @@ import (
 // What a program stores is in the layout's field afterwards, as much of it as
 // fits, and no other byte has changed.
 func TestKernelStores(t *testing.T) {
+	t.Parallel()
 	netlab.NeedRoot(t)
 	random := kernelRandom(t)
 	for _, name := range kernelPrograms(t) {

@@ -95,6 +95,7 @@ func newKernelPair(t *testing.T, object kernelObject) *kernelPair {
 // Every value that a rewritten program reads is the one that the layout keeps
 // there.
 func TestKernelValues(t *testing.T) {
+	t.Parallel()
 	netlab.NeedRoot(t)
 	random := kernelRandom(t)
 	for _, name := range kernelPrograms(t) {
@@ -309,6 +310,8 @@ func (p *kernelPair) checkFixed(t *testing.T, name string) (kernelCheck, bool) {
 // kernelNetDevice answers questions about a type of the running kernel.
 func kernelNetDevice(t *testing.T, question string) uint64 {
 	t.Helper()
+	kernelBTF := kernelBTFs.Get().(*btf.Cache)
+	defer kernelBTFs.Put(kernelBTF)
 	kernel, err := kernelBTF.Kernel()
 	if err != nil {
 		t.Fatal(err)

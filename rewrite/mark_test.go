@@ -96,6 +96,7 @@ PROGRAM(mark, struct md_desc,
 
 // Each way in which a layout can be the same or another, from files of its own.
 func TestMarkCompares(t *testing.T) {
+	t.Parallel()
 	needTools(t, "gcc", "clang-19")
 	program := costCompile(t, "clang-19", markProgram, "el", "v3")
 	const layout = "struct md_desc { __u64 pad; __u32 hash; struct tag { __u16 vid, prio; } tag; __u32 words[4]; __u32 asked; __u32 end; }"
@@ -137,6 +138,7 @@ func TestMarkCompares(t *testing.T) {
 // The mark is of what was resolved: other root types can be resolved later, and the
 // layouts of each are compared with what was resolved in theirs.
 func TestMarkOfSeveralTypes(t *testing.T) {
+	t.Parallel()
 	for _, end := range []string{"el", "eb"} {
 		in, layout, other := readProgram(t, "kinds-"+end), readLayout(t, "reordered-"+end), readLayout(t, "wide-"+end)
 		descriptor, _, err := rewrite.Rewrite(in, layout, rewrite.Options{})

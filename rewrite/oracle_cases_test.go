@@ -9,12 +9,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/cilium/ebpf/asm"
 
-	"github.com/xdp-load/xdp-load/reloc"
 	"github.com/xdp-load/xdp-load/internal/netlab"
+	"github.com/xdp-load/xdp-load/reloc"
 	"github.com/xdp-load/xdp-load/rewrite"
 )
 
@@ -24,18 +25,44 @@ type subject struct {
 	object       []byte
 	layoutObject []byte
 	order        binary.ByteOrder
+	ours         *ourOutcome
+}
+
+// ourOutcome is what Rewrite makes of a subject, once for all oracles.
+type ourOutcome struct {
+	sync.Once
+	layout *reloc.Layout
+	object []byte
+	report *rewrite.Report
+	err    error
 }
 
 func newSubject(t *testing.T, name string, object, layoutObject []byte) subject {
 	t.Helper()
-	return subject{name, object, layoutObject, parseELF(t, object).ByteOrder}
+	return subject{name, object, layoutObject, parseELF(t, object).ByteOrder, new(ourOutcome)}
 }
+
+// knownSubjects has what subjects has returned, by byte order.
+var knownSubjects = struct {
+	sync.Mutex
+	of map[string][]subject
+}{of: make(map[string][]subject)}
 
 // subjects returns every program of testdata with every layout of a byte order,
 // and the shapes of access that these leave out.
 func subjects(t *testing.T, endian string) []subject {
 	t.Helper()
 	needTools(t, "gcc", "clang-14", "clang-19")
+	knownSubjects.Lock()
+	defer knownSubjects.Unlock()
+	if knownSubjects.of[endian] == nil {
+		knownSubjects.of[endian] = newSubjects(t, endian)
+	}
+	return knownSubjects.of[endian]
+}
+
+func newSubjects(t *testing.T, endian string) []subject {
+	t.Helper()
 	var all []subject
 	add := func(program, layout string) {
 		all = append(all, newSubject(t, program+" for "+layout,
@@ -173,8 +200,11 @@ func compareVerdicts(t *testing.T, s subject, ours, theirs map[int]verdict) []co
 // rewritten object unless it is refused.
 func ourVerdicts(t *testing.T, s subject) (map[int]verdict, *rewrite.Report, []byte) {
 	t.Helper()
-	layout := parseLayout(t, "layout-el", s.layoutObject)
-	out, report, err := rewrite.Rewrite(s.object, layout, rewrite.Options{Types: []string{"*"}})
+	s.ours.Do(func() {
+		s.ours.layout = parseLayout(t, "layout-el", s.layoutObject)
+		s.ours.object, s.ours.report, s.ours.err = rewrite.Rewrite(s.object, s.ours.layout, rewrite.Options{Types: []string{"*"}})
+	})
+	report, err := s.ours.report, s.ours.err
 	verdicts := make(map[int]verdict)
 	var refused *rewrite.RefusedError
 	switch {
@@ -186,9 +216,9 @@ func ourVerdicts(t *testing.T, s subject) (map[int]verdict, *rewrite.Report, []b
 			verdicts[r.Access.Record] = verdict{refusal: r.Reason}
 		}
 	default:
-		addErrors(t, verdicts, s, layout, err)
+		addErrors(t, verdicts, s, s.ours.layout, err)
 	}
-	return verdicts, report, out
+	return verdicts, report, s.ours.object
 }
 
 func addEdits(verdicts map[int]verdict, edits []rewrite.Edit) {

@@ -182,5 +182,5 @@ var ciliumDiffers = []difference{
 
 func TestOracleCilium(t *testing.T) {
 	t.Parallel()
-	checkDifferences(t, ciliumDiffers, append(subjects(t, "el"), subjects(t, "eb")...), ciliumVerdicts)
+	checkDifferences(t, ciliumDiffers, slices.Concat(subjects(t, "el"), subjects(t, "eb")), ciliumVerdicts)
 }

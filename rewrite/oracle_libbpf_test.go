@@ -381,6 +381,7 @@ func isRefused(warning string) bool {
 
 // libbpf refuses objects of the other byte order, and takes layouts of it.
 func TestOracleLibbpfByteOrder(t *testing.T) {
+	t.Parallel()
 	l := buildLibbpf(t)
 	object := func(name string) []byte { return readFile(t, testdata+"/"+name+".o") }
 

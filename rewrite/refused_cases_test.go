@@ -14,6 +14,7 @@ import (
 // What is refused of fields that refused.c can't have beside its others: they are
 // in a packed struct, of a compiler that says less, or in a damaged function.
 func TestRefusedCases(t *testing.T) {
+	t.Parallel()
 	needTools(t, "gcc", "clang-14", "clang-19")
 	for name, c := range map[string]struct {
 		local, program string // a field f, and what is done with it
@@ -117,6 +118,7 @@ func TestRefusedWithoutSymbol(t *testing.T) {
 // layout, in this program or in another one. Of a function whose symbol was
 // stripped nobody can tell, so the kernel decides.
 func TestRefusedBesideCalls(t *testing.T) {
+	t.Parallel()
 	needTools(t, "gcc", "clang-19", "llvm-objcopy-19")
 	const unguarded = `
 		struct md_desc { __u64 gone; } __attribute__((preserve_access_index));
@@ -168,6 +170,7 @@ func stripped(t *testing.T, object []byte, symbol string) []byte {
 // An access in code that is copied to keep paths apart is not guarded if only one
 // of the copies can't be reached.
 func TestGuardedCopies(t *testing.T) {
+	t.Parallel()
 	needTools(t, "gcc", "clang-19")
 	layout := parseLayout(t, "without", costCompile(t, "clang-19", "struct md_desc { unsigned short a; unsigned long long b; } layout;", "el", "v3"))
 	const never, doubtful = "there", "*(volatile __s64 *)&in_signed" // which the kernel has to know

@@ -18,6 +18,7 @@ var pointerComment = regexp.MustCompile(`/\* refused: ?(.*) \*/`)
 // Whatever uses the descriptor's pointer without a record of it is refused, with
 // its line and what to do about it.
 func TestRefusedPointers(t *testing.T) {
+	t.Parallel()
 	want := make(map[uint32]string)
 	lines := strings.Split(string(readFile(t, testdata+"/invalid/pointers.c")), "\n")
 	for i, line := range lines {
@@ -130,6 +131,7 @@ func TestReplacedFunction(t *testing.T) {
 // A function of the kernel's may be given the address of a field that is as large as what
 // it is declared to be given the address of.
 func TestFunctionsOfTheKernelAtFields(t *testing.T) {
+	t.Parallel()
 	needTools(t, "gcc", "clang-19")
 	layout := costCompile(t, "clang-19", "#include <linux/types.h>\nstruct md_desc { __u32 hash; __u64 rx_timestamp; } layout;", "el", "v3")
 	for call, message := range map[string]string{

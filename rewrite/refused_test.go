@@ -21,6 +21,7 @@ var refusedComment = regexp.MustCompile(`(md|swapped_pair)(?:->|, )(\w+(?:\[\d\]
 // "An access is rewritten, or the object is refused and the message names the
 // source line, the field, the layout, and what the layout has."
 func TestRefused(t *testing.T) {
+	t.Parallel()
 	for _, endian := range []string{"el", "eb"} {
 		t.Run(endian, func(t *testing.T) {
 			want := expectedRefusals(t, endian)
@@ -96,6 +97,7 @@ type tamper func(order binary.ByteOrder, insn, record []byte)
 
 // An object that is not as clang made it is not touched.
 func TestTampered(t *testing.T) {
+	t.Parallel()
 	const (
 		clang   = "fields-el"
 		stores  = "store-clang19-v4-el"

@@ -91,6 +91,7 @@ func stackObject(t *testing.T, functions []stackFunction) []byte {
 // The stack is shared by all functions that are called at a time. A register is
 // only spilled where that leaves it room, with what was spilled in the others.
 func TestSpillsFitTheStack(t *testing.T) {
+	t.Parallel()
 	needTools(t, "gcc", "clang-19")
 	layout := parseLayout(t, "stack-el", costCompile(t, "clang-19", fmt.Sprintf(stackSource, "__u32 crowded : 9", "layout"), "el", "v3"))
 	for name, test := range map[string]struct {

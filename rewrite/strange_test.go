@@ -71,6 +71,7 @@ func (f strangeProgram) C() string {
 }
 
 func (f strangeProgram) check(t *testing.T) {
+	t.Parallel()
 	t.Helper()
 	netlab.NeedRoot(t)
 	needTools(t, "gcc", "clang-14", "clang-16", "clang-19", "clang-22")

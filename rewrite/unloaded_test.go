@@ -16,6 +16,7 @@ import (
 // A weak program that another file's takes the place of changes nothing but where the
 // others start, wherever its code is; what is told of it is of the object as it was.
 func TestUnloaded(t *testing.T) {
+	t.Parallel()
 	needTools(t, "clang-19", "bpftool")
 	const weak = `#include <linux/bpf.h>
 #include "../../bpf/md_desc.h"

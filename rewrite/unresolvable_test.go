@@ -25,6 +25,7 @@ struct pointing { struct md_desc *md; __u32 mine; };
 
 // A struct around the descriptor is known to nobody.
 func TestUnresolvable(t *testing.T) {
+	t.Parallel()
 	needTools(t, "gcc", "clang-19")
 	layout := markLayout(t, "layout", "struct md_desc { __u64 stamp; __u32 mark, hash; }")
 	for _, test := range []struct {
@@ -108,6 +109,7 @@ struct kill { int sig; enum pid_type type; };
 // An enumeration of the descriptor's is asked of the layout, whether or not an access
 // leads to it, unless it is that of a struct that is the loader's.
 func TestEnumsOfTheDescriptor(t *testing.T) {
+	t.Parallel()
 	needTools(t, "gcc", "clang-19")
 	const blue, exists = "out_unsigned = md->hash + bpf_core_enum_value(enum color, BLUE);", "out_unsigned = md->hash + bpf_core_enum_value_exists(enum color, BLUE);"
 	const enumeration = "enum color { BLUE = 9 }; struct md_desc { __u32 hash; struct { enum color color; } in; }"

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -440,11 +441,19 @@ func countGotox(p parsed) (count int) {
 	return count
 }
 
-// Debian's LLVM finds nothing wrong with what comes out.
+// middleSets are objects by compilers and for instruction sets between the oldest and
+// the newest.
+var middleSets = regexp.MustCompile(`-clang(14-v[23]|16|19|22-v[123])`)
+
+// Debian's LLVM finds nothing wrong with what comes out. What it looks at, sections and
+// tables, is the same whatever the instruction set: the oldest and the newest will do.
 func TestLLVM(t *testing.T) {
 	netlab.NeedTools(t, "llvm-readelf-19", "llvm-objdump-19", "llvm-strip-19")
 	directory := t.TempDir()
 	for _, path := range fixtures(t) {
+		if middleSets.MatchString(path) {
+			continue
+		}
 		p := read(t, path)
 		p.replace(t, pad(p.Object, rand.New(rand.NewSource(6))).in)
 		for _, section := range p.Sections {
