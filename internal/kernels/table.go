@@ -83,12 +83,13 @@ var amd64 = &architecture{
 
 // s390x is big-endian. Of the two consoles that it has by the service processor, the
 // kernel's is to be the one for lines (conmode_setup in arch/s390/kernel/setup.c); the
-// other is a terminal.
+// other is a terminal. What the kernel says before it knows of consoles is on both:
+// that this processor has no random numbers for its addresses, if it is to have any.
 var s390x = &architecture{
 	arch:    "s390x",
 	qemu:    "qemu-system-s390x",
 	devices: []string{"-machine", "s390-ccw-virtio", "-device", "sclplmconsole,chardev=console", "-device", "sclpconsole,chardev=port"},
-	append:  "conmode=sclp",
+	append:  "conmode=sclp nokaslr",
 	port:    "/dev/ttysclp0",
 	pairs:   300,
 	suites: []suite{
