@@ -165,6 +165,7 @@ func TestMarkOfSeveralTypes(t *testing.T) {
 // A layout without a descriptor, such as the kernel's, for records of other types has
 // nothing to say of the descriptor.
 func TestMarkOfOthers(t *testing.T) {
+	needTools(t, "gcc", "clang-19")
 	out, _, err := rewrite.Rewrite(readProgram(t, "mixed-el"), readLayout(t, "reordered-el"), rewrite.Options{})
 	if err != nil {
 		t.Fatal(err)

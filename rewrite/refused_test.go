@@ -278,6 +278,7 @@ func TestEnumOfUnknownSign(t *testing.T) {
 
 // A jump that no longer reaches over what has grown.
 func TestJumpOutOfReach(t *testing.T) {
+	needTools(t, "gcc", "clang-19")
 	const source = `
 		#include <linux/bpf.h>
 		#include <bpf/bpf_helpers.h>
