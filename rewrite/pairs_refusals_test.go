@@ -64,6 +64,10 @@ var pairsOwnBits = []*regexp.Regexp{
 // clang makes one offset for both.
 var pairsMacroShared = regexp.MustCompile(`^clang uses the offset that a bit-field macro asks for in other accesses too, which are not recorded$`)
 
+// pairsMacroHalf is why a macro may be refused beside another use of the same field on a
+// big-endian machine: clang gets its offset wrong.
+var pairsMacroHalf = regexp.MustCompile(`^clang takes the upper half of the offset that a bit-field macro asks for, which is 0$`)
+
 // pairsNoRoom is why a use may be refused in a program that passes an address in its
 // stack on: nobody uses more of the stack then.
 var pairsNoRoom = regexp.MustCompile(`^it takes more instructions in this layout, and there is neither a free register for them nor room on the stack$`)
@@ -95,6 +99,9 @@ func (p *accessPair) mayRefuse(program *pairProgram, use *pairUse, reason string
 		return true
 	}
 	if pairsEither.MatchString(reason) && slices.ContainsFunc(program.uses, func(u pairUse) bool { return u.side == pairEitherSide }) {
+		return true
+	}
+	if pairsMacroHalf.MatchString(reason) && pairsBigEndian() && program.usesAgain(use) {
 		return true
 	}
 	switch use.side {
@@ -129,6 +136,17 @@ func (p *pairProgram) usesBeside(use *pairUse) bool {
 	return slices.ContainsFunc(p.uses, func(other pairUse) bool {
 		return other.side != use.side && slices.Equal(other.path, use.path)
 	})
+}
+
+// usesAgain reports whether a program uses the field of a use more than once.
+func (p *pairProgram) usesAgain(use *pairUse) bool {
+	count := 0
+	for _, other := range p.uses {
+		if slices.Equal(other.path, use.path) || slices.Equal(other.other, use.path) {
+			count++
+		}
+	}
+	return count > 1
 }
 
 // alike reports whether the layout has a field of the program's type, alone: of an

@@ -1,6 +1,8 @@
 package rewrite
 
 import (
+	"errors"
+
 	"github.com/xdp-load/xdp-load/internal/btfraw"
 	"github.com/xdp-load/xdp-load/internal/flow"
 	"github.com/xdp-load/xdp-load/internal/refuse"
@@ -72,12 +74,15 @@ func (p *planner) judge() (found int) {
 
 // checkOwnMacro refuses the offset that a macro asks for in a copy of the program's own
 // if clang uses it in accesses to the bit-field, too: they may need another one, see
-// stays.
+// stays. So it does if clang gets the offset wrong.
 func (p *planner) checkOwnMacro(access *reloc.Access) error {
-	if !access.Local.Field.IsBitField() || !p.isMacroOffset(access) {
+	if !p.isMacroOffset(access) {
 		return nil
 	}
 	_, err := p.checkMacroAlone(access, true)
+	if !access.Local.Field.IsBitField() && !errors.Is(err, errMacroHalf) {
+		return nil
+	}
 	return err
 }
 

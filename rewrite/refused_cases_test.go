@@ -2,6 +2,7 @@ package rewrite_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -165,6 +166,34 @@ func stripped(t *testing.T, object []byte, symbol string) []byte {
 		t.Fatalf("%v: %s", err, out)
 	}
 	return readFile(t, path)
+}
+
+// The offset of a field that is also read without the macro is wrong in what clang makes
+// for big-endian machines, of the descriptor as of a copy of the program's own.
+func TestRefusedMacroHalf(t *testing.T) {
+	t.Parallel()
+	compilers := []string{"clang-14", "clang-16", "clang-19", "clang-22"}
+	needTools(t, append(compilers, "gcc")...)
+	const both = `
+		#include "cost.h"
+		#include <bpf/bpf_core_read.h>
+		struct md_0 { __s16 f : 13; __u16 h; __u32 g; } __attribute__((preserve_access_index));
+		struct md_0 copy;
+		PROGRAM(both, struct md_0, struct md_0 *own = &copy; asm volatile("" : "+r"(own));
+			out_unsigned = (%[1]s == md->g) + BPF_CORE_READ_BITFIELD(%[2]s, %[3]s);)`
+	for _, endian := range []string{"el", "eb"} {
+		layout := parseLayout(t, "layout-"+endian, costCompile(t, "clang-19", "#include <linux/types.h>\nstruct md_0 { __u32 g; __s8 f : 2; __u16 h; } layout;", endian, "v3"))
+		for _, compiler := range compilers {
+			for _, use := range []struct{ pointer, field string }{{"md", "f"}, {"md", "h"}, {"own", "f"}, {"own", "h"}} {
+				object := costCompile(t, compiler, fmt.Sprintf(both, use.pointer+"->"+use.field, use.pointer, use.field), endian, "v2")
+				_, _, err := rewrite.Rewrite(object, layout, rewrite.Options{Types: []string{"md_*"}})
+				isHalf := err != nil && strings.Contains(err.Error(), "->"+use.field+": clang takes the upper half of the offset")
+				if isHalf != (endian == "eb") || !isHalf && err != nil {
+					t.Errorf("%s, %s, %v: %v", endian, compiler, use, err)
+				}
+			}
+		}
+	}
 }
 
 // An access in code that is copied to keep paths apart is not guarded if only one
