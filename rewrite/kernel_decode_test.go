@@ -17,6 +17,7 @@ type kernelField struct {
 	signed     bool
 	isBitField bool
 	network    bool // whether its bytes are in network byte order
+	little     bool // whether they are in the other one, whatever the machine
 	boolean    bool
 }
 
@@ -109,7 +110,7 @@ func kernelMembers(typ btf.Type) []btf.Member {
 func kernelDescribe(at btf.Member) kernelField {
 	field := kernelField{bit: uint32(at.Offset), bits: uint32(at.BitfieldSize)}
 	field.isBitField = field.bits > 0
-	field.network = kernelIsNetwork(at.Type)
+	field.network, field.little = kernelHasOrder(at.Type, "__be"), kernelHasOrder(at.Type, "__le")
 	size := uint32(0)
 	switch typ := btf.UnderlyingType(at.Type).(type) {
 	case *btf.Int:
@@ -123,11 +124,11 @@ func kernelDescribe(at btf.Member) kernelField {
 	return field
 }
 
-// kernelIsNetwork reports whether a type is __be16, __be32 or __be64, or a
-// typedef of it.
-func kernelIsNetwork(typ btf.Type) bool {
+// kernelHasOrder reports whether a type is one of a byte order, such as __be16, __be32 or
+// __be64 if that is "__be", or a typedef of it.
+func kernelHasOrder(typ btf.Type, order string) bool {
 	typedef, ok := btf.As[*btf.Typedef](typ)
-	return ok && (strings.HasPrefix(typedef.Name, "__be") || kernelIsNetwork(typedef.Type))
+	return ok && (strings.HasPrefix(typedef.Name, order) || kernelHasOrder(typedef.Type, order))
 }
 
 // read returns the number in the field of a descriptor, extended to 64 bits.
@@ -143,7 +144,7 @@ func (f kernelField) write(descriptor []byte, value uint64) {
 // inOrder converts between a number and how the field's bytes, read in the
 // machine's order, look.
 func (f kernelField) inOrder(value uint64) uint64 {
-	if !f.network || bigEndian {
+	if bigEndian && !f.little || !bigEndian && !f.network {
 		return value
 	}
 	return bits.ReverseBytes64(value) >> (64 - f.bits)

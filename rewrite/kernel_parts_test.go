@@ -63,7 +63,7 @@ func (p *kernelPair) checkPartLoads(t *testing.T, loaded *ebpf.Collection, area 
 // represented returns the bytes that a program is to find in its field.
 func (p *kernelPair) represented(local, target kernelField, area []byte) uint64 {
 	field := make([]byte, 8)
-	kernelField{bits: local.bits, network: local.network, signed: local.signed, boolean: local.boolean}.write(field, target.read(area))
+	kernelField{bits: local.bits, network: local.network, little: local.little, signed: local.signed, boolean: local.boolean}.write(field, target.read(area))
 	return kernelField{bits: 64}.read(field)
 }
 
@@ -110,7 +110,7 @@ func (p *kernelPair) storeParts(kind, path string, area []byte, value uint64) {
 		target.write(area, local.convert(value))
 		return
 	}
-	number := kernelField{bits: local.bits, network: local.network, signed: local.signed}
+	number := kernelField{bits: local.bits, network: local.network, little: local.little, signed: local.signed}
 	field := make([]byte, 8)
 	kernelField{bits: 64}.write(field, value)
 	if kind == "second" {
