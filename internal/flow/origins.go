@@ -65,7 +65,7 @@ func (u Use) String() string {
 // Origins says where recorded offsets end up.
 type Origins struct {
 	Dereferences []Dereference // by slot
-	Escapes  []Escape // by slot, then origin
+	Escapes      []Escape      // by slot, then origin
 
 	domain *originDomain
 	solver *solver[offset]
