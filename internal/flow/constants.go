@@ -287,6 +287,8 @@ type constantDomain struct {
 	again    func(block int)
 }
 
+var _ domain[value] = (*constantDomain)(nil)
+
 func (d *constantDomain) join(a, b value) value { return a.or(b) }
 func (d *constantDomain) coarse(v value) value  { return v.coarse() }
 

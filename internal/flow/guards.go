@@ -123,6 +123,8 @@ type guardDomain struct {
 	context   Context
 }
 
+var _ domain[bound] = (*guardDomain)(nil)
+
 func (d *guardDomain) join(a, b bound) bound {
 	if a == b {
 		return a

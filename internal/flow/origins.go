@@ -128,6 +128,8 @@ type originDomain struct {
 	found *Origins // where to note accesses and escapes, once all is known
 }
 
+var _ domain[offset] = (*originDomain)(nil)
+
 type shift struct {
 	set   int32
 	delta int64

@@ -19,6 +19,8 @@ type pointerDomain struct {
 	notes   bool // note what recorded numbers are used for
 }
 
+var _ domain[pointer] = (*pointerDomain)(nil)
+
 func (d *pointerDomain) coarse(v pointer) pointer             { return d.sets.coarse(v) }
 func (d *pointerDomain) enter(*state[pointer], int)           {}
 func (d *pointerDomain) leave(_ *state[pointer], b int) edges { return d.fn.constants.leads(b) }
