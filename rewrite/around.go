@@ -35,7 +35,7 @@ func (p *planner) nearest(access *reloc.Access, slot int, reg asm.Register, dire
 		if ins := fn.section.Read(at); ins.IsSecondHalf() {
 			continue
 		}
-		if fn.section.Mentions(at, reg) {
+		if fn.mentions(at, reg) {
 			nearest, err := fn.section.Instruction(at)
 			return at, nearest, err == nil
 		}

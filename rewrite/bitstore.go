@@ -199,9 +199,9 @@ func (p *planner) findBitStore(access *reloc.Access, load asm.Instruction) *bitS
 		if err != nil {
 			return nil
 		}
-		isOther := !fn.section.Mentions(slot, b.around)
+		isOther := !fn.mentions(slot, b.around)
 		switch {
-		case isOther && fn.section.Mentions(slot, load.Src) && !onlyReads(ins, load.Src):
+		case isOther && fn.mentions(slot, load.Src) && !onlyReads(ins, load.Src):
 			return nil
 		case !isOther && p.ends(b, access, ins, slot):
 			return b

@@ -63,7 +63,7 @@ func (p *planner) choiceFor(access *reloc.Access, store asm.Instruction) (chosen
 		return chosen, false
 	}
 	jump, ok := jumpOver(fn, access.Insn)
-	if !ok || fn.section.Mentions(jump, store.Src) {
+	if !ok || fn.mentions(jump, store.Src) {
 		return chosen, false
 	}
 	over, err := fn.section.Instruction(jump + 1)

@@ -22,17 +22,38 @@ func Unshortened(options Options) Options {
 // may be there to store a bit-field loads its neighbours as well, and is left alone.
 func Computed(last ...asm.Instruction) func(Options) Options {
 	return func(options Options) Options {
-		options.sources = func(*reloc.Access, *reloc.Resolution) source { return computedLoads{last} }
+		options.sources = func(*reloc.Access) source { return computedLoads{last: last} }
 		return options
 	}
 }
 
-type computedLoads struct{ last []asm.Instruction }
+// ComputedExcept is Computed but for some fields, each of which code computes, wherever it
+// is accessed, as a constant.
+func ComputedExcept(options Options, constants map[string]int32) Options {
+	options.sources = func(access *reloc.Access) source {
+		constant, ok := constants[access.Path]
+		if !ok {
+			return computedLoads{}
+		}
+		s := &convert.Sequence{}
+		s.Emit(asm.Mov.Imm(asm.R0, constant))
+		for reg := asm.R1; reg <= asm.R5; reg++ {
+			s.Emit(asm.Mov.Imm(reg, 0x55))
+		}
+		return &computation{s.Items, access.Local.Field}
+	}
+	return options
+}
+
+type computedLoads struct {
+	area
+	last []asm.Instruction
+}
 
 func (c computedLoads) plan(p *planner, plan *accessPlan, before asm.Instruction) {
 	access, field := &plan.Access, plan.Resolution.Field
 	isLoad := access.Kind == reloc.ByteOffset && before.OpCode.Class() == asm.LdXClass && !plan.Resolution.Poison
-	if !isLoad || p.isStored(access) || isBeyond(before, access.Local.Field) || checkConvertible(access.Local.Field, field, before) != nil {
+	if !isLoad || p.isStored(access) || checkConvertible(access.Local.Field, field, before) != nil {
 		area{}.plan(p, plan, before)
 		return
 	}
@@ -46,7 +67,7 @@ func (c computedLoads) plan(p *planner, plan *accessPlan, before asm.Instruction
 	if plan.refused = s.Load(asm.LoadMem(asm.R0, asm.R1, 0, asm.DWord), number, target); plan.refused != nil {
 		return
 	}
-	if bits := max(number.Bits, int(target.Width)*8); bits < 64 && number.Width == 8 {
+	if bits := max(number.Bits, int(target.Width)*8); bits < 64 {
 		s.Emit(asm.Mov.Imm(asm.R1, 0x5a5a5a5a), asm.LSh.Imm(asm.R1, int32(bits)), asm.Or.Reg(asm.R0, asm.R1))
 	}
 	s.EmitAs(insn.Jump, asm.JEq.Imm(asm.R0, 0, ""))

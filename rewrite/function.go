@@ -1,8 +1,10 @@
 package rewrite
 
 import (
+	"github.com/cilium/ebpf/asm"
 	"github.com/xdp-load/xdp-load/internal/bpf"
 	"github.com/xdp-load/xdp-load/internal/flow"
+	"github.com/xdp-load/xdp-load/internal/insn"
 	"github.com/xdp-load/xdp-load/internal/refuse"
 	"github.com/xdp-load/xdp-load/reloc"
 )
@@ -21,6 +23,8 @@ type function struct {
 	frames      *frames // nil as long as nothing was spilled anywhere
 
 	sizes map[int64]bool // of the program's structs that are descriptors, and that it accesses
+
+	saved map[int]insn.Registers // by sequences in place of the instruction at a slot, which read them
 
 	*functionAccesses
 	unanswered *reached // by what is recorded, whatever the layout answers
@@ -44,9 +48,16 @@ func (p *planner) functionAt(at bpf.Place) *function {
 		functionAccesses: p.accessesAt(at),
 		unitStarts:       make(map[fieldName][]int64),
 		sizes:            p.sizes[at],
+		saved:            make(map[int]insn.Registers),
 	}
 	p.functions[at] = fn
 	return fn
+}
+
+// mentions reports whether the instruction at a slot, or a sequence in its place, reads or
+// writes a register for which it need not be there.
+func (fn *function) mentions(slot int, reg asm.Register) bool {
+	return fn.section.Mentions(slot, reg) || fn.saved[slot].Has(reg)
 }
 
 // liveness returns which registers are live in a function.

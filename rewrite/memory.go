@@ -23,6 +23,14 @@ func (p *planner) converts(edit *Edit) bool {
 	return !same
 }
 
+// checkWithin refuses a load or store that moves more bytes than the field has.
+func checkWithin(ins asm.Instruction, local *reloc.Field) error {
+	if !isBeyond(ins, local) {
+		return nil
+	}
+	return refuse.Because(refuse.Report, "the instruction %q accesses %d bytes, the field %s has %d", insn.Spell(ins), insn.Bytes(ins), local, local.Size)
+}
+
 // isBeyond reports whether a load or store moves more bytes than the field has.
 func isBeyond(ins asm.Instruction, local *reloc.Field) bool {
 	return !local.IsBitField() && insn.Bytes(ins) > local.Size
@@ -31,8 +39,8 @@ func isBeyond(ins asm.Instruction, local *reloc.Field) bool {
 // moveMemory edits a load or store of a field that only has another place.
 func (p *planner) moveMemory(edit *Edit, ins asm.Instruction) error {
 	local, target := edit.Access.Local.Field, edit.Resolution.Field
-	if isBeyond(ins, local) {
-		return refuse.Because(refuse.Report, "the instruction %q accesses %d bytes, the field %s has %d", insn.Spell(ins), insn.Bytes(ins), local, local.Size)
+	if err := checkWithin(ins, local); err != nil {
+		return err
 	}
 	by, _ := p.distance(local, target)
 	moved, err := convert.SetSpan(ins, int64(ins.Offset)+by, insn.Bytes(ins))

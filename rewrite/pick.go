@@ -34,7 +34,7 @@ func (p *planner) pickedOut(access *reloc.Access, ins asm.Instruction, local con
 		if err != nil {
 			return nil
 		}
-		if fn.section.Mentions(slot, ins.Dst) {
+		if fn.mentions(slot, ins.Dst) {
 			operand, known := next.Constant, true
 			if next.OpCode.Source() == asm.RegSource && next.Src != next.Dst {
 				operand, known = constants.Value(slot, next.Src)

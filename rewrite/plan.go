@@ -105,7 +105,7 @@ func (p *planner) compareRefusals(a, b Refusal) int {
 // resolve asks the layout what every access comes to that is not one of the
 // program's own copies.
 func (p *planner) resolve(layout *reloc.Layout) error {
-	resolve := layout.Resolver()
+	p.inLayout = layout.Resolver()
 	for i := range p.accesses {
 		access := &p.accesses[i]
 		if p.isOwn(access) {
@@ -115,7 +115,7 @@ func (p *planner) resolve(layout *reloc.Layout) error {
 			}
 			continue
 		}
-		resolution, err := resolve(access)
+		resolution, err := p.sourceOf(access).resolve(p, access)
 		if errors.Is(err, reloc.ErrByteOrder) {
 			return err
 		}
@@ -164,7 +164,8 @@ type planner struct {
 
 	unshortened bool // see shorten
 
-	sources func(*reloc.Access, *reloc.Resolution) source // see Options
+	sources  func(*reloc.Access) source // see Options
+	inLayout func(*reloc.Access) (reloc.Resolution, error)
 
 	sumsOf map[*flow.Subprogram]map[int][]flow.Sum // see sums
 
@@ -256,17 +257,17 @@ func (p *planner) planAlone(plan *accessPlan, i int) {
 		return
 	}
 	if plan.refused = cmp.Or(p.checkPresent(access, before), p.verdicts[i]); plan.refused == nil {
-		p.sourceOf(access, &plan.Resolution).plan(p, plan, before)
+		p.sourceOf(access).plan(p, plan, before)
 	}
 }
 
 // sourceOf returns where the field of an access comes from. A copy of the program's own
 // is in memory as the area is.
-func (p *planner) sourceOf(access *reloc.Access, resolution *reloc.Resolution) source {
+func (p *planner) sourceOf(access *reloc.Access) source {
 	if p.sources == nil || p.isOwn(access) {
 		return area{}
 	}
-	return p.sources(access, resolution)
+	return p.sources(access)
 }
 
 // instructionOf returns the instruction of an access, if it is one that can be changed.

@@ -56,15 +56,23 @@ func (r *slotRegisters) spill(s *convert.Sequence, busy insn.Registers) (asm.Reg
 // overwritten in place of a load, in registers that it does not need, or else on the
 // stack.
 func (r *slotRegisters) save(s *convert.Sequence, clobbered insn.Registers, load asm.Instruction) (restore func(), err error) {
-	live, err := r.planner.livenessUnder(r.fn)
+	live, err := r.fn.liveness()
 	if err != nil {
 		return nil, err
 	}
 	needed := live.LiveOut(r.slot) & clobbered &^ insn.Of(load.Dst)
+	if unwritten := needed &^ live.Always(r.slot); unwritten != 0 { // may be for a path that the layout rules out
+		allowed, err := r.planner.livenessUnder(r.fn)
+		if err != nil {
+			return nil, err
+		}
+		needed &= live.Always(r.slot) | allowed.LiveOut(r.slot)
+	}
 	if unwritten := needed &^ live.Always(r.slot); unwritten != 0 {
 		return nil, refuse.Because("give every variable a value where it is declared",
 			"code has to stand in its place, which needs %s, and that has a value on some paths only", unwritten.List()[0])
 	}
+	r.fn.saved[r.slot] |= needed
 	var undo []func()
 	free := (live.Free(r.slot) &^ clobbered).List()
 	for _, reg := range needed.List() {
@@ -100,6 +108,7 @@ func (r *slotRegisters) keep(s *convert.Sequence, reg asm.Register) (restore fun
 		return nil, errNoRegister
 	}
 	r.spilled++
+	r.fn.saved[r.slot] |= insn.Of(reg)
 	s.EmitAs(insn.Spill, asm.StoreMem(asm.RFP, int16(-depth), reg, asm.DWord))
 	return func() { s.EmitAs(insn.Restore, asm.LoadMem(reg, asm.RFP, int16(-depth), asm.DWord)) }, nil
 }

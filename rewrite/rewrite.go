@@ -42,7 +42,7 @@ type Options struct {
 	Functions func(name string) bool
 
 	// sources says where what is accessed comes from (optional, the area if nil).
-	sources func(*reloc.Access, *reloc.Resolution) source
+	sources func(*reloc.Access) source
 
 	unshortened bool // for tests: without shorten
 }

@@ -1,6 +1,9 @@
 package rewrite
 
 import (
+	"cmp"
+	"fmt"
+
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/xdp-load/xdp-load/internal/convert"
@@ -13,13 +16,20 @@ import (
 // metadata area, or code computes it from something else that the descriptor's pointer
 // leads to.
 type source interface {
-	// plan fills in what an access becomes that nothing is known against, or why it is
+	// resolve returns what an access comes to there.
+	resolve(p *planner, access *reloc.Access) (reloc.Resolution, error)
+
+	// plan fills in what becomes of an access that nothing speaks against, or why it is
 	// refused. before is its instruction.
 	plan(p *planner, plan *accessPlan, before asm.Instruction)
 }
 
-// area is the source of a field that is where the resolution says.
+// area is the source of a field that is where the layout has it.
 type area struct{}
+
+func (area) resolve(p *planner, access *reloc.Access) (reloc.Resolution, error) {
+	return p.inLayout(access)
+}
 
 func (area) plan(p *planner, plan *accessPlan, before asm.Instruction) {
 	if plan.converts = p.converts(plan.Edit); plan.converts {
@@ -31,10 +41,18 @@ func (area) plan(p *planner, plan *accessPlan, before asm.Instruction) {
 
 // computation is the source of a field that code computes.
 type computation struct {
-	// code finds the descriptor's address in r1, and leaves the number in r0. It keeps
-	// to itself what it jumps to, and does not use the stack.
+	// code finds the descriptor's address in r1, and leaves the number in r0. It only
+	// jumps within itself, and does not use the stack.
 	code  []insn.Item
 	field *reloc.Field // what the number is; where it is in its struct does not matter
+}
+
+func (c *computation) resolve(_ *planner, access *reloc.Access) (reloc.Resolution, error) {
+	resolution := reloc.Resolution{Exists: true, Field: c.field}
+	if access.Kind == reloc.FieldExists {
+		resolution.Value = 1
+	}
+	return resolution, nil
 }
 
 func (c *computation) plan(p *planner, plan *accessPlan, before asm.Instruction) {
@@ -46,6 +64,9 @@ func (c *computation) clobbers() (insn.Registers, error) {
 	clobbered := insn.Of(asm.R0, asm.R1)
 	for _, item := range c.code {
 		encoded, err := insn.FromAsm(item.Instruction)
+		if err == nil && (encoded.Uses | encoded.Defs).Has(asm.RFP) {
+			err = fmt.Errorf("code that computes a field uses the stack: %s", insn.Spell(item.Instruction))
+		}
 		if err != nil {
 			return 0, err
 		}
@@ -59,13 +80,15 @@ func (c *computation) compute(p *planner, edit *Edit, before asm.Instruction) er
 	access := &edit.Access
 	switch {
 	case access.Kind == reloc.FieldExists:
-		return p.patchValue(edit, before, 1)
-	case access.Kind != reloc.ByteOffset || !insn.IsMemory(before):
-		return refuse.Because("read its value", "%s is computed, and has no place in memory", access.Path)
+		return p.patchValue(edit, before, edit.Resolution.Value)
+	case access.Kind != reloc.ByteOffset:
+		return refuse.Because("read its value", "%s is computed, and has no %s", access.Path, access.Kind)
+	case !insn.IsMemory(before):
+		return refuse.Because("read its value", "%s is computed, and has no address", access.Path)
 	case before.OpCode.Class() != asm.LdXClass:
 		return refuse.Because("store to memory of the program's own", "%s is computed, and can't be stored to", access.Path)
 	}
-	if err := checkConvertible(access.Local.Field, c.field, before); err != nil {
+	if err := cmp.Or(checkWithin(before, access.Local.Field), checkConvertible(access.Local.Field, c.field, before)); err != nil {
 		return err
 	}
 	local, err := p.localImage(access, before, int64(before.Offset), access.Insn)
@@ -84,8 +107,9 @@ func (c *computation) compute(p *planner, edit *Edit, before asm.Instruction) er
 	s.Move(asm.R1, before.Src)
 	s.Items = append(s.Items, c.code...)
 	s.Move(before.Dst, asm.R0)
-	s.Number(before, local, convert.NumberImage(c.field, p.order))
+	number := convert.NumberImage(c.field, p.order)
+	s.Number(before, local, number)
 	restore()
-	edit.After = s.Items
+	edit.After, edit.Note = s.Items, partNote(local, number)
 	return nil
 }

@@ -79,6 +79,9 @@ func (s *Sequence) loadFrom(ins asm.Instruction, local, target Image, extends bo
 // ins, a load of the local image, leaves there.
 func (s *Sequence) Number(ins asm.Instruction, local, number Image) {
 	extends := ins.OpCode.Mode() == asm.MemSXMode
+	if number.Swapped && local.Boolean { // which is not swapped, and that would clear what is above
+		s.keepLow(ins.Dst, number.Bits)
+	}
 	if !local.IsPart() {
 		s.convert(ins.Dst, local, number, extends)
 		return

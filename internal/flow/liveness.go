@@ -180,14 +180,14 @@ func (l *Liveness) writtenBefore(entry insn.Registers) {
 	f := l.function
 	written := make([]insn.Registers, len(f.blocks)) // at the start of a block
 	written[0] = entry
+	seen := make([]bool, len(f.blocks))
 	work := newWorklist(f.sequence, len(f.blocks))
-	for _, b := range f.sequence {
-		work.push(b)
-	}
+	work.push(0)
 	for b, ok := work.pop(); ok; b, ok = work.pop() {
+		seen[b] = true
 		after := l.writtenInBlock(b, written[b])
 		for succ := range l.next(b) {
-			if written[succ]|after != written[succ] {
+			if written[succ]|after != written[succ] || !seen[succ] {
 				written[succ] |= after
 				work.push(succ)
 			}

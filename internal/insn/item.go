@@ -14,7 +14,7 @@ type Kind uint8
 
 // The kinds of instruction in a sequence.
 const (
-	Compute Kind = iota // works on registers
+	Compute Kind = iota // works on registers, or on memory that is not the field's
 	Field               // loads or stores what the sequence is for, through the program's pointer
 	Spill               // keeps a register on the stack that the program still needs
 	Restore             // and gives it its value back
