@@ -274,7 +274,7 @@ func (r *bitRun) check(fixed, rewritten bitCall, random *rand.Rand) error {
 		if target.boolean && !target.isBitField {
 			area[target.bit/8] &= 1
 		}
-		local.setNumber(own, r.order, target.number(area, r.order))
+		local.in(r.order).write(own, target.in(r.order).read(area))
 	}
 	want := bytes.Clone(area)
 	before := bytes.Clone(own)
@@ -288,8 +288,8 @@ func (r *bitRun) check(fixed, rewritten bitCall, random *rand.Rand) error {
 		if strings.Contains(r.expression.stores, name) {
 			local, _ := kernelFindIn(r.local, field)
 			target, _ := kernelFindIn(r.target, field)
-			target.setNumber(want, r.order, local.number(own, r.order))
-			if local.number(own, r.order) == local.number(before, r.order) {
+			target.in(r.order).write(want, local.in(r.order).read(own))
+			if local.in(r.order).read(own) == local.in(r.order).read(before) {
 				kept = append(kept, target)
 			}
 		}
@@ -298,8 +298,8 @@ func (r *bitRun) check(fixed, rewritten bitCall, random *rand.Rand) error {
 	untouched := bytes.Clone(area)
 	got, err := rewritten(area, x)
 	for _, field := range kept {
-		if field.number(area, r.order) == field.number(untouched, r.order) {
-			field.setNumber(want, r.order, field.number(area, r.order))
+		if field.in(r.order).read(area) == field.in(r.order).read(untouched) {
+			field.in(r.order).write(want, field.in(r.order).read(area))
 		}
 	}
 	switch {

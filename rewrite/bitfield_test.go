@@ -1,7 +1,6 @@
 package rewrite_test
 
 import (
-	"encoding/binary"
 	"fmt"
 	"strings"
 	"testing"
@@ -110,40 +109,6 @@ func (s *bitStruct) write(b *strings.Builder, recorded bool, without map[string]
 		body := strings.NewReplacer("md->f", "md->"+s.f, "md->g", "md->"+s.g).Replace(e.body)
 		fmt.Fprintf(b, "static __attribute__((noinline)) __u64 do_%s(struct %s *md, __u64 x) { %s }\n", function, s.name, body)
 		fmt.Fprintf(b, "PROGRAM(%s, struct %s, out_unsigned = do_%s(md, in_unsigned);)\n", function, s.name, function)
-	}
-}
-
-// bitNumber reads the number in a field of an area, as a machine of a byte order
-// has it.
-func (f kernelField) number(area []byte, order binary.ByteOrder) uint64 {
-	var value uint64
-	for i := range f.bits {
-		at := f.bit + i
-		if order == binary.BigEndian { // the first bit is the highest
-			value = value<<1 | uint64(area[at/8]>>(7-at%8)&1)
-		} else {
-			value |= uint64(area[at/8]>>(at%8)&1) << i
-		}
-	}
-	if f.network && order == binary.LittleEndian {
-		value = f.inOrder(value)
-	}
-	return f.extend(value)
-}
-
-// setNumber converts a number and puts it into a field of an area.
-func (f kernelField) setNumber(area []byte, order binary.ByteOrder, value uint64) {
-	value = f.extend(value)
-	if f.network && order == binary.LittleEndian {
-		value = f.inOrder(value)
-	}
-	for i := range f.bits {
-		at := f.bit + i
-		shift, bit := at%8, value>>i&1
-		if order == binary.BigEndian {
-			shift, bit = 7-at%8, value>>(f.bits-1-i)&1
-		}
-		area[at/8] = area[at/8]&^(1<<shift) | byte(bit)<<shift
 	}
 }
 

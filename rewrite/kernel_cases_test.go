@@ -11,6 +11,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 
+	"github.com/xdp-load/xdp-load/internal/interpret"
 	"github.com/xdp-load/xdp-load/internal/netlab"
 	"github.com/xdp-load/xdp-load/rewrite"
 )
@@ -89,7 +90,7 @@ var ownCases = map[string]ownCase{
 		`struct md_desc snap = {}; fill(&snap, in); fill(md, in); OPAQUE(ctx); out = snap.hash + (__u64)md->hash;`,
 		func(in ownInput) uint64 {
 			target, _ := kernelFind(in.targets, "hash")
-			return in.hash + truncate(in.hash, int(target.bits), false)
+			return in.hash + interpret.Extended(in.hash, int(target.bits), false)
 		}, orRight,
 	},
 	"a size for both": {

@@ -2,7 +2,7 @@ package rewrite_test
 
 import (
 	"bytes"
-	"math/bits"
+	"encoding/binary"
 	"strconv"
 	"strings"
 	"testing"
@@ -131,43 +131,28 @@ func kernelHasOrder(typ btf.Type, order string) bool {
 	return ok && (strings.HasPrefix(typedef.Name, order) || kernelHasOrder(typedef.Type, order))
 }
 
-// read returns the number in the field of a descriptor, extended to 64 bits.
-func (f kernelField) read(descriptor []byte) uint64 {
-	return f.extend(f.inOrder(readBits(descriptor, int(f.bit), int(f.bits))))
+// in returns how a machine of a byte order keeps the field.
+func (f kernelField) in(order binary.ByteOrder) numberIn {
+	swapped := f.network
+	if order == binary.BigEndian {
+		swapped = f.little
+	}
+	return numberIn{order, int(f.bit), int(f.bits), f.signed, f.boolean, swapped}
 }
+
+// read returns the number in the field of a descriptor, extended to 64 bits.
+func (f kernelField) read(descriptor []byte) uint64 { return f.in(machineOrder).read(descriptor) }
 
 // write puts a number, converted, into the field.
 func (f kernelField) write(descriptor []byte, value uint64) {
-	writeBits(descriptor, int(f.bit), int(f.bits), f.inOrder(f.extend(value)))
-}
-
-// inOrder converts between a number and how the field's bytes, read in the
-// machine's order, look.
-func (f kernelField) inOrder(value uint64) uint64 {
-	if bigEndian && !f.little || !bigEndian && !f.network {
-		return value
-	}
-	return bits.ReverseBytes64(value) >> (64 - f.bits)
+	f.in(machineOrder).write(descriptor, value)
 }
 
 // convert converts a number to the field's type and what that looks like to 64
 // bits, as C does in an assignment to and from the field.
 func (f kernelField) convert(value uint64) uint64 {
-	if f.boolean {
-		return f.extend(value)
-	}
-	return f.extend(f.inOrder(value))
-}
-
-func (f kernelField) extend(value uint64) uint64 {
-	unused := 64 - f.bits
-	switch {
-	case f.boolean && value != 0:
-		return 1
-	case f.signed:
-		return uint64(int64(value<<unused) >> unused)
-	}
-	return value << unused >> unused
+	n := f.in(machineOrder)
+	return n.convert(n.swap(value))
 }
 
 // The decoder itself, on a layout that has everything.

@@ -62,7 +62,7 @@ func (p *kernelPair) store(t *testing.T, area []byte, path string, value uint64)
 	t.Helper()
 	local, _ := kernelFind(p.locals, path)
 	if field, ok := kernelFind(p.targets, path); ok {
-		field.write(area, local.extend(local.inOrder(value)))
+		field.write(area, local.convert(value))
 	}
 }
 

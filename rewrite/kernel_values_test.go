@@ -260,7 +260,7 @@ func kernelCheckWindow(field kernelField, path string, area []byte, results map[
 	if offset+size > uint64(len(area)) || size > 8 {
 		return fmt.Errorf("no window of %d bytes at %d", size, offset)
 	}
-	value := readBits(area, int(offset)*8, int(size)*8) << left
+	value := numberIn{order: machineOrder, first: int(offset) * 8, bits: int(size) * 8}.read(area) << left
 	if field.signed {
 		value = uint64(int64(value) >> right)
 	} else {

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"maps"
-	"math/bits"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -556,55 +555,15 @@ func fieldBits(f *reloc.Field) int {
 	return int(f.Size) * 8
 }
 
-// fieldBit returns where the bit of a field is that counts for 2 to the power of
-// i: the byte, and its bit counted from the lowest.
-func fieldBit(f *reloc.Field, order binary.ByteOrder, i int) (at, bit int) {
-	first := int(f.Offset) * 8
-	if f.IsBitField() {
-		first = int(f.BitOffset)
-	}
-	if order == binary.BigEndian {
-		position := first + fieldBits(f) - 1 - i
-		return position / 8, 7 - position%8
-	}
-	return (first + i) / 8, (first + i) % 8
-}
-
 // fieldNumber returns the number that a field holds, as 64 bits in two's
 // complement.
-func fieldNumber(f *reloc.Field, order binary.ByteOrder, area []byte) (number uint64) {
-	for i := range fieldBits(f) {
-		at, bit := fieldBit(f, order, i)
-		number |= uint64(area[at]>>bit&1) << i
-	}
-	return convertTo(f, swappedTo(f, order, number))
+func fieldNumber(f *reloc.Field, order binary.ByteOrder, area []byte) uint64 {
+	return numberOf(f, order).read(area)
 }
 
 // setField stores a number in a field as C does.
 func setField(f *reloc.Field, order binary.ByteOrder, area []byte, number uint64) {
-	number = swappedTo(f, order, convertTo(f, number))
-	for i := range fieldBits(f) {
-		at, bit := fieldBit(f, order, i)
-		area[at] = area[at]&^(1<<bit) | byte(number>>i&1)<<bit
-	}
-}
-
-func swappedTo(f *reloc.Field, order binary.ByteOrder, number uint64) uint64 {
-	if !isSwapped(f, order) {
-		return number
-	}
-	return bits.ReverseBytes64(number) >> (64 - fieldBits(f))
-}
-
-// convertTo converts a number to the field's type.
-func convertTo(f *reloc.Field, number uint64) uint64 {
-	switch {
-	case f.Class != reloc.Bool:
-		return interpret.Extended(number, fieldBits(f), f.Signed)
-	case number != 0:
-		return 1
-	}
-	return 0
+	numberOf(f, order).write(area, number)
 }
 
 // decodeSections returns the instructions of each section by slot; the second

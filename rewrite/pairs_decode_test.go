@@ -5,61 +5,47 @@ import (
 	"encoding/binary"
 	"iter"
 	"math/bits"
+
+	"github.com/xdp-load/xdp-load/internal/interpret"
 )
 
 // The values that programs have to come to, worked out from the structs as
 // they were generated: nothing here looks at BTF, or at what reloc and rewrite
 // make of it.
-//
-// A number is kept in 64 bits, in two's complement if it is negative: all the
-// conversions of C between integers are the same from there.
 
-// truncate converts a number to an integer of so many bits.
-func truncate(value uint64, width int, signed bool) uint64 {
-	unused := 64 - width
-	if signed {
-		return uint64(int64(value<<unused) >> unused)
-	}
-	return value << unused >> unused
-}
-
-// swap reverses the bytes of a scalar that is kept in another order than the
-// machine's.
-func (s *pairScalar) swap(value uint64) uint64 {
-	if !s.order() || (s.kind == pairBig) == bigEndian {
-		return value
-	}
-	return bits.ReverseBytes64(value) >> (64 - s.size*8)
+// number returns how the scalar is kept, wherever it is.
+func (s *pairScalar) number() numberIn {
+	swapped := s.order() && (s.kind == pairBig) != bigEndian
+	return numberIn{order: machineOrder, bits: s.width(), signed: s.signed, boolean: s.kind == pairBool, swapped: swapped}
 }
 
 // convert converts a number to the scalar's type, as C does in an assignment.
-func (s *pairScalar) convert(value uint64) uint64 {
-	if s.kind == pairBool {
-		if value != 0 {
-			return 1
-		}
-		return 0
-	}
-	return truncate(value, s.width(), s.signed)
-}
+func (s *pairScalar) convert(value uint64) uint64 { return s.number().convert(value) }
 
 // represent returns what a C expression of the scalar's type is for a number:
 // of a __be16, the number whose bytes in the machine's order are those of the
 // big-endian one.
-func (s *pairScalar) represent(number uint64) uint64 { return s.swap(s.convert(number)) }
+func (s *pairScalar) represent(number uint64) uint64 { return s.number().swap(s.convert(number)) }
 
 // mean is the reverse: the number that a C expression of the scalar's type
 // stands for.
-func (s *pairScalar) mean(expression uint64) uint64 { return s.swap(s.convert(expression)) }
+func (s *pairScalar) mean(expression uint64) uint64 { return s.number().swap(s.convert(expression)) }
+
+// in returns how a leaf is kept in an area.
+func (l pairLeaf) in() numberIn {
+	n := l.number()
+	n.first = l.bit
+	return n
+}
 
 // read returns the number that a leaf holds.
 func (l pairLeaf) read(area []byte) uint64 {
-	return l.mean(readBits(area, l.bit, l.width()))
+	return l.in().read(area)
 }
 
 // write stores a number in a leaf.
 func (l pairLeaf) write(area []byte, number uint64) {
-	writeBits(area, l.bit, l.width(), l.represent(number))
+	l.in().write(area, number)
 }
 
 // settle gives every bool of the target that is used 0 or 1: C leaves open what
@@ -204,11 +190,11 @@ func (p *accessPair) expectLoad(use *pairUse, input uint64, area []byte) uint64 
 
 // formed returns what a program makes of a value that it loaded.
 func (u *pairUse) formed(local *pairScalar, value, input uint64) uint64 {
-	value = truncate(value, local.width(), local.signed)
+	value = interpret.Extended(value, local.width(), local.signed)
 	switch u.form {
 	case pairNarrowed:
 		cast := pairCasts[u.operand%uint64(len(pairCasts))]
-		return truncate(value, cast.width(), cast.signed)
+		return interpret.Extended(value, cast.width(), cast.signed)
 	case pairPart:
 		return value >> u.shift() & 0xff
 	case pairLess:

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf"
+	"github.com/xdp-load/xdp-load/internal/interpret"
 )
 
 // Copies of the descriptor that a program keeps: of its own type, laid out as
@@ -330,7 +331,7 @@ func (s *pairScalar) common(other *pairScalar) *pairScalar {
 
 // expressed returns what a program makes of a value of a type, as 64 bits.
 func (u *pairUse) expressed(local *pairScalar, value uint64) uint64 {
-	value = truncate(value, local.width(), local.signed)
+	value = interpret.Extended(value, local.width(), local.signed)
 	typ := local.common(&pairScalar{size: 4, signed: true})
 	if u.form == pairPlus {
 		return typ.convert(value + 1)
@@ -351,8 +352,8 @@ func (s *pairScalar) less(a, b uint64) bool {
 // expressedBoth is expressed for the values of two fields.
 func (u *pairUse) expressedBoth(local *pairScalar, value uint64, other *pairScalar, second uint64) uint64 {
 	typ := local.common(other)
-	a := typ.convert(truncate(value, local.width(), local.signed))
-	b := typ.convert(truncate(second, other.width(), other.signed))
+	a := typ.convert(interpret.Extended(value, local.width(), local.signed))
+	b := typ.convert(interpret.Extended(second, other.width(), other.signed))
 	if u.form == pairSame {
 		return truth(a == b)
 	}
