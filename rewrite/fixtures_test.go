@@ -14,6 +14,8 @@ import (
 
 	"github.com/cilium/ebpf/asm"
 
+	"github.com/xdp-load/xdp-load/internal/bpf"
+	"github.com/xdp-load/xdp-load/internal/elfobj"
 	"github.com/xdp-load/xdp-load/internal/insn"
 	"github.com/xdp-load/xdp-load/reloc"
 	"github.com/xdp-load/xdp-load/rewrite"
@@ -252,4 +254,18 @@ func plain(items []insn.Item) []asm.Instruction {
 		insns[i] = item.Instruction
 	}
 	return insns
+}
+
+// modelOf returns the functions of an object, without its source lines.
+func modelOf(t *testing.T, object []byte) *bpf.Object {
+	t.Helper()
+	file, err := elfobj.Parse(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	recorded, err := reloc.ReadObject(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bpf.New(file, nil, recorded)
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/xdp-load/xdp-load/internal/bpf"
-	"github.com/xdp-load/xdp-load/internal/elfobj"
 	"github.com/xdp-load/xdp-load/internal/flow"
 	"github.com/xdp-load/xdp-load/internal/insn"
 	"github.com/xdp-load/xdp-load/internal/interpret"
@@ -67,18 +66,7 @@ type survivors struct {
 }
 
 func newSurvivors(t *testing.T, r rewritten) *survivors {
-	model := func(object []byte) *bpf.Object {
-		file, err := elfobj.Parse(object)
-		if err != nil {
-			t.Fatal(err)
-		}
-		recorded, err := reloc.ReadObject(object)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return bpf.New(file, nil, recorded)
-	}
-	return &survivors{model(r.in), model(r.out), make(map[*bpf.Function]*flow.Liveness)}
+	return &survivors{modelOf(t, r.in), modelOf(t, r.out), make(map[*bpf.Function]*flow.Liveness)}
 }
 
 // of returns the registers that are live behind an access, and still are in the rewritten

@@ -7,10 +7,8 @@ import (
 	"testing"
 
 	"github.com/xdp-load/xdp-load/internal/bpf"
-	"github.com/xdp-load/xdp-load/internal/elfobj"
 	"github.com/xdp-load/xdp-load/internal/insn"
 	"github.com/xdp-load/xdp-load/internal/interpret"
-	"github.com/xdp-load/xdp-load/reloc"
 	"github.com/xdp-load/xdp-load/rewrite"
 )
 
@@ -114,15 +112,7 @@ func TestComputedCases(t *testing.T) {
 // path, as the verifier does.
 func checkWritten(t *testing.T, object []byte) {
 	t.Helper()
-	file, err := elfobj.Parse(object)
-	if err != nil {
-		t.Fatal(err)
-	}
-	recorded, err := reloc.ReadObject(object)
-	if err != nil {
-		t.Fatal(err)
-	}
-	model := bpf.New(file, nil, recorded)
+	model := modelOf(t, object)
 	section := model.Section("xdp")
 	for _, start := range section.Starts() {
 		fn := model.Function(bpf.Place{Section: "xdp", Slot: start})

@@ -100,19 +100,7 @@ func (l *Liveness) findAlways() {
 	}
 	atStart := slices.Repeat([]insn.Registers{insn.Accessible}, len(f.blocks))
 	atStart[0] = firstArguments(given)
-	seen := make([]bool, len(f.blocks))
-	work := newWorklist(f.sequence, len(f.blocks))
-	work.push(0)
-	for b, ok := work.pop(); ok; b, ok = work.pop() {
-		seen[b] = true
-		after := l.writtenInBlock(b, atStart[b])
-		for succ := range l.next(b) {
-			if both := atStart[succ] & after; both != atStart[succ] || !seen[succ] {
-				atStart[succ] = both
-				work.push(succ)
-			}
-		}
-	}
+	l.follow(atStart, func(a, b insn.Registers) insn.Registers { return a & b })
 	l.always = make([]insn.Registers, len(f.insns))
 	for b, written := range atStart {
 		from, to := f.span(b)
@@ -180,6 +168,16 @@ func (l *Liveness) writtenBefore(entry insn.Registers) {
 	f := l.function
 	written := make([]insn.Registers, len(f.blocks)) // at the start of a block
 	written[0] = entry
+	l.follow(written, func(a, b insn.Registers) insn.Registers { return a | b })
+	for b := range f.blocks {
+		l.restrict(b, written[b])
+	}
+}
+
+// follow follows what is written at the start of each block from the first one on. join
+// returns what is written where two ways meet.
+func (l *Liveness) follow(written []insn.Registers, join func(a, b insn.Registers) insn.Registers) {
+	f := l.function
 	seen := make([]bool, len(f.blocks))
 	work := newWorklist(f.sequence, len(f.blocks))
 	work.push(0)
@@ -187,14 +185,11 @@ func (l *Liveness) writtenBefore(entry insn.Registers) {
 		seen[b] = true
 		after := l.writtenInBlock(b, written[b])
 		for succ := range l.next(b) {
-			if written[succ]|after != written[succ] || !seen[succ] {
-				written[succ] |= after
+			if joined := join(written[succ], after); joined != written[succ] || !seen[succ] {
+				written[succ] = joined
 				work.push(succ)
 			}
 		}
-	}
-	for b := range f.blocks {
-		l.restrict(b, written[b])
 	}
 }
 
