@@ -67,9 +67,9 @@ func (p *planner) guardsIn(fn *function) *flow.Guards {
 		return fn.guards
 	}
 	fn.guardsKnown = true
-	context := fn.Context()
-	constants, err := p.constantsOf(fn)
-	if err == nil && context != nil {
+	program := p.analyze()
+	constants := program.constants[program.subs[fn.Place()]]
+	if context := fn.Context(); constants != nil && context != nil {
 		fn.guards = constants.Guards(*context)
 	}
 	return fn.guards
