@@ -2,6 +2,7 @@ package rewrite
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/xdp-load/xdp-load/internal/btfraw"
 	"github.com/xdp-load/xdp-load/internal/flow"
@@ -107,6 +108,7 @@ func (p *planner) judgeOffset(i int, sub *flow.Subprogram) (found int) {
 	access := &p.accesses[i]
 	pointees, reached := p.pointeesOf(access, sub)
 	if !reached {
+		p.noteComputed(access)
 		return 0
 	}
 	in := regionsOf(pointees)
@@ -203,6 +205,16 @@ func (p *planner) noteDescriptor(pointees []flow.Pointee) {
 		if first, ok := p.descriptors[at]; !ok || from < first {
 			p.descriptors[at] = from
 		}
+	}
+}
+
+// noteComputed notes that a descriptor may be anywhere in the metadata area if the program
+// computes with an offset from its start that is added to nothing: what that gives may be.
+func (p *planner) noteComputed(access *reloc.Access) {
+	reached, err := p.reachedAnyway(access)
+	isComputed := func(e flow.Escape) bool { return e.Use == flow.Computed }
+	if err == nil && isDescriptor(access) && slices.ContainsFunc(reached.escapes[access.Insn], isComputed) {
+		p.descriptors[site{}] = 0
 	}
 }
 

@@ -196,6 +196,28 @@ func TestRefusedMacroHalf(t *testing.T) {
 	}
 }
 
+// An offset that something else is made of than an address is none any more: what is read
+// there nobody has recorded, even if the layout keeps the field as the program does.
+func TestRefusedPartOfOffset(t *testing.T) {
+	t.Parallel()
+	needTools(t, "gcc", "clang-19")
+	layout := parseLayout(t, "moved", costCompile(t, "clang-19", "#include <linux/types.h>\nstruct md_desc { __u32 before[6], hash; } layout;", "el", "v4"))
+	for _, change := range []string{"%0 >>= 32", "%0 s>>= 32", "%0 <<= 32", "%0 = (s8)%0", "%0 &= 255", "%0 *= 1"} {
+		object := costCompile(t, "clang-19", `
+			#include "cost.h"
+			#include <bpf/bpf_core_read.h>
+			struct md_desc { __u64 stamp; __u32 hash; } __attribute__((preserve_access_index));
+			PROGRAM(part, struct md_desc,
+				__u64 offset = bpf_core_field_offset(md->hash);
+				asm volatile("`+change+`" : "+r"(offset));
+				out_unsigned = *(__u32 *)((void *)md + offset);)`, "el", "v4")
+		_, _, err := rewrite.Rewrite(object, layout, rewrite.Options{})
+		if !errors.Is(err, rewrite.ErrRefused) || !strings.Contains(err.Error(), "the compiler recorded nothing of the instruction") {
+			t.Errorf("%s: %v", change, err)
+		}
+	}
+}
+
 // An access in code that is copied to keep paths apart is not guarded if only one
 // of the copies can't be reached.
 func TestGuardedCopies(t *testing.T) {

@@ -60,6 +60,10 @@ type Pointee struct {
 	Offset  int64
 	Indexed bool
 
+	// High says of a recorded number that it is in the upper half of the register, on its
+	// way to be extended.
+	High bool
+
 	// Field is set if a recorded offset was added: to an address Base bytes from
 	// the start, or further if BaseIndexed.
 	Field       RecordedAt

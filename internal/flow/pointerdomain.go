@@ -138,22 +138,37 @@ func (d *pointerDomain) alu(s *state[pointer], i int, ins *instruction) pointer 
 	case d.isPending(a) || d.isPending(b):
 		return d.sets.of(Pointee{Region: pending})
 	case code == insn.OpADD:
-		return d.add(i, ins, a, b)
+		return d.add(i, ins, d.low(a), d.low(b))
 	case code == insn.OpSUB:
-		return d.subtract(i, ins, a, b)
-	case code == insn.OpLSH || code == insn.OpRSH || code == insn.OpARSH: // of a number that is extended
+		return d.subtract(i, ins, d.low(a), d.low(b))
+	case code == insn.OpLSH || code == insn.OpRSH || code == insn.OpARSH:
 		if !ins.FromReg() && ins.Imm == 32 && !ins.Is32() {
-			return d.numbers(a)
+			return d.shifted(a, code == insn.OpLSH)
 		}
 	}
 	return 0
+}
+
+// shifted returns the recorded numbers in a set after a shift by half a register, of those
+// that are extended by it and its reverse.
+func (d *pointerDomain) shifted(v pointer, up bool) pointer {
+	numbers := d.sets.where(v, func(p *Pointee) bool { return p.isNumber() && p.High != up })
+	return d.sets.each(numbers, func(p Pointee) Pointee { p.High = up; return p })
+}
+
+// low leaves out of a set what is in the upper half of the register: with something added
+// it is no recorded number any more.
+func (d *pointerDomain) low(v pointer) pointer {
+	return d.sets.where(v, func(p *Pointee) bool { return !p.High })
 }
 
 func (d *pointerDomain) move(i int, ins *instruction, v pointer) pointer {
 	switch {
 	case ins.FromReg() && ins.Off == 1: // addr_space_cast
 		return d.made(Heap, i)
-	case ins.Is32() || ins.Off != 0:
+	case ins.Off != 0 && ins.Off != 32:
+		return 0
+	case ins.Is32() || ins.Off != 0: // an offset is small and not negative: that does not change it
 		return d.numbers(v)
 	}
 	return v
@@ -161,7 +176,7 @@ func (d *pointerDomain) move(i int, ins *instruction, v pointer) pointer {
 
 // numbers returns the recorded numbers in a set.
 func (d *pointerDomain) numbers(v pointer) pointer {
-	return d.sets.where(v, (*Pointee).isNumber)
+	return d.sets.where(v, func(p *Pointee) bool { return p.isNumber() && !p.High })
 }
 
 func (d *pointerDomain) add(i int, ins *instruction, a, b pointer) pointer {

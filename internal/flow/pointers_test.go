@@ -118,6 +118,26 @@ func TestPointers(t *testing.T) {
 			[]pointerUnit{{entry: true, insns: slices.Concat([]asm.Instruction{loadMeta, asm.Mov.Imm(asm.R3, 8), asm.Add.Reg(asm.R2, asm.R3)}, deref), offsets: []int{1}}},
 			3, "metadata area+0 of field 1",
 		},
+		"and a recorded offset that is extended": {
+			[]pointerUnit{{entry: true, insns: slices.Concat([]asm.Instruction{loadMeta, asm.Mov.Imm(asm.R3, 8), asm.LSh.Imm(asm.R3, 32), asm.ArSh.Imm(asm.R3, 32), asm.Add.Reg(asm.R2, asm.R3)}, deref), offsets: []int{1}}},
+			5, "metadata area+0 of field 1",
+		},
+		"and a byte of a recorded offset": {
+			[]pointerUnit{{entry: true, insns: slices.Concat([]asm.Instruction{loadMeta, asm.Mov.Imm(asm.R3, 8), asm.MovSX8.Reg(asm.R3, asm.R3), asm.Add.Reg(asm.R2, asm.R3)}, deref), offsets: []int{1}}},
+			4, "metadata area+0?",
+		},
+		"and the upper half of a recorded offset": {
+			[]pointerUnit{{entry: true, insns: slices.Concat([]asm.Instruction{loadMeta, asm.Mov.Imm(asm.R3, 8), asm.RSh.Imm(asm.R3, 32), asm.Add.Reg(asm.R2, asm.R3)}, deref), offsets: []int{1}}},
+			4, "metadata area+0?",
+		},
+		"and a recorded offset times 2 to the power of 32": {
+			[]pointerUnit{{entry: true, insns: slices.Concat([]asm.Instruction{loadMeta, asm.Mov.Imm(asm.R3, 8), asm.LSh.Imm(asm.R3, 32), asm.Add.Reg(asm.R2, asm.R3)}, deref), offsets: []int{1}}},
+			4, "metadata area+0?",
+		},
+		"and what is added to a recorded offset that is being extended": {
+			[]pointerUnit{{entry: true, insns: slices.Concat([]asm.Instruction{loadMeta, asm.Mov.Imm(asm.R3, 8), asm.LSh.Imm(asm.R3, 32), asm.Add.Imm(asm.R3, 4), asm.RSh.Imm(asm.R3, 32), asm.Add.Reg(asm.R2, asm.R3)}, deref), offsets: []int{1}}},
+			6, "metadata area+0?",
+		},
 		"and a recorded size": {
 			[]pointerUnit{{entry: true, insns: slices.Concat([]asm.Instruction{loadMeta, asm.Mov.Imm(asm.R3, 32), asm.Add.Reg(asm.R3, asm.R2), asm.Mov.Reg(asm.R2, asm.R3)}, deref), sizes: []int{1}}},
 			4, "metadata area+0 past",
