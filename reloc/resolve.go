@@ -95,13 +95,12 @@ func (a *Access) Resolve(layout *Layout) (Resolution, error) {
 // for each field, type or enumerator that an object accesses once. It is for one goroutine.
 func (l *Layout) Resolver() func(*Access) (Resolution, error) {
 	type same struct {
-		path   *pathSpec
-		kind   Kind
+		path   *pathSpec // of one kind of record, see reader.what
 		nested *nest
 	}
 	known := make(map[same]Resolution)
 	return func(a *Access) (Resolution, error) {
-		key := same{a.path, a.Kind, a.nested}
+		key := same{a.path, a.nested}
 		if resolution, ok := known[key]; ok {
 			return resolution, nil
 		}

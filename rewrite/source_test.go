@@ -68,6 +68,13 @@ func TestComputedCases(t *testing.T) {
 			layout: `struct md_0 { __be16 flag; } layout;`,
 			area:   "\x00\x00", want: 0,
 		},
+		"a bit-field of a copy": {
+			program: `struct md_0 { __u64 f : 14; } RECORDED;
+				F { struct md_0 own, *p = &own; __u64 all = ~0ull; OPAQUE(p); *(__u64 *)&own = all; p->f = md->f; OPAQUE(p); return *(__u64 *)&own; }`,
+			layout:    `struct md_0 { __u32 f; } layout;`,
+			constants: map[string]int32{"md_0->f": 5},
+			area:      "\x00\x00\x00\x00", want: ^uint64(1<<14-1) | 5,
+		},
 		"a register of one path": {
 			program: `struct md_0 { __u32 hash; } RECORDED;
 				F { __u64 h = 1, x; asm volatile("%0 = r1" : "=r"(x)); asm volatile("if %0 == 0 goto +1; r5 = 3" : : "r"(x) : "r5"); h = md->hash;

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/xdp-load/xdp-load/internal/btfraw"
 	"github.com/xdp-load/xdp-load/internal/code"
 	"github.com/xdp-load/xdp-load/internal/elfobj"
 )
@@ -73,6 +74,22 @@ func TestCut(t *testing.T) {
 	}
 	if calls == 0 {
 		t.Error("no calls")
+	}
+}
+
+// The kernel wants a line for the first instruction of each function, if there are any.
+func TestCutLineAtStart(t *testing.T) {
+	p := read(t, fixtures(t)[0])
+	index := slices.IndexFunc(p.Symbols, func(s elf.Symbol) bool { return elf.ST_TYPE(s.Info) == elf.STT_FUNC && s.Value > 0 })
+	name := p.Sections[p.Symbols[index].Section].Name
+	isFirst := func(line btfraw.Line) bool { return uint64(line.InsnOffset) == p.Symbols[index].Value }
+	p.ext.Lines[name] = slices.DeleteFunc(p.ext.Lines[name], isFirst)
+	cutter, err := code.NewCutter(p.Object, p.ext)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if function, err := cutter.Cut(index); err != nil || len(function.Lines) == 0 || function.Lines[0].InsnOffset != 0 {
+		t.Errorf("%+v, %v", function, err)
 	}
 }
 

@@ -10,19 +10,15 @@ import (
 	"github.com/xdp-load/xdp-load/internal/btfraw"
 	"github.com/xdp-load/xdp-load/internal/elfobj"
 	"github.com/xdp-load/xdp-load/internal/link"
+	"github.com/xdp-load/xdp-load/internal/netlab"
 )
 
 var compilers = []string{"clang-14", "clang-16", "clang-19", "clang-22"}
 
-// compile compiles a source of testdata. Without the compiler it skips the test, but
-// fails it if CI is set.
+// compile compiles a source of testdata.
 func compile(tb testing.TB, clang, target, source string) *elfobj.Object {
 	tb.Helper()
-	for _, tool := range []string{clang, "gcc"} {
-		if _, err := exec.LookPath(tool); err != nil && os.Getenv("CI") == "" {
-			tb.Skip(err)
-		}
-	}
+	netlab.NeedTools(tb, clang, "gcc")
 	triplet, err := exec.Command("gcc", "-print-multiarch").Output()
 	if err != nil {
 		tb.Fatal(err)

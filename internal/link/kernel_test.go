@@ -150,13 +150,9 @@ func checkLoaders(t *testing.T, object []byte, want uint32) {
 
 func enter(t *testing.T) {
 	t.Helper()
+	netlab.NeedTools(t, "bpftool", "xdp-loader")
 	if _, err := netlab.Enter(t).AddNIC(nic); err != nil {
 		t.Fatal(err)
-	}
-	for _, tool := range []string{"bpftool", "xdp-loader"} {
-		if _, err := exec.LookPath(tool); err != nil && os.Getenv("CI") == "" {
-			t.Skip(err)
-		}
 	}
 }
 

@@ -45,8 +45,7 @@ type Linked struct {
 //
 // It refuses what can't be linked: functions that use maps, data that points at other
 // things, what neither object defines, and what both do; and an object without .BTF.ext.
-// After an error obj and ext are
-// as they were.
+// After an error obj and ext are as they were.
 func (s *Source) Into(obj *elfobj.Object, ext *btfraw.Ext, wanted Wanted) (*Linked, error) {
 	draft, adopt := obj.Draft()
 	l, err := newLinking(s, draft)
@@ -60,12 +59,12 @@ func (s *Source) Into(obj *elfobj.Object, ext *btfraw.Ext, wanted Wanted) (*Link
 		l.addTypes,
 		l.translate,
 		l.putFunctions,
-		l.putTypes,
 	} {
 		if err := step(); err != nil {
 			return nil, err
 		}
 	}
+	draft.Section(".BTF").Data = l.edit.Bytes()
 	adopt()
 	if ext != nil {
 		*ext = *l.ext
@@ -215,11 +214,6 @@ func (l *linking) putFunctions() (err error) {
 		return fmt.Errorf(".BTF.ext: %w", err)
 	}
 	l.obj.Section(".BTF.ext").Data = l.ext.Bytes()
-	return nil
-}
-
-func (l *linking) putTypes() error {
-	l.obj.Section(".BTF").Data = l.edit.Bytes()
 	return nil
 }
 

@@ -34,6 +34,7 @@ func TestIntoRefuses(t *testing.T) {
 		want     string
 	}{
 		"no such function": {device, "devise", nil, "no function devise"},
+		"no func_info":     {withoutRecords(t, device), "device", nil, "function device has no func_info in .BTF.ext: compile with -g"},
 		"map":              {refused, "uses_map", nil, "testdata/refused.c:16: function uses_map: instruction 4: it uses map counts: maps can't be linked"},
 		"pointers in data": {refused, "uses_pointers", nil, "it uses section .data, which points at other things"},
 		"undefined":        {refused, "uses_undefined", nil, "neither object defines undefined"},
@@ -68,6 +69,14 @@ func TestIntoRefuses(t *testing.T) {
 			}
 		})
 	}
+}
+
+// withoutRecords returns an object that lacks .BTF.ext.
+func withoutRecords(t *testing.T, obj *elfobj.Object) *elfobj.Object {
+	t.Helper()
+	without := parse(t, obj.Bytes())
+	without.Section(".BTF.ext").Name = ".none"
+	return without
 }
 
 func rename(t *testing.T, obj *elfobj.Object, from, to string) {
