@@ -145,7 +145,7 @@ type planner struct {
 	macros     map[macroKey]bool
 	sections   map[string]*section
 	functions  map[bpf.Place]*function
-	byFunction map[bpf.Place]*functionAccesses // by where the function starts that asks them
+	byFunction map[bpf.Place]*functionAccesses // by where the function starts that they are in
 
 	accesses    []reloc.Access // to rewrite
 	resolutions []reloc.Resolution
