@@ -82,23 +82,11 @@ func (p *planner) checkMacroAlone(access *reloc.Access, same bool) (writes bool,
 	if !eachWidth(loads) || !eachWidth(stores) || reached.passesOn(access.Insn) && !same {
 		return false, errMacroShared
 	}
-	for _, escape := range reached.escapes[access.Insn] {
-		if ins, err := section.Instruction(escape.Slot); err == nil && ins.OpCode == asm.RSh.Op(asm.ImmSource) && ins.Constant == 32 {
-			return false, errMacroHalf
-		}
-	}
 	return stores[1] > 0, nil
 }
 
 var errMacroShared = refuse.Because("use the macro in a function of its own",
 	"clang uses the offset that a bit-field macro asks for in other accesses too, which are not recorded")
-
-// Of an offset that is used elsewhere in the function, too, clang has 64 bits, of which
-// it gives the macro the 32 that come first in memory. On a big-endian machine these are
-// the upper ones, which are 0: the field is looked for at the start of the struct. So do
-// clang 14 to 22.
-var errMacroHalf = refuse.Because("use the macro in a function of its own",
-	"clang takes the upper half of the offset that a bit-field macro asks for, which is 0")
 
 func eachWidth(counts [9]int) bool {
 	return counts[1] == counts[2] && counts[2] == counts[4] && counts[4] == counts[8]

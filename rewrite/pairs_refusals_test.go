@@ -66,7 +66,7 @@ var pairsMacroShared = regexp.MustCompile(`^clang uses the offset that a bit-fie
 
 // pairsMacroHalf is why a macro may be refused beside another use of the same field on a
 // big-endian machine: clang gets its offset wrong.
-var pairsMacroHalf = regexp.MustCompile(`^clang takes the upper half of the offset that a bit-field macro asks for, which is 0$`)
+var pairsMacroHalf = regexp.MustCompile(`^what is added to its pointer is computed from the offset, as clang for big-endian machines takes half of one that a bit-field macro shares$`)
 
 // pairsNoRoom is why a use may be refused in a program that passes an address in its
 // stack on: nobody uses more of the stack then.

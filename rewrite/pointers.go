@@ -1,7 +1,6 @@
 package rewrite
 
 import (
-	"errors"
 	"slices"
 
 	"github.com/xdp-load/xdp-load/internal/btfraw"
@@ -75,15 +74,12 @@ func (p *planner) judge() (found int) {
 
 // checkOwnMacro refuses the offset that a macro asks for in a copy of the program's own
 // if clang uses it in accesses to the bit-field, too: they may need another one, see
-// stays. So it does if clang gets the offset wrong.
+// stays.
 func (p *planner) checkOwnMacro(access *reloc.Access) error {
-	if !p.isMacroOffset(access) {
+	if !access.Local.Field.IsBitField() || !p.isMacroOffset(access) {
 		return nil
 	}
 	_, err := p.checkMacroAlone(access, true)
-	if !access.Local.Field.IsBitField() && !errors.Is(err, errMacroHalf) {
-		return nil
-	}
 	return err
 }
 
@@ -108,11 +104,12 @@ func (p *planner) judgeOffset(i int, sub *flow.Subprogram) (found int) {
 	access := &p.accesses[i]
 	pointees, reached := p.pointeesOf(access, sub)
 	if !reached {
-		p.noteComputed(access)
 		return 0
 	}
 	in := regionsOf(pointees)
 	switch {
+	case slices.ContainsFunc(pointees, func(pointee flow.Pointee) bool { return pointee.Part }):
+		p.verdicts[i] = errPart
 	case in.allOwn():
 		p.own[access.Record] = ownCopy{in.first(), p.isMacroOffset(access), p.checkOwnMacro(access)}
 		return 1
@@ -136,6 +133,12 @@ func (p *planner) judgeOffset(i int, sub *flow.Subprogram) (found int) {
 	p.noteDescriptor(pointees)
 	return 0
 }
+
+// Where a bit-field macro and another access of a function ask for one offset, clang 14 to
+// 22 load its 64 bits, and give the macro the 32 that come first in memory: on a big-endian
+// machine the upper ones, which are 0.
+var errPart = refuse.Because("use the field's value, and a bit-field macro in a function of its own",
+	"what is added to its pointer is computed from the offset, as clang for big-endian machines takes half of one that a bit-field macro shares")
 
 // isSame reports whether the layout keeps what is accessed where the program does.
 func (p *planner) isSame(i int) bool {
@@ -205,16 +208,6 @@ func (p *planner) noteDescriptor(pointees []flow.Pointee) {
 		if first, ok := p.descriptors[at]; !ok || from < first {
 			p.descriptors[at] = from
 		}
-	}
-}
-
-// noteComputed notes that a descriptor may be anywhere in the metadata area if the program
-// computes with an offset from its start that is added to nothing: what that gives may be.
-func (p *planner) noteComputed(access *reloc.Access) {
-	reached, err := p.reachedAnyway(access)
-	isComputed := func(e flow.Escape) bool { return e.Use == flow.Computed }
-	if err == nil && isDescriptor(access) && slices.ContainsFunc(reached.escapes[access.Insn], isComputed) {
-		p.descriptors[site{}] = 0
 	}
 }
 

@@ -64,6 +64,10 @@ type Pointee struct {
 	// way to be extended.
 	High bool
 
+	// Part says of a recorded offset that it is not that but something computed from it,
+	// and of an address, that such a thing was added to it.
+	Part bool
+
 	// Field is set if a recorded offset was added: to an address Base bytes from
 	// the start, or further if BaseIndexed.
 	Field       RecordedAt
@@ -127,7 +131,7 @@ func (p Pointee) addField(offset *Pointee) Pointee {
 	}
 	p.Field = RecordedAt{offset.Subprogram, offset.Slot}
 	p.OfRoot, p.OfNested = p.OfRoot || offset.OfRoot, p.OfNested || offset.OfNested
-	p.Offset, p.Indexed = offset.Offset, offset.Indexed
+	p.Offset, p.Indexed, p.Part = offset.Offset, offset.Indexed, p.Part || offset.Part
 	return p
 }
 

@@ -138,28 +138,37 @@ func (d *pointerDomain) alu(s *state[pointer], i int, ins *instruction) pointer 
 	case d.isPending(a) || d.isPending(b):
 		return d.sets.of(Pointee{Region: pending})
 	case code == insn.OpADD:
-		return d.add(i, ins, d.low(a), d.low(b))
+		return d.add(i, ins, d.settled(a), d.settled(b))
 	case code == insn.OpSUB:
-		return d.subtract(i, ins, d.low(a), d.low(b))
-	case code == insn.OpLSH || code == insn.OpRSH || code == insn.OpARSH:
-		if !ins.FromReg() && ins.Imm == 32 && !ins.Is32() {
-			return d.shifted(a, code == insn.OpLSH)
-		}
+		return d.subtract(i, ins, d.settled(a), d.settled(b))
+	case (code == insn.OpLSH || code == insn.OpRSH || code == insn.OpARSH) && !ins.FromReg() && ins.Imm == 32 && !ins.Is32():
+		return d.shifted(a, code == insn.OpLSH)
 	}
-	return 0
+	return d.sets.union(d.parts(a), d.parts(b))
 }
 
-// shifted returns the recorded numbers in a set after a shift by half a register, of those
-// that are extended by it and its reverse.
+// shifted returns the recorded numbers in a set after a shift by half a register, which
+// is one of two that extend a number, or takes a part of it.
 func (d *pointerDomain) shifted(v pointer, up bool) pointer {
-	numbers := d.sets.where(v, func(p *Pointee) bool { return p.isNumber() && p.High != up })
-	return d.sets.each(numbers, func(p Pointee) Pointee { p.High = up; return p })
+	extends := func(p *Pointee) bool { return p.isNumber() && p.High != up }
+	extended := d.sets.each(d.sets.where(v, extends), func(p Pointee) Pointee { p.High = up; return p })
+	return d.sets.union(extended, d.parts(d.sets.where(v, func(p *Pointee) bool { return !extends(p) })))
 }
 
-// low leaves out of a set what is in the upper half of the register: with something added
-// it is no recorded number any more.
-func (d *pointerDomain) low(v pointer) pointer {
-	return d.sets.where(v, func(p *Pointee) bool { return !p.High })
+// settled returns a set to which something is added: what is in the upper half of the
+// register only then becomes something else.
+func (d *pointerDomain) settled(v pointer) pointer {
+	isHigh := func(p *Pointee) bool { return p.High }
+	return d.sets.union(d.sets.where(v, func(p *Pointee) bool { return !isHigh(p) }), d.parts(d.sets.where(v, isHigh)))
+}
+
+// parts returns what is computed from the recorded offsets in a set.
+func (d *pointerDomain) parts(v pointer) pointer {
+	offsets := d.sets.where(v, func(p *Pointee) bool { return p.Region == recordedOffset })
+	return d.sets.each(offsets, func(p Pointee) Pointee {
+		p.Offset, p.Indexed, p.High, p.Part = 0, true, false, true
+		return p
+	})
 }
 
 func (d *pointerDomain) move(i int, ins *instruction, v pointer) pointer {
@@ -167,14 +176,14 @@ func (d *pointerDomain) move(i int, ins *instruction, v pointer) pointer {
 	case ins.FromReg() && ins.Off == 1: // addr_space_cast
 		return d.made(Heap, i)
 	case ins.Off != 0 && ins.Off != 32:
-		return 0
+		return d.parts(v)
 	case ins.Is32() || ins.Off != 0: // an offset is small and not negative: that does not change it
-		return d.numbers(v)
+		return d.numbers(d.settled(v))
 	}
 	return v
 }
 
-// numbers returns the recorded numbers in a set.
+// numbers returns the recorded numbers in a set, and what is computed from them.
 func (d *pointerDomain) numbers(v pointer) pointer {
 	return d.sets.where(v, func(p *Pointee) bool { return p.isNumber() && !p.High })
 }
@@ -235,7 +244,10 @@ func (d *pointerDomain) sum(address, number pointer) pointer {
 	}
 	bases := d.sets.where(address, (*Pointee).isKnown)
 	for n := range recorded {
-		d.noteAdded(recorded[n].Subprogram, recorded[n].Slot, bases)
+		d.noteAdded(recorded[n].Subprogram, recorded[n].Slot, d.sets.each(bases, func(p Pointee) Pointee {
+			p.Part = p.Part || recorded[n].Part
+			return p
+		}))
 	}
 	return d.fields(address, number)
 }

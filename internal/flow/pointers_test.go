@@ -71,6 +71,9 @@ func spelled(pointees []Pointee) string {
 		if p.Indexed {
 			text += "?"
 		}
+		if p.Part {
+			text += " part"
+		}
 		if p.Field.Subprogram != nil {
 			text += fmt.Sprintf(" of field %d", p.Field.Slot)
 		}
@@ -124,19 +127,19 @@ func TestPointers(t *testing.T) {
 		},
 		"and a byte of a recorded offset": {
 			[]pointerUnit{{entry: true, insns: slices.Concat([]asm.Instruction{loadMeta, asm.Mov.Imm(asm.R3, 8), asm.MovSX8.Reg(asm.R3, asm.R3), asm.Add.Reg(asm.R2, asm.R3)}, deref), offsets: []int{1}}},
-			4, "metadata area+0?",
+			4, "metadata area+0? part of field 1",
 		},
 		"and the upper half of a recorded offset": {
 			[]pointerUnit{{entry: true, insns: slices.Concat([]asm.Instruction{loadMeta, asm.Mov.Imm(asm.R3, 8), asm.RSh.Imm(asm.R3, 32), asm.Add.Reg(asm.R2, asm.R3)}, deref), offsets: []int{1}}},
-			4, "metadata area+0?",
+			4, "metadata area+0? part of field 1",
 		},
 		"and a recorded offset times 2 to the power of 32": {
 			[]pointerUnit{{entry: true, insns: slices.Concat([]asm.Instruction{loadMeta, asm.Mov.Imm(asm.R3, 8), asm.LSh.Imm(asm.R3, 32), asm.Add.Reg(asm.R2, asm.R3)}, deref), offsets: []int{1}}},
-			4, "metadata area+0?",
+			4, "metadata area+0? part of field 1",
 		},
 		"and what is added to a recorded offset that is being extended": {
 			[]pointerUnit{{entry: true, insns: slices.Concat([]asm.Instruction{loadMeta, asm.Mov.Imm(asm.R3, 8), asm.LSh.Imm(asm.R3, 32), asm.Add.Imm(asm.R3, 4), asm.RSh.Imm(asm.R3, 32), asm.Add.Reg(asm.R2, asm.R3)}, deref), offsets: []int{1}}},
-			6, "metadata area+0?",
+			6, "metadata area+0? part of field 1",
 		},
 		"and a recorded size": {
 			[]pointerUnit{{entry: true, insns: slices.Concat([]asm.Instruction{loadMeta, asm.Mov.Imm(asm.R3, 32), asm.Add.Reg(asm.R3, asm.R2), asm.Mov.Reg(asm.R2, asm.R3)}, deref), sizes: []int{1}}},
