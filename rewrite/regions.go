@@ -51,6 +51,7 @@ var whereabouts = [...]string{
 	flow.Code:       "at code",
 	flow.Map:        "at a map",
 	flow.User:       "at a copy that user space passes",
+	flow.Driver:     "at the driver's descriptor",
 }
 
 func (r regions) String() string {

@@ -22,6 +22,7 @@ const (
 	Code                     // a function of the object
 	Map                      // a map itself
 	User                     // what user space passes to a program
+	Driver                   // what a driver keeps of a packet: the address is a number to the kernel
 
 	recordedOffset // a number, no address: a recorded offset
 	recordedSize   // the same: a recorded size of the descriptor
@@ -41,7 +42,7 @@ func (r Region) IsOwn() bool {
 
 // String returns the region in words.
 func (r Region) String() string {
-	return [...]string{"unknown", "metadata area", "packet", "ctx", "stack", "map value", "data", "ring buffer", "heap", "code", "map", "user space", "offset", "size", "other size", "pending"}[r]
+	return [...]string{"unknown", "metadata area", "packet", "ctx", "stack", "map value", "data", "ring buffer", "heap", "code", "map", "user space", "driver", "offset", "size", "other size", "pending"}[r]
 }
 
 // Pointee is what a pointer may point at.
@@ -49,7 +50,7 @@ type Pointee struct {
 	Region Region
 
 	// Subprogram and Slot say which instruction of which function made an address in the
-	// metadata area or of a map, or holds a recorded number. Stack and Ctx are those of a function,
+	// metadata area, of what a driver keeps, or of a map, or holds a recorded number. Stack and Ctx are those of a function,
 	// Code is one. They are zero for other regions; and where there are too many, or then
 	// Slot is anySlot.
 	Subprogram *Subprogram
@@ -218,7 +219,7 @@ func (p Pointee) rough() Pointee {
 		return Pointee{Region: Map, Indexed: true}
 	case Stack:
 		return Pointee{Region: Stack, Subprogram: p.Subprogram, Slot: p.Slot, Indexed: true}
-	case Area:
+	case Area, Driver:
 		p.Subprogram, p.Slot = nil, 0
 		return p
 	case recordedOffset, recordedSize, otherSize:

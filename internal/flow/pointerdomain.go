@@ -29,7 +29,7 @@ func (d *pointerDomain) leave(_ *state[pointer], b int) edges { return d.fn.cons
 // not matter which instruction that was.
 func (d *pointerDomain) made(region Region, i int) pointer {
 	made := Pointee{Region: region}
-	if region == Area || region == Map || made.isNumber() {
+	if region == Area || region == Driver || region == Map || made.isNumber() {
 		made.Subprogram, made.Slot = d.fn.sub, d.fn.sub.start+i
 	}
 	return d.sets.of(made)
@@ -60,6 +60,9 @@ func (d *pointerDomain) step(s *state[pointer], i int) {
 	case ins.Reads():
 		d.used(s.regs[ins.Src])
 		s.regs[ins.Dst] = d.load(s, i, ins)
+		if region, ok := d.fn.sub.Loads[d.fn.sub.start+i]; ok {
+			s.regs[ins.Dst] = d.made(region, i)
+		}
 	case ins.Writes():
 		d.used(s.regs[ins.Dst])
 		d.store(s, i, ins)
@@ -349,7 +352,7 @@ func (d *pointerDomain) loaded(s *state[pointer], i int, ins *instruction, p *Po
 	switch {
 	case p.Region == Ctx:
 		return d.fromCtx(p, at, i)
-	case p.Region == Area || p.Region == Packet || p.isNumber() || !whole:
+	case p.Region == Area || p.Region == Driver || p.Region == Packet || p.isNumber() || !whole:
 		return 0
 	case p.Region == Stack:
 		return d.fromStack(s, p, at)

@@ -26,6 +26,10 @@ type PointerAssumptions struct {
 	// calls point into, by slot, as far as an ELF relocation tells.
 	Addresses, Results map[int]Region
 
+	// Loads are the regions that what is loaded points into, by slot, as far as a record
+	// tells.
+	Loads map[int]Region
+
 	// Offsets, Sizes and OtherSizes are the slots that hold a recorded offset, or a
 	// recorded size of the descriptor, or of another type.
 	Offsets, Sizes, OtherSizes map[int]bool
@@ -341,7 +345,7 @@ type MemoryUse struct {
 }
 
 // Uses returns the uses of addresses in a function that may be in the metadata
-// area, by slot.
+// area, or of what a driver keeps, by slot.
 func (p *Pointers) Uses(sub *Subprogram) []MemoryUse {
 	fn := p.functions[sub]
 	if fn == nil || fn.solver == nil {
@@ -359,7 +363,7 @@ func (p *Pointers) Uses(sub *Subprogram) []MemoryUse {
 		}
 		note := func(argument int, register uint8) {
 			list := p.sets.list(st.regs[register])
-			if slices.ContainsFunc(list, func(p Pointee) bool { return p.Region == Area }) {
+			if slices.ContainsFunc(list, func(p Pointee) bool { return p.Region == Area || p.Region == Driver }) {
 				uses = append(uses, MemoryUse{sub.start + i, argument, list})
 			}
 		}
