@@ -78,10 +78,19 @@ type Access struct {
 // an anonymous type.
 func (a *Access) RootName() string { return a.path.root.TypeName() }
 
+// FieldName returns the name of the member of the root type that is accessed; empty if
+// the path leads further, to an element of an array of root types, or to none.
+func (a *Access) FieldName() string {
+	if !a.Kind.aboutField() || a.path.first != 0 || a.path.end != nil || len(a.path.steps) != 1 {
+		return ""
+	}
+	return a.path.steps[0].name
+}
+
 // lastName returns what the source calls what is accessed: the field, the enumerator or
 // the type.
 func (a *Access) lastName() string {
-	if !a.Kind.aboutField() && !a.Kind.aboutEnum() {
+	if !a.Kind.aboutField() && !a.Kind.AboutEnum() {
 		return btfraw.EssentialName(a.RootName())
 	}
 	name := a.Path[strings.LastIndexAny(a.Path, ".>")+1:]
@@ -360,7 +369,7 @@ func (a *Access) resolveLocally(root btf.Type, id btf.TypeID, accessString strin
 	switch {
 	case a.Kind.aboutField():
 		return a.resolveLocalField(root, accessString)
-	case a.Kind.aboutEnum():
+	case a.Kind.AboutEnum():
 		return a.resolveLocalEnumerator(root, accessString)
 	}
 

@@ -65,5 +65,5 @@ func (k Kind) known() bool { return int(k) < len(kindNames) }
 // aboutField reports whether the record's access string is a path to a field.
 func (k Kind) aboutField() bool { return k <= RightShift }
 
-// aboutEnum reports whether the access string is the index of an enumerator.
-func (k Kind) aboutEnum() bool { return k == EnumExists || k == EnumValue }
+// AboutEnum reports whether the access string is the index of an enumerator.
+func (k Kind) AboutEnum() bool { return k == EnumExists || k == EnumValue }

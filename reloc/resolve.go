@@ -167,7 +167,7 @@ func (a *Access) resolveIn(c candidate) (Resolution, error) {
 	switch {
 	case a.Kind.aboutField():
 		return a.resolveField(c)
-	case a.Kind.aboutEnum():
+	case a.Kind.AboutEnum():
 		return a.resolveEnumerator(c)
 	default:
 		return a.resolveType(c)

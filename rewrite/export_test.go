@@ -40,7 +40,7 @@ func ComputedExcept(options Options, constants map[string]int32) Options {
 		for reg := asm.R1; reg <= asm.R5; reg++ {
 			s.Emit(asm.Mov.Imm(reg, 0x55))
 		}
-		return &computation{s.Items, access.Local.Field}
+		return &computation{&body{code: s.Items}, access.Local.Field}
 	}
 	return options
 }
@@ -77,7 +77,7 @@ func (c computedLoads) plan(p *planner, plan *accessPlan, before asm.Instruction
 		s.Emit(asm.Mov.Imm(reg, int32(reg)<<20))
 	}
 	s.Emit(c.last...)
-	(&computation{s.Items, field}).plan(p, plan, before)
+	(&computation{&body{code: s.Items}, field}).plan(p, plan, before)
 }
 
 // isStored reports whether the function of an access to a bit-field stores it, too.

@@ -24,6 +24,10 @@ type function struct {
 
 	sizes map[int64]bool // of the program's structs that are descriptors, and that it accesses
 
+	contextKnown    bool
+	contextArgument asm.Register // see there
+	contextDepth    int          // below r10, where the function keeps ctx; 0 if it does not
+
 	saved map[int]insn.Registers // by sequences in place of the instruction at a slot, which read them
 
 	*functionAccesses

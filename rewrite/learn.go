@@ -8,6 +8,7 @@ import (
 
 	"github.com/xdp-load/xdp-load/internal/bpf"
 	"github.com/xdp-load/xdp-load/internal/convert"
+	"github.com/xdp-load/xdp-load/internal/flow"
 	"github.com/xdp-load/xdp-load/internal/insn"
 	"github.com/xdp-load/xdp-load/reloc"
 )
@@ -93,6 +94,10 @@ func (p *planner) learnUnresolved(access *reloc.Access) {
 func (p *planner) learnOffset(q resolvedAccess) {
 	access, qs := q.access, p.accessesOf(q.access)
 	local, target := access.Local.Field, q.resolution.Field
+	if isMarker(access) && p.driver != nil {
+		p.section(access.Section).loads[access.Insn] = flow.Driver
+		return
+	}
 	qs.trustsBool = qs.trustsBool || convert.TrustsBool(local, target)
 	ins, err := p.section(access.Section).Instruction(access.Insn)
 	if err != nil {

@@ -22,6 +22,7 @@ import (
 func (p *planner) plan(layout string) ([]Edit, error) {
 	planned := make([]Edit, len(p.accesses))
 	plans := make([]accessPlan, len(p.accesses))
+	p.keepContexts()
 	for i := range plans {
 		plans[i].Edit = &planned[i]
 		p.planAlone(&plans[i], i)
@@ -164,12 +165,15 @@ type planner struct {
 
 	unshortened bool // see shorten
 
+	driver   *driver                    // nil for the metadata area
 	sources  func(*reloc.Access) source // see Options
 	inLayout func(*reloc.Access) (reloc.Resolution, error)
 
 	sumsOf map[*flow.Subprogram]map[int][]flow.Sum // see sums
 
 	framesKnown bool // see findFrames
+
+	calls map[bpf.Place][]call // see callsOf; nil until somebody asks
 }
 
 // newPlanner plans for some of the recorded accesses. Of these own are to copies of
@@ -264,10 +268,15 @@ func (p *planner) planAlone(plan *accessPlan, i int) {
 // sourceOf returns where the field of an access comes from. A copy of the program's own
 // is in memory as the area is.
 func (p *planner) sourceOf(access *reloc.Access) source {
-	if p.sources == nil || p.isOwn(access) {
+	switch {
+	case p.isOwn(access):
 		return area{}
+	case p.driver != nil:
+		return p.driver
+	case p.sources != nil:
+		return p.sources(access)
 	}
-	return p.sources(access)
+	return area{}
 }
 
 // instructionOf returns the instruction of an access, if it is one that can be changed.

@@ -124,7 +124,7 @@ func (p *planner) judgeOffset(i int, sub *flow.Subprogram) (found int) {
 		p.verdicts[i] = refuse.Because("use two variables, one for the descriptor and one for the copy",
 			"its pointer points %s, depending on the path or on who calls the function", in)
 	case !isDescriptor(access), in == 1<<flow.Unknown && p.isUnused(access):
-	case in != 1<<flow.Area:
+	case in != 1<<p.home():
 		p.verdicts[i] = refuse.Because("get the descriptor by md_desc(ctx), and pass it to static functions only",
 			"its pointer points %s, and nothing tells whether the descriptor is there or a copy of the program's own", in)
 	default:
@@ -139,6 +139,14 @@ func (p *planner) judgeOffset(i int, sub *flow.Subprogram) (found int) {
 // machine the upper ones, which are 0.
 var errPart = refuse.Because("use the field's value, and a bit-field macro in a function of its own",
 	"what is added to its pointer is computed from the offset, as clang for big-endian machines takes half of one that a bit-field macro shares")
+
+// home returns the region that the descriptor is in.
+func (p *planner) home() flow.Region {
+	if p.driver != nil {
+		return flow.Driver
+	}
+	return flow.Area
+}
 
 // isSame reports whether the layout keeps what is accessed where the program does.
 func (p *planner) isSame(i int) bool {
@@ -197,7 +205,7 @@ func (p *planner) dispute(access *reloc.Access) {
 // noteDescriptor notes where in the metadata area a descriptor is.
 func (p *planner) noteDescriptor(pointees []flow.Pointee) {
 	for n := range pointees {
-		if pointees[n].Region != flow.Area || pointees[n].Past {
+		if pointees[n].Region != p.home() || pointees[n].Past {
 			continue
 		}
 		from, known := pointees[n].From()

@@ -86,6 +86,7 @@ func (p *planner) subprogram(fn *function, undecided map[int]bool) *flow.Subprog
 			Parameters: fn.Parameters(),
 			Addresses:  fn.section.Addresses(),
 			Results:    fn.section.Results(),
+			Loads:      fn.section.loads,
 			Offsets:    make(map[int]bool, len(fn.offsets)),
 			Sizes:      fn.section.sizes,
 			OtherSizes: fn.section.others,

@@ -54,8 +54,8 @@ func (r *slotRegisters) spill(s *convert.Sequence, busy insn.Registers) (asm.Reg
 
 // save keeps the registers that the program still needs of some that are going to be
 // overwritten in place of a load, in registers that it does not need, or else on the
-// stack.
-func (r *slotRegisters) save(s *convert.Sequence, clobbered insn.Registers, load asm.Instruction) (restore func(), err error) {
+// stack. What is read before they are overwritten it leaves alone.
+func (r *slotRegisters) save(s *convert.Sequence, clobbered, read insn.Registers, load asm.Instruction) (restore func(), err error) {
 	live, err := r.fn.liveness()
 	if err != nil {
 		return nil, err
@@ -74,7 +74,7 @@ func (r *slotRegisters) save(s *convert.Sequence, clobbered insn.Registers, load
 	}
 	r.fn.saved[r.slot] |= needed
 	var undo []func()
-	free := (live.Free(r.slot) &^ clobbered).List()
+	free := (live.Free(r.slot) &^ (clobbered | read)).List()
 	for _, reg := range needed.List() {
 		if len(free) > 0 {
 			home := free[0]
@@ -98,19 +98,30 @@ func (r *slotRegisters) save(s *convert.Sequence, clobbered insn.Registers, load
 
 // keep puts the value of a register on the stack, below what the function uses of it.
 func (r *slotRegisters) keep(s *convert.Sequence, reg asm.Register) (restore func(), err error) {
-	constants, err := r.planner.constantsOf(r.fn)
+	floor, err := r.floor(8)
 	if err != nil {
 		return nil, err
 	}
-	depth, known := constants.StackDepth()
-	depth = (depth+7)/8*8 + 8*(r.spilled+1)
-	if !known || !r.planner.hasStack(r.fn, depth) {
-		return nil, errNoRegister
-	}
+	depth := floor + 8
 	r.spilled++
 	r.fn.saved[r.slot] |= insn.Of(reg)
 	s.EmitAs(insn.Spill, asm.StoreMem(asm.RFP, int16(-depth), reg, asm.DWord))
 	return func() { s.EmitAs(insn.Restore, asm.LoadMem(reg, asm.RFP, int16(-depth), asm.DWord)) }, nil
+}
+
+// floor returns down to what depth the function uses the stack, with what was kept there,
+// if there is room for some more bytes below.
+func (r *slotRegisters) floor(more int) (int, error) {
+	constants, err := r.planner.constantsOf(r.fn)
+	if err != nil {
+		return 0, err
+	}
+	depth, known := constants.StackDepth()
+	depth = max((depth+7)/8*8, r.fn.contextDepth) + 8*r.spilled
+	if !known || !r.planner.hasStack(r.fn, depth+more) {
+		return 0, errNoRegister
+	}
+	return depth, nil
 }
 
 func (r *slotRegisters) Dead(reg asm.Register) bool {

@@ -71,6 +71,9 @@ type Edit struct {
 	// descriptor.
 	Own string `json:"own,omitempty"`
 
+	// From says where the field comes from if code computes it of what a driver keeps.
+	From string `json:"from,omitempty"`
+
 	// Exact is set if the layout keeps what is accessed just as the program was
 	// compiled for: nothing is changed, and nothing is read in another way.
 	Exact bool `json:"exact,omitempty"`
@@ -78,6 +81,8 @@ type Edit struct {
 	// Note says what the edit means where that is not plain from the
 	// instructions, such as that a store truncates.
 	Note string `json:"note,omitempty"`
+
+	body *body // that stands in After, if one does
 }
 
 // At reports whether a slot of the rewritten object, counted as Position, is one

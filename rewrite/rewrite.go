@@ -64,6 +64,21 @@ type Options struct {
 // reloc.Read for an object that can't be read. It never returns both an object
 // and an error.
 func Rewrite(object []byte, layout *reloc.Layout, opts Options) ([]byte, *Report, error) {
+	return rewrite(object, layout, nil, opts)
+}
+
+// RewriteForDriver is Rewrite for a driver instead of a layout: md_desc(ctx) becomes what
+// finds the driver's descriptor of the packet, and each load of a field the code of its
+// accessor, in line.
+func RewriteForDriver(object []byte, accessors *Accessors, opts Options) ([]byte, *Report, error) {
+	layout, err := accessors.layout()
+	if err != nil {
+		return nil, nil, err
+	}
+	return rewrite(object, layout, accessors, opts)
+}
+
+func rewrite(object []byte, layout *reloc.Layout, accessors *Accessors, opts Options) ([]byte, *Report, error) {
 	r, err := newRewriting(object, layout, &opts)
 	if err != nil {
 		return nil, nil, err
@@ -85,6 +100,11 @@ func Rewrite(object []byte, layout *reloc.Layout, opts Options) ([]byte, *Report
 	if len(r.accesses) == 0 && len(unresolvable) == 0 {
 		return bytes.Clone(object), report, nil
 	}
+	if accessors != nil {
+		if err := r.link(accessors); err != nil {
+			return nil, nil, err
+		}
+	}
 	if err := r.alsoRefused(unresolvable, r.run()); err != nil {
 		return nil, nil, err
 	}
@@ -103,7 +123,9 @@ type rewriting struct {
 	ext      *btfraw.Ext
 	model    *bpf.Object
 	accesses []reloc.Access // those to rewrite
+	driver   *driver        // nil for the metadata area
 	edits    []Edit
+	starts   map[string]map[int]Instructions // see prologues
 
 	// If code was copied, the accesses as they were before, and the slots of then
 	// by section and slot of now.
@@ -191,7 +213,7 @@ func (r *rewriting) run() (err error) {
 	if err != nil {
 		return err
 	}
-	return apply(r.object, ext, r.edits)
+	return apply(r.object, ext, r.edits, r.starts)
 }
 
 // planObject decides the edit of every access, copying code where it has to. Once it is
@@ -201,7 +223,7 @@ func (r *rewriting) planObject() error {
 	left, own, ownSums := maxCopied, make(map[int]ownCopy), make(map[bpf.Place]map[int]flow.OwnSum)
 	for splits := 0; ; {
 		p := newPlanner(r.model, r.accesses, own, ownSums)
-		p.unshortened, p.sources = r.options.unshortened, r.options.sources
+		p.unshortened, p.sources, p.driver = r.options.unshortened, r.options.sources, r.driver
 		if err := p.resolve(r.layout); err != nil {
 			return err
 		}
@@ -217,7 +239,7 @@ func (r *rewriting) planObject() error {
 			}
 		}
 		if !split {
-			r.edits = edits
+			r.edits, r.starts = edits, p.prologues()
 			return err
 		}
 		splits++
@@ -243,6 +265,9 @@ func (o *Options) loads(access *reloc.Access) bool {
 
 // isRoot reports whether a name is one of a root type to resolve.
 func (o *Options) isRoot(name string) bool {
+	if name == Marker {
+		return true
+	}
 	globs := o.Types
 	if len(globs) == 0 {
 		globs = DefaultTypes
@@ -303,9 +328,12 @@ func checkDefined(layout *reloc.Layout, accesses []reloc.Access) error {
 
 // apply puts the edits into the object, moving what has to make room, and says
 // in each where it has come to be.
-func apply(obj *elfobj.Object, ext *btfraw.Ext, edits []Edit) error {
+func apply(obj *elfobj.Object, ext *btfraw.Ext, edits []Edit, starts map[string]map[int]Instructions) error {
 	replacements, err := collect(obj, edits)
 	if err != nil {
+		return err
+	}
+	if err := putStarts(obj, replacements, starts); err != nil {
 		return err
 	}
 	setPositions(obj, edits, replacements)
@@ -337,7 +365,11 @@ func collect(obj *elfobj.Object, edits []Edit) (map[string][]code.Replacement, e
 			if err != nil {
 				return nil, located(edits[i].Access, err)
 			}
-			replacements[section] = append(replacements[section], code.Replacement{Slot: patch.Insn, Code: encoded})
+			replacement := code.Replacement{Slot: patch.Insn, Code: encoded}
+			if b := edits[i].body; b != nil && patch.Insn == edits[i].Access.Insn {
+				replacement.Attached = b.attachedTo(patch.After)
+			}
+			replacements[section] = append(replacements[section], replacement)
 		}
 	}
 	for section, list := range replacements {

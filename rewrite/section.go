@@ -4,6 +4,7 @@ import (
 	"maps"
 
 	"github.com/xdp-load/xdp-load/internal/bpf"
+	"github.com/xdp-load/xdp-load/internal/flow"
 )
 
 // section is what planning knows of one section with code.
@@ -16,6 +17,7 @@ type section struct {
 	answers  map[int]int64        // of the layout, by slot, to what is no question for an offset
 	sizes    map[int]bool         // slots that hold a size of the descriptor
 	others   map[int]bool         // and those that hold one of a struct in it
+	loads    map[int]flow.Region  // what loads lead to, by slot, where a record tells
 	patched  map[int]int          // how many edits change a slot, as far as they are planned
 	planned  map[int]Instructions // what it becomes, by slot
 }
@@ -32,6 +34,7 @@ func (p *planner) section(name string) *section {
 			answers:  make(map[int]int64),
 			sizes:    make(map[int]bool),
 			others:   make(map[int]bool),
+			loads:    make(map[int]flow.Region),
 			patched:  make(map[int]int),
 			planned:  make(map[int]Instructions),
 		}

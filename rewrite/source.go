@@ -2,7 +2,6 @@ package rewrite
 
 import (
 	"cmp"
-	"fmt"
 
 	"github.com/cilium/ebpf/asm"
 
@@ -41,9 +40,7 @@ func (area) plan(p *planner, plan *accessPlan, before asm.Instruction) {
 
 // computation is the source of a field that code computes.
 type computation struct {
-	// code finds the descriptor's address in r1, and leaves the number in r0. It only
-	// jumps within itself, and does not use the stack.
-	code  []insn.Item
+	*body
 	field *reloc.Field // what the number is; where it is in its struct does not matter
 }
 
@@ -57,22 +54,6 @@ func (c *computation) resolve(_ *planner, access *reloc.Access) (reloc.Resolutio
 
 func (c *computation) plan(p *planner, plan *accessPlan, before asm.Instruction) {
 	plan.refused = c.compute(p, plan.Edit, before)
-}
-
-// clobbers returns the registers that the code does not leave as they are.
-func (c *computation) clobbers() (insn.Registers, error) {
-	clobbered := insn.Of(asm.R0, asm.R1)
-	for _, item := range c.code {
-		encoded, err := insn.FromAsm(item.Instruction)
-		if err == nil && (encoded.Uses | encoded.Defs).Has(asm.RFP) {
-			err = fmt.Errorf("code that computes a field uses the stack: %s", insn.Spell(item.Instruction))
-		}
-		if err != nil {
-			return 0, err
-		}
-		clobbered |= encoded.Defs
-	}
-	return clobbered, nil
 }
 
 // compute puts the code in place of a load.
@@ -95,21 +76,7 @@ func (c *computation) compute(p *planner, edit *Edit, before asm.Instruction) er
 	if err != nil {
 		return err
 	}
-	clobbered, err := c.clobbers()
-	if err != nil {
-		return err
-	}
-	s := &convert.Sequence{Items: make(Instructions, 0, len(c.code)+8), Order: p.order, InstructionSet: p.object.InstructionSet()}
-	restore, err := p.registersAt(access, access.Insn).save(s, clobbered, before)
-	if err != nil {
-		return err
-	}
-	s.Move(asm.R1, before.Src)
-	s.Items = append(s.Items, c.code...)
-	s.Move(before.Dst, asm.R0)
 	number := convert.NumberImage(c.field, p.order)
-	s.Number(before, local, number)
-	restore()
-	edit.After, edit.Note = s.Items, partNote(local, number)
-	return nil
+	edit.Note = partNote(local, number)
+	return c.put(p, edit, before, func(s *convert.Sequence) { s.Number(before, local, number) })
 }

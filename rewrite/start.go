@@ -33,7 +33,7 @@ func (p *planner) checkStart(i int, pointees []flow.Pointee) error {
 // isInPlainC reports whether no record says where in the descriptor an address leads. Of
 // an object that was rewritten in part they may be gone.
 func (p *planner) isInPlainC(pointee *flow.Pointee) bool {
-	return pointee.Region == flow.Area && !pointee.OfRoot && len(p.recorded.Resolved) == 0
+	return pointee.Region == p.home() && !pointee.OfRoot && len(p.recorded.Resolved) == 0
 }
 
 // nestedInPlainC refuses an access to what is nested in the descriptor, if no record

@@ -81,7 +81,7 @@ func (p *planner) judgeUse(fn *function, use flow.MemoryUse) error {
 	}
 	for n := range use.Pointees {
 		pointee := &use.Pointees[n]
-		if pointee.Region != flow.Area || pointee.Past && !pointee.Indexed && pointee.Offset+int64(ins.Offset) >= 0 {
+		if pointee.Region != p.home() || pointee.Past && !pointee.Indexed && pointee.Offset+int64(ins.Offset) >= 0 {
 			continue
 		}
 		switch {

@@ -7,6 +7,9 @@ import "github.com/cilium/ebpf/asm"
 type Item struct {
 	asm.Instruction
 	Kind Kind
+
+	// Origin is, of an instruction from code that is put in line, its slot there plus 1.
+	Origin int
 }
 
 // Kind says what an instruction of a sequence is there for.

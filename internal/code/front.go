@@ -1,0 +1,46 @@
+package code
+
+import (
+	"encoding/binary"
+
+	"github.com/xdp-load/xdp-load/internal/elfobj"
+	"github.com/xdp-load/xdp-load/internal/insn"
+)
+
+// Unchanged returns a replacement that leaves the instruction at a slot of a section as it
+// is.
+func Unchanged(section *elfobj.Section, slot int, order binary.ByteOrder) (Replacement, error) {
+	ins := insn.Read(section.Data[slot*insn.SlotSize:], order)
+	r := Replacement{Slot: slot, Code: section.Data[slot*insn.SlotSize:][:ins.Slots()*insn.SlotSize]}
+	distance, field, err := ins.Distance()
+	if field != insn.NoDistance && ins.Jumps() {
+		r.Jumps = []Jump{{At: 0, Target: slot + 1 + distance}}
+	}
+	return r, err
+}
+
+// PutInFront puts instructions, which don't jump, in front of those of the replacement.
+func (r *Replacement) PutInFront(code []byte) {
+	slots := len(code) / insn.SlotSize
+	if len(r.Code) == 0 {
+		r.Kept = -1
+	} else if r.Kept >= 0 {
+		r.Kept += slots
+	}
+	r.Code = append(code[:len(code):len(code)], r.Code...)
+	for i := range r.Jumps {
+		r.Jumps[i].At += slots
+	}
+	for i := range r.Copies {
+		r.Copies[i].At += slots
+	}
+	for i := range r.Relocations {
+		r.Relocations[i].At += slots
+	}
+	for i := range r.CORERelos {
+		r.CORERelos[i].InsnOffset += uint32(len(code))
+	}
+	for i := range r.Lines {
+		r.Lines[i].InsnOffset += uint32(len(code))
+	}
+}

@@ -1,0 +1,191 @@
+package rewrite
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/xdp-load/xdp-load/internal/code"
+	"github.com/xdp-load/xdp-load/internal/convert"
+	"github.com/xdp-load/xdp-load/internal/insn"
+)
+
+// body is code that is put in line in place of a load: it finds the load's address in
+// r1, and leaves a number in r0. It only jumps within itself, or to its end.
+type body struct {
+	code     []insn.Item
+	attached code.Attached // what the code refers to, by slot
+	frame    int           // bytes of the stack that it uses below r10, which are its own
+	context  bool          // it finds ctx in r2
+}
+
+// newBody returns the body of a function, whose exits are jumps to the end then.
+func newBody(function *code.Function, order binary.ByteOrder) (*body, error) {
+	b := &body{attached: function.Attached}
+	end := len(function.Code) / insn.SlotSize
+	for slot := 0; slot < end; {
+		ins, err := insn.ToAsm(function.Code[slot*insn.SlotSize:], order)
+		if err != nil {
+			return nil, fmt.Errorf("instruction %d: %w", slot, err)
+		}
+		width := int(ins.Width())
+		item := insn.Item{Instruction: ins, Origin: slot + 1}
+		if ins.OpCode.Class().IsJump() && ins.OpCode.JumpOp() == asm.Exit {
+			if slot+width == end {
+				break
+			}
+			item = insn.Item{Instruction: asm.Ja.Label(""), Kind: insn.Jump, Origin: slot + 1}
+			item.Constant, item.Offset = 0, int16(end-1-slot-width)
+		}
+		if err := b.noteFrame(&item); err != nil {
+			return nil, fmt.Errorf("instruction %d: %w", slot, err)
+		}
+		b.code = append(b.code, item)
+		slot += width
+	}
+	return b, nil
+}
+
+// noteFrame notes how much of the stack an instruction uses.
+func (b *body) noteFrame(item *insn.Item) error {
+	switch ins := item.Instruction; {
+	case insn.IsMemory(ins) && ins.OpCode.Class() == asm.LdXClass && ins.Src == asm.RFP:
+		item.Kind = insn.Restore
+	case insn.IsMemory(ins) && ins.OpCode.Class() != asm.LdXClass && ins.Dst == asm.RFP:
+		item.Kind = insn.Spill
+	case insn.Mentions(ins, asm.RFP):
+		return fmt.Errorf("%s takes the address of the stack", insn.Spell(ins))
+	default:
+		return nil
+	}
+	b.frame = max(b.frame, (-int(item.Offset)+7)/8*8)
+	return nil
+}
+
+// clobbers returns the registers that the code does not leave as they are.
+func (b *body) clobbers() (insn.Registers, error) {
+	clobbered := insn.Of(asm.R0, asm.R1)
+	if b.context {
+		clobbered |= insn.Of(asm.R2)
+	}
+	for _, item := range b.code {
+		encoded, err := insn.FromAsm(item.Instruction)
+		if err != nil {
+			return 0, err
+		}
+		clobbered |= encoded.Defs
+	}
+	return clobbered, nil
+}
+
+// put puts the code in place of a load, behind what keeps the registers that the program
+// still needs, and in front of what makes the program's number of the result.
+func (b *body) put(p *planner, edit *Edit, load asm.Instruction, convert func(*convert.Sequence)) error {
+	access := &edit.Access
+	clobbered, err := b.clobbers()
+	if err != nil {
+		return err
+	}
+	var context contextPlace
+	arguments := insn.Of(load.Src)
+	if b.context {
+		if context, err = p.contextAt(p.function(access), access.Insn); err != nil {
+			return err
+		}
+		if context.depth == 0 {
+			arguments |= insn.Of(context.register)
+		}
+	}
+	s := newSequence(p, len(b.code)+8)
+	registers := p.registersAt(access, access.Insn)
+	restore, err := registers.save(s, clobbered, arguments, load)
+	if err != nil {
+		return err
+	}
+	b.passArguments(s, context, load)
+	if err := b.putCode(s, registers); err != nil {
+		return err
+	}
+	s.Move(load.Dst, asm.R0)
+	convert(s)
+	restore()
+	edit.After, edit.body = s.Items, b
+	return nil
+}
+
+func newSequence(p *planner, length int) *convert.Sequence {
+	return &convert.Sequence{Items: make(Instructions, 0, length), Order: p.order, InstructionSet: p.object.InstructionSet()}
+}
+
+// passArguments emits what puts the load's address, and ctx, where the code finds them.
+func (b *body) passArguments(s *convert.Sequence, context contextPlace, load asm.Instruction) {
+	switch {
+	case !b.context:
+		s.Move(asm.R1, load.Src)
+	case context.depth > 0:
+		s.Move(asm.R1, load.Src)
+		s.EmitAs(insn.Restore, asm.LoadMem(asm.R2, asm.RFP, int16(-context.depth), asm.DWord))
+	case context.register != asm.R1:
+		s.Move(asm.R1, load.Src)
+		s.Move(asm.R2, context.register)
+	case load.Src != asm.R2:
+		s.Move(asm.R2, asm.R1)
+		s.Move(asm.R1, load.Src)
+	default:
+		s.Move(asm.R0, asm.R1)
+		s.Move(asm.R1, asm.R2)
+		s.Move(asm.R2, asm.R0)
+	}
+}
+
+// putCode emits the code, with its part of the stack below what the function uses.
+func (b *body) putCode(s *convert.Sequence, registers *slotRegisters) error {
+	floor := 0
+	if b.frame > 0 {
+		var err error
+		if floor, err = registers.floor(b.frame); err != nil {
+			return err
+		}
+	}
+	for _, item := range b.code {
+		if item.Kind == insn.Spill || item.Kind == insn.Restore {
+			item.Offset -= int16(floor)
+		}
+		s.Items = append(s.Items, item)
+	}
+	return nil
+}
+
+// attachedTo returns what instructions refer to that a body is part of, and the source
+// lines that they are from.
+func (b *body) attachedTo(insns Instructions) code.Attached {
+	slots := make(map[int]int, len(insns)) // by slot of the body
+	slot := 0
+	for _, item := range insns {
+		if item.Origin > 0 {
+			slots[item.Origin-1] = slot
+		}
+		slot += int(item.Width())
+	}
+	var attached code.Attached
+	for _, relocation := range b.attached.Relocations {
+		if at, ok := slots[relocation.At]; ok {
+			relocation.At = at
+			attached.Relocations = append(attached.Relocations, relocation)
+		}
+	}
+	for _, relo := range b.attached.CORERelos {
+		if at, ok := slots[int(relo.InsnOffset)/insn.SlotSize]; ok {
+			relo.InsnOffset = uint32(at) * insn.SlotSize
+			attached.CORERelos = append(attached.CORERelos, relo)
+		}
+	}
+	for _, line := range b.attached.Lines {
+		if at, ok := slots[int(line.InsnOffset)/insn.SlotSize]; ok {
+			line.InsnOffset = uint32(at) * insn.SlotSize
+			attached.Lines = append(attached.Lines, line)
+		}
+	}
+	return attached
+}
