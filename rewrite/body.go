@@ -9,6 +9,7 @@ import (
 	"github.com/xdp-load/xdp-load/internal/code"
 	"github.com/xdp-load/xdp-load/internal/convert"
 	"github.com/xdp-load/xdp-load/internal/insn"
+	"github.com/xdp-load/xdp-load/reloc"
 )
 
 // body is code that is put in line in place of a load: it finds the load's address in
@@ -79,39 +80,37 @@ func (b *body) clobbers() (insn.Registers, error) {
 	return clobbered, nil
 }
 
-// put puts the code in place of a load, behind what keeps the registers that the program
-// still needs, and in front of what makes the program's number of the result.
-func (b *body) put(p *planner, edit *Edit, load asm.Instruction, convert func(*convert.Sequence)) error {
-	access := &edit.Access
+// inLine returns the code in place of a load, behind what keeps the registers that the
+// program still needs, and in front of what makes the program's number of the result.
+func (b *body) inLine(p *planner, access *reloc.Access, load loadAt, convert func(*convert.Sequence)) (Instructions, error) {
 	clobbered, err := b.clobbers()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var context contextPlace
 	arguments := insn.Of(load.Src)
 	if b.context {
-		if context, err = p.contextAt(p.function(access), access.Insn); err != nil {
-			return err
+		if context, err = p.contextAt(p.function(access), load.slot); err != nil {
+			return nil, err
 		}
 		if context.depth == 0 {
 			arguments |= insn.Of(context.register)
 		}
 	}
 	s := newSequence(p, len(b.code)+8)
-	registers := p.registersAt(access, access.Insn)
-	restore, err := registers.save(s, clobbered, arguments, load)
+	registers := p.registersAt(access, load.slot)
+	restore, err := registers.save(s, clobbered, arguments, load.Instruction)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	b.passArguments(s, context, load)
 	if err := b.putCode(s, registers); err != nil {
-		return err
+		return nil, err
 	}
 	s.Move(load.Dst, asm.R0)
 	convert(s)
 	restore()
-	edit.After, edit.body = s.Items, b
-	return nil
+	return s.Items, nil
 }
 
 func newSequence(p *planner, length int) *convert.Sequence {
@@ -119,7 +118,7 @@ func newSequence(p *planner, length int) *convert.Sequence {
 }
 
 // passArguments emits what puts the load's address, and ctx, where the code finds them.
-func (b *body) passArguments(s *convert.Sequence, context contextPlace, load asm.Instruction) {
+func (b *body) passArguments(s *convert.Sequence, context contextPlace, load loadAt) {
 	switch {
 	case !b.context:
 		s.Move(asm.R1, load.Src)
@@ -136,6 +135,9 @@ func (b *body) passArguments(s *convert.Sequence, context contextPlace, load asm
 		s.Move(asm.R0, asm.R1)
 		s.Move(asm.R1, asm.R2)
 		s.Move(asm.R2, asm.R0)
+	}
+	if load.past != 0 {
+		s.Emit(asm.Add.Imm(asm.R1, int32(-load.past)))
 	}
 }
 

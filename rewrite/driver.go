@@ -146,22 +146,43 @@ func (d *driver) resolve(p *planner, access *reloc.Access) (reloc.Resolution, er
 
 func (d *driver) plan(p *planner, plan *accessPlan, before asm.Instruction) {
 	access := &plan.Access
-	b := p.bodyOf(access)
 	switch {
 	case plan.Resolution.Poison || access.Kind == reloc.FieldExists || access.Kind.AboutEnum() || access.Kind == reloc.TypeExists:
 		plan.refused = p.planInPlace(plan.Edit, before)
 	case access.Kind != reloc.ByteOffset:
 		plan.refused = p.planUnasked(plan, before)
-	case isMarker(access) && before.OpCode != asm.LoadMemOp(asm.DWord):
-		plan.refused = refuse.Because(refuse.Recompile, "the instruction %q is no load of the descriptor's address", insn.Spell(before))
 	case isMarker(access):
-		plan.refused = b.put(p, plan.Edit, before, func(*convert.Sequence) {})
-	case b == nil:
+		plan.refused = d.planDescriptor(p, plan.Edit, before)
+	case p.bodyOf(access) == nil:
 		plan.refused = refuse.Because("read a field of struct md_desc", "%s is not a whole field of the descriptor", access.Path)
 	default:
-		plan.refused = (&computation{b, plan.Resolution.Field}).compute(p, plan.Edit, before)
 		plan.From = d.accessors.Fields[access.FieldName()].From
+		plan.refused = d.planField(p, plan.Edit, before)
 	}
+}
+
+// planDescriptor puts the descriptor function in place of the load that stands for it.
+func (d *driver) planDescriptor(p *planner, edit *Edit, before asm.Instruction) (err error) {
+	if before.OpCode != asm.LoadMemOp(asm.DWord) {
+		return refuse.Because(refuse.Recompile, "the instruction %q is no load of the descriptor's address", insn.Spell(before))
+	}
+	edit.body = d.descriptor
+	edit.After, err = d.descriptor.inLine(p, &edit.Access, loadAt{before, edit.Access.Insn, 0}, func(*convert.Sequence) {})
+	return err
+}
+
+// planField puts an accessor in place of a load. Where the offset of its field is kept in a
+// register, that becomes 0, and the accessor takes the place of each load through it.
+func (d *driver) planField(p *planner, edit *Edit, before asm.Instruction) error {
+	if insn.IsMemory(before) {
+		return p.accessorOf(&edit.Access, &edit.Resolution).compute(p, edit, before)
+	}
+	return p.patchOffset(edit, before)
+}
+
+// accessorOf returns what computes the field of an access.
+func (p *planner) accessorOf(access *reloc.Access, resolution *reloc.Resolution) *computation {
+	return &computation{p.bodyOf(access), resolution.Field}
 }
 
 // planUnasked refuses a question that a driver has no answer to, if the program can get

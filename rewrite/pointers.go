@@ -151,7 +151,7 @@ func (p *planner) home() flow.Region {
 // isSame reports whether the layout keeps what is accessed where the program does.
 func (p *planner) isSame(i int) bool {
 	local, target := p.accesses[i].Local.Field, p.resolutions[i].Field
-	if p.unresolved[i] != nil || target == nil {
+	if p.unresolved[i] != nil || target == nil || p.bodyOf(&p.accesses[i]) != nil {
 		return false
 	}
 	by, same := p.distance(local, target)

@@ -106,6 +106,8 @@ type Patch struct {
 	// Position and Copies are as those of an edit.
 	Position int   `json:"position"`
 	Copies   []int `json:"copies,omitempty"`
+
+	body *body // that stands in After, if one does
 }
 
 // removal takes an instruction out.
@@ -128,7 +130,7 @@ func (e *Edit) Changed() bool {
 // patches returns the changes to the access's own instruction and to others.
 func (e *Edit) patches() iter.Seq[Patch] {
 	return func(yield func(Patch) bool) {
-		if !yield(Patch{e.Access.Insn, e.Before, e.After, e.Position, e.Copies}) {
+		if !yield(Patch{e.Access.Insn, e.Before, e.After, e.Position, e.Copies, e.body}) {
 			return
 		}
 		for _, patch := range e.Others {

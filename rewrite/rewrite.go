@@ -366,8 +366,8 @@ func collect(obj *elfobj.Object, edits []Edit) (map[string][]code.Replacement, e
 				return nil, located(edits[i].Access, err)
 			}
 			replacement := code.Replacement{Slot: patch.Insn, Code: encoded}
-			if b := edits[i].body; b != nil && patch.Insn == edits[i].Access.Insn {
-				replacement.Attached = b.attachedTo(patch.After)
+			if patch.body != nil {
+				replacement.Attached = patch.body.attachedTo(patch.After)
 			}
 			replacements[section] = append(replacements[section], replacement)
 		}
