@@ -2,6 +2,7 @@ package rewrite
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
 
+	"github.com/xdp-load/xdp-load/internal/bpf"
 	"github.com/xdp-load/xdp-load/internal/btfraw"
 	"github.com/xdp-load/xdp-load/internal/convert"
 	"github.com/xdp-load/xdp-load/internal/elfobj"
@@ -27,8 +29,79 @@ const Marker = "xdp_load_source"
 // them stands in line.
 type driver struct {
 	accessors  *Accessors
+	fitted     *reloc.Layout
+	inLayout   func(*reloc.Access) (reloc.Resolution, error)
 	descriptor *body
 	fields     map[string]*body // by name
+}
+
+// drivers are the sources for programs of each kind: an XDP program has its packets from
+// the driver, a TC program from the stack.
+type drivers struct {
+	byContext map[*flow.Context]*driver
+	first     *driver                       // for code that no program comes to
+	contexts  map[bpf.Place][]*flow.Context // of the programs that come to a function
+}
+
+// contexts are what programs get, by the name of the kernel's struct.
+var contexts = map[string]*flow.Context{"xdp_buff": &flow.XDP, "sk_buff": &flow.TC}
+
+// newDrivers returns the sources of accessors, of which there is one for each kind of
+// program at most.
+func newDrivers(all []*Accessors) (*drivers, error) {
+	d := &drivers{byContext: make(map[*flow.Context]*driver)}
+	for _, accessors := range all {
+		context := contexts[accessors.Context]
+		if context == nil || d.byContext[context] != nil {
+			return nil, fmt.Errorf("accessors of %s: for programs with struct %s, as others or as none are", accessors.Name, accessors.Context)
+		}
+		fitted, err := accessors.layout()
+		if err != nil {
+			return nil, fmt.Errorf("accessors of %s: %w", accessors.Name, err)
+		}
+		d.byContext[context] = &driver{accessors: accessors, fitted: fitted, inLayout: fitted.Resolver(), fields: make(map[string]*body)}
+		if d.first == nil {
+			d.first = d.byContext[context]
+		}
+	}
+	if d.first == nil {
+		return nil, errors.New("no accessors")
+	}
+	return d, nil
+}
+
+// find finds out which programs come to each function.
+func (d *drivers) find(object *bpf.Object) {
+	d.contexts = make(map[bpf.Place][]*flow.Context)
+	var visit func(at bpf.Place, context *flow.Context)
+	visit = func(at bpf.Place, context *flow.Context) {
+		if slices.Contains(d.contexts[at], context) || !object.IsFunction(at) {
+			return
+		}
+		d.contexts[at] = append(d.contexts[at], context)
+		for _, callee := range object.Function(at).References() {
+			visit(callee, context)
+		}
+	}
+	for at := range object.Programs() {
+		if fn := object.Function(at); fn.IsProgram && fn.Context() != nil {
+			visit(at, fn.Context())
+		}
+	}
+}
+
+// of returns the source of what a function accesses.
+func (d *drivers) of(at bpf.Place) (*driver, error) {
+	contexts := d.contexts[at]
+	switch {
+	case len(contexts) == 0:
+		return d.first, nil
+	case len(contexts) > 1:
+		return d.first, refuse.Because("make two functions of it", "XDP programs and TC programs come here, and what one reads the other does not have")
+	case d.byContext[contexts[0]] == nil:
+		return d.first, refuse.Because("read it in a program of another kind", "%s has no accessors for such a program", d.first.accessors.Name)
+	}
+	return d.byContext[contexts[0]], nil
 }
 
 // layout returns one that has the fields as the accessors return them, one after the
@@ -83,46 +156,62 @@ func (a *Accessors) layout() (*reloc.Layout, error) {
 }
 
 // link puts what the accessors need that the object's accesses call for into the object.
-func (r *rewriting) link(accessors *Accessors) error {
-	source, err := elfobj.Parse(accessors.Object)
+func (r *rewriting) link() error {
+	r.drivers.find(r.model)
+	for _, d := range r.drivers.byContext {
+		for i := range r.accesses {
+			access := &r.accesses[i]
+			if of, err := r.drivers.of(functionPlace(access)); err == nil && of == d && d.accessors.Fields[access.FieldName()].Function != "" {
+				d.fields[access.FieldName()] = nil
+			}
+		}
+	}
+	for _, context := range []*flow.Context{&flow.XDP, &flow.TC} {
+		if d := r.drivers.byContext[context]; d != nil {
+			if err := d.link(r.object, r.ext); err != nil {
+				return fmt.Errorf("accessors of %s: %w", d.accessors.Name, err)
+			}
+		}
+	}
+	return r.read(r.object.Bytes())
+}
+
+// link puts what the accessors of the fields need into an object.
+func (d *driver) link(object *elfobj.Object, ext *btfraw.Ext) error {
+	source, err := elfobj.Parse(d.accessors.Object)
 	if err != nil {
-		return fmt.Errorf("accessors of %s: %w", accessors.Name, err)
+		return err
 	}
 	functions, err := link.NewSource(source)
 	if err != nil {
-		return fmt.Errorf("accessors of %s: %w", accessors.Name, err)
+		return err
 	}
-	r.driver = &driver{accessors: accessors, fields: make(map[string]*body)}
-	wanted := link.Wanted{Bodies: []string{accessors.Descriptor.Function}}
-	for i := range r.accesses {
-		field := r.accesses[i].FieldName()
-		if accessor, ok := accessors.Fields[field]; ok && r.driver.fields[field] == nil {
-			wanted.Bodies = append(wanted.Bodies, accessor.Function)
-			r.driver.fields[field] = new(body)
-		}
+	wanted := link.Wanted{Bodies: []string{d.accessors.Descriptor.Function}}
+	for _, field := range slices.Sorted(maps.Keys(d.fields)) {
+		wanted.Bodies = append(wanted.Bodies, d.accessors.Fields[field].Function)
 	}
-	linked, err := functions.Into(r.object, r.ext, wanted)
+	linked, err := functions.Into(object, ext, wanted)
 	if err != nil {
-		return fmt.Errorf("accessors of %s: %w", accessors.Name, err)
+		return err
 	}
 	bodyOf := func(accessor Accessor) (*body, error) {
 		function := linked.Bodies[accessor.Function]
-		b, err := newBody(&function, r.object.Order)
+		b, err := newBody(&function, object.Order)
 		if err != nil {
-			return nil, fmt.Errorf("accessors of %s: function %s: %w", accessors.Name, accessor.Function, err)
+			return nil, fmt.Errorf("function %s: %w", accessor.Function, err)
 		}
 		b.context = accessor.Context
 		return b, nil
 	}
-	if r.driver.descriptor, err = bodyOf(accessors.Descriptor); err != nil {
+	if d.descriptor, err = bodyOf(d.accessors.Descriptor); err != nil {
 		return err
 	}
-	for field := range r.driver.fields {
-		if r.driver.fields[field], err = bodyOf(accessors.Fields[field]); err != nil {
+	for field := range d.fields {
+		if d.fields[field], err = bodyOf(d.accessors.Fields[field]); err != nil {
 			return err
 		}
 	}
-	return r.read(r.object.Bytes())
+	return nil
 }
 
 // isMarker reports whether an access is one of those that say where md_desc() gets the
@@ -131,21 +220,25 @@ func isMarker(access *reloc.Access) bool { return btfraw.EssentialName(access.Ro
 
 // bodyOf returns the code that takes the place of an access, nil if none does.
 func (p *planner) bodyOf(access *reloc.Access) *body {
-	switch {
-	case p.driver == nil || access.Kind != reloc.ByteOffset || p.isOwn(access):
+	if p.drivers == nil || access.Kind != reloc.ByteOffset || p.isOwn(access) {
 		return nil
-	case isMarker(access):
-		return p.driver.descriptor
 	}
-	return p.driver.fields[access.FieldName()]
+	d, _ := p.drivers.of(functionPlace(access))
+	if isMarker(access) {
+		return d.descriptor
+	}
+	return d.fields[access.FieldName()]
 }
 
-func (d *driver) resolve(p *planner, access *reloc.Access) (reloc.Resolution, error) {
-	return p.inLayout(access)
+func (d *driver) resolve(_ *planner, access *reloc.Access) (reloc.Resolution, error) {
+	return d.inLayout(access)
 }
 
 func (d *driver) plan(p *planner, plan *accessPlan, before asm.Instruction) {
 	access := &plan.Access
+	if _, plan.refused = p.drivers.of(functionPlace(access)); plan.refused != nil {
+		return
+	}
 	switch {
 	case plan.Resolution.Poison || access.Kind == reloc.FieldExists || access.Kind.AboutEnum() || access.Kind == reloc.TypeExists:
 		plan.refused = p.planInPlace(plan.Edit, before)

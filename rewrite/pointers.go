@@ -142,7 +142,7 @@ var errPart = refuse.Because("use the field's value, and a bit-field macro in a 
 
 // home returns the region that the descriptor is in.
 func (p *planner) home() flow.Region {
-	if p.driver != nil {
+	if p.drivers != nil {
 		return flow.Driver
 	}
 	return flow.Area
