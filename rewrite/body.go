@@ -19,6 +19,28 @@ type body struct {
 	attached code.Attached // what the code refers to, by slot
 	frame    int           // bytes of the stack that it uses below r10, which are its own
 	context  bool          // it finds ctx in r2
+	calls    string        // the function that it is nothing but a call of; empty otherwise
+}
+
+// callOf returns a body that calls a function of the object, given by its symbol.
+func callOf(symbol int, name string) *body {
+	call := asm.Instruction{OpCode: asm.OpCode(asm.JumpClass).SetJumpOp(asm.Call), Src: asm.PseudoCall, Constant: -1}
+	return &body{
+		code:     []insn.Item{{Instruction: call, Origin: 1}},
+		attached: code.Attached{Relocations: []code.Relocation{{At: 0, Symbol: symbol}}},
+		calls:    name,
+	}
+}
+
+// note adds to that about an edit that code is called and not put in line.
+func (b *body) note(note string) string {
+	switch {
+	case b.calls == "":
+		return note
+	case note != "":
+		note += ", "
+	}
+	return note + "calls " + b.calls
 }
 
 // newBody returns the body of a function, whose exits are jumps to the end then.

@@ -71,7 +71,17 @@ func Rewrite(object []byte, layout *reloc.Layout, opts Options) ([]byte, *Report
 // md_desc(ctx) becomes what finds the driver's descriptor, and each load of a field the
 // code of its accessor, in line. There are accessors for one kind of program each.
 func RewriteForDriver(object []byte, accessors []*Accessors, opts Options) ([]byte, *Report, error) {
-	drivers, err := newDrivers(accessors)
+	out, report, err := rewriteForDrivers(object, accessors, false, opts)
+	var unreachable *code.ReachError
+	if errors.As(err, &unreachable) { // calls take less room
+		return rewriteForDrivers(object, accessors, true, opts)
+	}
+	return out, report, err
+}
+
+// rewriteForDrivers puts nothing in line but calls if it is told so.
+func rewriteForDrivers(object []byte, accessors []*Accessors, calls bool, opts Options) ([]byte, *Report, error) {
+	drivers, err := newDrivers(accessors, calls)
 	if err != nil {
 		return nil, nil, err
 	}
