@@ -42,7 +42,7 @@ type drivers struct {
 	byContext map[*flow.Context]*driver
 	first     *driver                       // for code that no program comes to
 	contexts  map[bpf.Place][]*flow.Context // of the programs that come to a function
-	calls     bool                           // nothing is put in line but calls
+	calls     bool                          // nothing is put in line but calls
 }
 
 // contexts are what programs get, by the name of the kernel's struct.
