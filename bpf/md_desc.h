@@ -34,12 +34,43 @@
  * include/linux/skbuff.h.
  */
 enum md_csum_status {
-	/* Not looked at, not provided, or wrong: software has to check. */
+	/*
+	 * Not looked at, not provided, or wrong where the NIC does not tell the
+	 * two apart: software has to check.
+	 */
 	MD_CSUM_NONE = 0,
 	/* The NIC checked it and found it right. */
 	MD_CSUM_UNNECESSARY = 1,
 	/* The NIC summed up the packet; the sum is in md_desc.csum. */
 	MD_CSUM_COMPLETE = 2,
+	/*
+	 * The NIC checked it and found it wrong. No CHECKSUM_* is this one: to
+	 * the kernel it is CHECKSUM_NONE.
+	 */
+	MD_CSUM_BAD = 4,
+};
+
+/*
+ * enum md_ptype - what a NIC's parser found in a packet: bits of md_desc.ptype
+ *
+ * In a tunnelled packet whose inner headers the NIC understands, the other bits
+ * describe those. Not every NIC looks for everything: a bit that is not set is
+ * no proof of the contrary.
+ */
+enum md_ptype {
+	MD_PTYPE_IPV4 = 1 << 0,
+	MD_PTYPE_IPV6 = 1 << 1,
+	/* A fragment of an IP packet, the first or a later one. */
+	MD_PTYPE_FRAGMENT = 1 << 2,
+	MD_PTYPE_TCP = 1 << 3,
+	MD_PTYPE_UDP = 1 << 4,
+	MD_PTYPE_SCTP = 1 << 5,
+	/* ICMP or ICMPv6. */
+	MD_PTYPE_ICMP = 1 << 6,
+	/* The other bits are about the headers inside the tunnel. */
+	MD_PTYPE_TUNNELLED = 1 << 7,
+	/* A transport header that is none of those above. */
+	MD_PTYPE_OTHER_L4 = 1 << 8,
 };
 
 /*
@@ -124,22 +155,46 @@ struct md_desc {
 	 * table, as a number of the host. Zero: no rule, or one without a mark.
 	 */
 	__u32 mark;
+
+	/*
+	 * The headers that the NIC's parser found: bits of enum md_ptype. Zero:
+	 * it did not say.
+	 */
+	__u32 ptype;
+} __attribute__((preserve_access_index));
+
+/*
+ * struct xdp_load_source - the mark of the two sources of a descriptor
+ *
+ * No kernel and no layout has this type. Its records tell xdp-load the place
+ * where md_desc() gets the descriptor from: the answer to whether the type
+ * exists is 1 where it comes from the driver, and the load of desc from ctx then
+ * becomes what finds it there. It is 0 where it comes from the metadata area,
+ * and for any other loader.
+ */
+struct xdp_load_source {
+	void *desc;
 } __attribute__((preserve_access_index));
 
 /*
  * md_desc(ctx) - the metadata descriptor of a packet
  * @ctx: struct xdp_md * in an XDP program, struct __sk_buff * in a TC program
  *
- * Returns NULL if the metadata area, the bytes from ctx->data_meta to
- * ctx->data, is too small for the descriptor of the NIC that the program was
- * loaded for. That is the normal case wherever the NIC, or the program that
- * produces its metadata, has not put anything there.
+ * Where the descriptor is, is decided when the program is loaded: in the metadata
+ * area, the bytes from ctx->data_meta to ctx->data, or in what the driver keeps of
+ * the packet.
+ *
+ * Returns NULL if the metadata area is too small for the descriptor of the NIC
+ * that the program was loaded for, or if the driver has none for this packet. That
+ * is the normal case wherever the NIC, or the program that produces its metadata,
+ * has not put anything there.
  *
  * The pointer is dead after bpf_xdp_adjust_meta() and whatever else moves the
  * packet (bpf_xdp_adjust_head, bpf_skb_change_*, ...); the verifier refuses
  * its use. Call md_desc() again.
  *
- * What it costs, as clang 14, 16, 19 and 22 compile it for -mcpu=v1 to v4:
+ * What it costs over the metadata area, as clang 14, 16, 19 and 22 compile it for
+ * -mcpu=v1 to v4:
  *
  *	r3 = 32				CO-RE <type_size> struct md_desc
  *	r2 = *(u32 *)(r1 + 8)		ctx->data_meta
@@ -155,14 +210,18 @@ struct md_desc {
  * where nothing comes between the two: the failed guard jumps to where the test
  * would have gone. Elsewhere it is one jump, as with any pointer.
  *
+ * In the object, the question which of the two sources it is stands in front of
+ * the guard. xdp-load puts in the answer and takes out the question, the jump that
+ * depends on it, and the side that is not taken.
+ *
  * The size must be the one of the NIC's descriptor, as the verifier allows
  * loads only inside the bytes that the guard has seen. "md + 1 > data" would
  * fix the size of the struct above and leave no record of it.
  *
  * An object that xdp-load has not rewritten does not read garbage. The kernel
- * knows no struct md_desc, so for libbpf the size becomes 0 and every access
- * invalid. The guard then always passes, and the verifier refuses the first
- * access that can be reached:
+ * knows neither struct, so for libbpf the source is the metadata area, the size
+ * becomes 0 and every access invalid. The guard then always passes, and the
+ * verifier refuses the first access that can be reached:
  *
  *	7: <invalid CO-RE relocation>
  *	failed to resolve CO-RE relocation <byte_off> [8] struct md_desc.hash
@@ -172,7 +231,15 @@ struct md_desc {
  * pointer that is never NULL and fields that don't exist.
  */
 #define md_desc(ctx)							\
-	__md_desc((void *)(long)(ctx)->data_meta, (void *)(long)(ctx)->data)
+({									\
+	__typeof__(ctx) __md_ctx = (ctx);				\
+									\
+	(struct md_desc *)						\
+	(bpf_core_type_exists(struct xdp_load_source) ?			\
+		((struct xdp_load_source *)(void *)__md_ctx)->desc :	\
+		__md_desc((void *)(long)__md_ctx->data_meta,		\
+			  (void *)(long)__md_ctx->data));		\
+})
 
 static __always_inline struct md_desc *__md_desc(void *meta, void *data)
 {
@@ -225,6 +292,7 @@ static __always_inline void md_desc_copy(struct md_desc *dst, const struct md_de
 	__md_desc_copy_field(vlan_tci);
 	__md_desc_copy_field(vlan_proto);
 	__md_desc_copy_field(mark);
+	__md_desc_copy_field(ptype);
 
 #undef __md_desc_copy_field
 }

@@ -158,6 +158,18 @@ examples() {
 	done
 }
 
+# The flag is what bpf/md_driver.h asks for.
+drivers() {
+	for source in bpf/drivers/*.c; do
+		for endian in el eb; do
+			object=${source%.c}-$endian.o
+			compile 19 v3 $endian "$source" "$object" -Ibpf \
+				-fno-delete-null-pointer-checks
+			strip_dwarf "$object"
+		done
+	done
+}
+
 layouts
 programs
 matrix
@@ -165,3 +177,4 @@ fixed
 by_gcc
 others
 examples
+drivers

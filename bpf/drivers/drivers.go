@@ -1,0 +1,42 @@
+// Package drivers holds the accessors that come with xdp-load: for each driver a BPF
+// object, compiled from the C file beside it over bpf/md_driver.h.
+package drivers
+
+import (
+	"embed"
+	"encoding/binary"
+	"fmt"
+	"io/fs"
+	"strings"
+)
+
+//go:embed *-el.o *-eb.o
+var objects embed.FS
+
+// Names returns the names of the accessor files, sorted: "veth" for veth.c. What drivers
+// a file is for, it says itself, by MD_DRIVER.
+func Names() []string {
+	files, err := fs.Glob(objects, "*-el.o")
+	if err != nil {
+		panic(err) // the pattern is malformed
+	}
+	var names []string
+	for _, file := range files {
+		names = append(names, strings.TrimSuffix(file, "-el.o"))
+	}
+	return names
+}
+
+// Object returns the object of the accessor file of a name, as the compiler made it for
+// programs of a byte order.
+func Object(name string, order binary.ByteOrder) ([]byte, error) {
+	suffix := "-el.o"
+	if order == binary.BigEndian {
+		suffix = "-eb.o"
+	}
+	object, err := objects.ReadFile(name + suffix)
+	if err != nil {
+		return nil, fmt.Errorf("no accessors for %q, there are those for %s", name, strings.Join(Names(), ", "))
+	}
+	return object, nil
+}
