@@ -41,6 +41,11 @@ type Options struct {
 	// is.
 	Functions func(name string) bool
 
+	// Apart says that what is in a struct within another one is accessed by records of its
+	// own, wherever its address goes, as that of the kernel's types is (optional). The
+	// address of a struct of which the layout has another form is refused otherwise.
+	Apart bool
+
 	// sources says where what is accessed comes from (optional, the area if nil).
 	sources func(*reloc.Access) source
 
@@ -233,7 +238,8 @@ func (r *rewriting) planObject() error {
 	left, own, ownSums := maxCopied, make(map[int]ownCopy), make(map[bpf.Place]map[int]flow.OwnSum)
 	for splits := 0; ; {
 		p := newPlanner(r.model, r.accesses, own, ownSums)
-		p.unshortened, p.sources, p.drivers = r.options.unshortened, r.options.sources, r.drivers
+		p.unshortened, p.apart = r.options.unshortened, r.options.Apart
+		p.sources, p.drivers = r.options.sources, r.drivers
 		if r.drivers != nil {
 			r.drivers.find(r.model)
 		}
