@@ -264,7 +264,10 @@ func (p *planner) planAlone(plan *accessPlan, i int) {
 // sourceOf returns where the field of an access comes from. A copy of the program's own
 // is in memory as the area is.
 func (p *planner) sourceOf(access *reloc.Access) source {
-	if p.sources == nil || p.isOwn(access) {
+	switch {
+	case isMarker(access):
+		return marker{}
+	case p.sources == nil || p.isOwn(access):
 		return area{}
 	}
 	return p.sources(access)
