@@ -147,7 +147,7 @@ type rewriting struct {
 	accesses []reloc.Access // those to rewrite
 	drivers  *drivers       // nil for the metadata area
 	edits    []Edit
-	added    additions // see contextAdditions
+	added    additions // see planner.additions
 
 	// If code was copied or taken out, the accesses as they were before, the slots of
 	// then by section and slot of now, and, by section, where functions started then
@@ -269,7 +269,7 @@ func (r *rewriting) planObject() error {
 			}
 		}
 		if !split {
-			r.edits, r.added = edits, p.contextAdditions()
+			r.edits, r.added = edits, p.additions()
 			return err
 		}
 		splits++
