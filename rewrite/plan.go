@@ -49,7 +49,7 @@ func (p *planner) plan(layout string) ([]Edit, error) {
 	}
 	if len(refused) > 0 {
 		slices.SortStableFunc(refused, p.compareRefusals)
-		return nil, &RefusedError{layout, refused, edits}
+		return nil, &RefusedError{Layout: layout, Refusals: refused, Edits: edits}
 	}
 	return edits, nil
 }
@@ -265,7 +265,7 @@ func (p *planner) planAlone(plan *accessPlan, i int) {
 // is in memory as the area is.
 func (p *planner) sourceOf(access *reloc.Access) source {
 	switch {
-	case isMarker(access):
+	case access.IsMarker():
 		return marker{}
 	case p.sources == nil || p.isOwn(access):
 		return area{}

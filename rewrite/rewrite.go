@@ -91,7 +91,7 @@ func Rewrite(object []byte, layout *reloc.Layout, opts Options) ([]byte, *Report
 	if err := r.alsoRefused(unresolvable, r.run()); err != nil {
 		return nil, nil, err
 	}
-	report.Edits = withoutMarker(r.edits)
+	report.Edits, report.OtherSource = withoutMarker(r.edits), r.otherSource
 	return r.object.Bytes(), report, nil
 }
 
@@ -107,6 +107,8 @@ type rewriting struct {
 	model    *bpf.Object
 	accesses []reloc.Access // those to rewrite
 	edits    []Edit
+
+	otherSource []int // see Report
 
 	// If code was copied or taken out, the accesses as they were before, the slots of
 	// then by section and slot of now, and, by section, where functions started then
@@ -281,7 +283,7 @@ func (o *Options) resolves(access *reloc.Access) bool {
 	switch {
 	case access.Kind == reloc.LocalTypeID:
 		return false
-	case isMarker(access):
+	case access.IsMarker():
 		return o.isRoot(reloc.Descriptor)
 	}
 	return o.isRoot(access.RootName()) || access.Adopted() || access.Lacking()
@@ -295,7 +297,7 @@ func checkDefined(layout *reloc.Layout, accesses []reloc.Access) error {
 	var missing []string
 	for i := range accesses {
 		name := btfraw.EssentialName(accesses[i].RootName())
-		if defined[name] || accesses[i].Adopted() || accesses[i].Lacking() || isMarker(&accesses[i]) {
+		if defined[name] || accesses[i].Adopted() || accesses[i].Lacking() || accesses[i].IsMarker() {
 			continue
 		}
 		found, err := accesses[i].DefinedIn(layout)
