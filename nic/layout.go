@@ -1,12 +1,9 @@
 package nic
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"path/filepath"
 
-	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 
 	"github.com/xdp-load/xdp-load/reloc"
@@ -19,14 +16,7 @@ var (
 
 	// ErrWrongBase is wrapped by OpenLayout's error about split BTF that was
 	// not split from the base given.
-	ErrWrongBase = errors.New("not split from this base")
-)
-
-// Where the kernel shows its own BTF and that of its modules,
-// Documentation/bpf/btf.rst.
-const (
-	kernelBTF  = "/sys/kernel/btf"
-	vmlinuxBTF = kernelBTF + "/vmlinux"
+	ErrWrongBase = reloc.ErrWrongBase
 )
 
 const baseHint = "give the vmlinux of the same kernel build as its base"
@@ -80,10 +70,11 @@ func readLayout(file, base string) (*reloc.Layout, error) {
 	if err != nil {
 		return nil, fmt.Errorf("layout %s: %w", file, err)
 	}
-	if err := checkBase(types.btf, baseBTF); err != nil {
-		return nil, fmt.Errorf("layout %s: base %s: %w", file, from, err)
+	layout, err := reloc.NewLayout(file, types.btf, baseBTF)
+	if err != nil {
+		return nil, fmt.Errorf("%w: base %s", err, from)
 	}
-	return reloc.NewLayout(file, types.btf, baseBTF)
+	return layout, nil
 }
 
 // findBase returns the BTF that the file's is split from, and where it is from.
@@ -128,15 +119,6 @@ func runningKernelsBase(file string, types *types) (string, error) {
 	}
 }
 
-func isKernelBTF(file string) bool {
-	path, err := filepath.EvalSymlinks(file)
-	if err != nil {
-		return false
-	}
-	path, err = filepath.Abs(path)
-	return err == nil && filepath.Dir(path) == kernelBTF
-}
-
 // kernelRelease returns what uname -r prints.
 func kernelRelease() (string, error) {
 	var name unix.Utsname
@@ -144,24 +126,4 @@ func kernelRelease() (string, error) {
 		return "", fmt.Errorf("uname: %w", err)
 	}
 	return unix.ByteSliceToString(name.Release[:]), nil
-}
-
-// checkBase reports a base that split is not split from, as far as can be told:
-// with the base of another build, names start in the middle of strings, and
-// types refer to those that do not exist.
-func checkBase(split, base []byte) error {
-	baseSpec, err := btf.LoadSpecFromReader(bytes.NewReader(base))
-	if err != nil {
-		return err
-	}
-	spec, err := btf.LoadSplitSpecFromReader(bytes.NewReader(split), baseSpec)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrWrongBase, err)
-	}
-	for typ, err := range spec.All() {
-		if err != nil {
-			return fmt.Errorf("%w: after %v: %w", ErrWrongBase, typ, err)
-		}
-	}
-	return nil
 }

@@ -3,6 +3,7 @@ package reloc
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -12,13 +13,13 @@ import (
 )
 
 // Layout is where one NIC keeps each field: BTF that defines struct md_desc,
-// or one flavour of it.
+// or one flavour of it. It may be the kernel's, of whose types few are looked at: it
+// reads as little as that takes.
 //
 // It may be shared by goroutines.
 type Layout struct {
-	name  string
-	raw   *btfraw.BTF
-	types *btf.Spec
+	name string
+	raw  *btfraw.BTF
 
 	mutex      sync.Mutex             // of raw, which looks for names when asked, and of
 	candidates map[string][]candidate // by essential name
@@ -31,37 +32,49 @@ type candidate struct {
 	id     btf.TypeID
 	fields []string  // shared by the resolutions of every access that is not there
 	at     *pathSpec // where it is nested, if that led to it and not its name
+	from   *excerpt
 }
 
-// NewLayout reads a layout from raw BTF in either byte order. name is what
-// messages call it. base is the raw BTF that this one is split from, as that of
-// kernel modules is from that of vmlinux, nil if it stands alone.
+// NewLayout reads a layout from raw BTF in either byte order, to which it keeps a
+// reference. name is what messages call it. base is the raw BTF that this one is split
+// from, as that of kernel modules is from that of vmlinux, nil if it stands alone.
+//
+// The error wraps ErrWrongBase if it was split from another one. Damage within a type is
+// an error of whatever asks for the type.
 func NewLayout(name string, raw, base []byte) (*Layout, error) {
-	var baseTypes *btf.Spec
 	var baseRaw *btfraw.BTF
 	var err error
 	if base != nil {
-		if baseRaw, baseTypes, err = parseBTF(base, nil, nil); err != nil {
+		if baseRaw, err = parseBTF(base, nil); err != nil {
 			return nil, fmt.Errorf("layout %s: base: %w", name, err)
 		}
 	}
-	layout := &Layout{name: name, candidates: make(map[string][]candidate)}
-	if layout.raw, layout.types, err = parseBTF(raw, baseRaw, baseTypes); err != nil {
+	blob, err := parseBTF(raw, baseRaw)
+	if err != nil && base != nil {
+		err = fmt.Errorf("%w: %w", ErrWrongBase, err)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("layout %s: %w", name, err)
 	}
-	return layout, nil
+	return &Layout{name: name, raw: blob, candidates: make(map[string][]candidate)}, nil
 }
 
-func parseBTF(raw []byte, base *btfraw.BTF, baseTypes *btf.Spec) (*btfraw.BTF, *btf.Spec, error) {
+// ErrWrongBase is wrapped by NewLayout's error about BTF that was not split from the base
+// given, as far as can be told: with the base of another build, names start in the middle
+// of strings, and types refer to those that do not exist.
+var ErrWrongBase = errors.New("not split from this base")
+
+// parseBTF reads raw BTF. Split BTF is that of a module, which is small: all of it has to
+// go with the base.
+func parseBTF(raw []byte, base *btfraw.BTF) (*btfraw.BTF, error) {
 	blob, err := btfraw.Parse(raw, base)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	types, err := btf.LoadSplitSpecFromReader(bytes.NewReader(raw), baseTypes)
-	if err != nil {
-		return nil, nil, fmt.Errorf("damaged BTF: %w", err)
+	if base != nil {
+		return blob, blob.CheckReferences()
 	}
-	return blob, types, nil
+	return blob, blob.Index()
 }
 
 // Name returns what messages call the layout.
@@ -98,22 +111,68 @@ func (l *Layout) named(essential string) ([]candidate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("layout %s: %w", l.name, err)
 	}
+	types, part, err := l.read(ids)
+	if err != nil {
+		return nil, err
+	}
 	var candidates []candidate
-	for _, id := range ids {
-		typ, err := l.types.TypeByID(id)
-		if err != nil {
-			return nil, fmt.Errorf("layout %s: type %d: %w", l.name, id, err)
-		}
+	for i, typ := range types {
 		if is[*btf.Fwd](typ) || !sameKind(typ, typ) || contains(candidates, typ) {
 			continue
 		}
 		if len(candidates) == maxCandidates {
 			return nil, fmt.Errorf("layout %s has more than %d different types named %s", l.name, maxCandidates, essential)
 		}
-		candidates = append(candidates, candidate{typ, id, fields(typ), nil})
+		candidates = append(candidates, candidate{typ: typ, id: ids[i], fields: fields(typ), from: part})
 	}
 	l.candidates[essential] = candidates
 	return candidates, nil
+}
+
+// excerpt is a part of the layout. Behind pointers, structs and unions have no members
+// in it, which nothing asks for: see btfraw.BTF.Excerpt.
+type excerpt struct {
+	types     *btf.Spec
+	originals []btf.TypeID
+}
+
+// read returns types of the layout, and the part that they are in.
+func (l *Layout) read(ids []btf.TypeID) ([]btf.Type, *excerpt, error) {
+	if len(ids) == 0 {
+		return nil, nil, nil
+	}
+	part, err := l.raw.Excerpt(ids...)
+	if err != nil {
+		return nil, nil, fmt.Errorf("layout %s: %w", l.name, err)
+	}
+	spec, err := loadTypes(part.Raw)
+	if err != nil {
+		return nil, nil, fmt.Errorf("layout %s: %w", l.name, err)
+	}
+	types := make([]btf.Type, len(ids))
+	for i, id := range ids {
+		if types[i], err = spec.TypeByID(btf.TypeID(i + 1)); err != nil {
+			return nil, nil, fmt.Errorf("layout %s: type %d: %w", l.name, id, err)
+		}
+	}
+	return types, &excerpt{spec, part.Originals}, nil
+}
+
+func loadTypes(raw []byte) (*btf.Spec, error) {
+	types, err := btf.LoadSplitSpecFromReader(bytes.NewReader(raw), nil)
+	if err != nil {
+		return nil, fmt.Errorf("damaged BTF: %w", err)
+	}
+	return types, nil
+}
+
+// id returns the ID that a type of the part has in the layout.
+func (e *excerpt) id(typ btf.Type) (btf.TypeID, error) {
+	id, err := e.types.TypeID(typ)
+	if err != nil {
+		return 0, err
+	}
+	return e.originals[id], nil
 }
 
 func contains(candidates []candidate, typ btf.Type) bool {

@@ -1,6 +1,7 @@
 package reloc_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -494,6 +495,23 @@ func TestSplitLayout(t *testing.T) {
 	} {
 		if layout, err := reloc.NewLayout("module", bad[0], bad[1]); err == nil || layout != nil {
 			t.Errorf("%s: read", name)
+		}
+	}
+
+	beyond := bytes.Clone(module)
+	beyond[24+4*4+3] = 4 // the type of rx
+	if layout, err := reloc.NewLayout("module", beyond, base); !errors.Is(err, reloc.ErrWrongBase) || layout != nil {
+		t.Errorf("a type that is nowhere: %v, %v", layout, err)
+	}
+	for name, base := range map[string][]byte{
+		"other types":   marshal(t, order, packed(t, "nic_word", field("value", packed(t, "nic_pair", field("pair", u32))))),
+		"fewer types":   marshal(t, order, u32),
+		"other strings": marshal(t, order, packed(t, "nic_words", field("value", u32))),
+		"another order": marshal(t, binary.LittleEndian, packed(t, "nic_word", field("value", u32))),
+	} {
+		layout, err := reloc.NewLayout("module", module, base)
+		if !errors.Is(err, reloc.ErrWrongBase) || layout != nil {
+			t.Errorf("%s: %v, %v", name, layout, err)
 		}
 	}
 }
