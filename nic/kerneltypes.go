@@ -6,6 +6,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/xdp-load/xdp-load/reloc"
 )
 
 // Where the kernel shows its own BTF and that of its modules,
@@ -55,3 +57,16 @@ var mappedVmlinux = sync.OnceValue(func() []byte {
 	}
 	return mapped
 })
+
+// KernelTypes returns the types of the running kernel, those of its modules left out. It
+// reads them once where it can.
+//
+// Returns an error wrapping os.ErrNotExist if the kernel was built without BTF.
+func KernelTypes() (*reloc.Layout, error) {
+	if mappedVmlinux() == nil {
+		return readLayout(vmlinuxBTF, "")
+	}
+	return mappedTypes()
+}
+
+var mappedTypes = sync.OnceValues(func() (*reloc.Layout, error) { return readLayout(vmlinuxBTF, "") })
