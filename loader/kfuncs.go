@@ -1,6 +1,8 @@
 package loader
 
 import (
+	"sync"
+
 	"github.com/cilium/ebpf"
 
 	"github.com/xdp-load/xdp-load/internal/collection"
@@ -10,8 +12,9 @@ import (
 // linkKfuncs links the calls of kfuncs that the running kernel has, as far as it can:
 // why it can't is what cilium/ebpf will say.
 func linkKfuncs(spec *ebpf.CollectionSpec) {
+	types := sync.OnceValues(nic.KernelTypes)
 	collection.LinkKfuncs(spec, func(name string) []collection.Function {
-		kernel, err := nic.KernelTypes()
+		kernel, err := types()
 		if err != nil {
 			return nil
 		}

@@ -1,6 +1,7 @@
 package nic
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
@@ -64,9 +65,17 @@ var mappedVmlinux = sync.OnceValue(func() []byte {
 // Returns an error wrapping os.ErrNotExist if the kernel was built without BTF.
 func KernelTypes() (*reloc.Layout, error) {
 	if mappedVmlinux() == nil {
-		return readLayout(vmlinuxBTF, "")
+		return readKernelTypes()
 	}
 	return mappedTypes()
 }
 
-var mappedTypes = sync.OnceValues(func() (*reloc.Layout, error) { return readLayout(vmlinuxBTF, "") })
+var mappedTypes = sync.OnceValues(readKernelTypes)
+
+func readKernelTypes() (*reloc.Layout, error) {
+	types, err := readTypes(vmlinuxBTF)
+	if err != nil {
+		return nil, fmt.Errorf("types of the kernel: %w", err)
+	}
+	return reloc.NewLayout(vmlinuxBTF, types.btf, nil)
+}

@@ -66,36 +66,40 @@ func readLayout(file, base string) (*reloc.Layout, error) {
 		return reloc.NewLayout(file, types.btf, nil)
 	}
 
-	baseBTF, from, err := findBase(file, types, base)
+	of, err := findBase(file, types, base)
 	if err != nil {
 		return nil, fmt.Errorf("layout %s: %w", file, err)
 	}
-	layout, err := reloc.NewLayout(file, types.btf, baseBTF)
+	layout, err := of.Split(file, types.btf)
 	if err != nil {
-		return nil, fmt.Errorf("%w: base %s", err, from)
+		return nil, fmt.Errorf("%w: base %s", err, of.Name())
 	}
 	return layout, nil
 }
 
-// findBase returns the BTF that the file's is split from, and where it is from.
-func findBase(file string, types *types, base string) (btf []byte, from string, err error) {
+// findBase returns the types that the file's are split from.
+func findBase(file string, types *types, base string) (*reloc.Layout, error) {
 	if types.base != nil {
-		return types.base, ".BTF.base of the same file", nil
+		return reloc.NewLayout(".BTF.base of the same file", types.base, nil)
 	}
 	if base == "" {
+		var err error
 		if base, err = runningKernelsBase(file, types); err != nil {
-			return nil, "", err
+			return nil, err
 		}
+	}
+	if resolved(base) == vmlinuxBTF {
+		return KernelTypes()
 	}
 
 	baseTypes, err := readTypes(base)
 	if err != nil {
-		return nil, "", fmt.Errorf("base %w", err)
+		return nil, fmt.Errorf("base %w", err)
 	}
 	if isSplit(baseTypes.btf) {
-		return nil, "", fmt.Errorf("base %s: is itself %w: %s", base, ErrNeedsBase, baseHint)
+		return nil, fmt.Errorf("base %s: is itself %w: %s", base, ErrNeedsBase, baseHint)
 	}
-	return baseTypes.btf, base, nil
+	return reloc.NewLayout(base, baseTypes.btf, nil)
 }
 
 // runningKernelsBase returns the path of the running kernel's BTF if the file

@@ -21,7 +21,7 @@ type Layout struct {
 	name string
 	raw  *btfraw.BTF
 
-	mutex      sync.Mutex             // of raw, which looks for names when asked, and of
+	mutex      sync.Mutex             // of candidates
 	candidates map[string][]candidate // by essential name
 }
 
@@ -42,40 +42,49 @@ type candidate struct {
 // The error wraps ErrWrongBase if it was split from another one. Damage within a type is
 // an error of whatever asks for the type.
 func NewLayout(name string, raw, base []byte) (*Layout, error) {
-	var baseRaw *btfraw.BTF
-	var err error
 	if base != nil {
-		if baseRaw, err = parseBTF(base, nil); err != nil {
+		of, err := parseBTF(base)
+		if err != nil {
 			return nil, fmt.Errorf("layout %s: base: %w", name, err)
 		}
+		return newLayout(name, of).Split(name, raw)
 	}
-	blob, err := parseBTF(raw, baseRaw)
-	if err != nil && base != nil {
-		err = fmt.Errorf("%w: %w", ErrWrongBase, err)
-	}
+	blob, err := parseBTF(raw)
 	if err != nil {
 		return nil, fmt.Errorf("layout %s: %w", name, err)
 	}
-	return &Layout{name: name, raw: blob, candidates: make(map[string][]candidate)}, nil
+	return newLayout(name, blob), nil
+}
+
+func parseBTF(raw []byte) (*btfraw.BTF, error) {
+	blob, err := btfraw.Parse(raw, nil)
+	if err != nil {
+		return nil, err
+	}
+	return blob, blob.Index()
+}
+
+// Split reads a layout that is split from this one, as NewLayout does. Both share what
+// they know of the types that are in both.
+func (l *Layout) Split(name string, raw []byte) (*Layout, error) {
+	blob, err := btfraw.Parse(raw, l.raw)
+	if err == nil {
+		err = blob.CheckReferences() // of all types: a module has few
+	}
+	if err != nil {
+		return nil, fmt.Errorf("layout %s: %w: %w", name, ErrWrongBase, err)
+	}
+	return newLayout(name, blob), nil
+}
+
+func newLayout(name string, raw *btfraw.BTF) *Layout {
+	return &Layout{name: name, raw: raw, candidates: make(map[string][]candidate)}
 }
 
 // ErrWrongBase is wrapped by NewLayout's error about BTF that was not split from the base
 // given, as far as can be told: with the base of another build, names start in the middle
 // of strings, and types refer to those that do not exist.
 var ErrWrongBase = errors.New("not split from this base")
-
-// parseBTF reads raw BTF. Split BTF is that of a module, which is small: all of it has to
-// go with the base.
-func parseBTF(raw []byte, base *btfraw.BTF) (*btfraw.BTF, error) {
-	blob, err := btfraw.Parse(raw, base)
-	if err != nil {
-		return nil, err
-	}
-	if base != nil {
-		return blob, blob.CheckReferences()
-	}
-	return blob, blob.Index()
-}
 
 // Name returns what messages call the layout.
 func (l *Layout) Name() string { return l.name }

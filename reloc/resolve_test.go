@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/cilium/ebpf/btf"
@@ -514,6 +515,31 @@ func TestSplitLayout(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, layout, err)
 		}
 	}
+}
+
+// Goroutines may share layouts that share their base.
+func TestSplitLayoutsShared(t *testing.T) {
+	order := binary.LittleEndian
+	base := newLayout(t, "base", marshal(t, order, packed(t, "nic_word", field("value", u32))))
+	empty, err := binary.Append(nil, order, []uint32{0x1eb9f, 24, 0, 0, 0, 0})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wait sync.WaitGroup
+	for range 4 {
+		split, err := base.Split("split", empty)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, layout := range []*reloc.Layout{base, split, split} {
+			wait.Go(func() {
+				if size, err := layout.SizeOf("nic_word"); err != nil || size != 4 {
+					t.Errorf("%s: %d, %v", layout.Name(), size, err)
+				}
+			})
+		}
+	}
+	wait.Wait()
 }
 
 // Compilers that know no enum64 never say that an enumeration is signed.

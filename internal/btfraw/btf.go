@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/cilium/ebpf/btf"
 )
@@ -35,7 +36,9 @@ type BTF struct {
 	first   btf.TypeID // ID of the first type
 	offsets []uint32   // of the types; nil until Index
 	named   []uint32   // those that C can name, as indices of offsets
-	names   *nameIndex // nil until asked for
+
+	makeNames sync.Once
+	names     *nameIndex
 }
 
 // Parse reads the header of a raw BTF blob, whose byte order it finds from the

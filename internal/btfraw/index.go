@@ -13,7 +13,7 @@ import (
 
 // Index finds where each type is. It reads their headers, and no more, but those of the
 // base as well, and returns the error if one is damaged. Whatever asks for a type does
-// the same before.
+// the same before. Once it is done, goroutines may share the blob.
 func (b *BTF) Index() error {
 	if b.offsets != nil {
 		return nil
@@ -132,10 +132,10 @@ func (b *BTF) Named(essential string) ([]btf.TypeID, error) {
 			return nil, err
 		}
 	}
-	if err := b.indexNames(); err != nil {
+	if err := b.Index(); err != nil {
 		return nil, err
 	}
-	return b.names.find(essential, ids), nil
+	return b.nameIndex().find(essential, ids), nil
 }
 
 // nameIndex finds types by their essential name.
@@ -146,20 +146,18 @@ type nameIndex struct {
 	older  []uint32 // by index of named: the one before of the same hash, in the same way
 }
 
-func (b *BTF) indexNames() error {
-	if b.names != nil {
-		return nil
-	}
-	if err := b.Index(); err != nil {
-		return err
-	}
-	n := &nameIndex{b, maphash.MakeSeed(), make([]uint32, 1<<bits.Len(uint(len(b.named)))), make([]uint32, len(b.named))}
-	for i := range b.named {
-		newest := n.bucket(n.name(i))
-		n.older[i], *newest = *newest, uint32(i)+1
-	}
-	b.names = n
-	return nil
+// nameIndex returns the index of the types' names, which it makes when it is first asked
+// for, maybe by several goroutines.
+func (b *BTF) nameIndex() *nameIndex {
+	b.makeNames.Do(func() {
+		n := &nameIndex{b, maphash.MakeSeed(), make([]uint32, 1<<bits.Len(uint(len(b.named)))), make([]uint32, len(b.named))}
+		for i := range b.named {
+			newest := n.bucket(n.name(i))
+			n.older[i], *newest = *newest, uint32(i)+1
+		}
+		b.names = n
+	})
+	return b.names
 }
 
 // name returns the essential name of one of the types. Its offset is right, or there
