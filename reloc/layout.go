@@ -229,30 +229,16 @@ func members(typ btf.Type) []btf.Member {
 	return nil
 }
 
-// FunctionID returns the ID of the kernel's function of a name, and StructID that of the
-// struct of a name, of the first if there are several; 0 if the layout has none.
-func (l *Layout) FunctionID(name string) (btf.TypeID, error) {
-	return l.idOf(name, func(typ btf.Type) bool { return is[*btf.Func](typ) })
-}
-
+// StructID returns the ID of the struct of a name, of the first if there are several; 0 if
+// the layout has none.
 func (l *Layout) StructID(name string) (btf.TypeID, error) {
-	return l.idOf(name, func(typ btf.Type) bool { return is[*btf.Struct](typ) })
-}
-
-func (l *Layout) idOf(name string, isWanted func(btf.Type) bool) (btf.TypeID, error) {
-	l.mutex.Lock()
-	defer l.mutex.Unlock()
-	ids, err := l.raw.Named(btfraw.EssentialName(name))
+	candidates, err := l.named(btfraw.EssentialName(name))
 	if err != nil {
-		return 0, fmt.Errorf("layout %s: %w", l.name, err)
+		return 0, err
 	}
-	for _, id := range ids {
-		typ, err := l.types.TypeByID(id)
-		if err != nil {
-			return 0, fmt.Errorf("layout %s: type %d: %w", l.name, id, err)
-		}
-		if typ.TypeName() == name && isWanted(typ) {
-			return id, nil
+	for _, c := range candidates {
+		if c.typ.TypeName() == name && is[*btf.Struct](c.typ) {
+			return c.id, nil
 		}
 	}
 	return 0, nil
