@@ -45,6 +45,7 @@ type Options struct {
 	sources func(*reloc.Access) source
 
 	unshortened bool // for tests: without shorten
+	unjudged    bool // for tests: without misused
 }
 
 // Rewrite returns the object with every access to the chosen root types edited
@@ -224,6 +225,7 @@ func (r *rewriting) planObject() error {
 	for splits := 0; ; {
 		p := newPlanner(r.model, r.accesses, own, ownSums)
 		p.unshortened, p.sources, p.drivers = r.options.unshortened, r.options.sources, r.drivers
+		p.unjudged = r.options.unjudged
 		if r.drivers != nil {
 			r.drivers.find(r.model)
 		}
