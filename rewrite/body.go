@@ -19,6 +19,29 @@ type body struct {
 	attached code.Attached // what the code refers to, by slot
 	frame    int           // bytes of the stack that it uses below r10, which are its own
 	context  bool          // it finds ctx in r2
+	loads    uint32        // how many bytes the last instruction loads into r0, if that is all that leads to the end; or 0
+	calls    string        // the function that it is nothing but a call of; empty otherwise
+}
+
+// callOf returns a body that calls a function of the object, given by its symbol.
+func callOf(symbol int, name string) *body {
+	call := asm.Instruction{OpCode: asm.OpCode(asm.JumpClass).SetJumpOp(asm.Call), Src: asm.PseudoCall, Constant: -1}
+	return &body{
+		code:     []insn.Item{{Instruction: call, Origin: 1}},
+		attached: code.Attached{Relocations: []code.Relocation{{At: 0, Symbol: symbol}}},
+		calls:    name,
+	}
+}
+
+// note adds to that about an edit that code is called and not put in line.
+func (b *body) note(note string) string {
+	switch {
+	case b.calls == "":
+		return note
+	case note != "":
+		note += ", "
+	}
+	return note + "calls " + b.calls
 }
 
 // newBody returns the body of a function, whose exits are jumps to the end then.
@@ -45,7 +68,31 @@ func newBody(function *code.Function, order binary.ByteOrder) (*body, error) {
 		b.code = append(b.code, item)
 		slot += width
 	}
+	b.loads = b.loaded()
 	return b, nil
+}
+
+// loaded returns how many bytes the code ends with a load of, if nothing else leads to its
+// end.
+func (b *body) loaded() uint32 {
+	if len(b.code) == 0 {
+		return 0
+	}
+	slots := Instructions(b.code).Slots()
+	for _, item := range b.code {
+		encoded, err := insn.FromAsm(item.Instruction)
+		if err != nil {
+			return 0
+		}
+		if distance, field, err := encoded.Distance(); err != nil || field != insn.NoDistance && encoded.Jumps() && item.Origin+distance >= slots {
+			return 0
+		}
+	}
+	last := b.code[len(b.code)-1].Instruction
+	if last.OpCode.Class() != asm.LdXClass || last.OpCode.Mode() != asm.MemMode || last.Dst != asm.R0 {
+		return 0
+	}
+	return insn.Bytes(last)
 }
 
 // noteFrame notes how much of the stack an instruction uses.
@@ -107,7 +154,11 @@ func (b *body) inLine(p *planner, access *reloc.Access, load loadAt, convert fun
 	if err := b.putCode(s, registers); err != nil {
 		return nil, err
 	}
-	s.Move(load.Dst, asm.R0)
+	if b.loads > 0 {
+		s.Items[len(s.Items)-1].Dst = load.Dst
+	} else {
+		s.Move(load.Dst, asm.R0)
+	}
 	convert(s)
 	restore()
 	return s.Items, nil

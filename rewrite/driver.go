@@ -2,6 +2,7 @@ package rewrite
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -21,10 +22,6 @@ import (
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
-// Marker is the type whose records say where md_desc() gets the descriptor from: the
-// question whether it exists, and a load of its desc through ctx.
-const Marker = "xdp_load_source"
-
 // driver is the source of the fields that a driver keeps of a packet: code that computes
 // them stands in line.
 type driver struct {
@@ -41,15 +38,16 @@ type drivers struct {
 	byContext map[*flow.Context]*driver
 	first     *driver                       // for code that no program comes to
 	contexts  map[bpf.Place][]*flow.Context // of the programs that come to a function
+	calls     bool                          // nothing is put in line but calls
 }
 
 // contexts are what programs get, by the name of the kernel's struct.
 var contexts = map[string]*flow.Context{"xdp_buff": &flow.XDP, "sk_buff": &flow.TC}
 
 // newDrivers returns the sources of accessors, of which there is one for each kind of
-// program at most.
-func newDrivers(all []*Accessors) (*drivers, error) {
-	d := &drivers{byContext: make(map[*flow.Context]*driver)}
+// program at most. Nothing is put in line but calls if it is told so.
+func newDrivers(all []*Accessors, calls bool) (*drivers, error) {
+	d := &drivers{byContext: make(map[*flow.Context]*driver), calls: calls}
 	for _, accessors := range all {
 		context := contexts[accessors.Context]
 		if context == nil || d.byContext[context] != nil {
@@ -135,7 +133,7 @@ func (a *Accessors) layout() (*reloc.Layout, error) {
 		desc.Size += uint32(size)
 	}
 	desc.Size = (desc.Size + 7) / 8 * 8
-	all := []btf.Type{desc, &btf.Struct{Name: Marker, Size: 8, Members: []btf.Member{{Name: "desc", Type: &btf.Pointer{Target: new(btf.Void)}}}}}
+	all := []btf.Type{desc, &btf.Struct{Name: markerType, Size: 8, Members: []btf.Member{{Name: "desc", Type: &btf.Pointer{Target: new(btf.Void)}}}}}
 	for typ, err := range spec.All() {
 		if err != nil {
 			return nil, err
@@ -157,6 +155,9 @@ func (a *Accessors) layout() (*reloc.Layout, error) {
 
 // link puts what the accessors need that the object's accesses call for into the object.
 func (r *rewriting) link() error {
+	if err := r.checkMarked(); err != nil {
+		return err
+	}
 	r.drivers.find(r.model)
 	for _, d := range r.drivers.byContext {
 		for i := range r.accesses {
@@ -168,7 +169,7 @@ func (r *rewriting) link() error {
 	}
 	for _, context := range []*flow.Context{&flow.XDP, &flow.TC} {
 		if d := r.drivers.byContext[context]; d != nil {
-			if err := d.link(r.object, r.ext); err != nil {
+			if err := d.link(r.object, r.ext, r.drivers.calls); err != nil {
 				return fmt.Errorf("accessors of %s: %w", d.accessors.Name, err)
 			}
 		}
@@ -176,8 +177,9 @@ func (r *rewriting) link() error {
 	return r.read(r.object.Bytes())
 }
 
-// link puts what the accessors of the fields need into an object.
-func (d *driver) link(object *elfobj.Object, ext *btfraw.Ext) error {
+// link puts what the accessors of the fields need into an object: code to be put in line,
+// or functions, if they have a loop or if it is told so.
+func (d *driver) link(object *elfobj.Object, ext *btfraw.Ext, calls bool) error {
 	source, err := elfobj.Parse(d.accessors.Object)
 	if err != nil {
 		return err
@@ -186,37 +188,74 @@ func (d *driver) link(object *elfobj.Object, ext *btfraw.Ext) error {
 	if err != nil {
 		return err
 	}
-	wanted := link.Wanted{Bodies: []string{d.accessors.Descriptor.Function}}
-	for _, field := range slices.Sorted(maps.Keys(d.fields)) {
-		wanted.Bodies = append(wanted.Bodies, d.accessors.Fields[field].Function)
+	accessors := []Accessor{d.accessors.Descriptor}
+	fields := slices.Sorted(maps.Keys(d.fields))
+	for _, field := range fields {
+		accessors = append(accessors, d.accessors.Fields[field])
+	}
+	var wanted link.Wanted
+	for _, accessor := range accessors {
+		loops, err := hasLoop(functions, accessor.Function)
+		switch {
+		case err != nil:
+			return err
+		case calls || loops:
+			wanted.Functions = append(wanted.Functions, accessor.Function)
+		default:
+			wanted.Bodies = append(wanted.Bodies, accessor.Function)
+		}
 	}
 	linked, err := functions.Into(object, ext, wanted)
 	if err != nil {
 		return err
 	}
-	bodyOf := func(accessor Accessor) (*body, error) {
-		function := linked.Bodies[accessor.Function]
-		b, err := newBody(&function, object.Order)
-		if err != nil {
-			return nil, fmt.Errorf("function %s: %w", accessor.Function, err)
+	bodies := make([]*body, len(accessors))
+	for n, accessor := range accessors {
+		if bodies[n], err = linkedBody(linked, &accessor, object.Order); err != nil {
+			return fmt.Errorf("function %s: %w", accessor.Function, err)
 		}
-		b.context = accessor.Context
-		return b, nil
 	}
-	if d.descriptor, err = bodyOf(d.accessors.Descriptor); err != nil {
-		return err
-	}
-	for field := range d.fields {
-		if d.fields[field], err = bodyOf(d.accessors.Fields[field]); err != nil {
-			return err
-		}
+	d.descriptor = bodies[0]
+	for n, field := range fields {
+		d.fields[field] = bodies[n+1]
 	}
 	return nil
 }
 
-// isMarker reports whether an access is one of those that say where md_desc() gets the
-// descriptor from.
-func isMarker(access *reloc.Access) bool { return btfraw.EssentialName(access.RootName()) == Marker }
+// hasLoop reports whether a function has one.
+func hasLoop(functions *link.Source, name string) (bool, error) {
+	function, err := functions.Code(name)
+	if err != nil {
+		return false, err
+	}
+	return function.HasLoop(functions.Order()), nil
+}
+
+// linkedBody returns what stands for an accessor that has been linked: its code, or a call
+// of it.
+func linkedBody(linked *link.Linked, accessor *Accessor, order binary.ByteOrder) (*body, error) {
+	b := callOf(linked.Functions[accessor.Function], accessor.Function)
+	if function, ok := linked.Bodies[accessor.Function]; ok {
+		var err error
+		if b, err = newBody(&function, order); err != nil {
+			return nil, err
+		}
+	}
+	b.context = accessor.Context
+	return b, nil
+}
+
+// checkMarked refuses an object that reads a descriptor, and was compiled when md_desc()
+// knew no other place for it than the metadata area.
+func (r *rewriting) checkMarked() error {
+	first := slices.IndexFunc(r.accesses, func(access reloc.Access) bool { return isDescriptor(&access) && access.Kind == reloc.ByteOffset })
+	if first < 0 || hasMarker(r.recorded) {
+		return nil
+	}
+	access := r.accesses[first]
+	return &RefusedError{r.layout.Name(), []Refusal{{Access: access, Remedy: "compile again, with the md_desc.h of this version",
+		Reason: "the object was compiled with an md_desc.h that knows descriptors in the metadata area only"}}, nil}
+}
 
 // noteDescriptorLoads notes the loads of a function through the offset of the marker, if
 // that is kept in a register.
@@ -268,7 +307,9 @@ func (d *driver) plan(p *planner, plan *accessPlan, before asm.Instruction) {
 		plan.refused = refuse.Because("read a field of struct md_desc", "%s is not a whole field of the descriptor", access.Path)
 	default:
 		plan.From = d.accessors.Fields[access.FieldName()].From
-		plan.refused = d.planField(p, plan.Edit, before)
+		if plan.refused = d.planField(p, plan.Edit, before); plan.refused == nil {
+			plan.Note = p.bodyOf(access).note(plan.Note)
+		}
 	}
 }
 

@@ -165,6 +165,7 @@ type planner struct {
 
 	unshortened bool // see shorten
 	unjudged    bool // see misused
+	apart       bool // see Options
 
 	drivers  *drivers                   // nil for the metadata area
 	sources  func(*reloc.Access) source // see Options
@@ -275,6 +276,8 @@ func (p *planner) sourceOf(access *reloc.Access) source {
 	case p.drivers != nil:
 		d, _ := p.drivers.of(functionPlace(access)) // which refuses it
 		return d
+	case isMarker(access):
+		return marker{}
 	case p.sources != nil:
 		return p.sources(access)
 	}

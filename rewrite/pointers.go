@@ -87,7 +87,7 @@ func (p *planner) checkOwnMacro(access *reloc.Access) error {
 func (p *planner) judgeOne(i int) (found int) {
 	access := &p.accesses[i]
 	sub := p.analyze().subs[functionPlace(access)]
-	if sub == nil {
+	if sub == nil || isMarker(access) {
 		return 0 // see checkFollowed
 	}
 	switch access.Kind {
@@ -124,6 +124,9 @@ func (p *planner) judgeOffset(i int, sub *flow.Subprogram) (found int) {
 		p.verdicts[i] = refuse.Because("use two variables, one for the descriptor and one for the copy",
 			"its pointer points %s, depending on the path or on who calls the function", in)
 	case !isDescriptor(access), in == 1<<flow.Unknown && p.isUnused(access):
+	case p.drivers != nil && in.has(flow.Area):
+		p.verdicts[i] = refuse.Because("get the descriptor by md_desc(ctx) alone",
+			"its pointer points into the metadata area, and the program is loaded for the descriptor that %s keeps", p.drivers.first.accessors.Name)
 	case in != 1<<p.home():
 		p.verdicts[i] = refuse.Because("get the descriptor by md_desc(ctx), and pass it to static functions only",
 			"its pointer points %s, and nothing tells whether the descriptor is there or a copy of the program's own", in)

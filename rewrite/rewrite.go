@@ -41,6 +41,11 @@ type Options struct {
 	// is.
 	Functions func(name string) bool
 
+	// Apart says that what is in a struct within another one is accessed by records of its
+	// own, wherever its address goes, as that of the kernel's types is (optional). The
+	// address of a struct of which the layout has another form is refused otherwise.
+	Apart bool
+
 	// sources says where what is accessed comes from (optional, the area if nil).
 	sources func(*reloc.Access) source
 
@@ -72,7 +77,17 @@ func Rewrite(object []byte, layout *reloc.Layout, opts Options) ([]byte, *Report
 // md_desc(ctx) becomes what finds the driver's descriptor, and each load of a field the
 // code of its accessor, in line. There are accessors for one kind of program each.
 func RewriteForDriver(object []byte, accessors []*Accessors, opts Options) ([]byte, *Report, error) {
-	drivers, err := newDrivers(accessors)
+	out, report, err := rewriteForDrivers(object, accessors, false, opts)
+	var unreachable *code.ReachError
+	if errors.As(err, &unreachable) { // calls take less room
+		return rewriteForDrivers(object, accessors, true, opts)
+	}
+	return out, report, err
+}
+
+// rewriteForDrivers puts nothing in line but calls if it is told so.
+func rewriteForDrivers(object []byte, accessors []*Accessors, calls bool, opts Options) ([]byte, *Report, error) {
+	drivers, err := newDrivers(accessors, calls)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -97,11 +112,18 @@ func rewrite(object []byte, layout *reloc.Layout, drivers *drivers, opts Options
 	if err := r.dropUnloaded(); err != nil {
 		return nil, nil, err
 	}
+	answer := fromArea
+	if r.drivers = drivers; drivers != nil {
+		answer = fromDriver
+	}
+	if err := r.answerSource(answer); err != nil {
+		return nil, nil, err
+	}
 	unresolvable := r.unresolvable()
 	if len(r.accesses) == 0 && len(unresolvable) == 0 {
 		return bytes.Clone(object), report, nil
 	}
-	if r.drivers = drivers; drivers != nil {
+	if drivers != nil {
 		if err := r.link(); err != nil {
 			return nil, nil, err
 		}
@@ -109,7 +131,7 @@ func rewrite(object []byte, layout *reloc.Layout, drivers *drivers, opts Options
 	if err := r.alsoRefused(unresolvable, r.run()); err != nil {
 		return nil, nil, err
 	}
-	report.Edits = r.edits
+	report.Edits = tellMarker(r.edits)
 	return r.object.Bytes(), report, nil
 }
 
@@ -128,10 +150,12 @@ type rewriting struct {
 	edits    []Edit
 	added    additions // see contextAdditions
 
-	// If code was copied, the accesses as they were before, and the slots of then
-	// by section and slot of now.
-	before   map[recordKey]*reloc.Access
-	oldSlots map[string][]int
+	// If code was copied or taken out, the accesses as they were before, the slots of
+	// then by section and slot of now, and, by section, where functions started then
+	// that may have lost their first instruction.
+	before    map[recordKey]*reloc.Access
+	oldSlots  map[string][]int
+	oldStarts map[string][]int
 }
 
 func newRewriting(object []byte, layout *reloc.Layout, opts *Options) (*rewriting, error) {
@@ -153,9 +177,7 @@ func (r *rewriting) dropUnloaded() error {
 	if err != nil || len(slots) == 0 {
 		return err
 	}
-	r.remember()
-	r.oldSlots = slots
-	return r.read(r.object.Bytes())
+	return r.readAgain(slots)
 }
 
 // read reads the records, and the marks, of the object, of which it is given the bytes.
@@ -210,7 +232,11 @@ func (r *rewriting) run() (err error) {
 	if err := r.mark(); err != nil {
 		return err
 	}
-	ext, err := dropRecords(r.object, r.ext, r.edits)
+	resolved := make(map[int]bool, len(r.edits))
+	for i := range r.edits {
+		resolved[r.edits[i].Access.Record] = true
+	}
+	ext, err := dropRecords(r.object, r.ext, resolved)
 	if err != nil {
 		return err
 	}
@@ -224,8 +250,8 @@ func (r *rewriting) planObject() error {
 	left, own, ownSums := maxCopied, make(map[int]ownCopy), make(map[bpf.Place]map[int]flow.OwnSum)
 	for splits := 0; ; {
 		p := newPlanner(r.model, r.accesses, own, ownSums)
-		p.unshortened, p.sources, p.drivers = r.options.unshortened, r.options.sources, r.drivers
-		p.unjudged = r.options.unjudged
+		p.unshortened, p.unjudged, p.apart = r.options.unshortened, r.options.unjudged, r.options.Apart
+		p.sources, p.drivers = r.options.sources, r.drivers
 		if r.drivers != nil {
 			r.drivers.find(r.model)
 		}
@@ -270,9 +296,6 @@ func (o *Options) loads(access *reloc.Access) bool {
 
 // isRoot reports whether a name is one of a root type to resolve.
 func (o *Options) isRoot(name string) bool {
-	if name == Marker {
-		return true
-	}
 	globs := o.Types
 	if len(globs) == 0 {
 		globs = DefaultTypes
@@ -286,20 +309,28 @@ func (o *Options) isRoot(name string) bool {
 
 // choose returns the accesses to resolve.
 func (o *Options) choose(accesses []reloc.Access) []reloc.Access {
-	isOther := func(access *reloc.Access) bool {
-		return access.Kind == reloc.LocalTypeID || !o.isRoot(access.RootName()) && !access.Adopted() && !access.Lacking()
-	}
 	first := 0
-	for first < len(accesses) && !isOther(&accesses[first]) {
+	for first < len(accesses) && o.resolves(&accesses[first]) {
 		first++
 	}
 	ours := accesses[:first:first]
 	for i := first; i < len(accesses); i++ {
-		if !isOther(&accesses[i]) {
+		if o.resolves(&accesses[i]) {
 			ours = append(ours, accesses[i])
 		}
 	}
 	return ours
+}
+
+// resolves reports whether an access is to be resolved.
+func (o *Options) resolves(access *reloc.Access) bool {
+	switch {
+	case access.Kind == reloc.LocalTypeID:
+		return false
+	case isMarker(access):
+		return o.isRoot(reloc.Descriptor)
+	}
+	return o.isRoot(access.RootName()) || access.Adopted() || access.Lacking()
 }
 
 // checkDefined wants the layout to define the metadata descriptor if the
@@ -310,7 +341,7 @@ func checkDefined(layout *reloc.Layout, accesses []reloc.Access) error {
 	var missing []string
 	for i := range accesses {
 		name := btfraw.EssentialName(accesses[i].RootName())
-		if defined[name] || accesses[i].Adopted() || accesses[i].Lacking() {
+		if defined[name] || accesses[i].Adopted() || accesses[i].Lacking() || isMarker(&accesses[i]) {
 			continue
 		}
 		found, err := accesses[i].DefinedIn(layout)
@@ -385,17 +416,13 @@ func collect(obj *elfobj.Object, edits []Edit) (map[string][]code.Replacement, e
 	return replacements, nil
 }
 
-// dropRecords takes the records of the edits out of .BTF.ext, and the ELF
-// relocations that patch these records out of its relocation section. It comes
-// before anything moves, as an instruction that is taken out leaves no place for
-// its record. It returns what .BTF.ext is then.
-func dropRecords(obj *elfobj.Object, ext *btfraw.Ext, edits []Edit) (*btfraw.Ext, error) {
-	resolved := make(map[int]bool, len(edits))
-	for i := range edits {
-		resolved[edits[i].Access.Record] = true
-	}
+// dropRecords takes records out of .BTF.ext, and the ELF relocations that patch
+// them out of its relocation section. It comes before anything moves, as an
+// instruction that is taken out leaves no place for its record. It returns what
+// .BTF.ext is then.
+func dropRecords(obj *elfobj.Object, ext *btfraw.Ext, dropped map[int]bool) (*btfraw.Ext, error) {
 	section := obj.Section(".BTF.ext")
-	data, moved := ext.Without(func(record int) bool { return resolved[record] })
+	data, moved := ext.Without(func(record int) bool { return dropped[record] })
 	section.Data = data
 	if err := obj.MoveRelocations(section, moved); err != nil {
 		return nil, err

@@ -94,6 +94,17 @@ func (c *computation) computed(p *planner, access *reloc.Access, load loadAt, of
 		return nil, "", err
 	}
 	number := convert.NumberImage(c.field, p.order)
-	after, err := c.inLine(p, access, load, func(s *convert.Sequence) { s.Number(load.Instruction, local, number) })
+	after, err := c.inLine(p, access, load, func(s *convert.Sequence) {
+		if !c.leaves(load.Instruction, local, number) {
+			s.Number(load.Instruction, local, number)
+		}
+	})
 	return after, partNote(local, number), err
+}
+
+// leaves reports whether the code leaves just what a load of the program's image would: its
+// last instruction is such a load.
+func (c *computation) leaves(load asm.Instruction, local, number convert.Image) bool {
+	return load.OpCode.Mode() == asm.MemMode && c.loads == local.Width && local.Shift == 0 && local.Bits == int(local.Width)*8 &&
+		number.Bits == local.Bits && number.Swapped == local.Swapped && !local.Boolean && !number.Boolean
 }
