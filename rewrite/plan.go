@@ -32,7 +32,7 @@ func (p *planner) plan(layout string) ([]Edit, error) {
 	}
 
 	edits := make([]Edit, 0, len(planned)) // plans go on pointing at planned
-	refused := slices.Concat(p.unrecorded(), p.tooSmall(), p.tooNarrow())
+	refused := slices.Concat(p.unrecorded(), p.misused(), p.tooSmall(), p.tooNarrow())
 	for i := range plans {
 		err := p.settle(&plans[i])
 		if err == nil {
@@ -164,6 +164,7 @@ type planner struct {
 	program *program
 
 	unshortened bool // see shorten
+	unjudged    bool // see misused
 	apart       bool // see Options
 
 	drivers  *drivers                   // nil for the metadata area

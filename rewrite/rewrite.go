@@ -50,6 +50,7 @@ type Options struct {
 	sources func(*reloc.Access) source
 
 	unshortened bool // for tests: without shorten
+	unjudged    bool // for tests: without misused
 }
 
 // Rewrite returns the object with every access to the chosen root types edited
@@ -251,7 +252,7 @@ func (r *rewriting) planObject() error {
 	left, own, ownSums := maxCopied, make(map[int]ownCopy), make(map[bpf.Place]map[int]flow.OwnSum)
 	for splits := 0; ; {
 		p := newPlanner(r.model, r.accesses, own, ownSums)
-		p.unshortened, p.apart = r.options.unshortened, r.options.Apart
+		p.unshortened, p.unjudged, p.apart = r.options.unshortened, r.options.unjudged, r.options.Apart
 		p.sources, p.drivers = r.options.sources, r.drivers
 		if r.drivers != nil {
 			r.drivers.find(r.model)
