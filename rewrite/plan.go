@@ -120,7 +120,7 @@ func (p *planner) resolve(layout *reloc.Layout) error {
 		if errors.Is(err, reloc.ErrByteOrder) {
 			return err
 		}
-		if errors.Is(err, reloc.ErrAmbiguous) {
+		if errors.Is(err, reloc.ErrAmbiguous) && !p.apart { // many have given a kernel its types
 			return located(*access, err)
 		}
 		p.resolutions[i], p.unresolved[i] = resolution, err

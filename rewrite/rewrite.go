@@ -43,7 +43,9 @@ type Options struct {
 
 	// Apart says that what is in a struct within another one is accessed by records of its
 	// own, wherever its address goes, as that of the kernel's types is (optional). The
-	// address of a struct of which the layout has another form is refused otherwise.
+	// address of a struct of which the layout has another form is refused otherwise. Where
+	// the layout contradicts itself, as a kernel with two structs of one name does, only
+	// the access is refused.
 	Apart bool
 
 	// sources says where what is accessed comes from (optional, the area if nil).
