@@ -56,6 +56,10 @@
 #include "md_desc.h"
 #include <bpf/bpf_endian.h>
 
+#ifndef __VMLINUX_H__
+#include <stdbool.h>
+#endif
+
 #ifndef NULL
 #define NULL ((void *)0)
 #endif
@@ -83,11 +87,12 @@
  *	 sk_buff * in one for TC programs
  *
  * It returns NULL for a packet that the driver has no descriptor of. Before it
- * reads anything behind struct xdp_buff or around *xdp->rxq it has to prove that
- * they are the driver's. They are not in generic mode, in programs of a cpumap or
- * devmap, under BPF_PROG_TEST_RUN, and where another device's driver runs the
- * program; xdp->rxq is then in memory of somebody else, though xdp->rxq->dev may
- * well be this driver's device.
+ * believes anything behind struct xdp_buff or around *xdp->rxq it has to prove that
+ * they are the driver's. They are not in generic mode and under BPF_PROG_TEST_RUN,
+ * where rxq is one of net_device._rx[], in programs of a cpumap or devmap, where it
+ * is on the stack, and on another driver's device. In all but the last, rxq->dev may
+ * well be this driver's device. What proves it is that the device itself has this
+ * ring as number rxq->queue_index, and the ring this device.
  */
 #define MD_DESCRIPTOR(type, ctx) \
 	static __attribute__((noinline, used)) type *md_descriptor(ctx)
@@ -244,6 +249,11 @@ enum {
 #define MD_NETIF_F_RXHASH (1ULL << 39)
 #define MD_NETIF_F_RXCSUM (1ULL << 40)
 #define MD_NETIF_F_HW_VLAN_STAG_RX (1ULL << 46)
+
+static __always_inline bool md_netdev_has(struct xdp_buff *xdp, __u64 feature)
+{
+	return xdp->rxq->dev->features & feature;
+}
 
 /* netdev_priv(dev) of the kernel: a member since 6.10, before that what follows. */
 static __always_inline void *md_netdev_priv(struct net_device *dev)
