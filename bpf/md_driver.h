@@ -46,7 +46,9 @@
  * as 0. Structs are declared with the members that are used, in any order, under
  * the names and types of the driver's, and with __core behind them: their offsets,
  * widths and sizes are those of the running kernel. What differs between kernels is
- * asked for: bpf_core_field_exists(), bpf_core_type_exists(), flavours.
+ * asked for: bpf_core_field_exists(), bpf_core_type_exists(), flavours. A number in a
+ * fixed byte order is to be declared so, __be32 or __le32: of a __u32 it is taken to
+ * be wanted in the order of the host.
  *
  * The functions are cut from the object one by one. They may call what is
  * __always_inline, and nothing else; there are no globals and no constants in
@@ -175,9 +177,9 @@ struct timecounter {
 /*
  * md_at(ptr, type, member) - the address of a member
  *
- * For a member that is an array or a struct to go on from, and for one that may
- * lie farther behind ptr than the 32767 bytes that a load can say: the offset is
- * put into a register and added.
+ * For a struct to go on from, or an array, of which it is that of element [0]; and for
+ * what may lie farther behind ptr than the 32767 bytes that a load can say: the offset
+ * is put into a register and added.
  */
 #define md_at(ptr, type, member)					\
 ({									\
@@ -250,6 +252,7 @@ enum {
 #define MD_NETIF_F_RXCSUM (1ULL << 40)
 #define MD_NETIF_F_HW_VLAN_STAG_RX (1ULL << 46)
 
+/* md_netdev_has(xdp, feature) - whether the device has a feature switched on */
 static __always_inline bool md_netdev_has(struct xdp_buff *xdp, __u64 feature)
 {
 	return xdp->rxq->dev->features & feature;
@@ -267,21 +270,22 @@ static __always_inline void *md_netdev_priv(struct net_device *dev)
  * md_timecounter_ns(tc, cycles) - timecounter_cyc2time() of the kernel
  *
  * The driver's lock can't be taken here. Where it is a seqlock, its sequence has
- * to be read before and after; where it is a spinlock, an update in between, once
- * in some seconds, is not noticed.
+ * to be read before and after, with a barrier() to either side; where it is a
+ * spinlock, an update in between, once in some seconds, is not noticed.
  */
 static __always_inline __u64 md_timecounter_ns(struct timecounter *tc, __u64 cycles)
 {
 	struct cyclecounter *cc = tc->cc;
-	__u64 mask = cc->mask, last = tc->cycle_last, frac = tc->frac;
-	__u64 delta = (cycles - last) & mask;
+	__u64 mask = cc->mask, ns;
+	__u64 delta = (cycles - tc->cycle_last) & mask;
 
 	/* The stamp is older than the counter's last update. */
 	if (delta > mask / 2) {
-		delta = (last - cycles) & mask;
-		return tc->nsec - ((delta * cc->mult - frac) >> (cc->shift & 63));
+		ns = (-delta & mask) * cc->mult - tc->frac;
+		return tc->nsec - (ns >> (cc->shift & 63));
 	}
-	return tc->nsec + ((delta * cc->mult + frac) >> (cc->shift & 63));
+	ns = delta * cc->mult + tc->frac;
+	return tc->nsec + (ns >> (cc->shift & 63));
 }
 
 #endif /* __MD_DRIVER_H__ */

@@ -16,7 +16,7 @@ struct ice_32b_rx_flex_desc_nic {
 	__le32 rss_hash;
 	__le16 status_error1;
 	__u8 ts_low;
-	__u16 raw_csum;
+	__le16 raw_csum;
 	__le16 l2tag2_2nd;
 	union {
 		__le32 ts_high;

@@ -11,7 +11,7 @@ struct mlx5_cqe64 {
 	__u8 tls_outer_l3_tunneled;
 	__be32 rss_hash_result;
 	__u8 rss_hash_type;
-	__u16 check_sum;
+	__be16 check_sum;
 	__u8 hds_ip_ext;
 	__u8 l4_l3_hdr_type;
 	__be16 vlan_info;
@@ -193,10 +193,10 @@ MD_DESCRIPTOR(struct mlx5_cqe64, struct xdp_buff *xdp)
  */
 static __always_inline bool mlx5_is_real_time(struct mlx5e_rq *rq)
 {
+	struct mlx5_hca_cap **hca = md_at(rq->mdev, struct mlx5_core_dev, caps.hca[0]);
+	__u8 *general = (void *)md_at(hca[0], struct mlx5_hca_cap, cur);
 	__u32 bit = bpf_core_field_offset(struct mlx5_ifc_cmd_hca_cap_bits, rq_ts_format);
-	struct mlx5_hca_cap **hca = (void *)md_at(rq->mdev, struct mlx5_core_dev, caps.hca);
-	__u32 *general = (void *)md_at(hca[0], struct mlx5_hca_cap, cur);
-	__u32 format = md_be32(general[bit / 32]) >> (30 - bit % 32) & 3;
+	__u32 format = general[bit / 8] >> (6 - bit % 8) & 3;
 
 	return format == 1 || format == 2;
 }
@@ -210,27 +210,36 @@ static __always_inline int mlx5_rx_filter(struct mlx5e_rq *rq)
 
 #define HWTSTAMP_FILTER_ALL 1
 
-#define MLX5_SEQUENCE(clock) \
-	(*(volatile __u32 *)&(clock)->lock.seqcount.seqcount.sequence)
+static __always_inline __u32 mlx5_sequence(struct mlx5_clock *clock)
+{
+	__u32 sequence;
+
+	barrier();
+	sequence = clock->lock.seqcount.seqcount.sequence;
+	barrier();
+	return sequence;
+}
+
+/* During an update, once in some seconds: no stamp rather than a wrong one. */
+static __always_inline __u64 mlx5_cycles_to_ns(struct mlx5_clock *clock, __u64 cycles)
+{
+	__u32 begin = mlx5_sequence(clock);
+	__u64 ns = md_timecounter_ns(md_at(clock, struct mlx5_clock, timer.tc), cycles);
+
+	return begin & 1 || begin != mlx5_sequence(clock) ? 0 : ns;
+}
 
 MD_FIELD(rx_timestamp, "mlx5_cqe64.timestamp_h/l in ns, if hardware timestamps are on (hwstamp_ctl)",
 	 struct mlx5_cqe64 *cqe, struct xdp_buff *xdp)
 {
 	struct mlx5e_rq *rq = mlx5_rq(xdp);
-	__u64 high = md_be32(cqe->timestamp_h), low = md_be32(cqe->timestamp_l), ns;
-	struct mlx5_clock *clock;
-	__u32 begin;
 
 	if (mlx5_rx_filter(rq) != HWTSTAMP_FILTER_ALL)
 		return 0;
-	if (mlx5_is_real_time(rq))
-		return high * 1000000000 + low;
-
-	/* An update in between, once in some seconds: no stamp rather than a wrong one. */
-	clock = rq->clock;
-	begin = MLX5_SEQUENCE(clock);
-	ns = md_timecounter_ns(md_at(clock, struct mlx5_clock, timer.tc), high << 32 | low);
-	return begin & 1 || begin != MLX5_SEQUENCE(clock) ? 0 : ns;
+	if (!mlx5_is_real_time(rq))
+		return mlx5_cycles_to_ns(rq->clock, (__u64)md_be32(cqe->timestamp_h) << 32 |
+							    md_be32(cqe->timestamp_l));
+	return md_be32(cqe->timestamp_h) * 1000000000ULL + md_be32(cqe->timestamp_l);
 }
 
 MD_FIELD(hash, "mlx5_cqe64.rss_hash_result, if rxhash is on",

@@ -10,6 +10,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -89,11 +90,20 @@ var packet = make([]byte, 64)
 
 // Clear forgets what was placed, and fills the memory that it took with random bytes.
 func (m *Memory) Clear(random *rand.Rand) {
-	for i := 0; i < m.used; i += 8 {
-		binary.NativeEndian.PutUint64(m.bytes[i:], random.Uint64())
+	for at := 0; at < m.used; {
+		at += copy(m.bytes[at:m.used], noise()[random.IntN(noiseSize/2):])
 	}
 	m.used = 0
 }
+
+const noiseSize = 256 << 10
+
+// noise is random bytes, the same in each run.
+var noise = sync.OnceValue(func() []byte {
+	bytes := make([]byte, noiseSize)
+	rand.NewChaCha8([32]byte{}).Read(bytes)
+	return bytes
+})
 
 // Take takes a number of bytes of the memory, and returns their address. What is in them
 // is random after Clear.
