@@ -163,6 +163,7 @@ type planner struct {
 	program *program
 
 	unshortened bool // see shorten
+	apart       bool // see Options
 
 	sources  func(*reloc.Access) source // see Options
 	inLayout func(*reloc.Access) (reloc.Resolution, error)
