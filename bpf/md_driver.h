@@ -276,15 +276,15 @@ static __always_inline void *md_netdev_priv(struct net_device *dev)
 static __always_inline __u64 md_timecounter_ns(struct timecounter *tc, __u64 cycles)
 {
 	struct cyclecounter *cc = tc->cc;
-	__u64 mask = cc->mask, ns;
-	__u64 delta = (cycles - tc->cycle_last) & mask;
+	__u64 mask = cc->mask;
+	__u64 ahead = (cycles - tc->cycle_last) & mask, behind = mask - ahead, ns;
 
 	/* The stamp is older than the counter's last update. */
-	if (delta > mask / 2) {
-		ns = (-delta & mask) * cc->mult - tc->frac;
+	if (ahead > behind) {
+		ns = (behind + 1) * cc->mult - tc->frac;
 		return tc->nsec - (ns >> (cc->shift & 63));
 	}
-	ns = delta * cc->mult + tc->frac;
+	ns = ahead * cc->mult + tc->frac;
 	return tc->nsec + (ns >> (cc->shift & 63));
 }
 

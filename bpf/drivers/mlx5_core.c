@@ -226,7 +226,9 @@ static __always_inline __u64 mlx5_cycles_to_ns(struct mlx5_clock *clock, __u64 c
 	__u32 begin = mlx5_sequence(clock);
 	__u64 ns = md_timecounter_ns(md_at(clock, struct mlx5_clock, timer.tc), cycles);
 
-	return begin & 1 || begin != mlx5_sequence(clock) ? 0 : ns;
+	__u32 changed = (begin & 1) | (begin ^ mlx5_sequence(clock));
+
+	return changed ? 0 : ns;
 }
 
 MD_FIELD(rx_timestamp, "mlx5_cqe64.timestamp_h/l in ns, if hardware timestamps are on (hwstamp_ctl)",
