@@ -36,6 +36,19 @@ const vmlinux = "/sys/kernel/btf/vmlinux"
 // and the running one if the driver is built into it.
 func kernelsOf(t *testing.T, driver string) []kernel {
 	t.Helper()
+	if known, ok := knownKernels.Load(driver); ok {
+		return known.([]kernel)
+	}
+	kernels := readKernels(t, driver)
+	knownKernels.Store(driver, kernels)
+	return kernels
+}
+
+// knownKernels are those that were read, by driver.
+var knownKernels sync.Map
+
+func readKernels(t *testing.T, driver string) []kernel {
+	t.Helper()
 	files, err := filepath.Glob("testdata/" + driver + "-*.btf")
 	if err != nil {
 		t.Fatal(err)
@@ -49,7 +62,7 @@ func kernelsOf(t *testing.T, driver string) []kernel {
 		name := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(file), driver+"-"), ".btf")
 		kernels = append(kernels, newKernel(t, name, raw, behindRunning(t, raw)))
 	}
-	if running := newKernel(t, "running", runningBTF(t), runningBTF(t)); running.types.Has(driver + "_priv") {
+	if running := runningKernel(t); running.types.Has(driver + "_priv") {
 		kernels = append(kernels, running)
 	}
 	return kernels
@@ -66,6 +79,11 @@ func newKernel(t *testing.T, name string, raw, resolved []byte) kernel {
 		t.Fatalf("%s: %v", name, err)
 	}
 	return kernel{name, types, layout}
+}
+
+func runningKernel(t *testing.T) kernel {
+	t.Helper()
+	return newKernel(t, "running", runningBTF(t), runningBTF(t))
 }
 
 var readRunning = sync.OnceValues(func() ([]byte, error) { return os.ReadFile(vmlinux) })
@@ -188,10 +206,10 @@ func read(t *testing.T, driver string) *accessor.File {
 // lowerings are those that the running kernel takes.
 func lowerings(t *testing.T) []accessor.Lowering {
 	t.Helper()
-	layout := newKernel(t, "running", runningBTF(t), runningBTF(t)).layout
+	file, layout := read(t, "skb"), runningKernel(t).layout
 	var taken []accessor.Lowering
 	for _, lowering := range []accessor.Lowering{accessor.Zero, accessor.Carrier, accessor.Probe} {
-		if _, err := read(t, "skb").Resolve(layout, accessor.Options{Lowering: lowering}); err == nil {
+		if _, err := file.Resolve(layout, accessor.Options{Lowering: lowering}); err == nil {
 			taken = append(taken, lowering)
 		}
 	}

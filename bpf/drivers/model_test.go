@@ -61,8 +61,9 @@ const scenes = 1500
 func testModel(t *testing.T, driver string, memorySize int, newModel func(setting) model) {
 	file := read(t, driver)
 	memory := memlab.New(t, memorySize)
+	lowerings := lowerings(t)
 	for _, k := range kernelsOf(t, driver) {
-		for _, lowering := range lowerings(t) {
+		for _, lowering := range lowerings {
 			t.Run(k.name+"/"+string(lowering), func(t *testing.T) {
 				c := &comparison{t, load(t, file, k, lowering), newModel(setting{memory, k.types}), make(map[string]map[uint64]bool)}
 				random := rand.New(rand.NewPCG(1, 2))
