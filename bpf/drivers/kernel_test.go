@@ -62,7 +62,7 @@ func readKernels(t *testing.T, driver string) []kernel {
 		name := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(file), driver+"-"), ".btf")
 		kernels = append(kernels, newKernel(t, name, raw, behindRunning(t, raw)))
 	}
-	if running := runningKernel(t); running.types.Has(driver + "_priv") {
+	if running := runningKernel(t); running.types.Has(driver+"_priv") || driver == "skb" {
 		kernels = append(kernels, running)
 	}
 	return kernels

@@ -40,9 +40,11 @@ func (s *setting) view(name string, address uint64) *memlab.Struct {
 
 // numbers whose every value has to come up, by field.
 var everyValue = map[string][]uint64{
+	"skb csum_status":       {0, 1, 2},
 	"veth csum_status":      {0, 1, 2},
 	"mlx5_core csum_status": {0, 1, 2},
 	"ice csum_status":       {0, 1, 4},
+	"skb hash_type":         {0, 8},
 	"veth hash_type":        {0, 8},
 	"mlx5_core hash_type":   {0, 1, 2, 1 | 0x18, 2 | 0x18, 1 | 0x28, 2 | 0x28, 1 | 0x88, 2 | 0x88},
 	"ice hash_type": {0, 1, 2, 1 | 0x18, 2 | 0x18, 1 | 0x28, 2 | 0x28, 1 | 0x48, 2 | 0x48,

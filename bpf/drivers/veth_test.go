@@ -46,16 +46,6 @@ func (v *veth) lay(random *rand.Rand) (ctx, descriptor uint64, pointers []uint64
 	return xdp.Address, skb, pointers
 }
 
-func (v *veth) layPacket(random *rand.Rand) (skb uint64) {
-	head, end := v.memory.Take(256), uint64(random.IntN(256))
-	v.memory.Take(v.types.Size("skb_shared_info"))
-	s := v.place("sk_buff", 0)
-	s.Set("head", head)
-	s.Set("end", end)
-	s.Set("vlan_proto", rarely(random, s.Get("vlan_proto")))
-	return s.Address
-}
-
 func (v *veth) find(ctx uint64) uint64 {
 	rxqAddress := v.view("xdp_buff", ctx).Get("rxq")
 	rxq := v.view("xdp_rxq_info", rxqAddress)
@@ -69,31 +59,3 @@ func (v *veth) find(ctx uint64) uint64 {
 }
 
 func (v *veth) decode(skb, _ uint64) map[string]uint64 { return v.decodePacket(skb) }
-
-// decodePacket decodes a struct sk_buff by include/linux/skbuff.h.
-func (s *setting) decodePacket(address uint64) map[string]uint64 {
-	skb := s.view("sk_buff", address)
-	shared := s.view("skb_shared_info", skb.Get("head")+skb.Get("end"))
-	const (
-		netdevStamps = 5 // bit SKBTX_HW_TSTAMP_NETDEV
-		complete     = 2 // CHECKSUM_COMPLETE
-	)
-	fields := map[string]uint64{
-		"hash":        skb.Get("hash"),
-		"hash_type":   skb.Get("l4_hash") << 3,
-		"csum_status": [...]uint64{0, 1, 2, 1}[skb.Get("ip_summed")],
-		"mark":        skb.Get("mark"),
-		"csum":        0, "rx_timestamp": 0, "vlan_tci": 0, "vlan_proto": 0,
-	}
-	if skb.Get("ip_summed") == complete {
-		fields["csum"] = skb.Get("csum")
-	}
-	if shared.Get("tx_flags")>>netdevStamps&1 == 0 {
-		fields["rx_timestamp"] = shared.Get("hwtstamps.hwtstamp")
-	}
-	tagged := !skb.Has("vlan_present") || skb.Get("vlan_present") != 0
-	if tagged && skb.Get("vlan_proto") != 0 {
-		fields["vlan_proto"], fields["vlan_tci"] = skb.Get("vlan_proto"), skb.Get("vlan_tci")
-	}
-	return fields
-}
