@@ -39,12 +39,12 @@ struct ice_netdev_priv {
 	struct ice_vsi *vsi;
 } __core;
 
-/* up to 6.19 */
+/* since 6.8 */
 struct ice_xdp_buff {
 	const void *eop_desc;
 } __core;
 
-/* what it was replaced by */
+/* what has replaced it in later kernels */
 struct libeth_xdp_buff {
 	const void *desc;
 } __core;

@@ -99,7 +99,7 @@ struct mlx5_core_dev {
 	struct mlx5_priv priv;
 } __core;
 
-/* hwtstamp_config: since 7.0, before that tstamp */
+/* hwtstamp_config: what tstamp has become in later kernels */
 struct mlx5e_rq {
 	struct net_device *netdev;
 	struct mlx5e_cq cq;
@@ -130,7 +130,7 @@ struct mlx5e_xdp_buff {
 	struct mlx5_cqe64 *cqe;
 } __core;
 
-/* where the driver can decrypt PSP, since 6.18 */
+/* only there if the driver can decrypt PSP */
 struct mlx5e_psp {
 	void *psp;
 } __core;
