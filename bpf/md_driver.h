@@ -18,6 +18,10 @@
  *		struct xdp_rxq_info xdp_rxq;
  *	} __core;
  *
+ *	struct toy_priv {
+ *		struct toy_ring **rings;
+ *	} __core;
+ *
  *	struct toy_xdp_buff {
  *		struct toy_cqe *cqe;
  *	} __core;
@@ -26,8 +30,11 @@
  *	{
  *		struct xdp_rxq_info *rxq = xdp->rxq;
  *		struct toy_ring *ring = container_of(rxq, struct toy_ring, xdp_rxq);
+ *		struct toy_priv *priv = md_netdev_priv(rxq->dev);
  *
  *		if (ring->netdev != rxq->dev)
+ *			return NULL;
+ *		if (priv->rings[rxq->queue_index] != ring)
  *			return NULL;
  *		return ((struct toy_xdp_buff *)xdp)->cqe;
  *	}
@@ -129,7 +136,6 @@
 /* features: bits MD_NETIF_F_*, below */
 struct net_device {
 	__u64 features;
-	__u8 priv[0];
 } __core;
 
 enum xdp_mem_type {
@@ -258,11 +264,16 @@ static __always_inline bool md_netdev_has(struct xdp_buff *xdp, __u64 feature)
 	return xdp->rxq->dev->features & feature;
 }
 
-/* netdev_priv(dev) of the kernel: a member since 6.10, before that what follows. */
+/* since 6.10 */
+struct net_device___priv {
+	__u8 priv[0];
+} __core;
+
+/* md_netdev_priv(dev) - netdev_priv() of the kernel: before it was a member, what follows */
 static __always_inline void *md_netdev_priv(struct net_device *dev)
 {
-	if (bpf_core_field_exists(dev->priv))
-		return (char *)dev + bpf_core_field_offset(dev->priv);
+	if (bpf_core_field_exists(struct net_device___priv, priv))
+		return (char *)dev + bpf_core_field_offset(struct net_device___priv, priv);
 	return (char *)dev + ((bpf_core_type_size(struct net_device) + 31) & ~31ULL);
 }
 
