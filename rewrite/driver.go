@@ -133,7 +133,7 @@ func (a *Accessors) layout() (*reloc.Layout, error) {
 		desc.Size += uint32(size)
 	}
 	desc.Size = (desc.Size + 7) / 8 * 8
-	all := []btf.Type{desc, &btf.Struct{Name: markerType, Size: 8, Members: []btf.Member{{Name: "desc", Type: &btf.Pointer{Target: new(btf.Void)}}}}}
+	all := []btf.Type{desc, &btf.Struct{Name: reloc.Marker, Size: 8, Members: []btf.Member{{Name: "desc", Type: &btf.Pointer{Target: new(btf.Void)}}}}}
 	for typ, err := range spec.All() {
 		if err != nil {
 			return nil, err
@@ -253,8 +253,8 @@ func (r *rewriting) checkMarked() error {
 		return nil
 	}
 	access := r.accesses[first]
-	return &RefusedError{r.layout.Name(), []Refusal{{Access: access, Remedy: "compile again, with the md_desc.h of this version",
-		Reason: "the object was compiled with an md_desc.h that knows descriptors in the metadata area only"}}, nil}
+	return &RefusedError{Layout: r.layout.Name(), Refusals: []Refusal{{Access: access, Remedy: "compile again, with the md_desc.h of this version",
+		Reason: "the object was compiled with an md_desc.h that knows descriptors in the metadata area only"}}}
 }
 
 // noteDescriptorLoads notes the loads of a function through the offset of the marker, if
@@ -264,7 +264,7 @@ func (p *planner) noteDescriptorLoads(fn *function) {
 		return
 	}
 	for slot, q := range fn.offsets {
-		if !isMarker(q.access) {
+		if !q.access.IsMarker() {
 			continue
 		}
 		if reached, err := p.reachedAnyway(q.access); err == nil {
@@ -281,7 +281,7 @@ func (p *planner) bodyOf(access *reloc.Access) *body {
 		return nil
 	}
 	d, _ := p.drivers.of(functionPlace(access))
-	if isMarker(access) {
+	if access.IsMarker() {
 		return d.descriptor
 	}
 	return d.fields[access.FieldName()]
@@ -301,7 +301,7 @@ func (d *driver) plan(p *planner, plan *accessPlan, before asm.Instruction) {
 		plan.refused = p.planInPlace(plan.Edit, before)
 	case access.Kind != reloc.ByteOffset:
 		plan.refused = p.planUnasked(plan, before)
-	case isMarker(access):
+	case access.IsMarker():
 		plan.refused = d.planDescriptor(p, plan.Edit, before)
 	case p.bodyOf(access) == nil:
 		plan.refused = refuse.Because("read a field of struct md_desc", "%s is not a whole field of the descriptor", access.Path)

@@ -245,11 +245,11 @@ func (r *rewriting) mark() error {
 	w := &markWriter{types: types, pointers: make(map[uint32]btf.TypeID), marked: make(map[asked]bool)}
 	for i := range r.edits {
 		edit := &r.edits[i]
-		if edit.Own != "" || isMarker(&edit.Access) {
+		if edit.Own != "" || edit.Access.IsMarker() {
 			continue // it is the same for all layouts
 		}
 		if err := w.add(edit, &r.ext.CORERelos[edit.Access.Record]); err != nil {
-			return &RefusedError{r.layout.Name(), []Refusal{{Access: edit.Access, Reason: err.Reason, Remedy: err.Remedy}}, nil}
+			return &RefusedError{Layout: r.layout.Name(), Refusals: []Refusal{{Access: edit.Access, Reason: err.Reason, Remedy: err.Remedy}}}
 		}
 	}
 	if len(w.members) == 0 {

@@ -50,7 +50,7 @@ func (p *planner) plan(layout string) ([]Edit, error) {
 	}
 	if len(refused) > 0 {
 		slices.SortStableFunc(refused, p.compareRefusals)
-		return nil, &RefusedError{layout, refused, edits}
+		return nil, &RefusedError{Layout: layout, Refusals: refused, Edits: edits}
 	}
 	return edits, nil
 }
@@ -276,7 +276,7 @@ func (p *planner) sourceOf(access *reloc.Access) source {
 	case p.drivers != nil:
 		d, _ := p.drivers.of(functionPlace(access)) // which refuses it
 		return d
-	case isMarker(access):
+	case access.IsMarker():
 		return marker{}
 	case p.sources != nil:
 		return p.sources(access)

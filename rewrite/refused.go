@@ -23,6 +23,8 @@ type RefusedError struct {
 	Layout   string
 	Refusals []Refusal
 	Edits    []Edit // of the accesses that were not refused
+
+	OtherSource []int // see Report
 }
 
 // Refusal is one access and why it can't be rewritten.

@@ -257,7 +257,7 @@ func (p *planner) throughOffset(q resolvedAccess, origin flow.Origin, ins asm.In
 	after := int64(p.offsetFor(q.access, q.resolution)) + origin.Delta
 	if p.bodyOf(q.access) != nil {
 		load := loadAt{ins, slot, after - int64(ins.Offset)}
-		if isMarker(q.access) {
+		if q.access.IsMarker() {
 			found, err := findDescriptor(p, p.bodyOf(q.access), q.access, load)
 			return &adjusted{after: found}, err
 		}
