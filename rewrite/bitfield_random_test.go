@@ -7,9 +7,6 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -150,23 +147,11 @@ func bitLayout(structs []bitStruct) string {
 // compile compiles a source; ok is false if the compiler can't record an access.
 func (b *bitBatch) compile(t *testing.T, source string) (object []byte, ok bool) {
 	t.Helper()
-	dir := t.TempDir()
-	path, out := filepath.Join(dir, "bits.c"), filepath.Join(dir, "bits.o")
-	if err := os.WriteFile(path, []byte(source), 0o600); err != nil {
+	object, err := costTryCompile(t, fmt.Sprintf("clang-%d", b.version), source, b.endian, b.cpu)
+	if err != nil && !errors.Is(err, errUnrecorded) {
 		t.Fatal(err)
 	}
-	args := []string{"-O2", "-g", "-target", "bpf" + b.endian, "-mcpu=" + b.cpu, "-w", "-fno-crash-diagnostics", "-Itestdata/cost"}
-	for _, asm := range debianHeaders {
-		args = append(args, "-isystem", filepath.Dir(asm))
-	}
-	output, err := exec.Command(fmt.Sprintf("clang-%d", b.version), append(args, "-c", path, "-o", out)...).CombinedOutput()
-	if bytes.Contains(output, []byte("Unsupported field expression")) {
-		return nil, false
-	}
-	if err != nil {
-		t.Fatalf("%v: %.2000s\n%.2000s", err, output, source)
-	}
-	return readFile(t, out), true
+	return object, err == nil
 }
 
 // compilable returns the structs of which the compiler can record the accesses.
