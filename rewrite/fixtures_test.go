@@ -269,3 +269,23 @@ func modelOf(t *testing.T, object []byte) *bpf.Object {
 	}
 	return bpf.New(file, nil, recorded)
 }
+
+// withoutFunctions returns an object in which functions have no symbols any more: what
+// nothing else refers to of these is code that no loader loads, and that Rewrite takes
+// out. Each section of code needs a function that stays.
+func withoutFunctions(object []byte, unwanted func(name string) bool) ([]byte, error) {
+	file, err := elfobj.Parse(object)
+	if err != nil {
+		return nil, err
+	}
+	for i, symbol := range file.Symbols {
+		if elf.ST_TYPE(symbol.Info) != elf.STT_FUNC || !unwanted(symbol.Name) {
+			continue
+		}
+		symbol.Info = elf.ST_INFO(elf.STB_LOCAL, elf.STT_NOTYPE)
+		if err := file.SetSymbol(i, symbol); err != nil {
+			return nil, err
+		}
+	}
+	return file.Bytes(), nil
+}
