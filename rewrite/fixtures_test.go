@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -20,6 +21,14 @@ import (
 	"github.com/xdp-load/xdp-load/reloc"
 	"github.com/xdp-load/xdp-load/rewrite"
 )
+
+// TestMain runs the tests with memory to spare: many keep what others use again, and
+// all of that would be looked at each time garbage is collected.
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(400)
+	debug.SetMemoryLimit(3 << 30)
+	os.Exit(m.Run())
+}
 
 const testdata = "../testdata"
 
