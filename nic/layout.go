@@ -22,13 +22,6 @@ var (
 	ErrWrongBase = errors.New("not split from this base")
 )
 
-// Where the kernel shows its own BTF and that of its modules,
-// Documentation/bpf/btf.rst.
-const (
-	kernelBTF  = "/sys/kernel/btf"
-	vmlinuxBTF = kernelBTF + "/vmlinux"
-)
-
 const baseHint = "give the vmlinux of the same kernel build as its base"
 
 // OpenLayout reads a layout from a file: raw BTF, or an ELF file of any machine
@@ -134,7 +127,7 @@ func isKernelBTF(file string) bool {
 		return false
 	}
 	path, err = filepath.Abs(path)
-	return err == nil && filepath.Dir(path) == kernelBTF
+	return err == nil && filepath.Dir(path) == KernelBTF
 }
 
 // kernelRelease returns what uname -r prints.
