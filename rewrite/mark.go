@@ -249,7 +249,7 @@ func (r *rewriting) mark() error {
 			continue // it is the same for all layouts
 		}
 		if err := w.add(edit, &r.ext.CORERelos[edit.Access.Record]); err != nil {
-			return &RefusedError{r.layout.Name(), []Refusal{{Access: edit.Access, Reason: err.Reason, Remedy: err.Remedy}}, nil}
+			return &RefusedError{Layout: r.layout.Name(), Refusals: []Refusal{{Access: edit.Access, Reason: err.Reason, Remedy: err.Remedy}}}
 		}
 	}
 	if len(w.members) == 0 {

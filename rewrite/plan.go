@@ -50,7 +50,7 @@ func (p *planner) plan(layout string) ([]Edit, error) {
 	}
 	if len(refused) > 0 {
 		slices.SortStableFunc(refused, p.compareRefusals)
-		return nil, &RefusedError{layout, refused, edits}
+		return nil, &RefusedError{Layout: layout, Refusals: refused, Edits: edits}
 	}
 	return edits, nil
 }

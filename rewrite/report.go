@@ -11,8 +11,15 @@ import (
 
 // Report says what was done to an object.
 type Report struct {
-	Layout string `json:"layout"`
-	Edits  []Edit `json:"edits"`
+	// Layout is what messages call the layout, and Driver the driver that the fields come
+	// from: one of them is empty.
+	Layout string `json:"layout,omitempty"`
+	Driver string `json:"driver,omitempty"`
+
+	// Lowering says how the kernel's memory is loaded, for a driver.
+	Lowering string `json:"lowering,omitempty"`
+
+	Edits []Edit `json:"edits"`
 
 	// Rewritten is set if the object, or a part of it, had been rewritten for this
 	// layout already. Edits are of what was not.
@@ -84,6 +91,10 @@ type Edit struct {
 
 	body *body // that stands in After, if one does
 }
+
+// ReadsDriver reports whether the program reads at the access what a driver keeps of a
+// packet: finds the descriptor, or computes a field.
+func (e *Edit) ReadsDriver() bool { return e.body != nil }
 
 // At reports whether a slot of the rewritten object, counted as Position, is one
 // of After, or of what Others put there.

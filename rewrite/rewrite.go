@@ -75,7 +75,16 @@ func RewriteForDriver(object []byte, accessors *Accessors, opts Options) ([]byte
 	if err != nil {
 		return nil, nil, err
 	}
-	return rewrite(object, layout, accessors, opts)
+	rewritten, report, err := rewrite(object, layout, accessors, opts)
+	var refused *RefusedError
+	if errors.As(err, &refused) {
+		refused.Layout, refused.Driver = "", accessors.Name
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	report.Layout, report.Driver, report.Lowering = "", accessors.Name, accessors.Lowering
+	return rewritten, report, nil
 }
 
 func rewrite(object []byte, layout *reloc.Layout, accessors *Accessors, opts Options) ([]byte, *Report, error) {
