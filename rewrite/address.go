@@ -49,6 +49,9 @@ func (p *planner) checkEntered(access *reloc.Access) error {
 // offsetFor returns what a recorded instruction that keeps an offset has to
 // keep.
 func (p *planner) offsetFor(access *reloc.Access, resolution *reloc.Resolution) uint64 {
+	if p.bodyOf(access) != nil {
+		return 0 // its code finds the field
+	}
 	local, target := access.Local.Field, resolution.Field
 	if by, ok := p.distance(local, target); ok && !p.isMacro(access) {
 		return uint64(p.accessesOf(access).present[access.Insn] + by)

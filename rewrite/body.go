@@ -9,6 +9,7 @@ import (
 	"github.com/xdp-load/xdp-load/internal/code"
 	"github.com/xdp-load/xdp-load/internal/convert"
 	"github.com/xdp-load/xdp-load/internal/insn"
+	"github.com/xdp-load/xdp-load/reloc"
 )
 
 // body is code that is put in line in place of a load: it finds the load's address in
@@ -18,6 +19,29 @@ type body struct {
 	attached code.Attached // what the code refers to, by slot
 	frame    int           // bytes of the stack that it uses below r10, which are its own
 	context  bool          // it finds ctx in r2
+	loads    uint32        // how many bytes the last instruction loads into r0, if that is all that leads to the end; or 0
+	calls    string        // the function that it is nothing but a call of; empty otherwise
+}
+
+// callOf returns a body that calls a function of the object, given by its symbol.
+func callOf(symbol int, name string) *body {
+	call := asm.Instruction{OpCode: asm.OpCode(asm.JumpClass).SetJumpOp(asm.Call), Src: asm.PseudoCall, Constant: -1}
+	return &body{
+		code:     []insn.Item{{Instruction: call, Origin: 1}},
+		attached: code.Attached{Relocations: []code.Relocation{{At: 0, Symbol: symbol}}},
+		calls:    name,
+	}
+}
+
+// note adds to that about an edit that code is called and not put in line.
+func (b *body) note(note string) string {
+	switch {
+	case b.calls == "":
+		return note
+	case note != "":
+		note += ", "
+	}
+	return note + "calls " + b.calls
 }
 
 // newBody returns the body of a function, whose exits are jumps to the end then.
@@ -44,7 +68,31 @@ func newBody(function *code.Function, order binary.ByteOrder) (*body, error) {
 		b.code = append(b.code, item)
 		slot += width
 	}
+	b.loads = b.loaded()
 	return b, nil
+}
+
+// loaded returns how many bytes the code ends with a load of, if nothing else leads to its
+// end.
+func (b *body) loaded() uint32 {
+	if len(b.code) == 0 {
+		return 0
+	}
+	slots := Instructions(b.code).Slots()
+	for _, item := range b.code {
+		encoded, err := insn.FromAsm(item.Instruction)
+		if err != nil {
+			return 0
+		}
+		if distance, field, err := encoded.Distance(); err != nil || field != insn.NoDistance && encoded.Jumps() && item.Origin+distance >= slots {
+			return 0
+		}
+	}
+	last := b.code[len(b.code)-1].Instruction
+	if last.OpCode.Class() != asm.LdXClass || last.OpCode.Mode() != asm.MemMode || last.Dst != asm.R0 {
+		return 0
+	}
+	return insn.Bytes(last)
 }
 
 // noteFrame notes how much of the stack an instruction uses.
@@ -79,39 +127,41 @@ func (b *body) clobbers() (insn.Registers, error) {
 	return clobbered, nil
 }
 
-// put puts the code in place of a load, behind what keeps the registers that the program
-// still needs, and in front of what makes the program's number of the result.
-func (b *body) put(p *planner, edit *Edit, load asm.Instruction, convert func(*convert.Sequence)) error {
-	access := &edit.Access
+// inLine returns the code in place of a load, behind what keeps the registers that the
+// program still needs, and in front of what makes the program's number of the result.
+func (b *body) inLine(p *planner, access *reloc.Access, load loadAt, convert func(*convert.Sequence)) (Instructions, error) {
 	clobbered, err := b.clobbers()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var context contextPlace
 	arguments := insn.Of(load.Src)
 	if b.context {
-		if context, err = p.contextAt(p.function(access), access.Insn); err != nil {
-			return err
+		if context, err = p.contextAt(p.function(access), load.slot); err != nil {
+			return nil, err
 		}
 		if context.depth == 0 {
 			arguments |= insn.Of(context.register)
 		}
 	}
 	s := newSequence(p, len(b.code)+8)
-	registers := p.registersAt(access, access.Insn)
-	restore, err := registers.save(s, clobbered, arguments, load)
+	registers := p.registersAt(access, load.slot)
+	restore, err := registers.save(s, clobbered, arguments, load.Instruction)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	b.passArguments(s, context, load)
 	if err := b.putCode(s, registers); err != nil {
-		return err
+		return nil, err
 	}
-	s.Move(load.Dst, asm.R0)
+	if b.loads > 0 {
+		s.Items[len(s.Items)-1].Dst = load.Dst
+	} else {
+		s.Move(load.Dst, asm.R0)
+	}
 	convert(s)
 	restore()
-	edit.After, edit.body = s.Items, b
-	return nil
+	return s.Items, nil
 }
 
 func newSequence(p *planner, length int) *convert.Sequence {
@@ -119,7 +169,7 @@ func newSequence(p *planner, length int) *convert.Sequence {
 }
 
 // passArguments emits what puts the load's address, and ctx, where the code finds them.
-func (b *body) passArguments(s *convert.Sequence, context contextPlace, load asm.Instruction) {
+func (b *body) passArguments(s *convert.Sequence, context contextPlace, load loadAt) {
 	switch {
 	case !b.context:
 		s.Move(asm.R1, load.Src)
@@ -136,6 +186,9 @@ func (b *body) passArguments(s *convert.Sequence, context contextPlace, load asm
 		s.Move(asm.R0, asm.R1)
 		s.Move(asm.R1, asm.R2)
 		s.Move(asm.R2, asm.R0)
+	}
+	if load.past != 0 {
+		s.Emit(asm.Add.Imm(asm.R1, int32(-load.past)))
 	}
 }
 

@@ -1,20 +1,22 @@
 package rewrite
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/xdp-load/xdp-load/internal/bpf"
-	"github.com/xdp-load/xdp-load/internal/code"
-	"github.com/xdp-load/xdp-load/internal/elfobj"
+	"github.com/xdp-load/xdp-load/internal/flow"
 	"github.com/xdp-load/xdp-load/internal/insn"
 	"github.com/xdp-load/xdp-load/internal/refuse"
+	"github.com/xdp-load/xdp-load/reloc"
 )
 
 // What a driver keeps of a packet is found by way of ctx. A function that is called with
 // it has it where that is needed: in a register that holds it there anyway, or on the
-// stack, where the function puts it when it starts.
+// stack, where the function puts it when it starts. One that is called without gets it as
+// one more argument, or finds it on the stack of a function that it has an address in.
 
 // contextPlace is where a function has ctx at an instruction: in a register, or so far
 // below r10.
@@ -23,61 +25,149 @@ type contextPlace struct {
 	depth    int // 0 if it is in the register
 }
 
-// contextAt returns where a function has ctx at a load.
+// context is how a function comes by ctx.
+type context struct {
+	argument asm.Register // that brings it
+	isAdded  bool         // the callers don't pass it by themselves
+	passed   []passedContext
+
+	// The argument points into the stack of a function that is still running, and ctx is
+	// offset bytes from there.
+	isThrough bool
+	offset    int64
+
+	depth int // below r10, where the function keeps it; 0 if it does not
+}
+
+// passedContext is a call that ctx has to be passed with as one more argument.
+type passedContext struct {
+	call
+	to   *function
+	from contextPlace
+}
+
+// contextAt returns where a function has ctx at a load or a call.
 func (p *planner) contextAt(fn *function, slot int) (contextPlace, error) {
-	brings := p.contextArgument(fn)
-	if brings == 0 {
-		return contextPlace{}, errNoContext
+	c, err := p.contextOf(fn)
+	if err != nil {
+		return contextPlace{}, err
 	}
-	live := fn.Liveness()
-	load := fn.section.Read(slot)
-	inUse := live.LiveOut(slot)&^(1<<load.Dst) | live.Dies(slot) // others have been given away
-	if copies := (fn.Flow.CopiesOf(uint8(brings)).At(slot) & inUse).List(); len(copies) > 0 {
-		return contextPlace{register: copies[len(copies)-1]}, nil // one that calls don't change
+	if !c.isAdded && !c.isThrough {
+		if copies := (fn.Flow.CopiesOf(uint8(c.argument)).At(slot) & fn.keptThrough(slot)).List(); len(copies) > 0 {
+			return contextPlace{register: copies[len(copies)-1]}, nil // one that calls don't change
+		}
 	}
 	depth, err := p.keepContext(fn)
 	return contextPlace{depth: depth}, err
 }
 
-// contextArgument returns the register that a function gets ctx in, whoever calls it; 0
-// if it does not.
-func (p *planner) contextArgument(fn *function) asm.Register {
-	if fn.contextKnown {
-		return fn.contextArgument
+// keptThrough returns the registers whose values a function needs at an instruction or
+// later: the others may have been given away.
+func (fn *function) keptThrough(slot int) insn.Registers {
+	live, ins := fn.Liveness(), fn.section.Read(slot)
+	if ins.IsCall() {
+		return live.LiveOut(slot) &^ insn.Clobbered
 	}
-	fn.contextKnown = true // 0 for calls of itself
-	switch {
-	case fn.Err != nil:
-	case fn.IsProgram && fn.Context() != nil:
-		fn.contextArgument = asm.R1
-	case !fn.IsEntered():
-		for reg := asm.R1; reg <= asm.R5 && fn.contextArgument == 0; reg++ {
-			if p.getsContextIn(fn, reg) {
-				fn.contextArgument = reg
-			}
-		}
-	}
-	return fn.contextArgument
+	return live.LiveOut(slot)&^(1<<ins.Dst) | live.Dies(slot)
 }
 
-// getsContextIn reports whether a function is called with ctx in a register everywhere.
-func (p *planner) getsContextIn(fn *function, reg asm.Register) bool {
+// contextOf returns how a function comes by ctx, whoever calls it.
+func (p *planner) contextOf(fn *function) (*context, error) {
+	if fn.context == nil {
+		fn.context, fn.contextErr = new(context), errNoContext // for calls of itself
+		fn.contextErr = p.findContext(fn, fn.context)
+	}
+	return fn.context, fn.contextErr
+}
+
+func (p *planner) findContext(fn *function, c *context) error {
+	switch {
+	case fn.Err != nil || p.analyze().subs[fn.Place()] == nil:
+		return errNoContext
+	case fn.IsProgram && fn.Context() != nil:
+		c.argument = asm.R1
+		return nil
+	case fn.IsEntered():
+		return refuse.Because("make the function static", "what computes it needs ctx, and a global function gets no more than it is declared with")
+	}
+	for reg := asm.R1; reg <= asm.R5; reg++ {
+		if p.isPassedContext(fn, reg) {
+			c.argument = reg
+			return nil
+		}
+	}
+	if p.findThrough(fn, c) {
+		return nil
+	}
+	return p.addArgument(fn, c)
+}
+
+// isPassedContext reports whether a function is called with ctx in a register everywhere.
+func (p *planner) isPassedContext(fn *function, reg asm.Register) bool {
 	calls := p.callsOf(fn)
 	for _, call := range calls {
-		if !call.isCall || call.from == fn {
-			return false // who calls it by its address nobody knows
+		if !call.isCall {
+			return false
 		}
-		brings := p.contextArgument(call.from)
-		if brings == 0 || !call.from.Flow.CopiesOf(uint8(brings)).At(call.slot).Has(reg) {
+		from, err := p.contextOf(call.caller)
+		if err != nil || from.isThrough || from.isAdded || !call.caller.Flow.CopiesOf(uint8(from.argument)).At(call.slot).Has(reg) {
 			return false
 		}
 	}
 	return len(calls) > 0
 }
 
+// findThrough looks for an argument that points into the stack of a function that has ctx,
+// as callbacks get it, and has that one keep ctx.
+func (p *planner) findThrough(fn *function, c *context) bool {
+	for n, pointees := range p.program.pointers.Arguments(p.program.subs[fn.Place()]) {
+		if len(pointees) != 1 {
+			continue
+		}
+		data := &pointees[0]
+		at, known := p.program.places[data.Subprogram]
+		if data.Region != flow.Stack || data.Indexed || data.Field.Subprogram != nil || !known || at == fn.Place() {
+			continue
+		}
+		owner := p.functionAt(at)
+		if _, err := p.contextOf(owner); err != nil {
+			continue
+		}
+		depth, err := p.keepContext(owner)
+		if err != nil {
+			continue
+		}
+		c.argument, c.isThrough, c.offset = asm.R1+asm.Register(n), true, int64(-depth)-data.Offset
+		return true
+	}
+	return false
+}
+
+// addArgument has the callers of a static function pass ctx to it.
+func (p *planner) addArgument(fn *function, c *context) error {
+	calls := p.callsOf(fn)
+	if len(calls) == 0 || slices.ContainsFunc(calls, func(call call) bool { return !call.isCall }) {
+		return errNoContext
+	}
+	taken := fn.Takes()
+	if taken >= 5 {
+		return refuse.Because("call md_desc(ctx) in the function, or give it fewer arguments",
+			"what computes it needs ctx, and the function is called without, and with five arguments already")
+	}
+	c.argument, c.isAdded = asm.R1+asm.Register(taken), true
+	for _, call := range calls {
+		from, err := p.contextAt(call.caller, call.slot)
+		if err != nil {
+			return err
+		}
+		c.passed = append(c.passed, passedContext{call, fn, from})
+	}
+	return nil
+}
+
 // call is where a function is called, or its address is taken.
 type call struct {
-	from   *function
+	caller *function
 	slot   int
 	isCall bool
 }
@@ -87,10 +177,11 @@ func (p *planner) callsOf(fn *function) []call {
 	if p.calls == nil {
 		p.calls = make(map[bpf.Place][]call)
 		for _, at := range p.analyze().order {
-			from := p.functionAt(at)
-			for slot, callee := range from.References() {
-				ins := from.section.Read(slot)
-				p.calls[callee] = append(p.calls[callee], call{from, slot, ins.IsLocalCall()})
+			caller := p.functionAt(at)
+			references := caller.References()
+			for _, slot := range slices.Sorted(maps.Keys(references)) {
+				ins, callee := caller.section.Read(slot), references[slot]
+				p.calls[callee] = append(p.calls[callee], call{caller, slot, ins.IsLocalCall()})
 			}
 		}
 	}
@@ -99,19 +190,16 @@ func (p *planner) callsOf(fn *function) []call {
 
 // keepContext has a function keep ctx on the stack, and returns how far below r10.
 func (p *planner) keepContext(fn *function) (int, error) {
-	if fn.contextDepth > 0 {
-		return fn.contextDepth, nil
+	if fn.context.depth > 0 {
+		return fn.context.depth, nil
 	}
-	constants, err := p.constantsOf(fn)
-	if err != nil {
-		return 0, err
-	}
-	depth, known := constants.StackDepth()
+	depth, known := p.stackDepth(fn)
 	depth = (depth+7)/8*8 + 8
-	if !known || !p.deepen(fn, depth) {
+	startsOnce := len(fn.Flow.Blocks()[0].Preds) == 0
+	if !known || !startsOnce || !p.deepen(fn, depth) {
 		return 0, errNoContextRoom
 	}
-	fn.contextDepth = depth
+	fn.context.depth = depth
 	return depth, nil
 }
 
@@ -120,52 +208,58 @@ func (p *planner) keepContext(fn *function) (int, error) {
 func (p *planner) keepContexts() {
 	for i := range p.accesses {
 		access := &p.accesses[i]
-		if b := p.bodyOf(access); b != nil && b.context {
-			_, _ = p.contextAt(p.function(access), access.Insn) // which refuses it once more
-		}
-	}
-}
-
-// putStarts puts what functions start with in front of their first instructions.
-func putStarts(obj *elfobj.Object, replacements map[string][]code.Replacement, starts map[string]map[int]Instructions) error {
-	for section, first := range starts {
-		for slot, insns := range first {
-			encoded, err := insns.encode(obj.Order)
-			if err != nil {
-				return err
-			}
-			list := replacements[section]
-			at, found := slices.BinarySearchFunc(list, slot, func(r code.Replacement, slot int) int { return r.Slot - slot })
-			if !found {
-				same, err := code.Unchanged(obj.Section(section), slot, obj.Order)
-				if err != nil {
-					return err
-				}
-				list = slices.Insert(list, at, same)
-			}
-			list[at].PutInFront(encoded)
-			replacements[section] = list
-		}
-	}
-	return nil
-}
-
-// prologues returns what functions start with, to keep ctx, by section and slot.
-func (p *planner) prologues() map[string]map[int]Instructions {
-	starts := make(map[string]map[int]Instructions)
-	for at, fn := range p.functions {
-		if fn.contextDepth == 0 {
+		if b := p.bodyOf(access); b == nil || !b.context {
 			continue
 		}
-		if starts[at.Section] == nil {
-			starts[at.Section] = make(map[int]Instructions)
+		slots := []int{access.Insn}
+		if !p.section(access.Section).IsMemoryAt(access.Insn) {
+			slots = p.loadsThrough(access)
 		}
-		starts[at.Section][at.Slot] = Instructions{{
-			Instruction: asm.StoreMem(asm.RFP, int16(-fn.contextDepth), fn.contextArgument, asm.DWord),
-			Kind:        insn.Spill,
-		}}
+		for _, slot := range slots {
+			_, _ = p.contextAt(p.function(access), slot) // which refuses it once more
+		}
 	}
-	return starts
+}
+
+// loadsThrough returns the loads that an offset is used for.
+func (p *planner) loadsThrough(access *reloc.Access) (slots []int) {
+	uses, err := p.usesOf(access)
+	if err != nil || uses.reached == nil {
+		return nil
+	}
+	for _, use := range uses.dereferences[access.Insn] {
+		slots = append(slots, use.Slot)
+	}
+	return slots
+}
+
+// contextAdditions returns what functions start with to keep ctx, and what passes it on to
+// those that are called without.
+func (p *planner) contextAdditions() additions {
+	added := make(additions)
+	var passed []passedContext
+	for at, fn := range p.functions {
+		c := fn.context
+		if c == nil || fn.contextErr != nil || c.depth == 0 {
+			continue
+		}
+		from := c.argument
+		if c.isThrough {
+			from = asm.R0 // which no function starts with a value in
+			added.add(at, insn.Item{Instruction: asm.LoadMem(from, c.argument, int16(c.offset), asm.DWord)})
+		}
+		added.add(at, insn.Item{Instruction: asm.StoreMem(asm.RFP, int16(-c.depth), from, asm.DWord), Kind: insn.Spill})
+		passed = append(passed, c.passed...)
+	}
+	for _, pass := range passed { // which may be the first instruction of a function
+		to := pass.to.context.argument
+		item := insn.Item{Instruction: asm.Mov.Reg(to, pass.from.register)}
+		if depth := pass.from.depth; depth > 0 {
+			item = insn.Item{Instruction: asm.LoadMem(to, asm.RFP, int16(-depth), asm.DWord), Kind: insn.Restore}
+		}
+		added.add(bpf.Place{Section: pass.caller.Place().Section, Slot: pass.slot}, item)
+	}
+	return added
 }
 
 var (

@@ -2,13 +2,17 @@ package rewrite
 
 import (
 	"bytes"
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
 
+	"github.com/xdp-load/xdp-load/internal/bpf"
 	"github.com/xdp-load/xdp-load/internal/btfraw"
 	"github.com/xdp-load/xdp-load/internal/convert"
 	"github.com/xdp-load/xdp-load/internal/elfobj"
@@ -27,8 +31,91 @@ const Marker = "xdp_load_source"
 // them stands in line.
 type driver struct {
 	accessors  *Accessors
+	fitted     *reloc.Layout
+	inLayout   func(*reloc.Access) (reloc.Resolution, error)
 	descriptor *body
 	fields     map[string]*body // by name
+}
+
+// drivers are the sources for programs of each kind: an XDP program has its packets from
+// the driver, a TC program from the stack.
+type drivers struct {
+	byContext map[*flow.Context]*driver
+	first     *driver                       // for code that no program comes to
+	contexts  map[bpf.Place][]*flow.Context // of the programs that come to a function
+	calls     bool                          // nothing is put in line but calls
+}
+
+// contexts are what programs get, by the name of the kernel's struct.
+var contexts = map[string]*flow.Context{"xdp_buff": &flow.XDP, "sk_buff": &flow.TC}
+
+// newDrivers returns the sources of accessors, of which there is one for each kind of
+// program at most. Nothing is put in line but calls if it is told so.
+func newDrivers(all []*Accessors, calls bool) (*drivers, error) {
+	d := &drivers{byContext: make(map[*flow.Context]*driver), calls: calls}
+	for _, accessors := range all {
+		context := contexts[accessors.Context]
+		if context == nil || d.byContext[context] != nil {
+			return nil, fmt.Errorf("accessors of %s: for programs with struct %s, as others or as none are", accessors.Name, accessors.Context)
+		}
+		fitted, err := accessors.layout()
+		if err != nil {
+			return nil, fmt.Errorf("accessors of %s: %w", accessors.Name, err)
+		}
+		d.byContext[context] = &driver{accessors: accessors, fitted: fitted, inLayout: fitted.Resolver(), fields: make(map[string]*body)}
+		if d.first == nil {
+			d.first = d.byContext[context]
+		}
+	}
+	if d.first == nil {
+		return nil, errors.New("no accessors")
+	}
+	return d, nil
+}
+
+// names returns what messages call them.
+func (d *drivers) names() string {
+	var names []string
+	for _, context := range []*flow.Context{&flow.XDP, &flow.TC} {
+		if of := d.byContext[context]; of != nil {
+			names = append(names, of.accessors.Name)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// find finds out which programs come to each function.
+func (d *drivers) find(object *bpf.Object) {
+	d.contexts = make(map[bpf.Place][]*flow.Context)
+	var visit func(at bpf.Place, context *flow.Context)
+	visit = func(at bpf.Place, context *flow.Context) {
+		if slices.Contains(d.contexts[at], context) || !object.IsFunction(at) {
+			return
+		}
+		d.contexts[at] = append(d.contexts[at], context)
+		for _, callee := range object.Function(at).References() {
+			visit(callee, context)
+		}
+	}
+	for at := range object.Programs() {
+		if fn := object.Function(at); fn.IsProgram && fn.Context() != nil {
+			visit(at, fn.Context())
+		}
+	}
+}
+
+// of returns the source of what a function accesses.
+func (d *drivers) of(at bpf.Place) (*driver, error) {
+	contexts := d.contexts[at]
+	switch {
+	case len(contexts) == 0:
+		return d.first, nil
+	case len(contexts) > 1:
+		return d.first, refuse.Because("make two functions of it", "XDP programs and TC programs come here, and what one reads the other does not have")
+	case d.byContext[contexts[0]] == nil:
+		return d.first, refuse.Because("read it in a program of another kind", "%s has no accessors for such a program", d.first.accessors.Name)
+	}
+	return d.byContext[contexts[0]], nil
 }
 
 // layout returns one that has the fields as the accessors return them, one after the
@@ -83,46 +170,109 @@ func (a *Accessors) layout() (*reloc.Layout, error) {
 }
 
 // link puts what the accessors need that the object's accesses call for into the object.
-func (r *rewriting) link(accessors *Accessors) error {
-	source, err := elfobj.Parse(accessors.Object)
-	if err != nil {
-		return fmt.Errorf("accessors of %s: %w", accessors.Name, err)
-	}
-	functions, err := link.NewSource(source)
-	if err != nil {
-		return fmt.Errorf("accessors of %s: %w", accessors.Name, err)
-	}
-	r.driver = &driver{accessors: accessors, fields: make(map[string]*body)}
-	wanted := link.Wanted{Bodies: []string{accessors.Descriptor.Function}}
-	for i := range r.accesses {
-		field := r.accesses[i].FieldName()
-		if accessor, ok := accessors.Fields[field]; ok && r.driver.fields[field] == nil {
-			wanted.Bodies = append(wanted.Bodies, accessor.Function)
-			r.driver.fields[field] = new(body)
-		}
-	}
-	linked, err := functions.Into(r.object, r.ext, wanted)
-	if err != nil {
-		return fmt.Errorf("accessors of %s: %w", accessors.Name, err)
-	}
-	bodyOf := func(accessor Accessor) (*body, error) {
-		function := linked.Bodies[accessor.Function]
-		b, err := newBody(&function, r.object.Order)
-		if err != nil {
-			return nil, fmt.Errorf("accessors of %s: function %s: %w", accessors.Name, accessor.Function, err)
-		}
-		b.context = accessor.Context
-		return b, nil
-	}
-	if r.driver.descriptor, err = bodyOf(accessors.Descriptor); err != nil {
+func (r *rewriting) link() error {
+	if err := r.checkMarked(); err != nil {
 		return err
 	}
-	for field := range r.driver.fields {
-		if r.driver.fields[field], err = bodyOf(accessors.Fields[field]); err != nil {
-			return err
+	r.drivers.find(r.model)
+	for _, d := range r.drivers.byContext {
+		for i := range r.accesses {
+			access := &r.accesses[i]
+			if of, err := r.drivers.of(functionPlace(access)); err == nil && of == d && d.accessors.Fields[access.FieldName()].Function != "" {
+				d.fields[access.FieldName()] = nil
+			}
+		}
+	}
+	for _, context := range []*flow.Context{&flow.XDP, &flow.TC} {
+		if d := r.drivers.byContext[context]; d != nil {
+			if err := d.link(r.object, r.ext, r.drivers.calls); err != nil {
+				return fmt.Errorf("accessors of %s: %w", d.accessors.Name, err)
+			}
 		}
 	}
 	return r.read(r.object.Bytes())
+}
+
+// link puts what the accessors of the fields need into an object: code to be put in line,
+// or functions, if they have a loop or if it is told so.
+func (d *driver) link(object *elfobj.Object, ext *btfraw.Ext, calls bool) error {
+	source, err := elfobj.Parse(d.accessors.Object)
+	if err != nil {
+		return err
+	}
+	functions, err := link.NewSource(source)
+	if err != nil {
+		return err
+	}
+	accessors := []Accessor{d.accessors.Descriptor}
+	fields := slices.Sorted(maps.Keys(d.fields))
+	for _, field := range fields {
+		accessors = append(accessors, d.accessors.Fields[field])
+	}
+	var wanted link.Wanted
+	for _, accessor := range accessors {
+		loops, err := hasLoop(functions, accessor.Function)
+		switch {
+		case err != nil:
+			return err
+		case calls || loops:
+			wanted.Functions = append(wanted.Functions, accessor.Function)
+		default:
+			wanted.Bodies = append(wanted.Bodies, accessor.Function)
+		}
+	}
+	linked, err := functions.Into(object, ext, wanted)
+	if err != nil {
+		return err
+	}
+	bodies := make([]*body, len(accessors))
+	for n, accessor := range accessors {
+		if bodies[n], err = linkedBody(linked, &accessor, object.Order); err != nil {
+			return fmt.Errorf("function %s: %w", accessor.Function, err)
+		}
+	}
+	d.descriptor = bodies[0]
+	for n, field := range fields {
+		d.fields[field] = bodies[n+1]
+	}
+	return nil
+}
+
+// hasLoop reports whether a function has one.
+func hasLoop(functions *link.Source, name string) (bool, error) {
+	function, err := functions.Code(name)
+	if err != nil {
+		return false, err
+	}
+	return function.HasLoop(functions.Order()), nil
+}
+
+// linkedBody returns what stands for an accessor that has been linked: its code, or a call
+// of it.
+func linkedBody(linked *link.Linked, accessor *Accessor, order binary.ByteOrder) (*body, error) {
+	b := callOf(linked.Functions[accessor.Function], accessor.Function)
+	if function, ok := linked.Bodies[accessor.Function]; ok {
+		var err error
+		if b, err = newBody(&function, order); err != nil {
+			return nil, err
+		}
+	}
+	b.context = accessor.Context
+	return b, nil
+}
+
+// checkMarked refuses an object that reads a descriptor, and was compiled when md_desc()
+// knew no other place for it than the metadata area.
+func (r *rewriting) checkMarked() error {
+	isField := func(access reloc.Access) bool { return isDescriptor(&access) && access.Kind == reloc.ByteOffset }
+	isMark := func(access reloc.Access) bool { return isMarker(&access) }
+	first := slices.IndexFunc(r.accesses, isField)
+	if first < 0 || slices.ContainsFunc(r.accesses, isMark) {
+		return nil
+	}
+	access := r.accesses[first]
+	return &RefusedError{Layout: r.layout.Name(), Refusals: []Refusal{{Access: access, Remedy: "compile again, with the md_desc.h of this version",
+		Reason: "the object was compiled with an md_desc.h that knows descriptors in the metadata area only"}}}
 }
 
 // isMarker reports whether an access is one of those that say where md_desc() gets the
@@ -131,37 +281,64 @@ func isMarker(access *reloc.Access) bool { return btfraw.EssentialName(access.Ro
 
 // bodyOf returns the code that takes the place of an access, nil if none does.
 func (p *planner) bodyOf(access *reloc.Access) *body {
-	switch {
-	case p.driver == nil || access.Kind != reloc.ByteOffset || p.isOwn(access):
+	if p.drivers == nil || access.Kind != reloc.ByteOffset || p.isOwn(access) {
 		return nil
-	case isMarker(access):
-		return p.driver.descriptor
 	}
-	return p.driver.fields[access.FieldName()]
+	d, _ := p.drivers.of(functionPlace(access))
+	if isMarker(access) {
+		return d.descriptor
+	}
+	return d.fields[access.FieldName()]
 }
 
-func (d *driver) resolve(p *planner, access *reloc.Access) (reloc.Resolution, error) {
-	return p.inLayout(access)
+func (d *driver) resolve(_ *planner, access *reloc.Access) (reloc.Resolution, error) {
+	return d.inLayout(access)
 }
 
 func (d *driver) plan(p *planner, plan *accessPlan, before asm.Instruction) {
 	access := &plan.Access
-	b := p.bodyOf(access)
+	if _, plan.refused = p.drivers.of(functionPlace(access)); plan.refused != nil {
+		return
+	}
 	switch {
 	case plan.Resolution.Poison || access.Kind == reloc.FieldExists || access.Kind.AboutEnum() || access.Kind == reloc.TypeExists:
 		plan.refused = p.planInPlace(plan.Edit, before)
 	case access.Kind != reloc.ByteOffset:
 		plan.refused = p.planUnasked(plan, before)
-	case isMarker(access) && before.OpCode != asm.LoadMemOp(asm.DWord):
-		plan.refused = refuse.Because(refuse.Recompile, "the instruction %q is no load of the descriptor's address", insn.Spell(before))
 	case isMarker(access):
-		plan.refused = b.put(p, plan.Edit, before, func(*convert.Sequence) {})
-	case b == nil:
+		plan.refused = d.planDescriptor(p, plan.Edit, before)
+	case p.bodyOf(access) == nil:
 		plan.refused = refuse.Because("read a field of struct md_desc", "%s is not a whole field of the descriptor", access.Path)
 	default:
-		plan.refused = (&computation{b, plan.Resolution.Field}).compute(p, plan.Edit, before)
-		plan.From = d.accessors.Fields[access.FieldName()].From
+		plan.Driver, plan.From = d.accessors.Name, d.accessors.Fields[access.FieldName()].From
+		if plan.refused = d.planField(p, plan.Edit, before); plan.refused == nil {
+			plan.Note = p.bodyOf(access).note(plan.Note)
+		}
 	}
+}
+
+// planDescriptor puts the descriptor function in place of the load that stands for it.
+func (d *driver) planDescriptor(p *planner, edit *Edit, before asm.Instruction) (err error) {
+	if before.OpCode != asm.LoadMemOp(asm.DWord) {
+		return refuse.Because(refuse.Recompile, "the instruction %q is no load of the descriptor's address", insn.Spell(before))
+	}
+	edit.Driver, edit.body = d.accessors.Name, d.descriptor
+	edit.After, err = d.descriptor.inLine(p, &edit.Access, loadAt{before, edit.Access.Insn, 0}, func(*convert.Sequence) {})
+	return err
+}
+
+// planField puts an accessor in place of a load. Where the offset of its field is kept in a
+// register, that becomes 0, and the accessor takes the place of each load through it.
+func (d *driver) planField(p *planner, edit *Edit, before asm.Instruction) error {
+	if insn.IsMemory(before) {
+		return p.accessorOf(&edit.Access, &edit.Resolution).compute(p, edit, before)
+	}
+	return p.patchOffset(edit, before)
+}
+
+// accessorOf returns what computes the field of an access.
+func (p *planner) accessorOf(access *reloc.Access, resolution *reloc.Resolution) *computation {
+	return &computation{p.bodyOf(access), resolution.Field}
 }
 
 // planUnasked refuses a question that a driver has no answer to, if the program can get

@@ -24,9 +24,8 @@ type function struct {
 
 	sizes map[int64]bool // of the program's structs that are descriptors, and that it accesses
 
-	contextKnown    bool
-	contextArgument asm.Register // see there
-	contextDepth    int          // below r10, where the function keeps ctx; 0 if it does not
+	context    *context // how it comes by ctx; nil until somebody asks
+	contextErr error    // why it does not
 
 	saved map[int]insn.Registers // by sequences in place of the instruction at a slot, which read them
 

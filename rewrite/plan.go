@@ -165,7 +165,7 @@ type planner struct {
 
 	unshortened bool // see shorten
 
-	driver   *driver                    // nil for the metadata area
+	drivers  *drivers                   // nil for the metadata area
 	sources  func(*reloc.Access) source // see Options
 	inLayout func(*reloc.Access) (reloc.Resolution, error)
 
@@ -271,8 +271,9 @@ func (p *planner) sourceOf(access *reloc.Access) source {
 	switch {
 	case p.isOwn(access):
 		return area{}
-	case p.driver != nil:
-		return p.driver
+	case p.drivers != nil:
+		d, _ := p.drivers.of(functionPlace(access)) // which refuses it
+		return d
 	case p.sources != nil:
 		return p.sources(access)
 	}

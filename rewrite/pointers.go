@@ -124,6 +124,9 @@ func (p *planner) judgeOffset(i int, sub *flow.Subprogram) (found int) {
 		p.verdicts[i] = refuse.Because("use two variables, one for the descriptor and one for the copy",
 			"its pointer points %s, depending on the path or on who calls the function", in)
 	case !isDescriptor(access), in == 1<<flow.Unknown && p.isUnused(access):
+	case p.drivers != nil && in.has(flow.Area):
+		p.verdicts[i] = refuse.Because("get the descriptor by md_desc(ctx) alone",
+			"its pointer points into the metadata area, and the program is loaded for the descriptor that %s keeps", p.drivers.first.accessors.Name)
 	case in != 1<<p.home():
 		p.verdicts[i] = refuse.Because("get the descriptor by md_desc(ctx), and pass it to static functions only",
 			"its pointer points %s, and nothing tells whether the descriptor is there or a copy of the program's own", in)
@@ -142,7 +145,7 @@ var errPart = refuse.Because("use the field's value, and a bit-field macro in a 
 
 // home returns the region that the descriptor is in.
 func (p *planner) home() flow.Region {
-	if p.driver != nil {
+	if p.drivers != nil {
 		return flow.Driver
 	}
 	return flow.Area
@@ -151,7 +154,7 @@ func (p *planner) home() flow.Region {
 // isSame reports whether the layout keeps what is accessed where the program does.
 func (p *planner) isSame(i int) bool {
 	local, target := p.accesses[i].Local.Field, p.resolutions[i].Field
-	if p.unresolved[i] != nil || target == nil {
+	if p.unresolved[i] != nil || target == nil || p.bodyOf(&p.accesses[i]) != nil {
 		return false
 	}
 	by, same := p.distance(local, target)

@@ -11,8 +11,8 @@ import (
 )
 
 // setPositions says of each edit where it will be once the replacements, which
-// are sorted, are in place.
-func setPositions(obj *elfobj.Object, edits []Edit, replacements map[string][]code.Replacement) {
+// are sorted, are in place, with what is added in front of them.
+func setPositions(obj *elfobj.Object, edits []Edit, replacements map[string][]code.Replacement, added additions) {
 	growth := make(map[string][]int, len(replacements)) // up to and with each replacement
 	for name, list := range replacements {
 		old := obj.Section(name).Data
@@ -37,10 +37,11 @@ func setPositions(obj *elfobj.Object, edits []Edit, replacements map[string][]co
 			}
 			return slot + grown[before-1]
 		}
-		start := moved(access.FunctionStart)
-		edits[i].Position = moved(access.Insn) - start
+		start, inFront := moved(access.FunctionStart), added[access.Section]
+		edits[i].Position = moved(access.Insn) + inFront[access.Insn].Slots() - start
 		for n := range edits[i].Others {
-			edits[i].Others[n].Position = moved(edits[i].Others[n].Insn) - start
+			patch := &edits[i].Others[n]
+			patch.Position = moved(patch.Insn) + inFront[patch.Insn].Slots() - start
 		}
 	}
 }

@@ -112,12 +112,11 @@ func (r *slotRegisters) keep(s *convert.Sequence, reg asm.Register) (restore fun
 // floor returns down to what depth the function uses the stack, with what was kept there,
 // if there is room for some more bytes below.
 func (r *slotRegisters) floor(more int) (int, error) {
-	constants, err := r.planner.constantsOf(r.fn)
-	if err != nil {
-		return 0, err
+	depth, known := r.planner.stackDepth(r.fn)
+	depth = (depth+7)/8*8 + 8*r.spilled
+	if r.fn.context != nil && r.fn.context.depth > 0 {
+		depth += 8
 	}
-	depth, known := constants.StackDepth()
-	depth = max((depth+7)/8*8, r.fn.contextDepth) + 8*r.spilled
 	if !known || !r.planner.hasStack(r.fn, depth+more) {
 		return 0, errNoRegister
 	}

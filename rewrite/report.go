@@ -12,7 +12,7 @@ import (
 // Report says what was done to an object.
 type Report struct {
 	// Layout is what messages call the layout, and Driver the driver that the fields come
-	// from: one of them is empty.
+	// from, or several, one for each kind of program: one of them is empty.
 	Layout string `json:"layout,omitempty"`
 	Driver string `json:"driver,omitempty"`
 
@@ -78,8 +78,10 @@ type Edit struct {
 	// descriptor.
 	Own string `json:"own,omitempty"`
 
-	// From says where the field comes from if code computes it of what a driver keeps.
-	From string `json:"from,omitempty"`
+	// Driver is set if code reads the descriptor or the field of what a driver keeps of
+	// the packet, and From says where it has the field from.
+	Driver string `json:"driver,omitempty"`
+	From   string `json:"from,omitempty"`
 
 	// Exact is set if the layout keeps what is accessed just as the program was
 	// compiled for: nothing is changed, and nothing is read in another way.
@@ -91,10 +93,6 @@ type Edit struct {
 
 	body *body // that stands in After, if one does
 }
-
-// ReadsDriver reports whether the program reads at the access what a driver keeps of a
-// packet: finds the descriptor, or computes a field.
-func (e *Edit) ReadsDriver() bool { return e.body != nil }
 
 // At reports whether a slot of the rewritten object, counted as Position, is one
 // of After, or of what Others put there.
@@ -117,6 +115,8 @@ type Patch struct {
 	// Position and Copies are as those of an edit.
 	Position int   `json:"position"`
 	Copies   []int `json:"copies,omitempty"`
+
+	body *body // that stands in After, if one does
 }
 
 // removal takes an instruction out.
@@ -139,7 +139,7 @@ func (e *Edit) Changed() bool {
 // patches returns the changes to the access's own instruction and to others.
 func (e *Edit) patches() iter.Seq[Patch] {
 	return func(yield func(Patch) bool) {
-		if !yield(Patch{e.Access.Insn, e.Before, e.After, e.Position, e.Copies}) {
+		if !yield(Patch{e.Access.Insn, e.Before, e.After, e.Position, e.Copies, e.body}) {
 			return
 		}
 		for _, patch := range e.Others {

@@ -67,27 +67,37 @@ func Rewrite(object []byte, layout *reloc.Layout, opts Options) ([]byte, *Report
 	return rewrite(object, layout, nil, opts)
 }
 
-// RewriteForDriver is Rewrite for a driver instead of a layout: md_desc(ctx) becomes what
-// finds the driver's descriptor of the packet, and each load of a field the code of its
-// accessor, in line.
-func RewriteForDriver(object []byte, accessors *Accessors, opts Options) ([]byte, *Report, error) {
-	layout, err := accessors.layout()
-	if err != nil {
-		return nil, nil, err
+// RewriteForDriver is Rewrite for what drivers keep of a packet instead of a layout:
+// md_desc(ctx) becomes what finds the driver's descriptor, and each load of a field the
+// code of its accessor, in line. There are accessors for one kind of program each.
+func RewriteForDriver(object []byte, accessors []*Accessors, opts Options) ([]byte, *Report, error) {
+	out, report, err := rewriteForDrivers(object, accessors, false, opts)
+	var unreachable *code.ReachError
+	if errors.As(err, &unreachable) { // calls take less room
+		return rewriteForDrivers(object, accessors, true, opts)
 	}
-	rewritten, report, err := rewrite(object, layout, accessors, opts)
-	var refused *RefusedError
-	if errors.As(err, &refused) {
-		refused.Layout, refused.Driver = "", accessors.Name
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	report.Layout, report.Driver, report.Lowering = "", accessors.Name, accessors.Lowering
-	return rewritten, report, nil
+	return out, report, err
 }
 
-func rewrite(object []byte, layout *reloc.Layout, accessors *Accessors, opts Options) ([]byte, *Report, error) {
+// rewriteForDrivers puts nothing in line but calls if it is told so.
+func rewriteForDrivers(object []byte, accessors []*Accessors, calls bool, opts Options) ([]byte, *Report, error) {
+	drivers, err := newDrivers(accessors, calls)
+	if err != nil {
+		return nil, nil, err
+	}
+	out, report, err := rewrite(object, drivers.first.fitted, drivers, opts)
+	var refused *RefusedError
+	if errors.As(err, &refused) {
+		refused.Layout, refused.Driver = "", drivers.names()
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	report.Layout, report.Driver, report.Lowering = "", drivers.names(), drivers.first.accessors.Lowering
+	return out, report, nil
+}
+
+func rewrite(object []byte, layout *reloc.Layout, drivers *drivers, opts Options) ([]byte, *Report, error) {
 	r, err := newRewriting(object, layout, &opts)
 	if err != nil {
 		return nil, nil, err
@@ -109,8 +119,8 @@ func rewrite(object []byte, layout *reloc.Layout, accessors *Accessors, opts Opt
 	if len(r.accesses) == 0 && len(unresolvable) == 0 {
 		return bytes.Clone(object), report, nil
 	}
-	if accessors != nil {
-		if err := r.link(accessors); err != nil {
+	if r.drivers = drivers; drivers != nil {
+		if err := r.link(); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -132,9 +142,9 @@ type rewriting struct {
 	ext      *btfraw.Ext
 	model    *bpf.Object
 	accesses []reloc.Access // those to rewrite
-	driver   *driver        // nil for the metadata area
+	drivers  *drivers       // nil for the metadata area
 	edits    []Edit
-	starts   map[string]map[int]Instructions // see prologues
+	added    additions // see contextAdditions
 
 	// If code was copied, the accesses as they were before, and the slots of then
 	// by section and slot of now.
@@ -222,7 +232,7 @@ func (r *rewriting) run() (err error) {
 	if err != nil {
 		return err
 	}
-	return apply(r.object, ext, r.edits, r.starts)
+	return r.apply(ext)
 }
 
 // planObject decides the edit of every access, copying code where it has to. Once it is
@@ -232,7 +242,10 @@ func (r *rewriting) planObject() error {
 	left, own, ownSums := maxCopied, make(map[int]ownCopy), make(map[bpf.Place]map[int]flow.OwnSum)
 	for splits := 0; ; {
 		p := newPlanner(r.model, r.accesses, own, ownSums)
-		p.unshortened, p.sources, p.driver = r.options.unshortened, r.options.sources, r.driver
+		p.unshortened, p.sources, p.drivers = r.options.unshortened, r.options.sources, r.drivers
+		if r.drivers != nil {
+			r.drivers.find(r.model)
+		}
 		if err := p.resolve(r.layout); err != nil {
 			return err
 		}
@@ -248,7 +261,7 @@ func (r *rewriting) planObject() error {
 			}
 		}
 		if !split {
-			r.edits, r.starts = edits, p.prologues()
+			r.edits, r.added = edits, p.contextAdditions()
 			return err
 		}
 		splits++
@@ -337,16 +350,16 @@ func checkDefined(layout *reloc.Layout, accesses []reloc.Access) error {
 
 // apply puts the edits into the object, moving what has to make room, and says
 // in each where it has come to be.
-func apply(obj *elfobj.Object, ext *btfraw.Ext, edits []Edit, starts map[string]map[int]Instructions) error {
-	replacements, err := collect(obj, edits)
+func (r *rewriting) apply(ext *btfraw.Ext) error {
+	replacements, err := collect(r.object, r.edits)
 	if err != nil {
 		return err
 	}
-	if err := putStarts(obj, replacements, starts); err != nil {
+	if err := r.added.put(r.model, replacements); err != nil {
 		return err
 	}
-	setPositions(obj, edits, replacements)
-	err = code.Replace(obj, ext, replacements)
+	setPositions(r.object, r.edits, replacements, r.added)
+	err = code.Replace(r.object, ext, replacements)
 	var unreachable *code.ReachError
 	if errors.As(err, &unreachable) {
 		return fmt.Errorf("%w: %w: make the function smaller", ErrRefused, err)
@@ -375,8 +388,8 @@ func collect(obj *elfobj.Object, edits []Edit) (map[string][]code.Replacement, e
 				return nil, located(edits[i].Access, err)
 			}
 			replacement := code.Replacement{Slot: patch.Insn, Code: encoded}
-			if b := edits[i].body; b != nil && patch.Insn == edits[i].Access.Insn {
-				replacement.Attached = b.attachedTo(patch.After)
+			if patch.body != nil {
+				replacement.Attached = patch.body.attachedTo(patch.After)
 			}
 			replacements[section] = append(replacements[section], replacement)
 		}

@@ -84,5 +84,5 @@ func (s *shortening) shortenConversion(plan *accessPlan) {
 
 // isFoldable reports whether an edit is one of an offset in a register that may go.
 func (p *planner) isFoldable(edit *Edit) bool {
-	return edit.Access.Kind == reloc.ByteOffset && !edit.Resolution.Poison && isImmediate(edit.Before[0].Instruction) && !p.isMacro(&edit.Access)
+	return edit.Access.Kind == reloc.ByteOffset && !edit.Resolution.Poison && isImmediate(edit.Before[0].Instruction) && !p.isMacro(&edit.Access) && p.bodyOf(&edit.Access) == nil
 }

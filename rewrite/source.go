@@ -57,7 +57,7 @@ func (c *computation) plan(p *planner, plan *accessPlan, before asm.Instruction)
 }
 
 // compute puts the code in place of a load.
-func (c *computation) compute(p *planner, edit *Edit, before asm.Instruction) error {
+func (c *computation) compute(p *planner, edit *Edit, before asm.Instruction) (err error) {
 	access := &edit.Access
 	switch {
 	case access.Kind == reloc.FieldExists:
@@ -66,17 +66,45 @@ func (c *computation) compute(p *planner, edit *Edit, before asm.Instruction) er
 		return refuse.Because("read its value", "%s is computed, and has no %s", access.Path, access.Kind)
 	case !insn.IsMemory(before):
 		return refuse.Because("read its value", "%s is computed, and has no address", access.Path)
-	case before.OpCode.Class() != asm.LdXClass:
-		return refuse.Because("store to memory of the program's own", "%s is computed, and can't be stored to", access.Path)
 	}
-	if err := cmp.Or(checkWithin(before, access.Local.Field), checkConvertible(access.Local.Field, c.field, before)); err != nil {
-		return err
+	edit.body = c.body
+	edit.After, edit.Note, err = c.computed(p, access, loadAt{before, access.Insn, 0}, int64(before.Offset))
+	return err
+}
+
+// loadAt is a load of the program's, at a slot. The address that it finds in its register
+// is that of the descriptor plus some bytes.
+type loadAt struct {
+	asm.Instruction
+	slot int
+	past int64
+}
+
+// computed returns what a load becomes of what is at an offset from the start of the
+// program's struct.
+func (c *computation) computed(p *planner, access *reloc.Access, load loadAt, offset int64) (Instructions, string, error) {
+	if load.OpCode.Class() != asm.LdXClass {
+		return nil, "", refuse.Because("store to memory of the program's own", "%s is computed, and can't be stored to", access.Path)
 	}
-	local, err := p.localImage(access, before, int64(before.Offset), access.Insn)
+	if err := cmp.Or(checkWithin(load.Instruction, access.Local.Field), checkConvertible(access.Local.Field, c.field, load.Instruction)); err != nil {
+		return nil, "", err
+	}
+	local, err := p.localImage(access, load.Instruction, offset, load.slot)
 	if err != nil {
-		return err
+		return nil, "", err
 	}
 	number := convert.NumberImage(c.field, p.order)
-	edit.Note = partNote(local, number)
-	return c.put(p, edit, before, func(s *convert.Sequence) { s.Number(before, local, number) })
+	after, err := c.inLine(p, access, load, func(s *convert.Sequence) {
+		if !c.leaves(load.Instruction, local, number) {
+			s.Number(load.Instruction, local, number)
+		}
+	})
+	return after, partNote(local, number), err
+}
+
+// leaves reports whether the code leaves just what a load of the program's image would: its
+// last instruction is such a load.
+func (c *computation) leaves(load asm.Instruction, local, number convert.Image) bool {
+	return load.OpCode.Mode() == asm.MemMode && c.loads == local.Width && local.Shift == 0 && local.Bits == int(local.Width)*8 &&
+		number.Bits == local.Bits && number.Swapped == local.Swapped && !local.Boolean && !number.Boolean
 }

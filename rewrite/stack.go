@@ -18,6 +18,20 @@ const frameUnit = 32
 // frame returns what a function takes of the stack that uses it down to a depth.
 func frame(depth int) int { return (max(depth, 1) + frameUnit - 1) / frameUnit * frameUnit }
 
+// stackDepth returns how far below r10 a function uses its stack by itself, and what it
+// calls does that knows an address there.
+func (p *planner) stackDepth(fn *function) (int, bool) {
+	constants, err := p.constantsOf(fn)
+	if err != nil {
+		return 0, false
+	}
+	if depth, exact := constants.StackDepth(); exact {
+		return depth, true
+	}
+	program := p.analyze()
+	return program.pointers.StackDepth(program.subs[fn.Place()])
+}
+
 // hasStack reports whether a function can use the stack down to a depth: if all that is
 // called at a time still has room then. Where one of these functions is not understood,
 // there is none.

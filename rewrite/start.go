@@ -16,6 +16,8 @@ func (p *planner) checkStart(i int, pointees []flow.Pointee) error {
 		pointee := &pointees[n]
 		var err error
 		switch access := &p.accesses[i]; {
+		case p.drivers != nil && !isMarker(access):
+			err = checkStartAtDriver(pointee)
 		case pointee.OfRoot:
 			err = p.checkStartAtField(access, pointee)
 		case !access.Adopted():
@@ -28,6 +30,15 @@ func (p *planner) checkStart(i int, pointees []flow.Pointee) error {
 		}
 	}
 	return nil
+}
+
+// checkStartAtDriver refuses an access whose pointer is not just what md_desc() has found.
+func checkStartAtDriver(pointee *flow.Pointee) error {
+	if pointee.Offset == 0 && !pointee.Indexed && !pointee.Past && pointee.Field.Subprogram == nil {
+		return nil
+	}
+	return refuse.Because("start from md_desc(ctx), and read each field by its name",
+		"its pointer is the driver's descriptor plus something, and what lies there is not laid out as struct md_desc")
 }
 
 // isInPlainC reports whether no record says where in the descriptor an address leads. Of

@@ -56,6 +56,7 @@ func (r *reached) passesOn(slot int) bool {
 // that it may be reached with.
 type agreed struct {
 	before, after Instructions
+	body          *body             // that stands in after, if one does
 	through       map[int]*adjusted // by the slot of the offset
 	errs          map[int]error     // the same, where that can't be said
 	err           error             // for all of them
@@ -109,7 +110,7 @@ func (u *uses) patch(p *planner, edit *Edit) error {
 			continue
 		}
 		if !slices.Equal(patch.before, patch.after) {
-			edit.Others = append(edit.Others, Patch{Insn: use.Slot, Before: patch.before, After: patch.after})
+			edit.Others = append(edit.Others, Patch{Insn: use.Slot, Before: patch.before, After: patch.after, body: patch.body})
 		}
 		if edit.Note == "" {
 			edit.Note = through.note
@@ -122,12 +123,15 @@ func (u *uses) patch(p *planner, edit *Edit) error {
 // done with it is right for the layout's field too.
 func (p *planner) checkEscapes(u *uses, edit *Edit) error {
 	local, target := edit.Access.Local.Field, edit.Resolution.Field
-	if _, same := p.distance(local, target); same {
+	if _, same := p.distance(local, target); same && p.bodyOf(&edit.Access) == nil {
 		return nil
 	}
 	for _, escape := range u.escapes[edit.Access.Insn] {
 		if !escape.Address {
 			continue
+		}
+		if p.bodyOf(&edit.Access) != nil {
+			return refuse.Because("use the field's value instead of its address", "its address is %s, and what the driver keeps has none for it", escape.Use)
 		}
 		return refuse.Because("use the field's value instead of its address, or "+refuse.SameType,
 			"its address is %s, where nothing tells what reads %s that the layout keeps as %s", escape.Use, local, inLayout(local, target))
@@ -177,8 +181,9 @@ func (u *uses) agree(p *planner, access *reloc.Access, use flow.Dereference) *ag
 		if through == nil {
 			continue
 		}
-		differ = differ || patch.after != nil && !slices.Equal(through.after, patch.after)
-		patch.after = through.after
+		body := p.bodyOf(q.access)
+		differ = differ || patch.after != nil && (!slices.Equal(through.after, patch.after) || body != patch.body)
+		patch.after, patch.body = through.after, body
 		if other := patch.through[origin.Slot]; other != nil { // at another distance
 			through.end = max(through.end, other.end)
 		}
@@ -215,7 +220,7 @@ func (p *planner) isOwnUse(access *reloc.Access, slot int) bool {
 // number is another field, which the layout has elsewhere.
 func (p *planner) checkIndexed(q resolvedAccess, ins asm.Instruction) error {
 	local, target := q.access.Local.Field, q.resolution.Field
-	if !isElementwise(local) {
+	if !isElementwise(local) || p.bodyOf(q.access) != nil {
 		return refuse.Because("use a constant index, or declare an array", "the instruction %q accesses %s at an index that is not constant, and what is beside it is something else in the layout", insn.Spell(ins), local)
 	}
 	if _, same := p.distance(local, target); same || reloc.SameElements(local, target, p.order) {
@@ -250,6 +255,11 @@ func (p *planner) throughOffset(q resolvedAccess, origin flow.Origin, ins asm.In
 	// after the offset in the register changes.
 	before := p.accessesOf(q.access).present[q.access.Insn] + origin.Delta
 	after := int64(p.offsetFor(q.access, q.resolution)) + origin.Delta
+	if p.bodyOf(q.access) != nil {
+		load := loadAt{ins, slot, after - int64(ins.Offset)}
+		computed, note, err := p.accessorOf(q.access, q.resolution).computed(p, q.access, load, before)
+		return &adjusted{after: computed, note: note}, err
+	}
 	if _, same := p.distance(local, target); same {
 		return &adjusted{after: instructions(ins), end: after + int64(insn.Bytes(ins))}, nil
 	}

@@ -62,7 +62,7 @@ func (fn *Function) declareCalls() {
 			continue
 		}
 		if callee := fn.object.Function(at); callee.Err == nil {
-			fn.Flow.Declare(slot, callee.takes())
+			fn.Flow.Declare(slot, callee.Takes())
 		}
 	}
 	for slot, kfunc := range fn.Section.KFuncs() {
@@ -80,11 +80,11 @@ func (fn *Function) reads() int {
 	return fn.arguments
 }
 
-// takes returns how many arguments the function is called with: those that its code
+// Takes returns how many arguments the function is called with: those that its code
 // reads, and of a global function those that it was declared with, as the kernel
 // verifies it and its callers by that alone (btf_prepare_func_args of
 // kernel/bpf/btf.c).
-func (fn *Function) takes() int {
+func (fn *Function) Takes() int {
 	if fn.IsGlobal {
 		return max(fn.reads(), min(len(fn.Prototype().Parameters), 5))
 	}

@@ -8,12 +8,12 @@ import (
 )
 
 // Unchanged returns a replacement that leaves the instruction at a slot of a section as it
-// is.
-func Unchanged(section *elfobj.Section, slot int, order binary.ByteOrder) (Replacement, error) {
+// is. isLinked says whether a relocation says what it refers to.
+func Unchanged(section *elfobj.Section, slot int, isLinked bool, order binary.ByteOrder) (Replacement, error) {
 	ins := insn.Read(section.Data[slot*insn.SlotSize:], order)
 	r := Replacement{Slot: slot, Code: section.Data[slot*insn.SlotSize:][:ins.Slots()*insn.SlotSize]}
 	distance, field, err := ins.Distance()
-	if field != insn.NoDistance && ins.Jumps() {
+	if field != insn.NoDistance && !isLinked {
 		r.Jumps = []Jump{{At: 0, Target: slot + 1 + distance}}
 	}
 	return r, err

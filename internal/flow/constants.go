@@ -87,8 +87,9 @@ type Constants struct {
 	addends map[int]int64
 	augends map[int]int64
 
-	lowest int32
-	exact  bool
+	lowest   int32
+	exact    bool
+	computed bool // not exact for an address that the function itself computes
 }
 
 // programArguments are those that the kernel calls a program with.
@@ -216,7 +217,7 @@ func (c *Constants) noteAccess(i int, ins *instruction, st *state[value]) {
 		c.places[i] = at
 		c.lowest = min(c.lowest, at.at)
 	case base.onStack():
-		c.exact = false
+		c.exact, c.computed = false, true
 		c.exposed[i] = lowest
 	case base.kind == other && st.escaped && ins.Writes():
 		c.exposed[i] = lowest
@@ -261,7 +262,7 @@ func (c *Constants) noteSum(i int, ins *instruction, st *state[value]) {
 	if at, ok := result.stackOffset(); ok {
 		c.lowest = min(c.lowest, at)
 	} else if result.onStack() {
-		c.exact = false
+		c.exact, c.computed = false, true
 	}
 }
 

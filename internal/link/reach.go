@@ -13,7 +13,7 @@ import (
 // reach finds what is wanted, and what that needs.
 func (l *linking) reach(wanted Wanted) error {
 	for _, name := range wanted.Functions {
-		symbol, err := l.find(name)
+		symbol, err := l.source.find(name)
 		if err == nil {
 			err = l.needFunction(symbol)
 		}
@@ -22,7 +22,7 @@ func (l *linking) reach(wanted Wanted) error {
 		}
 	}
 	for _, name := range wanted.Bodies {
-		symbol, err := l.find(name)
+		symbol, err := l.source.find(name)
 		if err != nil {
 			return err
 		}
@@ -41,17 +41,6 @@ func (l *linking) reach(wanted Wanted) error {
 		}
 	}
 	return nil
-}
-
-func (l *linking) find(name string) (int, error) {
-	symbol, ok := l.source.functions[name]
-	switch {
-	case !ok:
-		return 0, fmt.Errorf("no function %s in what is linked", name)
-	case symbol == ambiguous:
-		return 0, fmt.Errorf("two functions in what is linked are called %s: give one of them another name", name)
-	}
-	return symbol, nil
 }
 
 func (l *linking) cut(symbol int) (*function, error) {

@@ -9,6 +9,7 @@ package link
 import (
 	"bytes"
 	"debug/elf"
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -28,6 +29,30 @@ type Source struct {
 	functions map[string]int    // indices of Symbols; ambiguous if several have the name
 	declared  declared          // what it only declares
 	variables map[string][]data // by section
+}
+
+// Order returns the byte order of the source.
+func (s *Source) Order() binary.ByteOrder { return s.obj.Order }
+
+// Code returns the code of a function, referring to what is in the source.
+func (s *Source) Code(name string) (*code.Function, error) {
+	symbol, err := s.find(name)
+	if err != nil {
+		return nil, err
+	}
+	return s.cutter.Cut(symbol)
+}
+
+// find returns the symbol of a function.
+func (s *Source) find(name string) (int, error) {
+	symbol, ok := s.functions[name]
+	switch {
+	case !ok:
+		return 0, fmt.Errorf("no function %s in what is linked", name)
+	case symbol == ambiguous:
+		return 0, fmt.Errorf("two functions in what is linked are called %s: give one of them another name", name)
+	}
+	return symbol, nil
 }
 
 // ambiguous is the index of several symbols.
