@@ -87,6 +87,19 @@ type Field struct {
 // IsBitField reports whether the field is one.
 func (f *Field) IsBitField() bool { return f.BitSize > 0 }
 
+// IsRecord reports whether the field is a struct or union, or an array of such.
+func (f *Field) IsRecord() bool {
+	typ := btf.UnderlyingType(f.typ)
+	for range maxDepth {
+		array, ok := typ.(*btf.Array)
+		if !ok {
+			break
+		}
+		typ = btf.UnderlyingType(array.Type)
+	}
+	return is[*btf.Struct](typ) || is[*btf.Union](typ)
+}
+
 // String describes the field for messages, such as "__be16 at 12" or
 // "unsigned int:3 at bit 67".
 func (f *Field) String() string {
@@ -269,3 +282,7 @@ func tagged(keyword, name string) string {
 	}
 	return keyword + " " + name
 }
+
+// FieldOf returns a type as a field that starts at 0: what a function returns, say. It is
+// an error if the type has no size.
+func FieldOf(typ btf.Type) (*Field, error) { return (&location{typ: typ}).field() }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/cilium/ebpf/btf"
@@ -158,4 +159,46 @@ func members(typ btf.Type) []btf.Member {
 		return typ.Members
 	}
 	return nil
+}
+
+// FunctionID returns the ID of the kernel's function of a name, and StructID that of the
+// struct of a name, of the first if there are several; 0 if the layout has none.
+func (l *Layout) FunctionID(name string) (btf.TypeID, error) {
+	return l.idOf(name, func(typ btf.Type) bool { return is[*btf.Func](typ) })
+}
+
+func (l *Layout) StructID(name string) (btf.TypeID, error) {
+	return l.idOf(name, func(typ btf.Type) bool { return is[*btf.Struct](typ) })
+}
+
+func (l *Layout) idOf(name string, isWanted func(btf.Type) bool) (btf.TypeID, error) {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	ids, err := l.raw.Named(btfraw.EssentialName(name))
+	if err != nil {
+		return 0, fmt.Errorf("layout %s: %w", l.name, err)
+	}
+	for _, id := range ids {
+		typ, err := l.types.TypeByID(id)
+		if err != nil {
+			return 0, fmt.Errorf("layout %s: type %d: %w", l.name, id, err)
+		}
+		if typ.TypeName() == name && isWanted(typ) {
+			return id, nil
+		}
+	}
+	return 0, nil
+}
+
+// HasEnumerator reports whether the layout has an enumeration of a name, or a flavour of
+// it, with an enumerator.
+func (l *Layout) HasEnumerator(enum, name string) (bool, error) {
+	candidates, err := l.named(enum)
+	for _, c := range candidates {
+		typ, ok := c.typ.(*btf.Enum)
+		if ok && slices.ContainsFunc(typ.Values, func(v btf.EnumValue) bool { return v.Name == name }) {
+			return true, nil
+		}
+	}
+	return false, err
 }

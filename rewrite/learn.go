@@ -31,6 +31,7 @@ type functionAccesses struct {
 	present map[int]int64          // what these instructions hold
 	unknown map[int]bool           // the same, if it can't be said what the layout has
 	stores  map[int]resolvedAccess
+	apart   map[int]bool                  // loads of what is kept apart, see Options
 	bits    map[fieldName][]*reloc.Access // to bit-fields
 
 	// follows says that an offset in a register is of a field that the layout keeps in
@@ -53,6 +54,7 @@ func (p *planner) accessesAt(start bpf.Place) *functionAccesses {
 			present: make(map[int]int64),
 			unknown: make(map[int]bool),
 			stores:  make(map[int]resolvedAccess),
+			apart:   make(map[int]bool),
 			bits:    make(map[fieldName][]*reloc.Access),
 		}
 		p.byFunction[start] = qs
@@ -109,8 +111,12 @@ func (p *planner) learnOffset(q resolvedAccess) {
 	if insn.IsMemory(ins) && ins.OpCode.Class() != asm.LdXClass {
 		qs.stores[access.Insn] = q
 	}
+	qs.apart[access.Insn] = p.apart && ins.OpCode.Class() == asm.LdXClass
 	if !isImmediate(ins) || p.checkPresent(access, ins) != nil {
 		return // which refuses it
+	}
+	if p.apart && local.IsRecord() && !q.resolution.Poison && target.IsRecord() {
+		return // nothing is read by it alone
 	}
 	qs.present[access.Insn] = ins.Constant
 	qs.offsets[access.Insn] = q

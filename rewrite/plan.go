@@ -164,6 +164,7 @@ type planner struct {
 	program *program
 
 	unshortened bool // see shorten
+	apart       bool // see Options
 
 	drivers  *drivers                   // nil for the metadata area
 	sources  func(*reloc.Access) source // see Options

@@ -41,6 +41,11 @@ type Options struct {
 	// is.
 	Functions func(name string) bool
 
+	// Apart says that what is in a struct within another one is accessed by records of its
+	// own, wherever its address goes, as that of the kernel's types is (optional). The
+	// address of a struct of which the layout has another form is refused otherwise.
+	Apart bool
+
 	// sources says where what is accessed comes from (optional, the area if nil).
 	sources func(*reloc.Access) source
 
@@ -246,6 +251,7 @@ func (r *rewriting) planObject() error {
 		if r.drivers != nil {
 			r.drivers.find(r.model)
 		}
+		p.apart = r.options.Apart
 		if err := p.resolve(r.layout); err != nil {
 			return err
 		}

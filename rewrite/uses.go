@@ -162,7 +162,7 @@ func (u *uses) agree(p *planner, access *reloc.Access, use flow.Dereference) *ag
 		return patch
 	}
 	patch.before = instructions(before)
-	if !p.isOwn(access) && p.isOwnUse(access, use.Slot) {
+	if p.accessesOf(access).apart[use.Slot] || !p.isOwn(access) && p.isOwnUse(access, use.Slot) {
 		patch.after = patch.before // the offset is the same for both, or the access is refused
 		return patch
 	}

@@ -37,6 +37,10 @@ func (e *Edit) Union(name string, size uint32, members []Member) (btf.TypeID, er
 	return e.addWords(words), nil
 }
 
+// Struct adds a struct without members, of so many bytes, and returns its ID: what a record
+// about the type as a whole needs.
+func (e *Edit) Struct(name string, size uint32) btf.TypeID { return e.add(name, kindStruct, 0, size) }
+
 // FuncProto adds a prototype and returns its ID. It refuses more parameters than BTF
 // has room for.
 func (e *Edit) FuncProto(result btf.TypeID, params ...Member) (btf.TypeID, error) {

@@ -299,3 +299,20 @@ func common(doms, rank []int, a, b int) int {
 	}
 	return a
 }
+
+// Next returns the indices of the blocks that can come after one, given its index: those
+// of its Succs to which values lead. It returns none for a block that can't be reached.
+func (c *Constants) Next(b int) (next []int) {
+	if c.solver.before[b] == nil {
+		return nil
+	}
+	succs := c.function.blocks[b].Succs
+	leads := c.leads(b)
+	for i, succ := range succs {
+		if len(succs) == 2 && c.function.last(b).Compares() && leads&(fallthroughEdge<<i) == 0 {
+			continue
+		}
+		next = append(next, succ)
+	}
+	return next
+}

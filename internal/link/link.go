@@ -12,6 +12,8 @@ import (
 	"github.com/xdp-load/xdp-load/internal/btfraw"
 	"github.com/xdp-load/xdp-load/internal/code"
 	"github.com/xdp-load/xdp-load/internal/elfobj"
+	"github.com/xdp-load/xdp-load/internal/insn"
+	"github.com/xdp-load/xdp-load/reloc"
 )
 
 // Wanted are functions of a source, by name.
@@ -185,10 +187,21 @@ func (l *linking) translate() error {
 			if err != nil {
 				return fmt.Errorf("function %s: %w", f.name, err)
 			}
-			f.CORERelos[i].TypeID = uint32(id)
+			l.renumber(f.Function, &f.CORERelos[i], uint32(id))
 		}
 	}
 	return nil
+}
+
+// renumber gives the type of a record the ID that it has in the object. What asks for an
+// ID holds it, too: cilium/ebpf compares the two.
+func (l *linking) renumber(f *code.Function, relo *btfraw.CORERelo, id uint32) {
+	immediate := f.Code[relo.InsnOffset+insn.ImmediateAt:]
+	kind := reloc.Kind(relo.Kind)
+	if (kind == reloc.LocalTypeID || kind == reloc.TargetTypeID) && l.obj.Order.Uint32(immediate) == relo.TypeID {
+		l.obj.Order.PutUint32(immediate, id)
+	}
+	relo.TypeID = id
 }
 
 func (l *linking) bodiesInOrder() (bodies []*function) {

@@ -1,0 +1,211 @@
+package accessor
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/xdp-load/xdp-load/internal/code"
+	"github.com/xdp-load/xdp-load/reloc"
+	"github.com/xdp-load/xdp-load/rewrite"
+)
+
+// ErrNoAccessors is wrapped by the error about a kernel, or a driver's module, that lacks
+// what the descriptor function needs, or every field.
+var ErrNoAccessors = errors.New("the driver keeps nothing of it")
+
+// Options says how to resolve. The zero value is useful.
+type Options struct {
+	// Lowering is how the kernel's memory is loaded (optional, the best that the kernel
+	// has if empty).
+	Lowering Lowering
+}
+
+// Resolve returns the accessors for a kernel, given by its BTF: that of the module that has
+// the driver's types, split from the kernel's own. Nothing is left for a loader to resolve.
+//
+// A field whose records come to nothing in code that can be reached is missing. It wraps
+// ErrNoAccessors if the descriptor function is, and the errors of rewrite.Rewrite.
+func (f *File) Resolve(kernel *reloc.Layout, opts Options) (*rewrite.Accessors, error) {
+	r := &resolving{file: f, kernel: kernel, missing: make(map[string]string)}
+	accessors, err := r.resolve(opts)
+	if err != nil {
+		return nil, fmt.Errorf("accessors %s: %w", f.name, err)
+	}
+	return accessors, nil
+}
+
+// resolving is a file on its way to fit a kernel.
+type resolving struct {
+	file    *File
+	kernel  *reloc.Layout
+	missing map[string]string // why, by function
+}
+
+func (r *resolving) resolve(opts Options) (*rewrite.Accessors, error) {
+	lowering, cast, err := choose(r.kernel, opts.Lowering)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := r.rewrite()
+	if err != nil {
+		return nil, err
+	}
+	functions := slices.DeleteFunc(r.file.functions(), func(name string) bool { return r.missing[name] != "" })
+	obj, err := newObject(raw)
+	if err != nil {
+		return nil, err
+	}
+	if obj, err = obj.trim(functions); err != nil {
+		return nil, err
+	}
+	if err := obj.lower(&lowerer{lowering, cast}, functions); err != nil {
+		return nil, err
+	}
+	return r.file.accessors(obj, r.missing, lowering), nil
+}
+
+// rewrite resolves the records, leaving out the functions in which that is not possible.
+func (r *resolving) rewrite() ([]byte, error) {
+	for {
+		opts := rewrite.Options{Types: []string{"*"}, Apart: true, Functions: func(name string) bool { return r.missing[name] == "" }}
+		raw, report, err := rewrite.Rewrite(r.file.object, r.kernel, opts)
+		var refused *rewrite.RefusedError
+		switch {
+		case errors.As(err, &refused):
+			r.noteRefused(refused)
+			if err := r.check(); err != nil {
+				return nil, err
+			}
+			continue
+		case errors.Is(err, rewrite.ErrNoDescriptor):
+			return nil, fmt.Errorf("%w: %w", ErrNoAccessors, err)
+		case errors.Is(err, rewrite.ErrNoSuchRoot): // nothing is recorded
+			return r.file.object, nil
+		case err != nil:
+			return nil, err
+		}
+		r.notePoisoned(report)
+		return raw, r.check()
+	}
+}
+
+func (r *resolving) noteRefused(refused *rewrite.RefusedError) {
+	for i := range refused.Refusals {
+		refusal := &refused.Refusals[i]
+		r.note(&refusal.Access, refusal.Reason)
+	}
+}
+
+// notePoisoned notes what is not there and may be reached all the same.
+func (r *resolving) notePoisoned(report *rewrite.Report) {
+	for _, edit := range report.Poisoned() {
+		if !edit.Guarded {
+			r.note(&edit.Access, edit.Resolution.Missing)
+		}
+	}
+}
+
+func (r *resolving) note(access *reloc.Access, why string) {
+	if r.missing[access.Program] == "" {
+		r.missing[access.Program] = fmt.Sprintf("%s: %s: %s", access.Source, access.Path, why)
+	}
+}
+
+// check wants the descriptor function, and a field, to be there.
+func (r *resolving) check() error {
+	if why := r.missing[r.file.Descriptor.Function]; why != "" {
+		return fmt.Errorf("%w: the descriptor function: %s", ErrNoAccessors, why)
+	}
+	var whys []string
+	for _, field := range slices.Sorted(maps.Keys(r.file.Fields)) {
+		why := r.missing[r.file.Fields[field].Function]
+		if why == "" {
+			return nil
+		}
+		whys = append(whys, why)
+	}
+	return fmt.Errorf("%w: no field is there: %s", ErrNoAccessors, strings.Join(slices.Compact(whys), "; "))
+}
+
+// choose returns the lowering that a kernel has, and how it casts. One that is wanted and
+// that the kernel lacks is an error.
+func choose(kernel *reloc.Layout, wanted Lowering) (Lowering, cast, error) {
+	function, err := kernel.FunctionID(castFunction)
+	if err != nil {
+		return "", cast{}, err
+	}
+	carrier, err := kernel.StructID(carrierStruct)
+	if err != nil {
+		return "", cast{}, err
+	}
+	toVoid, err := kernel.HasEnumerator(featuresEnum, castsToVoid)
+	if err != nil {
+		return "", cast{}, err
+	}
+	has := map[Lowering]bool{
+		Zero:    function != 0 && toVoid,
+		Carrier: function != 0 && carrier != 0,
+		Probe:   true, // since 5.5
+	}
+	for _, lowering := range []Lowering{Zero, Carrier, Probe} {
+		if !has[lowering] || wanted != "" && lowering != wanted {
+			continue
+		}
+		c := cast{id: uint32(function)}
+		if lowering == Carrier {
+			c.carrier = uint32(carrier)
+		}
+		return lowering, c, nil
+	}
+	return "", cast{}, fmt.Errorf("%s has no lowering %q: it has no %s for it", kernel.Name(), wanted, castFunction)
+}
+
+// lower lowers functions of the object.
+func (o *object) lower(l *lowerer, functions []string) error {
+	return o.change(functions, l.lower)
+}
+
+// change replaces instructions of functions.
+func (o *object) change(functions []string, by func(*survey) ([]code.Replacement, error)) error {
+	replacements := make(map[string][]code.Replacement)
+	for _, name := range functions {
+		fn, err := o.function(name)
+		if err != nil {
+			return err
+		}
+		s, err := fn.survey()
+		if err != nil {
+			return err
+		}
+		more, err := by(s)
+		if err != nil {
+			return err
+		}
+		replacements[fn.Section.Name] = append(replacements[fn.Section.Name], more...)
+	}
+	return code.Replace(o.file, o.ext, replacements)
+}
+
+// accessors returns what the file has for a kernel.
+func (f *File) accessors(obj *object, missing map[string]string, lowering Lowering) *rewrite.Accessors {
+	a := &rewrite.Accessors{
+		Name:       f.Drivers[0],
+		Object:     obj.file.Bytes(),
+		Context:    f.Context,
+		Descriptor: f.Descriptor,
+		Fields:     make(map[string]rewrite.Accessor, len(f.Fields)),
+		Missing:    make(map[string]string),
+		Lowering:   string(lowering),
+	}
+	for field, accessor := range f.Fields {
+		if why := missing[accessor.Function]; why != "" {
+			a.Missing[field] = why
+		} else {
+			a.Fields[field] = accessor
+		}
+	}
+	return a
+}
