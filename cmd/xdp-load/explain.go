@@ -15,17 +15,17 @@ import (
 
 func newExplain(f *flags) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "explain [--layout FILE] prog.o",
+		Use:   "explain [--layout FILE | --driver NAME] prog.o",
 		Short: "Show the accesses that the compiler recorded in an object",
 		Long: `Show the accesses that the compiler recorded in an object.
 
-With a layout, show what it has for each access, the instruction before and
-after, and why an access that can't be rewritten is refused. Records that the
-layout is not asked about are left to whoever loads the object.`,
+With a layout or a driver, show what it has for each access, the instruction before
+and after, and why an access that can't be rewritten is refused. Records that it is
+not asked about are left to whoever loads the object.`,
 		Args: oneObject,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(f.layouts) == 0 && (len(f.types) > 0 || f.base != "") {
-				return usagef("--type and --base-btf are for a layout, and none is given: --layout FILE")
+			if err := f.sources.check(false); err != nil {
+				return err
 			}
 			object, err := readObject(args[0])
 			if err != nil {
@@ -35,13 +35,13 @@ layout is not asked about are left to whoever loads the object.`,
 			if err != nil {
 				return inObject(args[0], err)
 			}
-			if len(f.layouts) == 0 {
+			if !f.isGiven() {
 				return f.printAccesses(cmd.OutOrStdout(), args[0], accesses)
 			}
 			return f.explain(cmd.OutOrStdout(), args[0], object, accesses)
 		},
 	}
-	f.addLayout(cmd)
+	f.addOffline(cmd)
 	return cmd
 }
 
@@ -66,14 +66,14 @@ func (f *flags) printAccesses(w io.Writer, path string, accesses []reloc.Access)
 // explain shows what rewriting comes to. Refused accesses make it fail, after
 // everything has been shown.
 func (f *flags) explain(w io.Writer, path string, object []byte, accesses []reloc.Access) error {
-	layout, err := f.layout()
+	opts, err := f.source(object)
 	if err != nil {
 		return err
 	}
-	_, report, err := f.rewrite(path, object, layout)
+	_, report, err := f.rewrite(path, object, opts)
 	var refused *rewrite.RefusedError
 	if errors.As(err, &refused) {
-		report = &rewrite.Report{Layout: layout.Name(), Edits: refused.Edits}
+		report = &rewrite.Report{Layout: refused.Layout, Driver: refused.Driver, Edits: refused.Edits}
 	} else if err != nil {
 		return err
 	}
@@ -83,11 +83,11 @@ func (f *flags) explain(w io.Writer, path string, object []byte, accesses []relo
 		if err := printJSON(w, rows); err != nil {
 			return err
 		}
-	} else if err := printRows(w, rows); err != nil {
+	} else if err := printRows(w, rows, report.Driver); err != nil {
 		return err
 	}
 	if refused != nil {
-		return inObject(path, fmt.Errorf("%s %w for layout %s", count(len(refused.Refusals), "access", "accesses"), rewrite.ErrRefused, layout.Name()))
+		return inObject(path, fmt.Errorf("%s %w for %s", count(len(refused.Refusals), "access", "accesses"), rewrite.ErrRefused, refused.Source()))
 	}
 	return nil
 }
@@ -129,9 +129,13 @@ func explainRows(accesses []reloc.Access, report *rewrite.Report, refused *rewri
 	return rows
 }
 
-func printRows(w io.Writer, rows []row) error {
+func printRows(w io.Writer, rows []row, driver string) error {
+	source := "IN THE LAYOUT"
+	if driver != "" {
+		source = "IN THE DRIVER"
+	}
 	return table(w, func(w io.Writer) {
-		fmt.Fprintln(w, "SOURCE\tACCESS\tKIND\tIN THE LAYOUT\tBEFORE\tAFTER")
+		fmt.Fprintf(w, "SOURCE\tACCESS\tKIND\t%s\tBEFORE\tAFTER\n", source)
 		for i := range rows {
 			access := &rows[i].Access
 			target, before, after := rows[i].columns()
@@ -170,7 +174,7 @@ func (r *row) columns() (target, before, after string) {
 	case r.Edit == nil:
 		return "", "", "left to the loader"
 	}
-	after = r.Edit.After.String()
+	after = spellAfter(r.Edit)
 	switch {
 	case r.Edit.Guarded:
 		after += " (guarded)"
@@ -179,6 +183,9 @@ func (r *row) columns() (target, before, after string) {
 	}
 	if r.Edit.Own != "" {
 		return "own copy, " + r.Edit.Own, r.Edit.Before.String(), after
+	}
+	if r.Edit.From != "" {
+		return r.Edit.From, r.Edit.Before.String(), after
 	}
 	return r.Edit.Resolution.String(), r.Edit.Before.String(), after
 }

@@ -49,11 +49,9 @@ func usagef(format string, args ...any) error {
 
 // flags are those that several commands share.
 type flags struct {
-	iface   string
-	layouts []string
-	base    string
-	types   []string
-	json    bool
+	sources
+	iface string
+	json  bool
 }
 
 func newRoot(f *flags) *cobra.Command {
@@ -81,7 +79,7 @@ var foreignFlags = map[string]string{
 }
 
 const (
-	onlyNative = "programs are attached in native mode, since others have an empty metadata area: leave it out"
+	onlyNative = "programs are attached in native mode, since others have an empty metadata area, and nothing of the driver's: leave it out"
 	byName     = "choose a program by its name, --program NAME"
 	pinned     = "maps are pinned below /sys/fs/bpf: leave it out"
 	onlyOne    = "an interface has one program: leave it out"
@@ -102,12 +100,6 @@ func version() string {
 		return info.Main.Version
 	}
 	return "unknown"
-}
-
-func (f *flags) addLayout(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVar(&f.layouts, "layout", nil, "`FILE` with the NIC's layout: raw BTF, or an ELF file with .BTF (object, kernel module, vmlinux)")
-	cmd.Flags().StringVarP(&f.base, "base-btf", "B", "", "`FILE` that a kernel module's layout is split from: the vmlinux of its kernel")
-	cmd.Flags().StringArrayVar(&f.types, "type", nil, "resolve the root types that `GLOB` matches, flavours included (default md_desc; '*' for every record; repeatable)")
 }
 
 func (f *flags) checkTypes() error {
