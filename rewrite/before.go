@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"slices"
+	"sort"
 
 	"github.com/xdp-load/xdp-load/internal/bpf"
 	"github.com/xdp-load/xdp-load/reloc"
@@ -31,6 +32,37 @@ func (r *rewriting) remember() {
 		access := &accesses[i]
 		r.before[keyAt(access, access.Insn)] = access
 	}
+}
+
+// rememberStarts keeps where the functions of a section start.
+func (r *rewriting) rememberStarts(section string) {
+	starts := slices.Clone(r.model.Section(section).Starts())
+	if old := r.oldSlots[section]; old != nil {
+		for i, start := range starts {
+			starts[i] = old[start]
+		}
+	}
+	if r.oldStarts == nil {
+		r.oldStarts = make(map[string][]int)
+	}
+	r.oldStarts[section] = starts
+}
+
+// readAgain reads an object that has changed, given by section and slot which slot of
+// the code before each was.
+func (r *rewriting) readAgain(slots map[string][]int) error {
+	if r.before == nil {
+		r.remember() // what was read before, which is still about the object as it was
+	}
+	for section, old := range slots {
+		if first, ok := r.oldSlots[section]; ok {
+			for i, slot := range old {
+				old[i] = first[slot]
+			}
+		}
+		r.oldSlots[section] = old
+	}
+	return r.read(r.object.Bytes())
 }
 
 // tellBefore makes edits and refusals tell of the object as it was before code
@@ -131,6 +163,9 @@ func (r *rewriting) accessBefore(access *reloc.Access) *reloc.Access {
 	if access.Record < 0 { // see Refusal.Unrecorded
 		before := *access
 		before.Insn, before.FunctionStart = slot, start
+		if starts := r.oldStarts[access.Section]; starts != nil {
+			before.FunctionStart = starts[sort.SearchInts(starts, start+1)-1]
+		}
 		return &before
 	}
 	return r.before[keyAt(access, slot)]

@@ -23,10 +23,6 @@ import (
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
-// Marker is the type whose records say where md_desc() gets the descriptor from: the
-// question whether it exists, and a load of its desc through ctx.
-const Marker = "xdp_load_source"
-
 // driver is the source of the fields that a driver keeps of a packet: code that computes
 // them stands in line.
 type driver struct {
@@ -149,7 +145,7 @@ func (a *Accessors) layout() (*reloc.Layout, error) {
 		desc.Size += uint32(size)
 	}
 	desc.Size = (desc.Size + 7) / 8 * 8
-	all := []btf.Type{desc, &btf.Struct{Name: Marker, Size: 8, Members: []btf.Member{{Name: "desc", Type: &btf.Pointer{Target: new(btf.Void)}}}}}
+	all := []btf.Type{desc, &btf.Struct{Name: markerType, Size: 8, Members: []btf.Member{{Name: "desc", Type: &btf.Pointer{Target: new(btf.Void)}}}}}
 	for typ, err := range spec.All() {
 		if err != nil {
 			return nil, err
@@ -264,20 +260,14 @@ func linkedBody(linked *link.Linked, accessor *Accessor, order binary.ByteOrder)
 // checkMarked refuses an object that reads a descriptor, and was compiled when md_desc()
 // knew no other place for it than the metadata area.
 func (r *rewriting) checkMarked() error {
-	isField := func(access reloc.Access) bool { return isDescriptor(&access) && access.Kind == reloc.ByteOffset }
-	isMark := func(access reloc.Access) bool { return isMarker(&access) }
-	first := slices.IndexFunc(r.accesses, isField)
-	if first < 0 || slices.ContainsFunc(r.accesses, isMark) {
+	first := slices.IndexFunc(r.accesses, func(access reloc.Access) bool { return isDescriptor(&access) && access.Kind == reloc.ByteOffset })
+	if first < 0 || hasMarker(r.recorded) {
 		return nil
 	}
 	access := r.accesses[first]
 	return &RefusedError{Layout: r.layout.Name(), Refusals: []Refusal{{Access: access, Remedy: "compile again, with the md_desc.h of this version",
 		Reason: "the object was compiled with an md_desc.h that knows descriptors in the metadata area only"}}}
 }
-
-// isMarker reports whether an access is one of those that say where md_desc() gets the
-// descriptor from.
-func isMarker(access *reloc.Access) bool { return btfraw.EssentialName(access.RootName()) == Marker }
 
 // bodyOf returns the code that takes the place of an access, nil if none does.
 func (p *planner) bodyOf(access *reloc.Access) *body {

@@ -275,6 +275,8 @@ func (p *planner) sourceOf(access *reloc.Access) source {
 	case p.drivers != nil:
 		d, _ := p.drivers.of(functionPlace(access)) // which refuses it
 		return d
+	case isMarker(access):
+		return marker{}
 	case p.sources != nil:
 		return p.sources(access)
 	}

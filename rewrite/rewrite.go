@@ -120,11 +120,18 @@ func rewrite(object []byte, layout *reloc.Layout, drivers *drivers, opts Options
 	if err := r.dropUnloaded(); err != nil {
 		return nil, nil, err
 	}
+	answer := fromArea
+	if r.drivers = drivers; drivers != nil {
+		answer = fromDriver
+	}
+	if err := r.answerSource(answer); err != nil {
+		return nil, nil, err
+	}
 	unresolvable := r.unresolvable()
 	if len(r.accesses) == 0 && len(unresolvable) == 0 {
 		return bytes.Clone(object), report, nil
 	}
-	if r.drivers = drivers; drivers != nil {
+	if drivers != nil {
 		if err := r.link(); err != nil {
 			return nil, nil, err
 		}
@@ -132,7 +139,7 @@ func rewrite(object []byte, layout *reloc.Layout, drivers *drivers, opts Options
 	if err := r.alsoRefused(unresolvable, r.run()); err != nil {
 		return nil, nil, err
 	}
-	report.Edits = r.edits
+	report.Edits = tellMarker(r.edits)
 	return r.object.Bytes(), report, nil
 }
 
@@ -151,10 +158,12 @@ type rewriting struct {
 	edits    []Edit
 	added    additions // see contextAdditions
 
-	// If code was copied, the accesses as they were before, and the slots of then
-	// by section and slot of now.
-	before   map[recordKey]*reloc.Access
-	oldSlots map[string][]int
+	// If code was copied or taken out, the accesses as they were before, the slots of
+	// then by section and slot of now, and, by section, where functions started then
+	// that may have lost their first instruction.
+	before    map[recordKey]*reloc.Access
+	oldSlots  map[string][]int
+	oldStarts map[string][]int
 }
 
 func newRewriting(object []byte, layout *reloc.Layout, opts *Options) (*rewriting, error) {
@@ -176,9 +185,7 @@ func (r *rewriting) dropUnloaded() error {
 	if err != nil || len(slots) == 0 {
 		return err
 	}
-	r.remember()
-	r.oldSlots = slots
-	return r.read(r.object.Bytes())
+	return r.readAgain(slots)
 }
 
 // read reads the records, and the marks, of the object, of which it is given the bytes.
@@ -233,7 +240,11 @@ func (r *rewriting) run() (err error) {
 	if err := r.mark(); err != nil {
 		return err
 	}
-	ext, err := dropRecords(r.object, r.ext, r.edits)
+	resolved := make(map[int]bool, len(r.edits))
+	for i := range r.edits {
+		resolved[r.edits[i].Access.Record] = true
+	}
+	ext, err := dropRecords(r.object, r.ext, resolved)
 	if err != nil {
 		return err
 	}
@@ -247,11 +258,11 @@ func (r *rewriting) planObject() error {
 	left, own, ownSums := maxCopied, make(map[int]ownCopy), make(map[bpf.Place]map[int]flow.OwnSum)
 	for splits := 0; ; {
 		p := newPlanner(r.model, r.accesses, own, ownSums)
-		p.unshortened, p.sources, p.drivers = r.options.unshortened, r.options.sources, r.drivers
+		p.unshortened, p.apart = r.options.unshortened, r.options.Apart
+		p.sources, p.drivers = r.options.sources, r.drivers
 		if r.drivers != nil {
 			r.drivers.find(r.model)
 		}
-		p.apart = r.options.Apart
 		if err := p.resolve(r.layout); err != nil {
 			return err
 		}
@@ -293,9 +304,6 @@ func (o *Options) loads(access *reloc.Access) bool {
 
 // isRoot reports whether a name is one of a root type to resolve.
 func (o *Options) isRoot(name string) bool {
-	if name == Marker {
-		return true
-	}
 	globs := o.Types
 	if len(globs) == 0 {
 		globs = DefaultTypes
@@ -309,20 +317,28 @@ func (o *Options) isRoot(name string) bool {
 
 // choose returns the accesses to resolve.
 func (o *Options) choose(accesses []reloc.Access) []reloc.Access {
-	isOther := func(access *reloc.Access) bool {
-		return access.Kind == reloc.LocalTypeID || !o.isRoot(access.RootName()) && !access.Adopted() && !access.Lacking()
-	}
 	first := 0
-	for first < len(accesses) && !isOther(&accesses[first]) {
+	for first < len(accesses) && o.resolves(&accesses[first]) {
 		first++
 	}
 	ours := accesses[:first:first]
 	for i := first; i < len(accesses); i++ {
-		if !isOther(&accesses[i]) {
+		if o.resolves(&accesses[i]) {
 			ours = append(ours, accesses[i])
 		}
 	}
 	return ours
+}
+
+// resolves reports whether an access is to be resolved.
+func (o *Options) resolves(access *reloc.Access) bool {
+	switch {
+	case access.Kind == reloc.LocalTypeID:
+		return false
+	case isMarker(access):
+		return o.isRoot(reloc.Descriptor)
+	}
+	return o.isRoot(access.RootName()) || access.Adopted() || access.Lacking()
 }
 
 // checkDefined wants the layout to define the metadata descriptor if the
@@ -333,7 +349,7 @@ func checkDefined(layout *reloc.Layout, accesses []reloc.Access) error {
 	var missing []string
 	for i := range accesses {
 		name := btfraw.EssentialName(accesses[i].RootName())
-		if defined[name] || accesses[i].Adopted() || accesses[i].Lacking() {
+		if defined[name] || accesses[i].Adopted() || accesses[i].Lacking() || isMarker(&accesses[i]) {
 			continue
 		}
 		found, err := accesses[i].DefinedIn(layout)
@@ -408,17 +424,13 @@ func collect(obj *elfobj.Object, edits []Edit) (map[string][]code.Replacement, e
 	return replacements, nil
 }
 
-// dropRecords takes the records of the edits out of .BTF.ext, and the ELF
-// relocations that patch these records out of its relocation section. It comes
-// before anything moves, as an instruction that is taken out leaves no place for
-// its record. It returns what .BTF.ext is then.
-func dropRecords(obj *elfobj.Object, ext *btfraw.Ext, edits []Edit) (*btfraw.Ext, error) {
-	resolved := make(map[int]bool, len(edits))
-	for i := range edits {
-		resolved[edits[i].Access.Record] = true
-	}
+// dropRecords takes records out of .BTF.ext, and the ELF relocations that patch
+// them out of its relocation section. It comes before anything moves, as an
+// instruction that is taken out leaves no place for its record. It returns what
+// .BTF.ext is then.
+func dropRecords(obj *elfobj.Object, ext *btfraw.Ext, dropped map[int]bool) (*btfraw.Ext, error) {
 	section := obj.Section(".BTF.ext")
-	data, moved := ext.Without(func(record int) bool { return resolved[record] })
+	data, moved := ext.Without(func(record int) bool { return dropped[record] })
 	section.Data = data
 	if err := obj.MoveRelocations(section, moved); err != nil {
 		return nil, err

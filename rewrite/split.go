@@ -48,18 +48,7 @@ func (r *rewriting) split(detours []code.Detours) (bool, error) {
 	if err != nil {
 		return false, nil // what needs it is refused
 	}
-	if r.before == nil {
-		r.remember() // what was read before, which is still about the object as it was
-	}
-	for section, old := range slots {
-		if first, ok := r.oldSlots[section]; ok {
-			for i, slot := range old {
-				old[i] = first[slot]
-			}
-		}
-		r.oldSlots[section] = old
-	}
-	return true, r.read(r.object.Bytes())
+	return true, r.readAgain(slots)
 }
 
 // detours returns the copies of code that keep the paths apart which bring

@@ -32,7 +32,9 @@ func (r *rewriting) checkMatched(report *Report) error {
 func (r *rewriting) roots(report *Report) []string {
 	var names []string
 	for i := range r.recorded.Accesses {
-		names = append(names, r.recorded.Accesses[i].RootName())
+		if !isMarker(&r.recorded.Accesses[i]) {
+			names = append(names, r.recorded.Accesses[i].RootName())
+		}
 	}
 	for i := range r.recorded.Resolved {
 		names = append(names, r.recorded.Resolved[i].RootName())

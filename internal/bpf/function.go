@@ -118,6 +118,18 @@ func (fn *Function) LivenessUnder(values *flow.Constants) *flow.Liveness {
 	return values.Liveness(fn.given())
 }
 
+// Fold returns what becomes of the function once what is recorded at some slots has
+// values; nil if nothing does. Of the other slots in open nobody knows what they will hold.
+func (fn *Function) Fold(open map[int]bool, values map[int]int64) *flow.Fold {
+	if fn.Err != nil {
+		return nil
+	}
+	assume := flow.Assumptions{Undecided: open, Linked: fn.Section.Linked(), Program: fn.IsEntered(), Alone: true}
+	before := fn.Flow.Constants(assume)
+	assume.Known = values
+	return fn.Flow.Fold(before, fn.Flow.Constants(assume), fn.given())
+}
+
 // given returns how many arguments the function is called with, -1 if that is not known.
 func (fn *Function) given() int {
 	if fn.IsProgram {

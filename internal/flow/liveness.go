@@ -12,9 +12,10 @@ import (
 type Liveness struct {
 	function *Function
 	leads    func(block int) edges
-	given    int              // how many arguments the function is called with; -1 if that is not known
-	in, out  []insn.Registers // by slot
-	always   []insn.Registers // see Always; nil until somebody asks
+	isIdle   func(i int, live insn.Registers) bool // whether an instruction does not count, given what is read after it
+	given    int                                   // how many arguments the function is called with; -1 if that is not known
+	in, out  []insn.Registers                      // by slot
+	always   []insn.Registers                      // see Always; nil until somebody asks
 }
 
 // Liveness finds out which registers are live.
@@ -32,7 +33,12 @@ func (f *Function) Liveness(arguments int) *Liveness {
 func (c *Constants) Liveness(arguments int) *Liveness { return c.function.liveness(arguments, c.leads) }
 
 func (f *Function) liveness(arguments int, leads func(block int) edges) *Liveness {
-	l := &Liveness{function: f, leads: leads, given: arguments, in: make([]insn.Registers, len(f.insns)), out: make([]insn.Registers, len(f.insns))}
+	return f.livenessOf(arguments, leads, func(int, insn.Registers) bool { return false })
+}
+
+// livenessOf is liveness without the instructions that are idle.
+func (f *Function) livenessOf(arguments int, leads func(block int) edges, isIdle func(i int, live insn.Registers) bool) *Liveness {
+	l := &Liveness{function: f, leads: leads, isIdle: isIdle, given: arguments, in: make([]insn.Registers, len(f.insns)), out: make([]insn.Registers, len(f.insns))}
 	l.readLater()
 	if arguments < 0 || arguments > 5 {
 		arguments = 5
@@ -157,6 +163,10 @@ func (l *Liveness) readInBlock(b int, atStart []insn.Registers) insn.Registers {
 			continue
 		}
 		l.out[i] = live
+		if l.isIdle(i, live) {
+			l.in[i] = live
+			continue
+		}
 		live = live&^ins.Defs | ins.Uses&insn.Accessible
 		l.in[i] = live
 	}

@@ -1,0 +1,176 @@
+package rewrite
+
+import (
+	"cmp"
+	"encoding/binary"
+	"maps"
+	"slices"
+
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/xdp-load/xdp-load/internal/bpf"
+	"github.com/xdp-load/xdp-load/internal/btfraw"
+	"github.com/xdp-load/xdp-load/internal/code"
+	"github.com/xdp-load/xdp-load/internal/flow"
+	"github.com/xdp-load/xdp-load/internal/insn"
+	"github.com/xdp-load/xdp-load/reloc"
+)
+
+// md_desc(ctx) of md_desc.h asks which source the program is loaded for:
+//
+//	r2 = 1				CO-RE <type_exists> struct xdp_load_source
+//	if r2 == 0 goto area
+//	r2 = *(u64 *)(r1 + 0)		CO-RE <byte_off> struct xdp_load_source.desc
+//	goto found
+//	area: ...			the guard
+//
+// The answer comes before everything else: what is left is what the program would be if
+// it had been written for that source alone.
+
+// markerType is the struct that the question is about.
+const markerType = "xdp_load_source"
+
+// Answers to the question whether markerType exists.
+const (
+	fromArea   int64 = 0
+	fromDriver int64 = 1
+)
+
+// isMarker reports whether an access is to markerType. No layout has a say in it: what
+// the program's header declares, a layout that includes the header has, too.
+func isMarker(access *reloc.Access) bool {
+	return btfraw.EssentialName(access.RootName()) == markerType
+}
+
+// hasMarker reports whether an object asks where its descriptors come from: otherwise it
+// was compiled with an md_desc.h that only knows the metadata area.
+func hasMarker(recorded *reloc.Recorded) bool {
+	return slices.ContainsFunc(recorded.Accesses, func(access reloc.Access) bool { return isMarker(&access) })
+}
+
+// answerSource answers the program's question, and takes out what it does not come to
+// then. A question on which it depends in a way that is not understood stays, and what is
+// recorded beside it.
+func (r *rewriting) answerSource(answer int64) error {
+	if !r.options.isRoot(reloc.Descriptor) || !hasMarker(r.recorded) {
+		return nil
+	}
+	folds := r.folds(answer)
+	if len(folds) == 0 {
+		return nil
+	}
+	removed := make(map[bpf.Place]bool)
+	replacements, slots := make(map[string][]code.Replacement), make(map[string][]int)
+	for section, list := range folds {
+		replacements[section] = replacementsOf(list, r.object.Order)
+		for _, replacement := range replacements[section] {
+			if len(replacement.Code) == 0 {
+				removed[bpf.Place{Section: section, Slot: replacement.Slot}] = true
+			}
+		}
+		r.rememberStarts(section)
+		slots[section] = slotsWithout(r.model.Section(section), removed)
+	}
+	gone := make(map[int]bool)
+	for i := range r.recorded.Accesses {
+		access := &r.recorded.Accesses[i]
+		gone[access.Record] = removed[bpf.Place{Section: access.Section, Slot: access.Insn}]
+	}
+	ext, err := dropRecords(r.object, r.ext, gone)
+	if err != nil {
+		return err
+	}
+	if err := code.Replace(r.object, ext, replacements); err != nil {
+		return err
+	}
+	return r.readAgain(slots)
+}
+
+// folds returns what becomes of the functions that ask, by section.
+func (r *rewriting) folds(answer int64) map[string][]*flow.Fold {
+	questions := make(map[bpf.Place]map[int]int64)
+	open := make(map[string]map[int]bool)
+	for i := range r.recorded.Accesses {
+		access := &r.recorded.Accesses[i]
+		if open[access.Section] == nil {
+			open[access.Section] = make(map[int]bool)
+		}
+		open[access.Section][access.Insn] = true
+		if at := functionPlace(access); isMarker(access) && r.isQuestion(access) {
+			if questions[at] == nil {
+				questions[at] = make(map[int]int64)
+			}
+			questions[at][access.Insn] = answer
+		}
+	}
+	folds := make(map[string][]*flow.Fold)
+	for _, at := range slices.SortedFunc(maps.Keys(questions), comparePlaces) {
+		if fold := r.model.Function(at).Fold(open[at.Section], questions[at]); fold != nil {
+			folds[at.Section] = append(folds[at.Section], fold)
+		}
+	}
+	return folds
+}
+
+// isQuestion reports whether an access asks whether its type exists, by an instruction
+// that holds what the record says.
+func (r *rewriting) isQuestion(access *reloc.Access) bool {
+	section := r.model.Section(access.Section)
+	if access.Kind != reloc.TypeExists || !section.IsCode() || section.Linked()[access.Insn] {
+		return false
+	}
+	ins, err := section.Instruction(access.Insn)
+	return err == nil && isImmediate(ins) && uint64(ins.Constant) == access.Local.Value
+}
+
+// replacementsOf returns what folds take out of a section, and the jumps that they put
+// into it.
+func replacementsOf(folds []*flow.Fold, order binary.ByteOrder) (replacements []code.Replacement) {
+	always, _ := insn.Append(nil, asm.Instruction{OpCode: asm.Ja.Op(asm.ImmSource)}, order)
+	for _, fold := range folds {
+		for _, slot := range fold.Removed {
+			replacements = append(replacements, code.Replacement{Slot: slot})
+		}
+		for slot, target := range fold.Jumps {
+			replacements = append(replacements, code.Replacement{Slot: slot, Code: always, Jumps: []code.Jump{{Target: target}}})
+		}
+	}
+	slices.SortFunc(replacements, func(a, b code.Replacement) int { return cmp.Compare(a.Slot, b.Slot) })
+	return replacements
+}
+
+// slotsWithout returns the slots of a section that are left without some instructions.
+func slotsWithout(section *bpf.Section, removed map[bpf.Place]bool) (left []int) {
+	for slot, end := 0, 0; slot < section.Slots(); slot = end {
+		ins := section.Read(slot)
+		end = slot + ins.Slots()
+		if removed[bpf.Place{Section: section.Name, Slot: slot}] {
+			continue
+		}
+		for ; slot < end; slot++ {
+			left = append(left, slot)
+		}
+	}
+	return left
+}
+
+// tellMarker returns the edits that are of accesses of the program's own, and of what it
+// calls md_desc(ctx).
+func tellMarker(edits []Edit) []Edit {
+	told := slices.DeleteFunc(slices.Clone(edits), func(edit Edit) bool { return isMarker(&edit.Access) && edit.body == nil })
+	for i := range told {
+		if isMarker(&told[i].Access) {
+			told[i].Access.Root, told[i].Access.Path = "struct "+reloc.Descriptor, "md_desc(ctx)"
+		}
+	}
+	return told
+}
+
+// marker is the source of what is left of a question about the source.
+type marker struct{ area }
+
+func (marker) resolve(_ *planner, access *reloc.Access) (reloc.Resolution, error) {
+	resolution := reloc.Resolution{Missing: "the descriptor comes from the metadata area, and not from the driver"}
+	resolution.Poison = access.Kind != reloc.TypeExists
+	return resolution, nil
+}
