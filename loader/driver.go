@@ -59,11 +59,21 @@ func (d *Driver) Portable(object []byte) ([]*rewrite.Accessors, error) {
 
 // each opens the files that the programs of an object need.
 func (d *Driver) each(object []byte, fit func(*accessor.File) (*rewrite.Accessors, error)) ([]*rewrite.Accessors, error) {
+	given, err := d.openFile()
+	if err != nil {
+		return nil, err
+	}
+	wanted := contextsOf(object)
+	if given != nil && !slices.Contains(wanted, given.Context) {
+		return nil, fmt.Errorf("accessors %s: they are for programs that are given a struct %s, and the object has none", d.File, given.Context)
+	}
 	var all []*rewrite.Accessors
-	for _, context := range contextsOf(object) {
-		file, err := d.open(context, orderOf(object))
-		if err != nil {
-			return nil, err
+	for _, context := range wanted {
+		file := given
+		if given == nil || given.Context != context {
+			if file, err = d.open(context, orderOf(object)); err != nil {
+				return nil, err
+			}
 		}
 		accessors, err := fit(file)
 		if err != nil {
@@ -86,8 +96,12 @@ func (d *Driver) resolve(file *accessor.File) (*rewrite.Accessors, error) {
 		return nil, err
 	}
 	accessors, err := file.Resolve(kernel, accessor.Options{Lowering: d.Lowering})
-	if errors.Is(err, accessor.ErrNoAccessors) {
-		return nil, fmt.Errorf("%w (looked up in %s)", err, lookedUp(kernel.Name(), filepath.Join(dir, file.Module)))
+	types := lookedUp(kernel.Name(), filepath.Join(dir, file.Module))
+	switch {
+	case errors.Is(err, rewrite.ErrNoDescriptor): // none of all that the file asks for
+		return nil, fmt.Errorf("%w: the types in %s are not those of a kernel with this driver", accessor.ErrNoAccessors, types)
+	case errors.Is(err, accessor.ErrNoAccessors):
+		return nil, fmt.Errorf("%w: by the types in %s", err, types)
 	}
 	return accessors, err
 }
@@ -97,18 +111,13 @@ func lookedUp(types, ofModule string) string {
 	if types == ofModule {
 		return types
 	}
-	return types + ", as there is no " + ofModule
+	return fmt.Sprintf("%s (there is no %s)", types, ofModule)
 }
 
-// open returns the accessor file for programs that are given a struct as ctx.
+// open returns the file, of those that come with xdp-load, for programs that are given a
+// struct as ctx.
 func (d *Driver) open(context string, order binary.ByteOrder) (*accessor.File, error) {
 	name := d.Name
-	if d.File != "" {
-		file, err := d.openFile()
-		if err != nil || file.Context == context {
-			return file, err
-		}
-	}
 	if context == "sk_buff" {
 		name = skbDriver
 	}
@@ -142,7 +151,11 @@ func nearestFirst(names []string, wanted string) []string {
 	return append([]string{wanted}, slices.Delete(names, at, at+1)...)
 }
 
+// openFile returns the file that the user has given, nil if there is none.
 func (d *Driver) openFile() (*accessor.File, error) {
+	if d.File == "" {
+		return nil, nil
+	}
 	raw, err := os.ReadFile(d.File)
 	if err != nil {
 		return nil, fmt.Errorf("accessors %s: %w", d.File, errors.Unwrap(err))

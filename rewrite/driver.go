@@ -145,7 +145,7 @@ func (a *Accessors) layout() (*reloc.Layout, error) {
 		desc.Size += uint32(size)
 	}
 	desc.Size = (desc.Size + 7) / 8 * 8
-	all := []btf.Type{desc, &btf.Struct{Name: markerType, Size: 8, Members: []btf.Member{{Name: "desc", Type: &btf.Pointer{Target: new(btf.Void)}}}}}
+	all := []btf.Type{desc, &btf.Struct{Name: Marker, Size: 8, Members: []btf.Member{{Name: "desc", Type: &btf.Pointer{Target: new(btf.Void)}}}}}
 	for typ, err := range spec.All() {
 		if err != nil {
 			return nil, err

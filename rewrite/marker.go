@@ -27,19 +27,19 @@ import (
 // The answer comes before everything else: what is left is what the program would be if
 // it had been written for that source alone.
 
-// markerType is the struct that the question is about.
-const markerType = "xdp_load_source"
+// Marker is the struct that the question is about, and the recorded load.
+const Marker = "xdp_load_source"
 
-// Answers to the question whether markerType exists.
+// Answers to the question whether Marker exists.
 const (
 	fromArea   int64 = 0
 	fromDriver int64 = 1
 )
 
-// isMarker reports whether an access is to markerType. No layout has a say in it: what
+// isMarker reports whether an access is to Marker. No layout has a say in it: what
 // the program's header declares, a layout that includes the header has, too.
 func isMarker(access *reloc.Access) bool {
-	return btfraw.EssentialName(access.RootName()) == markerType
+	return btfraw.EssentialName(access.RootName()) == Marker
 }
 
 // hasMarker reports whether an object asks where its descriptors come from: otherwise it

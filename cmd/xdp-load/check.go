@@ -173,7 +173,7 @@ func (f *flags) printChecks(w io.Writer, results []checkResult) error {
 func (r *checkResult) String() string {
 	switch {
 	case !r.Fits:
-		return strings.TrimRight("does not fit: "+r.Error+"\n    "+strings.Join(r.Details, "    "), " \n")
+		return strings.TrimRight("does not fit: "+strings.TrimPrefix(r.Error, r.name()+": ")+"\n    "+strings.Join(r.Details, "    "), " \n")
 	case r.NothingToFit:
 		return "nothing to fit: " + unaccessed(r.report)
 	case len(r.Unaccessed) > 0:

@@ -108,7 +108,7 @@ func explainRows(accesses []reloc.Access, report *rewrite.Report, refused *rewri
 	for i := range report.Edits {
 		edit := &report.Edits[i]
 		if record := edit.Access.Record; rows[record].Edit == nil {
-			rows[record].Edit = edit
+			rows[record] = row{Access: edit.Access, Edit: edit}
 		} else { // another one of a copy
 			rows = append(rows, row{Access: edit.Access, Edit: edit})
 		}
@@ -138,7 +138,7 @@ func printRows(w io.Writer, rows []row, driver string) error {
 		fmt.Fprintf(w, "SOURCE\tACCESS\tKIND\t%s\tBEFORE\tAFTER\n", source)
 		for i := range rows {
 			access := &rows[i].Access
-			target, before, after := rows[i].columns()
+			target, before, after := rows[i].columns(driver)
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", place(access), access.Path, rows[i].kind(), target, before, after)
 			for _, other := range rows[i].others() {
 				fmt.Fprintf(w, "\t\t\t\t%s\t%s\n", other.Before, other.After)
@@ -163,14 +163,16 @@ func (r *row) kind() string {
 	return r.Access.Kind.String()
 }
 
-// columns returns what the access is in the layout, and what the instruction was
-// and becomes.
-func (r *row) columns() (target, before, after string) {
+// columns returns what the access is in the layout or the driver, and what the instruction
+// was and becomes.
+func (r *row) columns(driver string) (target, before, after string) {
 	switch {
 	case r.Refusal != nil:
 		return "", "", "refused: " + r.Refusal.Reason + ": " + r.Refusal.Remedy
 	case r.Edit == nil && r.Access.Program == "":
 		return "", "", "in code that is not loaded"
+	case r.Edit == nil && r.isOfOtherSource(driver):
+		return "", "", "gone, as it is about the other source"
 	case r.Edit == nil:
 		return "", "", "left to the loader"
 	}
@@ -184,8 +186,26 @@ func (r *row) columns() (target, before, after string) {
 	if r.Edit.Own != "" {
 		return "own copy, " + r.Edit.Own, r.Edit.Before.String(), after
 	}
-	if r.Edit.From != "" {
-		return r.Edit.From, r.Edit.Before.String(), after
+	return r.target(driver), r.Edit.Before.String(), after
+}
+
+// isOfOtherSource reports whether an access is of a part of md_desc() that is for the other
+// source: its question, and, for a driver, the guard of the metadata area.
+func (r *row) isOfOtherSource(driver string) bool {
+	root := r.Access.RootName()
+	return root == rewrite.Marker || driver != "" && root == reloc.Descriptor && r.Access.Kind == reloc.TypeSize
+}
+
+// target returns what there is of an access. A driver's fields have no offset.
+func (r *row) target(driver string) string {
+	resolution := &r.Edit.Resolution
+	switch {
+	case r.Edit.From != "":
+		return r.Edit.Driver + ": " + r.Edit.From
+	case r.Edit.Driver != "":
+		return r.Edit.Driver + ": the descriptor"
+	case driver != "" && resolution.Exists && resolution.Field != nil:
+		return "there"
 	}
-	return r.Edit.Resolution.String(), r.Edit.Before.String(), after
+	return resolution.String()
 }

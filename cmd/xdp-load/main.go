@@ -67,8 +67,8 @@ func newRoot(f *flags) *cobra.Command {
 	return root
 }
 
-// foreignFlags are those of xdp-loader that people have in their fingers, with what
-// does the same here.
+// foreignFlags are those of xdp-loader, and of other commands, that people have in their
+// fingers, with what does the same here.
 var foreignFlags = map[string]string{
 	"mode": onlyNative, "m": onlyNative,
 	"prog-name": byName, "n": byName,
@@ -76,12 +76,15 @@ var foreignFlags = map[string]string{
 	"pin-path": pinned, "p": pinned,
 	"all": onlyOne, "a": onlyOne,
 	"id": onlyOne, "i": onlyOne,
+	"driver": thisDriver, "btf": thisKernel,
 }
 
 const (
 	onlyNative = "programs are attached in native mode, since others have an empty metadata area, and nothing of the driver's: leave it out"
 	byName     = "choose a program by its name, --program NAME"
 	pinned     = "maps are pinned below /sys/fs/bpf: leave it out"
+	thisDriver = "the driver is that of the interface: leave it out"
+	thisKernel = "a program that is loaded is loaded for the kernel that runs: leave it out"
 	onlyOne    = "an interface has one program: leave it out"
 )
 

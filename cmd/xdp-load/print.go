@@ -66,6 +66,8 @@ func printEdit(w io.Writer, edit *rewrite.Edit) {
 		note = edit.Driver + ": " + edit.From + "; " + note
 	case edit.From != "":
 		note = edit.Driver + ": " + edit.From
+	case edit.Driver != "":
+		note = edit.Driver + ": the descriptor"
 	}
 	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t-> %s\t%s\n", place(access), access.Path, access.Kind, edit.Before, after, note)
 	for _, other := range edit.Others {

@@ -80,6 +80,9 @@ var (
 	// MetadataFunctions are the three kfuncs that ask a driver.
 	MetadataFunctions = kernelFunction(6, 8, "bpf_xdp_metadata_rx_vlan_tag")
 
+	// Casts are what the memory of the kernel is read through.
+	Casts = kernelFunction(6, 2, "bpf_rdonly_cast")
+
 	// Trap is the kfunc that clang calls where a program has no meaning.
 	Trap = kernelFunction(6, 16, "__bpf_trap")
 
