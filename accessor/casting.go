@@ -16,13 +16,12 @@ type casting struct {
 	survey *survey
 	cast   *cast
 	names  *names
-	void   bool  // cast to nothing, not to the carrier
 	lowest int16 // place on the stack
 	most   int   // registers that are saved at a time
 }
 
 func newCasting(s *survey, c *cast) *casting {
-	b := &casting{survey: s, cast: c, void: c.carrier == 0 && c.record == nil}
+	b := &casting{survey: s, cast: c}
 	b.names = s.assign([]uint8{3, 4, 5, 6, 7, 8, 9, 2, 0, 1})
 	for _, slot := range s.loads {
 		b.most = max(b.most, len(b.saved(slot)))
@@ -86,11 +85,11 @@ func (b *casting) load(q *sequence, slot int) error {
 	if !b.isInArgument(slot) {
 		q.move(asm.R1, b.names.of(ins.Src))
 	}
-	if offset < 0 { // the array starts at 0
+	if offset < 0 && !b.cast.toVoid() { // the carrier has a start
 		q.put(asm.Add.Imm(asm.R1, int32(offset)))
 		offset = 0
 	}
-	q.call(b.cast, b.void, b.saved(slot), b.lowest)
+	q.call(b.cast, b.saved(slot), b.lowest)
 	q.kept = q.slots()
 	q.load(&ins, b.names.of(ins.Dst), asm.R0, offset)
 	return nil

@@ -30,8 +30,8 @@ type runner struct {
 	start      uint64 // address of the memory
 }
 
-// source returns a program that calls the functions of fields.
-func source(fields []string, accessors *rewrite.Accessors, repeat int) string {
+// source returns a program that calls the functions of fields, each so often.
+func source(fields []string, accessors *rewrite.Accessors, calls int) string {
 	var b strings.Builder
 	b.WriteString(`
 #include <linux/bpf.h>
@@ -64,7 +64,7 @@ SEC("xdp") int program(struct xdp_md *ctx)
 	results[15] = md_descriptor(ctx);
 `)
 	for i, field := range fields {
-		for range repeat {
+		for range calls {
 			fmt.Fprintf(&b, "\tresults[%d] = %s(descriptor, ctx);\n", i, accessors.Fields[field].Function)
 		}
 	}
@@ -73,9 +73,9 @@ SEC("xdp") int program(struct xdp_md *ctx)
 }
 
 // newRunner loads a program. more are types that records are resolved against, too.
-func newRunner(tb testing.TB, accessors *rewrite.Accessors, fields []string, more *btf.Spec) *runner {
+func newRunner(tb testing.TB, accessors *rewrite.Accessors, fields []string, calls int, more *btf.Spec) *runner {
 	tb.Helper()
-	obj, err := elfobj.Parse(compile(tb, "19-v3", "bpfel", source(fields, accessors, 1)))
+	obj, err := elfobj.Parse(compile(tb, "19-v3", "bpfel", source(fields, accessors, calls)))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -251,7 +251,7 @@ func TestKernelPortable(t *testing.T) {
 func checkValues(t *testing.T, accessors *rewrite.Accessors, more *btf.Spec) {
 	t.Helper()
 	fields := slices.Sorted(maps.Keys(accessors.Fields))
-	r := newRunner(t, accessors, fields, more)
+	r := newRunner(t, accessors, fields, 1, more)
 	memory, want := layOut(binary.LittleEndian, r.start)
 	if len(fields) != len(want) {
 		t.Fatalf("%d fields instead of %d: %v", len(fields), len(want), accessors.Missing)

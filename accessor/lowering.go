@@ -5,6 +5,7 @@ import (
 
 	"github.com/xdp-load/xdp-load/internal/btfraw"
 	"github.com/xdp-load/xdp-load/internal/code"
+	"github.com/xdp-load/xdp-load/internal/flow"
 	"github.com/xdp-load/xdp-load/internal/insn"
 	"github.com/xdp-load/xdp-load/internal/refuse"
 )
@@ -12,15 +13,19 @@ import (
 // Lowering is how a load of the kernel's memory is made one that the verifier takes. The
 // address stays a number until right before the load, and what points there dies with it:
 // verifiers lose track of such pointers that meet others, or are passed on.
+//
+// Zero and Carrier call bpf_rdonly_cast in front of each load, which the verifier makes a
+// move of. To cast once where a function starts, and to add addresses to that, is not
+// faster, and takes two registers.
 type Lowering string
 
 const (
-	// Zero adds the address to bpf_rdonly_cast(0, 0), which is called once: a pointer
-	// to nothing through which everything may be read (6.17 and later).
+	// Zero casts to nothing, ID 0 (6.17 and later): what comes out has neither a start
+	// nor an end for the verifier.
 	Zero Lowering = "id 0"
 
-	// Carrier casts the address to struct bpf_raw_tracepoint_args, which ends in an
-	// array that for the verifier has no end (6.12 and later).
+	// Carrier casts to struct bpf_raw_tracepoint_args, which starts with an array that has
+	// no end for the verifier (6.12 and later).
 	Carrier Lowering = "carrier"
 
 	// Probe copies by bpf_probe_read_kernel, to the stack.
@@ -50,30 +55,25 @@ type cast struct {
 	record  *btfraw.CORERelo // that the loader finds that ID by (optional)
 }
 
+// toVoid reports whether it is cast to nothing.
+func (c *cast) toVoid() bool { return c.carrier == 0 && c.record == nil }
+
 // lower returns what makes every load of a function one that the verifier takes.
-//
-// Where one cast serves several loads, it is that of Zero. A function of one load has no
-// use for that, nor has one that leaves no register for it.
 func (l *lowerer) lower(s *survey) ([]code.Replacement, error) {
 	if len(s.loads) == 0 {
 		return nil, nil
 	}
 	var b body
-	switch {
-	case l.lowering == Probe:
+	if l.lowering == Probe {
 		b = newProbed(s)
-	case l.lowering == Zero && len(s.loads) > 1 && s.registers() < insn.NumRegisters-2:
-		b = newBased(s, &l.cast)
-	default:
+	} else {
 		b = newCasting(s, &l.cast)
 	}
-	if b.deepest() > maxStack {
-		return nil, s.fn.errorAt(s.fn.Start, refuse.Because("use less", "it needs %d bytes of the stack, which has %d", b.deepest(), maxStack))
+	if b.deepest() > flow.MaxStack {
+		return nil, s.fn.errorAt(s.fn.Start, refuse.Because("use less", "it needs %d bytes of the stack, which has %d", b.deepest(), flow.MaxStack))
 	}
 	return s.replacements(b)
 }
-
-const maxStack = 512 // MAX_BPF_STACK of include/linux/filter.h
 
 // body says what becomes of a function's instructions.
 type body interface {

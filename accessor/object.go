@@ -25,6 +25,8 @@ type object struct {
 	ext   *btfraw.Ext
 	types *btf.Spec
 	model *bpf.Object
+
+	accesses map[bpf.Place]*reloc.Access
 }
 
 func newObject(raw []byte) (*object, error) {
@@ -44,7 +46,12 @@ func newObject(raw []byte) (*object, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &object{file: file, ext: ext, types: recorded.Types, model: bpf.New(file, ext, recorded)}, nil
+	o := &object{file: file, ext: ext, types: recorded.Types, model: bpf.New(file, ext, recorded), accesses: make(map[bpf.Place]*reloc.Access)}
+	for i := range recorded.Accesses {
+		access := &recorded.Accesses[i]
+		o.accesses[bpf.Place{Section: access.Section, Slot: access.Insn}] = access
+	}
+	return o, nil
 }
 
 // reread returns the object as it is after changes.

@@ -66,9 +66,6 @@ func (s *survey) used() (used insn.Registers) {
 	return used &^ (1 << insn.Frame)
 }
 
-// registers returns how many there are.
-func (s *survey) registers() int { return bits.OnesCount16(uint16(s.used() | 1)) }
-
 // over returns the registers that a load of the kernel's memory must leave as they are.
 func (s *survey) over(slot int) insn.Registers {
 	ins := s.insns[slot]

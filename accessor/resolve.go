@@ -133,7 +133,7 @@ func (r *resolving) check() error {
 // choose returns the lowering that a kernel has, and how it casts. One that is wanted and
 // that the kernel lacks is an error.
 func choose(kernel *reloc.Layout, wanted Lowering) (Lowering, cast, error) {
-	function, err := kernel.FunctionID(castFunction)
+	functions, err := kernel.Functions(castFunction)
 	if err != nil {
 		return "", cast{}, err
 	}
@@ -146,15 +146,18 @@ func choose(kernel *reloc.Layout, wanted Lowering) (Lowering, cast, error) {
 		return "", cast{}, err
 	}
 	has := map[Lowering]bool{
-		Zero:    function != 0 && toVoid,
-		Carrier: function != 0 && carrier != 0,
+		Zero:    len(functions) == 1 && toVoid,
+		Carrier: len(functions) == 1 && carrier != 0,
 		Probe:   true, // since 5.5
 	}
 	for _, lowering := range []Lowering{Zero, Carrier, Probe} {
 		if !has[lowering] || wanted != "" && lowering != wanted {
 			continue
 		}
-		c := cast{id: uint32(function)}
+		var c cast
+		if lowering != Probe {
+			c.id = uint32(functions[0].ID)
+		}
 		if lowering == Carrier {
 			c.carrier = uint32(carrier)
 		}

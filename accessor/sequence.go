@@ -45,12 +45,9 @@ func (q *sequence) load(ins *insn.Instruction, to, from asm.Register, offset int
 // registers. What is saved lies at the lowest places of the stack, in the order that the
 // verifier knows (mark_fastcall_pattern_for_call of kernel/bpf/verifier.c): where it
 // makes a single instruction of the call it takes out what saves, too.
-func (q *sequence) call(c *cast, void bool, saved []asm.Register, lowest int16) {
+func (q *sequence) call(c *cast, saved []asm.Register, lowest int16) {
 	carrier := int32(c.carrier)
-	if void {
-		carrier = 0
-	}
-	if c.record != nil && !void {
+	if c.record != nil {
 		record := *c.record
 		carrier = int32(record.TypeID) // as long as no loader has put in the kernel's
 		record.InsnOffset = uint32(len(q.code))

@@ -3,9 +3,11 @@ package accessor
 import (
 	"debug/elf"
 
+	"github.com/xdp-load/xdp-load/internal/bpf"
 	"github.com/xdp-load/xdp-load/internal/flow"
 	"github.com/xdp-load/xdp-load/internal/insn"
 	"github.com/xdp-load/xdp-load/internal/refuse"
+	"github.com/xdp-load/xdp-load/reloc"
 )
 
 // survey is what is known of a function's instructions.
@@ -25,10 +27,8 @@ type survey struct {
 // program, or lowered: all that an accessor does is to load, to compute, and to branch.
 func (fn *function) survey() (*survey, error) {
 	s := &survey{fn: fn, insns: make(map[int]insn.Instruction), recorded: make(map[int]bool)}
-	for _, relo := range fn.object.ext.CORERelos {
-		if slot := int(relo.InsnOffset / insn.SlotSize); relo.Section == fn.Section.Name && slot >= fn.Start && slot < fn.End {
-			s.recorded[slot] = true
-		}
+	for slot := fn.Start; slot < fn.End; slot++ {
+		s.recorded[slot] = s.accessAt(slot) != nil
 	}
 	sub := s.subprogram()
 	constants := fn.Flow.Constants(sub.Assumptions)
@@ -56,20 +56,34 @@ func (fn *function) survey() (*survey, error) {
 	return s, nil
 }
 
+// accessAt returns the access that is recorded for an instruction, nil if there is none.
+func (s *survey) accessAt(slot int) *reloc.Access {
+	return s.fn.object.accesses[bpf.Place{Section: s.fn.Section.Name, Slot: slot}]
+}
+
 // subprogram returns the function for flow. What a record decides is not known.
 func (s *survey) subprogram() *flow.Subprogram {
 	sub := &flow.Subprogram{
 		Function: s.fn.Flow,
 		Assumptions: flow.Assumptions{
-			Undecided: s.recorded,
-			Linked:    s.fn.Section.Linked(),
-			Program:   true,
-			Alone:     true,
+			Linked:  s.fn.Section.Linked(),
+			Program: true,
+			Alone:   true,
 		},
 		PointerAssumptions: flow.PointerAssumptions{
 			Entry:     true,
 			Addresses: s.fn.Section.Addresses(),
 		},
+	}
+	sub.Offsets, sub.Undecided = make(map[int]bool), make(map[int]bool)
+	for slot := s.fn.Start; slot < s.fn.End; slot++ {
+		access := s.accessAt(slot)
+		if access == nil {
+			continue
+		}
+		sub.Undecided[slot] = true
+		isOffset := access.Kind == reloc.ByteOffset && !s.fn.Section.IsMemoryAt(slot)
+		sub.Offsets[slot] = isOffset && access.Local.Field.IsRecord()
 	}
 	switch {
 	case s.fn.name == descriptorFunction:
@@ -138,6 +152,21 @@ func (s *survey) checkMemory(slot int, ins *insn.Instruction, sub *flow.Subprogr
 		return refuse.Because("load from each in a statement of its own", "it loads from memory that may be its own or the kernel's")
 	case other:
 		s.loads = append(s.loads, slot)
+		return s.checkRecorded(slot, pointees)
+	}
+	return nil
+}
+
+// checkRecorded refuses a load from a struct within another one of which nothing is
+// recorded but where it starts.
+func (s *survey) checkRecorded(slot int, pointees []flow.Pointee) error {
+	for i := range pointees {
+		from := pointees[i].Field
+		if from.Subprogram == nil || s.recorded[slot] {
+			continue
+		}
+		access := s.accessAt(from.Slot)
+		return refuse.Because("declare it with __core behind it", "nothing is recorded of what it loads from %s, which is a %s", access.Path, access.Local.Field.Type)
 	}
 	return nil
 }

@@ -323,9 +323,11 @@ func (l *load) load() (*ebpf.Collection, error) {
 			opts.MapReplacements[name] = m
 		}
 	}
+	spec := withoutArrayContents(l.spec)
+	linkKfuncs(spec)
 	// explainPermission tells of a limit that could not be lifted.
 	_ = rlimit.RemoveMemlock()
-	collection, err := ebpf.NewCollectionWithOptions(withoutArrayContents(l.spec), opts)
+	collection, err := ebpf.NewCollectionWithOptions(spec, opts)
 	if err != nil {
 		return nil, ExplainRefusal(err, l.spec, l.report)
 	}

@@ -1,12 +1,9 @@
 package nic
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"path/filepath"
 
-	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 
 	"github.com/xdp-load/xdp-load/reloc"
@@ -19,7 +16,7 @@ var (
 
 	// ErrWrongBase is wrapped by OpenLayout's error about split BTF that was
 	// not split from the base given.
-	ErrWrongBase = errors.New("not split from this base")
+	ErrWrongBase = reloc.ErrWrongBase
 )
 
 const baseHint = "give the vmlinux of the same kernel build as its base"
@@ -69,35 +66,40 @@ func readLayout(file, base string) (*reloc.Layout, error) {
 		return reloc.NewLayout(file, types.btf, nil)
 	}
 
-	baseBTF, from, err := findBase(file, types, base)
+	of, err := findBase(file, types, base)
 	if err != nil {
 		return nil, fmt.Errorf("layout %s: %w", file, err)
 	}
-	if err := checkBase(types.btf, baseBTF); err != nil {
-		return nil, fmt.Errorf("layout %s: base %s: %w", file, from, err)
+	layout, err := of.Split(file, types.btf)
+	if err != nil {
+		return nil, fmt.Errorf("%w: base %s", err, of.Name())
 	}
-	return reloc.NewLayout(file, types.btf, baseBTF)
+	return layout, nil
 }
 
-// findBase returns the BTF that the file's is split from, and where it is from.
-func findBase(file string, types *types, base string) (btf []byte, from string, err error) {
+// findBase returns the types that the file's are split from.
+func findBase(file string, types *types, base string) (*reloc.Layout, error) {
 	if types.base != nil {
-		return types.base, ".BTF.base of the same file", nil
+		return reloc.NewLayout(".BTF.base of the same file", types.base, nil)
 	}
 	if base == "" {
+		var err error
 		if base, err = runningKernelsBase(file, types); err != nil {
-			return nil, "", err
+			return nil, err
 		}
+	}
+	if resolved(base) == vmlinuxBTF {
+		return KernelTypes()
 	}
 
 	baseTypes, err := readTypes(base)
 	if err != nil {
-		return nil, "", fmt.Errorf("base %w", err)
+		return nil, fmt.Errorf("base %w", err)
 	}
 	if isSplit(baseTypes.btf) {
-		return nil, "", fmt.Errorf("base %s: is itself %w: %s", base, ErrNeedsBase, baseHint)
+		return nil, fmt.Errorf("base %s: is itself %w: %s", base, ErrNeedsBase, baseHint)
 	}
-	return baseTypes.btf, base, nil
+	return reloc.NewLayout(base, baseTypes.btf, nil)
 }
 
 // runningKernelsBase returns the path of the running kernel's BTF if the file
@@ -121,15 +123,6 @@ func runningKernelsBase(file string, types *types) (string, error) {
 	}
 }
 
-func isKernelBTF(file string) bool {
-	path, err := filepath.EvalSymlinks(file)
-	if err != nil {
-		return false
-	}
-	path, err = filepath.Abs(path)
-	return err == nil && filepath.Dir(path) == KernelBTF
-}
-
 // kernelRelease returns what uname -r prints.
 func kernelRelease() (string, error) {
 	var name unix.Utsname
@@ -137,24 +130,4 @@ func kernelRelease() (string, error) {
 		return "", fmt.Errorf("uname: %w", err)
 	}
 	return unix.ByteSliceToString(name.Release[:]), nil
-}
-
-// checkBase reports a base that split is not split from, as far as can be told:
-// with the base of another build, names start in the middle of strings, and
-// types refer to those that do not exist.
-func checkBase(split, base []byte) error {
-	baseSpec, err := btf.LoadSpecFromReader(bytes.NewReader(base))
-	if err != nil {
-		return err
-	}
-	spec, err := btf.LoadSplitSpecFromReader(bytes.NewReader(split), baseSpec)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrWrongBase, err)
-	}
-	for typ, err := range spec.All() {
-		if err != nil {
-			return fmt.Errorf("%w: after %v: %w", ErrWrongBase, typ, err)
-		}
-	}
-	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -179,6 +180,24 @@ func TestKernelLayout(t *testing.T) {
 	}
 	if size, err := layout.SizeOf("sk_buff"); size == 0 || err != nil {
 		t.Errorf("Size of sk_buff: %d, %v", size, err)
+	}
+}
+
+// Of the kernel's BTF little is read.
+func TestKernelLayoutMemory(t *testing.T) {
+	info, err := os.Stat("/sys/kernel/btf/vmlinux")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	layout, err := nic.OpenLayout("/sys/kernel/btf/vmlinux", "")
+	runtime.ReadMemStats(&after)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 2*uint64(info.Size()) { // before Linux 6.16 it is read whole
+		t.Errorf("layout %s: %d bytes, of %d", layout.Name(), allocated, info.Size())
 	}
 }
 

@@ -38,6 +38,11 @@ func readTypes(path string) (*types, error) {
 		return nil, fmt.Errorf("%s: %w", path, pathError.Err)
 	}
 	defer file.Close()
+	if resolved(path) == vmlinuxBTF {
+		if raw := mappedVmlinux(); raw != nil {
+			return &types{btf: raw}, nil
+		}
+	}
 
 	contents, err := randomAccess(file)
 	if err != nil {
@@ -97,9 +102,9 @@ var compressions = []struct{ magic, name, command string }{
 	{"\x28\xb5\x2f\xfd", "zstd", "zstd -dk"},
 }
 
-func readRaw(contents io.Reader) (*types, error) {
-	raw, err := io.ReadAll(contents)
-	if err != nil {
+func readRaw(contents *io.SectionReader) (*types, error) {
+	raw := make([]byte, contents.Size())
+	if _, err := io.ReadFull(contents, raw); err != nil {
 		return nil, err
 	}
 	if len(raw) < btfHeaderSize {

@@ -175,7 +175,11 @@ func ReadObject(object []byte) (*Recorded, error) {
 		return nil, ErrNoBTFExt
 	}
 
-	raw, types, err := parseBTF(typesSection.Data, nil, nil)
+	raw, err := btfraw.Parse(typesSection.Data, nil)
+	if err != nil {
+		return nil, err
+	}
+	types, err := loadTypes(typesSection.Data)
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package reloc
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -13,15 +14,15 @@ import (
 )
 
 // Layout is where one NIC keeps each field: BTF that defines struct md_desc,
-// or one flavour of it.
+// or one flavour of it. It may be the kernel's, of whose types few are looked at: it
+// reads as little as that takes.
 //
 // It may be shared by goroutines.
 type Layout struct {
-	name  string
-	raw   *btfraw.BTF
-	types *btf.Spec
+	name string
+	raw  *btfraw.BTF
 
-	mutex      sync.Mutex             // of raw, which looks for names when asked, and of
+	mutex      sync.Mutex             // of candidates
 	candidates map[string][]candidate // by essential name
 }
 
@@ -32,38 +33,59 @@ type candidate struct {
 	id     btf.TypeID
 	fields []string  // shared by the resolutions of every access that is not there
 	at     *pathSpec // where it is nested, if that led to it and not its name
+	from   *excerpt
 }
 
-// NewLayout reads a layout from raw BTF in either byte order. name is what
-// messages call it. base is the raw BTF that this one is split from, as that of
-// kernel modules is from that of vmlinux, nil if it stands alone.
+// NewLayout reads a layout from raw BTF in either byte order, to which it keeps a
+// reference. name is what messages call it. base is the raw BTF that this one is split
+// from, as that of kernel modules is from that of vmlinux, nil if it stands alone.
+//
+// The error wraps ErrWrongBase if it was split from another one. Damage within a type is
+// an error of whatever asks for the type.
 func NewLayout(name string, raw, base []byte) (*Layout, error) {
-	var baseTypes *btf.Spec
-	var baseRaw *btfraw.BTF
-	var err error
 	if base != nil {
-		if baseRaw, baseTypes, err = parseBTF(base, nil, nil); err != nil {
+		of, err := parseBTF(base)
+		if err != nil {
 			return nil, fmt.Errorf("layout %s: base: %w", name, err)
 		}
+		return newLayout(name, of).Split(name, raw)
 	}
-	layout := &Layout{name: name, candidates: make(map[string][]candidate)}
-	if layout.raw, layout.types, err = parseBTF(raw, baseRaw, baseTypes); err != nil {
+	blob, err := parseBTF(raw)
+	if err != nil {
 		return nil, fmt.Errorf("layout %s: %w", name, err)
 	}
-	return layout, nil
+	return newLayout(name, blob), nil
 }
 
-func parseBTF(raw []byte, base *btfraw.BTF, baseTypes *btf.Spec) (*btfraw.BTF, *btf.Spec, error) {
-	blob, err := btfraw.Parse(raw, base)
+func parseBTF(raw []byte) (*btfraw.BTF, error) {
+	blob, err := btfraw.Parse(raw, nil)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	types, err := btf.LoadSplitSpecFromReader(bytes.NewReader(raw), baseTypes)
-	if err != nil {
-		return nil, nil, fmt.Errorf("damaged BTF: %w", err)
-	}
-	return blob, types, nil
+	return blob, blob.Index()
 }
+
+// Split reads a layout that is split from this one, as NewLayout does. Both share what
+// they know of the types that are in both.
+func (l *Layout) Split(name string, raw []byte) (*Layout, error) {
+	blob, err := btfraw.Parse(raw, l.raw)
+	if err == nil {
+		err = blob.CheckReferences() // of all types: a module has few
+	}
+	if err != nil {
+		return nil, fmt.Errorf("layout %s: %w: %w", name, ErrWrongBase, err)
+	}
+	return newLayout(name, blob), nil
+}
+
+func newLayout(name string, raw *btfraw.BTF) *Layout {
+	return &Layout{name: name, raw: raw, candidates: make(map[string][]candidate)}
+}
+
+// ErrWrongBase is wrapped by NewLayout's error about BTF that was not split from the base
+// given, as far as can be told: with the base of another build, names start in the middle
+// of strings, and types refer to those that do not exist.
+var ErrWrongBase = errors.New("not split from this base")
 
 // Name returns what messages call the layout.
 func (l *Layout) Name() string { return l.name }
@@ -99,22 +121,68 @@ func (l *Layout) named(essential string) ([]candidate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("layout %s: %w", l.name, err)
 	}
+	types, part, err := l.read(ids)
+	if err != nil {
+		return nil, err
+	}
 	var candidates []candidate
-	for _, id := range ids {
-		typ, err := l.types.TypeByID(id)
-		if err != nil {
-			return nil, fmt.Errorf("layout %s: type %d: %w", l.name, id, err)
-		}
+	for i, typ := range types {
 		if is[*btf.Fwd](typ) || !sameKind(typ, typ) || contains(candidates, typ) {
 			continue
 		}
 		if len(candidates) == maxCandidates {
 			return nil, fmt.Errorf("layout %s has more than %d different types named %s", l.name, maxCandidates, essential)
 		}
-		candidates = append(candidates, candidate{typ, id, fields(typ), nil})
+		candidates = append(candidates, candidate{typ: typ, id: ids[i], fields: fields(typ), from: part})
 	}
 	l.candidates[essential] = candidates
 	return candidates, nil
+}
+
+// excerpt is a part of the layout. Behind pointers, structs and unions have no members
+// in it, which nothing asks for: see btfraw.BTF.Excerpt.
+type excerpt struct {
+	types     *btf.Spec
+	originals []btf.TypeID
+}
+
+// read returns types of the layout, and the part that they are in.
+func (l *Layout) read(ids []btf.TypeID) ([]btf.Type, *excerpt, error) {
+	if len(ids) == 0 {
+		return nil, nil, nil
+	}
+	part, err := l.raw.Excerpt(ids...)
+	if err != nil {
+		return nil, nil, fmt.Errorf("layout %s: %w", l.name, err)
+	}
+	spec, err := loadTypes(part.Raw)
+	if err != nil {
+		return nil, nil, fmt.Errorf("layout %s: %w", l.name, err)
+	}
+	types := make([]btf.Type, len(ids))
+	for i, id := range ids {
+		if types[i], err = spec.TypeByID(btf.TypeID(i + 1)); err != nil {
+			return nil, nil, fmt.Errorf("layout %s: type %d: %w", l.name, id, err)
+		}
+	}
+	return types, &excerpt{spec, part.Originals}, nil
+}
+
+func loadTypes(raw []byte) (*btf.Spec, error) {
+	types, err := btf.LoadSplitSpecFromReader(bytes.NewReader(raw), nil)
+	if err != nil {
+		return nil, fmt.Errorf("damaged BTF: %w", err)
+	}
+	return types, nil
+}
+
+// id returns the ID that a type of the part has in the layout.
+func (e *excerpt) id(typ btf.Type) (btf.TypeID, error) {
+	id, err := e.types.TypeID(typ)
+	if err != nil {
+		return 0, err
+	}
+	return e.originals[id], nil
 }
 
 func contains(candidates []candidate, typ btf.Type) bool {
@@ -161,30 +229,16 @@ func members(typ btf.Type) []btf.Member {
 	return nil
 }
 
-// FunctionID returns the ID of the kernel's function of a name, and StructID that of the
-// struct of a name, of the first if there are several; 0 if the layout has none.
-func (l *Layout) FunctionID(name string) (btf.TypeID, error) {
-	return l.idOf(name, func(typ btf.Type) bool { return is[*btf.Func](typ) })
-}
-
+// StructID returns the ID of the struct of a name, of the first if there are several; 0 if
+// the layout has none.
 func (l *Layout) StructID(name string) (btf.TypeID, error) {
-	return l.idOf(name, func(typ btf.Type) bool { return is[*btf.Struct](typ) })
-}
-
-func (l *Layout) idOf(name string, isWanted func(btf.Type) bool) (btf.TypeID, error) {
-	l.mutex.Lock()
-	defer l.mutex.Unlock()
-	ids, err := l.raw.Named(btfraw.EssentialName(name))
+	candidates, err := l.named(btfraw.EssentialName(name))
 	if err != nil {
-		return 0, fmt.Errorf("layout %s: %w", l.name, err)
+		return 0, err
 	}
-	for _, id := range ids {
-		typ, err := l.types.TypeByID(id)
-		if err != nil {
-			return 0, fmt.Errorf("layout %s: type %d: %w", l.name, id, err)
-		}
-		if typ.TypeName() == name && isWanted(typ) {
-			return id, nil
+	for _, c := range candidates {
+		if c.typ.TypeName() == name && is[*btf.Struct](c.typ) {
+			return c.id, nil
 		}
 	}
 	return 0, nil

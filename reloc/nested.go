@@ -271,25 +271,28 @@ func (n *nest) candidatesIn(layout *Layout) ([]candidate, error) {
 				return nil, err
 			}
 			typ := btf.UnderlyingType(at.typ)
-			if why != "" || is[*btf.Enum](typ) != is[*btf.Enum](btf.UnderlyingType(path.typ)) || n.has(typ) {
+			if why != "" || is[*btf.Enum](typ) != is[*btf.Enum](btf.UnderlyingType(path.typ)) {
+				continue
+			}
+			id, err := root.from.id(typ)
+			if err != nil {
+				return nil, fmt.Errorf("layout %s: %w", layout.name, err)
+			}
+			if n.has(id) {
 				continue
 			}
 			if len(n.candidates) == maxCandidates {
 				return nil, fmt.Errorf("layout %s has more than %d different types where the program has %s", layout.name, maxCandidates, TypeString(path.typ))
 			}
-			id, err := layout.types.TypeID(typ)
-			if err != nil {
-				return nil, fmt.Errorf("layout %s: %w", layout.name, err)
-			}
-			n.candidates = append(n.candidates, candidate{typ, id, fields(typ), path})
+			n.candidates = append(n.candidates, candidate{typ, id, fields(typ), path, root.from})
 		}
 	}
 	return n.candidates, nil
 }
 
 // has reports whether a type is among the candidates.
-func (n *nest) has(typ btf.Type) bool {
-	return slices.ContainsFunc(n.candidates, func(c candidate) bool { return c.typ == typ })
+func (n *nest) has(id btf.TypeID) bool {
+	return slices.ContainsFunc(n.candidates, func(c candidate) bool { return c.id == id })
 }
 
 // checkNested refuses to say where a field is in a nested struct that the layout

@@ -1,11 +1,13 @@
 package reloc_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/cilium/ebpf/btf"
@@ -496,6 +498,48 @@ func TestSplitLayout(t *testing.T) {
 			t.Errorf("%s: read", name)
 		}
 	}
+
+	beyond := bytes.Clone(module)
+	beyond[24+4*4+3] = 4 // the type of rx
+	if layout, err := reloc.NewLayout("module", beyond, base); !errors.Is(err, reloc.ErrWrongBase) || layout != nil {
+		t.Errorf("a type that is nowhere: %v, %v", layout, err)
+	}
+	for name, base := range map[string][]byte{
+		"other types":   marshal(t, order, packed(t, "nic_word", field("value", packed(t, "nic_pair", field("pair", u32))))),
+		"fewer types":   marshal(t, order, u32),
+		"other strings": marshal(t, order, packed(t, "nic_words", field("value", u32))),
+		"another order": marshal(t, binary.LittleEndian, packed(t, "nic_word", field("value", u32))),
+	} {
+		layout, err := reloc.NewLayout("module", module, base)
+		if !errors.Is(err, reloc.ErrWrongBase) || layout != nil {
+			t.Errorf("%s: %v, %v", name, layout, err)
+		}
+	}
+}
+
+// Goroutines may share layouts that share their base.
+func TestSplitLayoutsShared(t *testing.T) {
+	order := binary.LittleEndian
+	base := newLayout(t, "base", marshal(t, order, packed(t, "nic_word", field("value", u32))))
+	empty, err := binary.Append(nil, order, []uint32{0x1eb9f, 24, 0, 0, 0, 0})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wait sync.WaitGroup
+	for range 4 {
+		split, err := base.Split("split", empty)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, layout := range []*reloc.Layout{base, split, split} {
+			wait.Go(func() {
+				if size, err := layout.SizeOf("nic_word"); err != nil || size != 4 {
+					t.Errorf("%s: %d, %v", layout.Name(), size, err)
+				}
+			})
+		}
+	}
+	wait.Wait()
 }
 
 // Compilers that know no enum64 never say that an enumeration is signed.

@@ -3,6 +3,8 @@ package rewrite
 import (
 	"slices"
 
+	"github.com/cilium/ebpf/asm"
+
 	"github.com/xdp-load/xdp-load/internal/bpf"
 	"github.com/xdp-load/xdp-load/internal/code"
 	"github.com/xdp-load/xdp-load/internal/insn"
@@ -17,6 +19,45 @@ func (a additions) add(at bpf.Place, item insn.Item) {
 		a[at.Section] = make(map[int]Instructions)
 	}
 	a[at.Section][at.Slot] = append(a[at.Section][at.Slot], item)
+}
+
+// additions returns what functions start with, to keep ctx, and to give registers a value,
+// and what passes ctx on to those that are called without.
+func (p *planner) additions() additions {
+	added := make(additions)
+	var passed []passedContext
+	for at, fn := range p.functions {
+		if c := fn.context; c != nil && fn.contextErr == nil && c.depth > 0 {
+			c.keep(added, at)
+			passed = append(passed, c.passed...)
+		}
+		for _, register := range fn.initialized.List() {
+			added.add(at, insn.Item{Instruction: asm.Mov.Imm(register, 0)})
+		}
+	}
+	for _, pass := range passed { // maybe with the first instruction of a function
+		added.add(bpf.Place{Section: pass.caller.Place().Section, Slot: pass.slot}, pass.item())
+	}
+	return added
+}
+
+// keep adds what a function starts with that keeps ctx.
+func (c *context) keep(added additions, at bpf.Place) {
+	from := c.argument
+	if c.isThrough {
+		from = asm.R0 // which no function starts with a value in
+		added.add(at, insn.Item{Instruction: asm.LoadMem(from, c.argument, int16(c.offset), asm.DWord)})
+	}
+	added.add(at, insn.Item{Instruction: asm.StoreMem(asm.RFP, int16(-c.depth), from, asm.DWord), Kind: insn.Spill})
+}
+
+// item returns what passes ctx.
+func (p *passedContext) item() insn.Item {
+	to := p.to.context.argument
+	if p.from.depth > 0 {
+		return insn.Item{Instruction: asm.LoadMem(to, asm.RFP, int16(-p.from.depth), asm.DWord), Kind: insn.Restore}
+	}
+	return insn.Item{Instruction: asm.Mov.Reg(to, p.from.register)}
 }
 
 // put makes the additions part of the replacements of the instructions that they are in

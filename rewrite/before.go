@@ -76,6 +76,7 @@ func (r *rewriting) tellBefore(err error) {
 	if !errors.As(err, &refused) {
 		return
 	}
+	refused.OtherSource = r.otherSource
 	told := make(map[int]bool)
 	var refusals []Refusal
 	for _, refusal := range refused.Refusals {

@@ -195,8 +195,7 @@ func (p *planner) keepContext(fn *function) (int, error) {
 	}
 	depth, known := p.stackDepth(fn)
 	depth = (depth+7)/8*8 + 8
-	startsOnce := len(fn.Flow.Blocks()[0].Preds) == 0
-	if !known || !startsOnce || !p.deepen(fn, depth) {
+	if !known || !fn.startsOnce() || !p.deepen(fn, depth) {
 		return 0, errNoContextRoom
 	}
 	fn.context.depth = depth
@@ -231,35 +230,6 @@ func (p *planner) loadsThrough(access *reloc.Access) (slots []int) {
 		slots = append(slots, use.Slot)
 	}
 	return slots
-}
-
-// contextAdditions returns what functions start with to keep ctx, and what passes it on to
-// those that are called without.
-func (p *planner) contextAdditions() additions {
-	added := make(additions)
-	var passed []passedContext
-	for at, fn := range p.functions {
-		c := fn.context
-		if c == nil || fn.contextErr != nil || c.depth == 0 {
-			continue
-		}
-		from := c.argument
-		if c.isThrough {
-			from = asm.R0 // which no function starts with a value in
-			added.add(at, insn.Item{Instruction: asm.LoadMem(from, c.argument, int16(c.offset), asm.DWord)})
-		}
-		added.add(at, insn.Item{Instruction: asm.StoreMem(asm.RFP, int16(-c.depth), from, asm.DWord), Kind: insn.Spill})
-		passed = append(passed, c.passed...)
-	}
-	for _, pass := range passed { // which may be the first instruction of a function
-		to := pass.to.context.argument
-		item := insn.Item{Instruction: asm.Mov.Reg(to, pass.from.register)}
-		if depth := pass.from.depth; depth > 0 {
-			item = insn.Item{Instruction: asm.LoadMem(to, asm.RFP, int16(-depth), asm.DWord), Kind: insn.Restore}
-		}
-		added.add(bpf.Place{Section: pass.caller.Place().Section, Slot: pass.slot}, item)
-	}
-	return added
 }
 
 var (

@@ -239,7 +239,7 @@ func (from costCompilation) compile(t testing.TB) []byte {
 	}
 	object := filepath.Join(dir, "cost.o")
 	out, err := exec.Command(from.compiler, "-O2", "-g", "-target", "bpf"+from.endian, "-mcpu="+from.cpu, "-w",
-		"-isystem", "/usr/include/"+strings.TrimSpace(string(triple)), "-Itestdata/cost", "-I../testdata/programs", "-c", path, "-o", object).CombinedOutput()
+		"-isystem", "/usr/include/"+strings.TrimSpace(string(triple)), "-Itestdata/cost", "-I../testdata/programs", "-I.", "-c", path, "-o", object).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}

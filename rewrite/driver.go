@@ -145,7 +145,7 @@ func (a *Accessors) layout() (*reloc.Layout, error) {
 		desc.Size += uint32(size)
 	}
 	desc.Size = (desc.Size + 7) / 8 * 8
-	all := []btf.Type{desc, &btf.Struct{Name: Marker, Size: 8, Members: []btf.Member{{Name: "desc", Type: &btf.Pointer{Target: new(btf.Void)}}}}}
+	all := []btf.Type{desc, &btf.Struct{Name: reloc.Marker, Size: 8, Members: []btf.Member{{Name: "desc", Type: &btf.Pointer{Target: new(btf.Void)}}}}}
 	for typ, err := range spec.All() {
 		if err != nil {
 			return nil, err
@@ -275,7 +275,7 @@ func (p *planner) bodyOf(access *reloc.Access) *body {
 		return nil
 	}
 	d, _ := p.drivers.of(functionPlace(access))
-	if isMarker(access) {
+	if access.IsMarker() {
 		return d.descriptor
 	}
 	return d.fields[access.FieldName()]
@@ -295,7 +295,7 @@ func (d *driver) plan(p *planner, plan *accessPlan, before asm.Instruction) {
 		plan.refused = p.planInPlace(plan.Edit, before)
 	case access.Kind != reloc.ByteOffset:
 		plan.refused = p.planUnasked(plan, before)
-	case isMarker(access):
+	case access.IsMarker():
 		plan.refused = d.planDescriptor(p, plan.Edit, before)
 	case p.bodyOf(access) == nil:
 		plan.refused = refuse.Because("read a field of struct md_desc", "%s is not a whole field of the descriptor", access.Path)

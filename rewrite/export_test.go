@@ -85,3 +85,16 @@ func (p *planner) isStored(access *reloc.Access) bool {
 	qs := p.accessesOf(access)
 	return slices.ContainsFunc(qs.bits[nameOf(access)], func(other *reloc.Access) bool { _, stores := qs.stores[other.Insn]; return stores })
 }
+
+// FromDriver returns what an object comes to whose descriptors are the driver's, before
+// anything is planned.
+func FromDriver(object []byte, layout *reloc.Layout) ([]byte, error) {
+	r, err := newRewriting(object, layout, &Options{})
+	if err != nil {
+		return nil, err
+	}
+	if err := r.answerSource(fromDriver); err != nil {
+		return nil, err
+	}
+	return r.object.Bytes(), nil
+}

@@ -27,6 +27,8 @@ type function struct {
 	context    *context // how it comes by ctx; nil until somebody asks
 	contextErr error    // why it does not
 
+	initialized insn.Registers // to have a value when the function starts
+
 	saved map[int]insn.Registers // by sequences in place of the instruction at a slot, which read them
 
 	*functionAccesses
@@ -102,6 +104,22 @@ func (p *planner) constantsOf(fn *function) (*flow.Constants, error) {
 	}
 	return fn.constants, nil
 }
+
+// initialize gives registers a value where the function starts, for the paths on which they
+// have none, and reports whether it can: calls take that of r1 to r5, and arguments are there.
+func (fn *function) initialize(registers insn.Registers) bool {
+	if registers == 0 {
+		return true
+	}
+	if registers&insn.Arguments != 0 || !fn.startsOnce() {
+		return false
+	}
+	fn.initialized |= registers
+	return true
+}
+
+// startsOnce reports whether no jump leads to the start of the function.
+func (fn *function) startsOnce() bool { return len(fn.Flow.Blocks()[0].Preds) == 0 }
 
 func (fn *function) notUnderstood() error {
 	return refuse.Because(refuse.Function, "it takes more instructions in this layout, and the function is not understood: %v", fn.Err)

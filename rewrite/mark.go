@@ -245,7 +245,7 @@ func (r *rewriting) mark() error {
 	w := &markWriter{types: types, pointers: make(map[uint32]btf.TypeID), marked: make(map[asked]bool)}
 	for i := range r.edits {
 		edit := &r.edits[i]
-		if edit.Own != "" || isMarker(&edit.Access) {
+		if edit.Own != "" || edit.Access.IsMarker() {
 			continue // it is the same for all layouts
 		}
 		if err := w.add(edit, &r.ext.CORERelos[edit.Access.Record]); err != nil {

@@ -9,7 +9,6 @@ import (
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/xdp-load/xdp-load/internal/bpf"
-	"github.com/xdp-load/xdp-load/internal/btfraw"
 	"github.com/xdp-load/xdp-load/internal/code"
 	"github.com/xdp-load/xdp-load/internal/flow"
 	"github.com/xdp-load/xdp-load/internal/insn"
@@ -27,25 +26,16 @@ import (
 // The answer comes before everything else: what is left is what the program would be if
 // it had been written for that source alone.
 
-// Marker is the struct that the question is about, and the recorded load.
-const Marker = "xdp_load_source"
-
-// Answers to the question whether Marker exists.
+// Answers to the question whether the struct exists.
 const (
 	fromArea   int64 = 0
 	fromDriver int64 = 1
 )
 
-// isMarker reports whether an access is to Marker. No layout has a say in it: what
-// the program's header declares, a layout that includes the header has, too.
-func isMarker(access *reloc.Access) bool {
-	return btfraw.EssentialName(access.RootName()) == Marker
-}
-
 // hasMarker reports whether an object asks where its descriptors come from: otherwise it
 // was compiled with an md_desc.h that only knows the metadata area.
 func hasMarker(recorded *reloc.Recorded) bool {
-	return slices.ContainsFunc(recorded.Accesses, func(access reloc.Access) bool { return isMarker(&access) })
+	return slices.ContainsFunc(recorded.Accesses, func(access reloc.Access) bool { return access.IsMarker() })
 }
 
 // answerSource answers the program's question, and takes out what it does not come to
@@ -74,7 +64,13 @@ func (r *rewriting) answerSource(answer int64) error {
 	gone := make(map[int]bool)
 	for i := range r.recorded.Accesses {
 		access := &r.recorded.Accesses[i]
-		gone[access.Record] = removed[bpf.Place{Section: access.Section, Slot: access.Insn}]
+		if !removed[bpf.Place{Section: access.Section, Slot: access.Insn}] {
+			continue
+		}
+		gone[access.Record] = true
+		if !access.IsMarker() {
+			r.otherSource = append(r.otherSource, r.accessBefore(access).Record)
+		}
 	}
 	ext, err := dropRecords(r.object, r.ext, gone)
 	if err != nil {
@@ -96,7 +92,7 @@ func (r *rewriting) folds(answer int64) map[string][]*flow.Fold {
 			open[access.Section] = make(map[int]bool)
 		}
 		open[access.Section][access.Insn] = true
-		if at := functionPlace(access); isMarker(access) && r.isQuestion(access) {
+		if at := functionPlace(access); access.IsMarker() && r.isQuestion(access) {
 			if questions[at] == nil {
 				questions[at] = make(map[int]int64)
 			}
@@ -157,9 +153,9 @@ func slotsWithout(section *bpf.Section, removed map[bpf.Place]bool) (left []int)
 // tellMarker returns the edits that are of accesses of the program's own, and of what it
 // calls md_desc(ctx).
 func tellMarker(edits []Edit) []Edit {
-	told := slices.DeleteFunc(slices.Clone(edits), func(edit Edit) bool { return isMarker(&edit.Access) && edit.body == nil })
+	told := slices.DeleteFunc(slices.Clone(edits), func(edit Edit) bool { return edit.Access.IsMarker() && edit.body == nil })
 	for i := range told {
-		if isMarker(&told[i].Access) {
+		if told[i].Access.IsMarker() {
 			told[i].Access.Root, told[i].Access.Path = "struct "+reloc.Descriptor, "md_desc(ctx)"
 		}
 	}

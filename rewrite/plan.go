@@ -275,7 +275,7 @@ func (p *planner) sourceOf(access *reloc.Access) source {
 	case p.drivers != nil:
 		d, _ := p.drivers.of(functionPlace(access)) // which refuses it
 		return d
-	case isMarker(access):
+	case access.IsMarker():
 		return marker{}
 	case p.sources != nil:
 		return p.sources(access)

@@ -87,7 +87,7 @@ func (p *planner) checkOwnMacro(access *reloc.Access) error {
 func (p *planner) judgeOne(i int) (found int) {
 	access := &p.accesses[i]
 	sub := p.analyze().subs[functionPlace(access)]
-	if sub == nil || isMarker(access) {
+	if sub == nil || access.IsMarker() {
 		return 0 // see checkFollowed
 	}
 	switch access.Kind {

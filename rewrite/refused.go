@@ -24,6 +24,8 @@ type RefusedError struct {
 	Driver   string
 	Refusals []Refusal
 	Edits    []Edit // of the accesses that were not refused
+
+	OtherSource []int // see Report
 }
 
 // Refusal is one access and why it can't be rewritten.

@@ -68,7 +68,7 @@ func (r *slotRegisters) save(s *convert.Sequence, clobbered, read insn.Registers
 		}
 		needed &= live.Always(r.slot) | allowed.LiveOut(r.slot)
 	}
-	if unwritten := needed &^ live.Always(r.slot); unwritten != 0 {
+	if unwritten := needed &^ live.Always(r.slot); !r.fn.initialize(unwritten) {
 		return nil, refuse.Because("give every variable a value where it is declared",
 			"code has to stand in its place, which needs %s, and that has a value on some paths only", unwritten.List()[0])
 	}

@@ -30,6 +30,10 @@ type Report struct {
 	// some: the structs lack preserve_access_index, or something else has taken the
 	// records. If there are accesses to one of them, only flavours are listed.
 	Unaccessed []string `json:"unaccessed,omitempty"`
+
+	// OtherSource are the records of accesses in code that is only for descriptors of
+	// the driver's, as compilers copy what follows md_desc(ctx): it is taken out.
+	OtherSource []int `json:"otherSource,omitempty"`
 }
 
 // NothingToFit reports whether the object has a descriptor, but nothing that the

@@ -139,7 +139,7 @@ func rewrite(object []byte, layout *reloc.Layout, drivers *drivers, opts Options
 	if err := r.alsoRefused(unresolvable, r.run()); err != nil {
 		return nil, nil, err
 	}
-	report.Edits = tellMarker(r.edits)
+	report.Edits, report.OtherSource = tellMarker(r.edits), r.otherSource
 	return r.object.Bytes(), report, nil
 }
 
@@ -156,7 +156,9 @@ type rewriting struct {
 	accesses []reloc.Access // those to rewrite
 	drivers  *drivers       // nil for the metadata area
 	edits    []Edit
-	added    additions // see contextAdditions
+	added    additions // see planner.additions
+
+	otherSource []int // see Report
 
 	// If code was copied or taken out, the accesses as they were before, the slots of
 	// then by section and slot of now, and, by section, where functions started then
@@ -278,7 +280,7 @@ func (r *rewriting) planObject() error {
 			}
 		}
 		if !split {
-			r.edits, r.added = edits, p.contextAdditions()
+			r.edits, r.added = edits, p.additions()
 			return err
 		}
 		splits++
@@ -335,7 +337,7 @@ func (o *Options) resolves(access *reloc.Access) bool {
 	switch {
 	case access.Kind == reloc.LocalTypeID:
 		return false
-	case isMarker(access):
+	case access.IsMarker():
 		return o.isRoot(reloc.Descriptor)
 	}
 	return o.isRoot(access.RootName()) || access.Adopted() || access.Lacking()
@@ -349,7 +351,7 @@ func checkDefined(layout *reloc.Layout, accesses []reloc.Access) error {
 	var missing []string
 	for i := range accesses {
 		name := btfraw.EssentialName(accesses[i].RootName())
-		if defined[name] || accesses[i].Adopted() || accesses[i].Lacking() || isMarker(&accesses[i]) {
+		if defined[name] || accesses[i].Adopted() || accesses[i].Lacking() || accesses[i].IsMarker() {
 			continue
 		}
 		found, err := accesses[i].DefinedIn(layout)

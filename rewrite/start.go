@@ -16,7 +16,7 @@ func (p *planner) checkStart(i int, pointees []flow.Pointee) error {
 		pointee := &pointees[n]
 		var err error
 		switch access := &p.accesses[i]; {
-		case p.drivers != nil && !isMarker(access):
+		case p.drivers != nil && !access.IsMarker():
 			err = checkStartAtDriver(pointee)
 		case pointee.OfRoot:
 			err = p.checkStartAtField(access, pointee)

@@ -32,7 +32,7 @@ func (r *rewriting) checkMatched(report *Report) error {
 func (r *rewriting) roots(report *Report) []string {
 	var names []string
 	for i := range r.recorded.Accesses {
-		if !isMarker(&r.recorded.Accesses[i]) {
+		if !r.recorded.Accesses[i].IsMarker() {
 			names = append(names, r.recorded.Accesses[i].RootName())
 		}
 	}

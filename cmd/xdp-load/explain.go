@@ -36,6 +36,7 @@ not asked about are left to whoever loads the object.`,
 				return inObject(args[0], err)
 			}
 			if !f.isGiven() {
+				accesses = slices.DeleteFunc(accesses, func(access reloc.Access) bool { return access.IsMarker() })
 				return f.printAccesses(cmd.OutOrStdout(), args[0], accesses)
 			}
 			return f.explain(cmd.OutOrStdout(), args[0], object, accesses)
@@ -73,7 +74,7 @@ func (f *flags) explain(w io.Writer, path string, object []byte, accesses []relo
 	_, report, err := f.rewrite(path, object, opts)
 	var refused *rewrite.RefusedError
 	if errors.As(err, &refused) {
-		report = &rewrite.Report{Layout: refused.Layout, Driver: refused.Driver, Edits: refused.Edits}
+		report = &rewrite.Report{Layout: refused.Layout, Driver: refused.Driver, Edits: refused.Edits, OtherSource: refused.OtherSource}
 	} else if err != nil {
 		return err
 	}
@@ -92,12 +93,13 @@ func (f *flags) explain(w io.Writer, path string, object []byte, accesses []relo
 	return nil
 }
 
-// row is what explain says of one access: its edit, or why it was refused, or
-// neither if it is left to the loader.
+// row is what explain says of one access: its edit, or why it was refused, or that the
+// code is for another source; nothing if it is left to the loader.
 type row struct {
-	Access  reloc.Access     `json:"access"`
-	Edit    *rewrite.Edit    `json:"edit,omitempty"`
-	Refusal *rewrite.Refusal `json:"refusal,omitempty"`
+	Access      reloc.Access     `json:"access"`
+	Edit        *rewrite.Edit    `json:"edit,omitempty"`
+	Refusal     *rewrite.Refusal `json:"refusal,omitempty"`
+	OtherSource bool             `json:"otherSource,omitempty"`
 }
 
 func explainRows(accesses []reloc.Access, report *rewrite.Report, refused *rewrite.RefusedError) []row {
@@ -113,6 +115,9 @@ func explainRows(accesses []reloc.Access, report *rewrite.Report, refused *rewri
 			rows = append(rows, row{Access: edit.Access, Edit: edit})
 		}
 	}
+	for _, record := range report.OtherSource {
+		rows[record].OtherSource = true
+	}
 	if refused != nil {
 		for i := range refused.Refusals {
 			refusal := &refused.Refusals[i]
@@ -123,6 +128,7 @@ func explainRows(accesses []reloc.Access, report *rewrite.Report, refused *rewri
 			}
 		}
 	}
+	rows = slices.DeleteFunc(rows, func(r row) bool { return r.Edit == nil && r.Refusal == nil && r.Access.IsMarker() })
 	slices.SortStableFunc(rows, func(a, b row) int {
 		return cmp.Or(cmp.Compare(a.Access.Section, b.Access.Section), cmp.Compare(a.Access.Insn, b.Access.Insn))
 	})
@@ -169,10 +175,10 @@ func (r *row) columns(driver string) (target, before, after string) {
 	switch {
 	case r.Refusal != nil:
 		return "", "", "refused: " + r.Refusal.Reason + ": " + r.Refusal.Remedy
+	case r.OtherSource:
+		return "", "", "in code for another source"
 	case r.Edit == nil && r.Access.Program == "":
 		return "", "", "in code that is not loaded"
-	case r.Edit == nil && r.isOfOtherSource(driver):
-		return "", "", "gone, as it is about the other source"
 	case r.Edit == nil:
 		return "", "", "left to the loader"
 	}
@@ -187,13 +193,6 @@ func (r *row) columns(driver string) (target, before, after string) {
 		return "own copy, " + r.Edit.Own, r.Edit.Before.String(), after
 	}
 	return r.target(driver), r.Edit.Before.String(), after
-}
-
-// isOfOtherSource reports whether an access is of a part of md_desc() that is for the other
-// source: its question, and, for a driver, the guard of the metadata area.
-func (r *row) isOfOtherSource(driver string) bool {
-	root := r.Access.RootName()
-	return root == rewrite.Marker || driver != "" && root == reloc.Descriptor && r.Access.Kind == reloc.TypeSize
 }
 
 // target returns what there is of an access. A driver's fields have no offset.

@@ -59,7 +59,7 @@ func TestNamed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := make(map[string][]btf.TypeID)
+		want, functions := make(map[string][]btf.TypeID), make(map[string][]btf.TypeID)
 		for typ, err := range types.All() {
 			if err != nil {
 				t.Fatal(err)
@@ -68,13 +68,30 @@ func TestNamed(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if name := btfraw.EssentialName(typ.TypeName()); name != "" {
-				want[name] = append(want[name], id)
+			name := btfraw.EssentialName(typ.TypeName())
+			switch typ.(type) {
+			case *btf.Func:
+				functions[typ.TypeName()] = append(functions[typ.TypeName()], id)
+			case *btf.Var, *btf.Datasec, *btf.TypeTag:
+			default:
+				if name != "" {
+					want[name] = append(want[name], id)
+				}
 			}
 		}
 		for name, ids := range want {
 			if got, err := parsed.Named(name); err != nil || !slices.Equal(got, ids) {
 				t.Errorf("%s: %s: types %v, %v, want %v", object, name, got, err, ids)
+			}
+		}
+		for name, ids := range functions {
+			if got, err := parsed.Functions(name); err != nil || !slices.Equal(got, ids) {
+				t.Errorf("%s: %s: functions %v, %v, want %v", object, name, got, err, ids)
+			}
+		}
+		for name := range functions {
+			if got, err := parsed.Named(name); err != nil || !slices.Equal(got, want[name]) {
+				t.Errorf("%s: %s: types %v, %v, want %v", object, name, got, err, want[name])
 			}
 		}
 	}

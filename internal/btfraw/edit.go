@@ -32,7 +32,7 @@ func NewEdit(raw []byte) (*Edit, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := parsed.index(); err != nil {
+	if err := parsed.Index(); err != nil {
 		return nil, err
 	}
 	order, headerLen := parsed.Order, parsed.Order.Uint32(raw[4:])

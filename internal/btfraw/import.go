@@ -11,10 +11,24 @@ import (
 // Import copies types of another blob to an edit: those that are asked for, and what
 // they refer to, each once.
 type Import struct {
-	to, from *Edit
-	ids      []btf.TypeID                // in to, by that in from; 0 if not copied
-	tags     map[btf.TypeID][]btf.TypeID // IDs of DECL_TAGs, by what they are about
-	pending  []btf.TypeID                // IDs in from, of which there is only the place yet
+	to      *Edit
+	from    source
+	isBrief bool                        // see BTF.Excerpt
+	ids     map[original]btf.TypeID     // in to
+	tags    map[btf.TypeID][]btf.TypeID // IDs of DECL_TAGs, by what they are about
+	pending []original                  // of which there is only the place yet
+}
+
+// source is a blob that types are copied from.
+type source interface {
+	find(id btf.TypeID) ([]byte, error)
+	String(offset uint32) (string, error)
+}
+
+// original is a type to copy, or what of it counts behind a pointer.
+type original struct {
+	id            btf.TypeID
+	behindPointer bool // in an excerpt
 }
 
 // Import returns an import of types of from, which is not changed.
@@ -22,7 +36,7 @@ func (e *Edit) Import(from *Edit) (*Import, error) {
 	if e.order != from.order {
 		return nil, errors.New("BTF of the other byte order")
 	}
-	i := &Import{to: e, from: from, ids: make([]btf.TypeID, len(from.types)), tags: make(map[btf.TypeID][]btf.TypeID)}
+	i := &Import{to: e, from: from, ids: make(map[original]btf.TypeID), tags: make(map[btf.TypeID][]btf.TypeID)}
 	for id, raw := range from.types {
 		if id > 0 && from.kind(raw) == kindDeclTag {
 			about := btf.TypeID(from.order.Uint32(raw[8:]))
@@ -34,21 +48,19 @@ func (e *Edit) Import(from *Edit) (*Import, error) {
 
 // Use takes a type that the edit has for one that would be copied.
 func (i *Import) Use(id, instead btf.TypeID) error {
-	if instead == 0 || uint64(instead) >= uint64(len(i.ids)) || i.ids[instead] != 0 {
+	if _, err := i.from.find(instead); err != nil || i.ids[original{id: instead}] != 0 {
 		return fmt.Errorf("type %d is not there, or copied", instead)
 	}
-	i.ids[instead] = id
+	i.ids[original{id: instead}] = id
 	return i.reachTags(instead)
 }
 
 // Type returns the ID that a type of the other blob has. 0, which is void, is the same
 // in both. After an error the edit is in pieces.
 func (i *Import) Type(id btf.TypeID) (btf.TypeID, error) {
-	copied, err := i.reach(id)
-	for err == nil && len(i.pending) > 0 {
-		next := i.pending[len(i.pending)-1]
-		i.pending = i.pending[:len(i.pending)-1]
-		err = i.copy(next)
+	copied, err := i.reach(original{id: id})
+	if err == nil {
+		err = i.copyPending()
 	}
 	if err != nil {
 		return 0, fmt.Errorf("import of BTF: %w", err)
@@ -56,19 +68,31 @@ func (i *Import) Type(id btf.TypeID) (btf.TypeID, error) {
 	return copied, nil
 }
 
+// copyPending copies what is reached, and what that leads to.
+func (i *Import) copyPending() error {
+	for len(i.pending) > 0 {
+		next := i.pending[len(i.pending)-1]
+		i.pending = i.pending[:len(i.pending)-1]
+		if err := i.copy(next); err != nil {
+			return fmt.Errorf("type %d: %w", next.id, err)
+		}
+	}
+	return nil
+}
+
 // reach returns the ID of a type, for which it makes the place.
-func (i *Import) reach(id btf.TypeID) (btf.TypeID, error) {
-	if id == 0 {
+func (i *Import) reach(typ original) (btf.TypeID, error) {
+	if typ.id == 0 {
 		return 0, nil
 	}
-	if _, err := i.from.find(id); err != nil {
+	if _, err := i.from.find(typ.id); err != nil {
 		return 0, err
 	}
-	if i.ids[id] == 0 {
-		i.ids[id] = i.to.append(nil)
-		i.pending = append(i.pending, id)
+	if i.ids[typ] == 0 {
+		i.ids[typ] = i.to.append(nil)
+		i.pending = append(i.pending, typ)
 	}
-	return i.ids[id], nil
+	return i.ids[typ], nil
 }
 
 // references says, by BTF kind, where the numbers are that mean something else in
@@ -96,59 +120,79 @@ var references = [len(trailing)]struct {
 	kindEnum64:    {names: []int{0}},
 }
 
-// copy puts a type into its place.
-func (i *Import) copy(id btf.TypeID) error {
-	raw := bytes.Clone(i.from.types[id])
-	kind := i.from.kind(raw)
-	at, size := references[kind], trailing[kind].each
-	if size == 0 {
-		size = trailing[kind].fixed
+// refer calls name for each place of a type that has the offset of a string, and typ for
+// each that has the ID of a type.
+func refer(raw []byte, kind uint32, name, typ func(at []byte) error) error {
+	if err := name(raw); err != nil {
+		return err
 	}
-	if err := i.translate(raw, []int{0}, nil); err != nil {
-		return fmt.Errorf("type %d: %w", id, err)
-	}
+	at := references[kind]
 	if at.refers {
-		if err := i.translate(raw, nil, []int{8}); err != nil {
-			return fmt.Errorf("type %d: %w", id, err)
+		if err := typ(raw[8:]); err != nil {
+			return err
 		}
 	}
-	if len(at.names)+len(at.types) > 0 {
-		for rest := raw[typeSize:]; len(rest) > 0; rest = rest[size:] {
-			if err := i.translate(rest, at.names, at.types); err != nil {
-				return fmt.Errorf("type %d: %w", id, err)
+	size := max(trailing[kind].each, trailing[kind].fixed)
+	for rest := raw[typeSize:]; len(rest) > 0 && len(at.names)+len(at.types) > 0; rest = rest[size:] {
+		for _, n := range at.names {
+			if err := name(rest[n:]); err != nil {
+				return err
+			}
+		}
+		for _, n := range at.types {
+			if err := typ(rest[n:]); err != nil {
+				return err
 			}
 		}
 	}
-	i.to.types[i.ids[id]] = raw
-	return i.reachTags(id)
+	return nil
+}
+
+// copy puts a type into its place.
+func (i *Import) copy(typ original) error {
+	raw, err := i.from.find(typ.id)
+	if err != nil {
+		return err
+	}
+	raw = bytes.Clone(raw)
+	kind := i.to.kind(raw)
+	if typ.behindPointer && (kind == kindStruct || kind == kindUnion) {
+		raw = raw[:typeSize]
+		i.to.put(raw[4:], i.to.order.Uint32(raw[4:])&^maxMembers)
+	}
+	behindPointer := typ.behindPointer || i.isBrief && kind == kindPointer
+	err = refer(raw, kind, i.translateName, func(at []byte) error { return i.translateType(at, behindPointer) })
+	if err != nil {
+		return err
+	}
+	i.to.types[i.ids[typ]] = raw
+	return i.reachTags(typ.id)
 }
 
 // reachTags makes the places of the tags that are about a type.
 func (i *Import) reachTags(id btf.TypeID) error {
 	for _, tag := range i.tags[id] {
-		if _, err := i.reach(tag); err != nil {
+		if _, err := i.reach(original{id: tag}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// translate changes the offsets of strings, and the IDs of types, at some positions.
-func (i *Import) translate(raw []byte, names, types []int) error {
-	order := i.to.order
-	for _, at := range names {
-		name, err := i.from.String(order.Uint32(raw[at:]))
-		if err != nil {
-			return err
-		}
-		i.to.put(raw[at:], i.to.strings.add(name))
+// translateName changes the offset of a string.
+func (i *Import) translateName(at []byte) error {
+	name, err := i.from.String(i.to.order.Uint32(at))
+	if err == nil {
+		i.to.put(at, i.to.strings.add(name))
 	}
-	for _, at := range types {
-		id, err := i.reach(btf.TypeID(order.Uint32(raw[at:])))
-		if err != nil {
-			return err
-		}
-		i.to.put(raw[at:], uint32(id))
+	return err
+}
+
+// translateType changes the ID of a type.
+func (i *Import) translateType(at []byte, behindPointer bool) error {
+	id, err := i.reach(original{btf.TypeID(i.to.order.Uint32(at)), behindPointer})
+	if err == nil {
+		i.to.put(at, uint32(id))
 	}
-	return nil
+	return err
 }

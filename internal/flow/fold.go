@@ -107,14 +107,14 @@ func (d *folding) removeRepeated(open, known *Constants) {
 		holds, isConstant := known.Value(slot, dst)
 		_, held := open.Value(slot, dst)
 		if ok && isConstant && !held && holds == put {
-			d.gone[i] = true
+			d.remove(i)
 		}
 	}
 }
 
 // isConstant reports whether an instruction puts a constant into a register.
 func (ins *instruction) isConstant() bool {
-	return ins.IsALU() && ins.Code() == insn.OpMOV && !ins.FromReg()
+	return ins.Op == insn.LDDW && ins.Src == 0 || ins.IsALU() && ins.Code() == insn.OpMOV && !ins.FromReg()
 }
 
 // put returns the constant that an instruction puts into its register, if it is no
@@ -128,7 +128,7 @@ func (c *Constants) put(i int) (int64, bool) {
 	if ins.Is32() {
 		return int64(uint32(ins.Imm)), true
 	}
-	return int64(ins.Imm), true
+	return ins.Imm, true
 }
 
 // removeUnread takes out what computes values that were read before, and are read no
@@ -138,10 +138,18 @@ func (d *folding) removeUnread(arguments int) bool {
 	found := false
 	for i := range d.f.insns {
 		if d.computes(i) && after.out[i]&d.f.insns[i].Defs == 0 {
-			d.gone[i], found = true, true
+			d.remove(i)
+			found = true
 		}
 	}
 	return found
+}
+
+// remove takes out an instruction, with both its slots.
+func (d *folding) remove(i int) {
+	for n := range d.f.insns[i].Slots() {
+		d.gone[i+n] = true
+	}
 }
 
 // computes reports whether an instruction does nothing but put something into a register

@@ -82,6 +82,8 @@ var (
 
 	// Casts are what the memory of the kernel is read through.
 	Casts = kernelFunction(6, 2, "bpf_rdonly_cast")
+	// ContextCast is the kfunc that returns the kernel's own context of a program.
+	ContextCast = kernelFunction(6, 2, "bpf_cast_to_kern_ctx")
 
 	// Trap is the kfunc that clang calls where a program has no meaning.
 	Trap = kernelFunction(6, 16, "__bpf_trap")

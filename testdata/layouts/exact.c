@@ -7,6 +7,7 @@ enum md_csum_status {
 	MD_CSUM_NONE = 0,
 	MD_CSUM_UNNECESSARY = 1,
 	MD_CSUM_COMPLETE = 2,
+	MD_CSUM_BAD = 4,
 };
 
 struct md_desc {
@@ -18,6 +19,7 @@ struct md_desc {
 	__u16 vlan_tci;
 	__be16 vlan_proto;
 	__u32 mark;
+	__u32 ptype;
 };
 
 struct md_desc layout;

@@ -18,6 +18,7 @@ enum md_csum_status___nic {
 	MD_CSUM_NONE = 7,
 	MD_CSUM_UNNECESSARY = 6,
 	MD_CSUM_COMPLETE = 5,
+	MD_CSUM_BAD = 4,
 };
 
 struct nic_port {

@@ -7,6 +7,7 @@ enum md_csum_status {
 	MD_CSUM_COMPLETE = 1,
 	MD_CSUM_UNNECESSARY = 2,
 	MD_CSUM_NONE = 4,
+	MD_CSUM_BAD = 3,
 };
 
 struct md_desc {
@@ -38,7 +39,8 @@ struct md_desc {
 		__u32 flow;
 		__u8 flow_bytes[4];
 	};
-	__u32 reserved[2];
+	__u32 ptype;
+	__u32 reserved;
 	__u32 csum;
 };
 
