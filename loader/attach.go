@@ -142,7 +142,7 @@ func (l *load) link(target *nic.Target, program *ebpf.Program) (link.Link, error
 			return nil, occupied
 		}
 	}
-	return nil, explainAttach(target, l.spec.Programs[l.Program], program, err)
+	return nil, l.explainAttach(target, program, err)
 }
 
 // pinNeeded pins the program and the maps that it needs.

@@ -14,12 +14,8 @@ import (
 // refused here.
 func checkByteOrder(object []byte, layout *reloc.Layout) error {
 	here := endianness(binary.NativeEndian)
-	if bytes.HasPrefix(object, []byte(elf.ELFMAG)) && len(object) > elf.EI_DATA {
-		is := endianness(binary.LittleEndian)
-		if elf.Data(object[elf.EI_DATA]) == elf.ELFDATA2MSB {
-			is = endianness(binary.BigEndian)
-		}
-		if is != here {
+	if byteOrder := elfOrder(object); byteOrder != nil {
+		if is := endianness(byteOrder); is != here {
 			return fmt.Errorf("%w: the object is %s and this machine is %s: compile it with -target %s", reloc.ErrByteOrder, is.name, here.name, here.target)
 		}
 	}
@@ -30,6 +26,17 @@ func checkByteOrder(object []byte, layout *reloc.Layout) error {
 		return fmt.Errorf("%w: layout %s is %s and this machine is %s: compile it with -target %s", reloc.ErrByteOrder, layout.Name(), is.name, here.name, here.target)
 	}
 	return nil
+}
+
+// elfOrder returns the byte order of an ELF file, nil for what is none.
+func elfOrder(object []byte) binary.ByteOrder {
+	switch {
+	case !bytes.HasPrefix(object, []byte(elf.ELFMAG)) || len(object) <= elf.EI_DATA:
+		return nil
+	case elf.Data(object[elf.EI_DATA]) == elf.ELFDATA2MSB:
+		return binary.BigEndian
+	}
+	return binary.LittleEndian
 }
 
 // order is a byte order with its name and that of clang's target.

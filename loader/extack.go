@@ -15,7 +15,7 @@ import (
 
 // explainAttach says why the kernel did not attach a program by a link, err, in the
 // kernel's own words as far as it has any.
-func explainAttach(target *nic.Target, spec *ebpf.ProgramSpec, program *ebpf.Program, err error) error {
+func (l *load) explainAttach(target *nic.Target, program *ebpf.Program, err error) error {
 	again := attachOverNetlink(target.Index, program)
 	var answer *netlink.OpError
 	errors.As(again, &answer)
@@ -26,12 +26,20 @@ func explainAttach(target *nic.Target, spec *ebpf.ProgramSpec, program *ebpf.Pro
 		}
 		return fmt.Errorf("%s: what was in the way of the program is gone: try again: %w", target.Interface, err)
 	case errors.Is(err, unix.EOPNOTSUPP) && (answer == nil || answer.Message == "" || answer.Message == noNative):
-		return fmt.Errorf("%s: %w in %s, and generic mode is no way out: it starts with an empty metadata area: %w",
-			target.Interface, ErrNoNative, driverName(target), err)
+		return fmt.Errorf("%s: %w in %s, and generic mode is no way out: %s: %w",
+			target.Interface, ErrNoNative, driverName(target), l.inGenericMode(), err)
 	case answer == nil || answer.Message == "":
 		return fmt.Errorf("%s: attach in native mode: %s refuses, and does not say why: %w", target.Interface, driverName(target), err)
 	}
-	return fmt.Errorf("%s: attach in native mode: %s%s: %w", target.Interface, answer.Message, attachRemedy(target, spec, answer.Message), err)
+	return fmt.Errorf("%s: attach in native mode: %s%s: %w", target.Interface, answer.Message, attachRemedy(target, l.spec.Programs[l.Program], answer.Message), err)
+}
+
+// inGenericMode says what programs find there.
+func (o *Options) inGenericMode() string {
+	if len(o.Accessors) > 0 {
+		return "what a program is given there is not the driver's"
+	}
+	return "it starts with an empty metadata area"
 }
 
 // noNative is what dev_xdp_attach in net/core/dev.c says of drivers without XDP.

@@ -15,12 +15,19 @@ import (
 	"github.com/xdp-load/xdp-load/nic"
 )
 
+// loadOf returns a load of one program.
+func loadOf(spec *ebpf.ProgramSpec) *load {
+	l := &load{spec: &ebpf.CollectionSpec{Programs: map[string]*ebpf.ProgramSpec{"prog": spec}}}
+	l.Program = "prog"
+	return l
+}
+
 // What was refused by the link and would be attached now is not attached.
 func TestAttachLeavesNothing(t *testing.T) {
 	target := newTarget(t)
 	program := newProgram(t)
 
-	err := explainAttach(target, &ebpf.ProgramSpec{}, program, unix.EINVAL)
+	err := loadOf(&ebpf.ProgramSpec{}).explainAttach(target, program, unix.EINVAL)
 	if want := "nic0: what was in the way of the program is gone: try again: "; !strings.HasPrefix(err.Error(), want) || !errors.Is(err, unix.EINVAL) {
 		t.Errorf("%q does not start with %q", err, want)
 	}
@@ -38,7 +45,7 @@ func TestAttachLeavesOthers(t *testing.T) {
 	}
 	before := programsOn(t, target)
 
-	err := explainAttach(target, &ebpf.ProgramSpec{}, program, unix.EBUSY)
+	err := loadOf(&ebpf.ProgramSpec{}).explainAttach(target, program, unix.EBUSY)
 	if want := "nic0: attach in native mode: XDP program already attached: "; !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("%q does not start with %q", err, want)
 	}
@@ -57,7 +64,7 @@ func TestAdviceForFragments(t *testing.T) {
 		t.Fatal(err)
 	}
 	spec := &ebpf.ProgramSpec{Flags: unix.BPF_F_XDP_HAS_FRAGS}
-	err := explainAttach(target, spec, newProgram(t), unix.ERANGE)
+	err := loadOf(spec).explainAttach(target, newProgram(t), unix.ERANGE)
 	if want := "nic0: attach in native mode: veth: Peer MTU is too large to set XDP: lower the MTU: "; !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("%q does not start with %q", err, want)
 	}

@@ -33,6 +33,9 @@ func Preview(path string, opts Options) (*Plan, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	if err := l.checkLockdown(); err != nil {
+		return nil, err
+	}
 	plan := &Plan{Report: l.report, Program: l.Program, Conditions: []string{"the verifier accepts it"}}
 	if opts.Interface != "" {
 		plan.Conditions[0] = "the verifier and the driver accept it"
@@ -60,8 +63,8 @@ func (p *Plan) aim(opts *Options) (err error) {
 	case err != nil:
 		return err
 	case !native:
-		return fmt.Errorf("%s: %w in %s by all that the kernel tells (netlink family netdev), and generic mode is no way out: it starts with an empty metadata area",
-			p.Target.Interface, ErrNoNative, driverName(p.Target))
+		return fmt.Errorf("%s: %w in %s by all that the kernel tells (netlink family netdev), and generic mode is no way out: %s",
+			p.Target.Interface, ErrNoNative, driverName(p.Target), opts.inGenericMode())
 	}
 	return whoseHook(p.Target.Interface)
 }

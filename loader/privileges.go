@@ -6,11 +6,15 @@ import (
 	"io/fs"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
+
+	"github.com/xdp-load/xdp-load/accessor"
+	"github.com/xdp-load/xdp-load/rewrite"
 )
 
 // ErrPrivileges is wrapped by errors about what this process may not do, and by
@@ -38,6 +42,44 @@ func explainPermission(err error) error {
 		return fmt.Errorf("%w, or %s; this process lacks %s: %w", ErrPrivileges, namesOf(needed), namesOf(missing), withoutGuess{err})
 	}
 	return fmt.Errorf("%w: no capability is missing, so it is a seccomp filter, as containers have, or a security module", withoutGuess{err})
+}
+
+// mayRead reports what this process lacks to load what is put in line to read what a
+// driver keeps of a packet.
+func (l *load) mayRead() error {
+	missing := missingForVerifier()
+	if !slices.Contains(missing, unix.CAP_PERFMON) || !l.readsDriver() || !inInitialUserNamespace() {
+		return nil // of others explainPermission tells
+	}
+	needed := []capability{unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_NET_ADMIN}
+	return fmt.Errorf("%w, or %s; this process lacks %s: the kernel's memory, which has what driver %s keeps of a packet, is read with CAP_PERFMON only",
+		ErrPrivileges, namesOf(needed), namesOf(effective().without(needed)), l.report.Driver)
+}
+
+// readsDriver reports whether a program reads what a driver keeps of a packet.
+func (l *load) readsDriver() bool {
+	return slices.ContainsFunc(l.report.Edits, func(edit rewrite.Edit) bool { return edit.Driver != "" })
+}
+
+// ErrLockdown is wrapped by the error about a kernel that lets no program read its memory.
+var ErrLockdown = errors.New("the kernel is locked down for confidentiality")
+
+// checkLockdown reports a kernel that takes away bpf_probe_read_kernel, where nothing else
+// reads what a driver keeps (LOCKDOWN_BPF_READ_KERNEL in include/linux/security.h).
+func (l *load) checkLockdown() error {
+	if l.report.Lowering != string(accessor.Probe) || !l.readsDriver() || !isConfidential(lockdownFile) {
+		return nil
+	}
+	return fmt.Errorf("%w, so that no program may call bpf_probe_read_kernel, and it has no bpf_rdonly_cast, which Linux 6.12 has: nothing can read what driver %s keeps of a packet",
+		ErrLockdown, l.report.Driver)
+}
+
+// lockdownFile has the levels of lockdown, with the one that holds in brackets.
+const lockdownFile = "/sys/kernel/security/lockdown"
+
+func isConfidential(file string) bool {
+	levels, err := os.ReadFile(file)
+	return err == nil && strings.Contains(string(levels), "[confidentiality]")
 }
 
 // isPermission reports whether err may be for want of permission. Where

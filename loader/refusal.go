@@ -27,6 +27,10 @@ type RefusalError struct {
 	// is what the verifier refuses. It is zero if the compiler recorded none.
 	Source reloc.Source
 
+	// Accessor is the line in the driver's accessors, if the instruction is theirs: Source
+	// is that of the access which they stand in line for, then.
+	Accessor reloc.Source
+
 	// Edit is of the access that the instruction is or, failing that, the last
 	// one before it on the same line. It is nil if there is none.
 	Edit *rewrite.Edit
@@ -42,6 +46,9 @@ type RefusalError struct {
 // Error returns one line: the source line, the access, what is wrong with it.
 func (e *RefusalError) Error() string {
 	parts := []string{e.Reason}
+	if e.Accessor.File != "" {
+		parts = []string{"in " + e.Accessor.String(), e.Reason}
+	}
 	if e.Edit != nil {
 		parts = append([]string{e.Edit.Access.Path}, parts...)
 	}
@@ -65,6 +72,9 @@ func (e *RefusalError) Details() string {
 		fmt.Fprintf(&b, ": %s", strings.TrimSpace(e.Source.Text))
 	}
 	fmt.Fprintln(&b)
+	if e.Accessor.Text != "" {
+		fmt.Fprintf(&b, "accessor, %s: %s\n", e.Accessor.String(), strings.TrimSpace(e.Accessor.Text))
+	}
 
 	log := e.cause.Log
 	if omitted := len(e.log.trace) - instructions; omitted > 0 {
@@ -154,6 +164,9 @@ func (e *RefusalError) locate(spec *ebpf.CollectionSpec, report *rewrite.Report)
 		return
 	}
 	e.Edit = e.nearestEdit(report)
+	if e.Edit != nil && e.Edit.Driver != "" && e.Edit.At(e.Insn) && e.Source.File != e.Edit.Access.Source.File {
+		e.Accessor, e.Source = e.Source, e.Edit.Access.Source
+	}
 }
 
 // place returns the function, its first slot, and the source line that a slot
@@ -232,7 +245,7 @@ func (e *RefusalError) explain(report *rewrite.Report) string {
 		return "the program can reach an access to a type or field that the running kernel does not have"
 	}
 	reason, remedy := e.Edit.Missing()
-	return fmt.Sprintf("not in layout %s, and the program can reach it for all that the verifier knows: %s (%s)", report.Layout, remedy, reason)
+	return fmt.Sprintf("not in %s, and the program can reach it for all that the verifier knows: %s (%s)", report.Source(), remedy, reason)
 }
 
 // advise adds what to do to a verdict, if that is known.

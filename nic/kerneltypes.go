@@ -11,14 +11,13 @@ import (
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
-// Where the kernel shows its own BTF and that of its modules,
-// Documentation/bpf/btf.rst.
-const (
-	kernelBTF  = "/sys/kernel/btf"
-	vmlinuxBTF = kernelBTF + "/vmlinux"
-)
+// KernelBTF is where the kernel shows its own BTF, in a file vmlinux, and that of its
+// modules, in a file for each (Documentation/bpf/btf.rst).
+const KernelBTF = "/sys/kernel/btf"
 
-func isKernelBTF(file string) bool { return filepath.Dir(resolved(file)) == kernelBTF }
+const vmlinuxBTF = KernelBTF + "/vmlinux"
+
+func isKernelBTF(file string) bool { return filepath.Dir(resolved(file)) == KernelBTF }
 
 // resolved returns the path of a file without symbolic links, empty if there is no such
 // file.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
@@ -66,6 +67,17 @@ func newDrivers(all []*Accessors, calls bool) (*drivers, error) {
 		return nil, errors.New("no accessors")
 	}
 	return d, nil
+}
+
+// names returns what messages call them.
+func (d *drivers) names() string {
+	var names []string
+	for _, context := range []*flow.Context{&flow.XDP, &flow.TC} {
+		if of := d.byContext[context]; of != nil {
+			names = append(names, of.accessors.Name)
+		}
+	}
+	return strings.Join(names, ", ")
 }
 
 // find finds out which programs come to each function.
@@ -306,7 +318,7 @@ func (d *driver) plan(p *planner, plan *accessPlan, before asm.Instruction) {
 	case p.bodyOf(access) == nil:
 		plan.refused = refuse.Because("read a field of struct md_desc", "%s is not a whole field of the descriptor", access.Path)
 	default:
-		plan.From = d.accessors.Fields[access.FieldName()].From
+		plan.Driver, plan.From = d.accessors.Name, d.accessors.Fields[access.FieldName()].From
 		if plan.refused = d.planField(p, plan.Edit, before); plan.refused == nil {
 			plan.Note = p.bodyOf(access).note(plan.Note)
 		}
@@ -319,7 +331,7 @@ func (d *driver) planDescriptor(p *planner, edit *Edit, before asm.Instruction) 
 	if isImmediate(before) {
 		return p.patchOffset(edit, before)
 	}
-	edit.body = d.descriptor
+	edit.Driver, edit.body = d.accessors.Name, d.descriptor
 	edit.After, err = findDescriptor(p, d.descriptor, &edit.Access, loadAt{before, edit.Access.Insn, 0})
 	return err
 }

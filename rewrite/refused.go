@@ -20,7 +20,8 @@ var ErrNoDescriptor = errors.New("defines no such type")
 // RefusedError lists the accesses that were refused, in the order of the
 // object. It wraps ErrRefused.
 type RefusedError struct {
-	Layout   string
+	Layout   string // as in Report
+	Driver   string
 	Refusals []Refusal
 	Edits    []Edit // of the accesses that were not refused
 
@@ -45,11 +46,24 @@ func (r *Refusal) String() string {
 
 // Error returns one line, about the first access.
 func (e *RefusedError) Error() string {
-	line := fmt.Sprintf("%s (layout %s)", e.Refusals[0].String(), e.Layout)
+	line := fmt.Sprintf("%s (%s)", e.Refusals[0].String(), e.Source())
 	if more := len(e.Refusals) - 1; more > 0 {
 		line += fmt.Sprintf(", and %d more", more)
 	}
 	return line
+}
+
+// Source returns what the accesses were refused for: "layout NAME" or "driver NAME".
+func (e *RefusedError) Source() string { return sourceName(e.Layout, e.Driver) }
+
+// Source returns what the object was rewritten for: "layout NAME" or "driver NAME".
+func (r *Report) Source() string { return sourceName(r.Layout, r.Driver) }
+
+func sourceName(layout, driver string) string {
+	if driver != "" {
+		return "driver " + driver
+	}
+	return "layout " + layout
 }
 
 // Details returns a line for each access beyond the first.

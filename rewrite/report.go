@@ -11,8 +11,15 @@ import (
 
 // Report says what was done to an object.
 type Report struct {
-	Layout string `json:"layout"`
-	Edits  []Edit `json:"edits"`
+	// Layout is what messages call the layout, and Driver the driver that the fields come
+	// from, or several, one for each kind of program: one of them is empty.
+	Layout string `json:"layout,omitempty"`
+	Driver string `json:"driver,omitempty"`
+
+	// Lowering says how the kernel's memory is loaded, for a driver.
+	Lowering string `json:"lowering,omitempty"`
+
+	Edits []Edit `json:"edits"`
 
 	// Rewritten is set if the object, or a part of it, had been rewritten for this
 	// layout already. Edits are of what was not.
@@ -75,8 +82,10 @@ type Edit struct {
 	// descriptor.
 	Own string `json:"own,omitempty"`
 
-	// From says where the field comes from if code computes it of what a driver keeps.
-	From string `json:"from,omitempty"`
+	// Driver is set if code reads the descriptor or the field of what a driver keeps of
+	// the packet, and From says where it has the field from.
+	Driver string `json:"driver,omitempty"`
+	From   string `json:"from,omitempty"`
 
 	// Exact is set if the layout keeps what is accessed just as the program was
 	// compiled for: nothing is changed, and nothing is read in another way.

@@ -93,7 +93,16 @@ func rewriteForDrivers(object []byte, accessors []*Accessors, calls bool, opts O
 	if err != nil {
 		return nil, nil, err
 	}
-	return rewrite(object, drivers.first.fitted, drivers, opts)
+	out, report, err := rewrite(object, drivers.first.fitted, drivers, opts)
+	var refused *RefusedError
+	if errors.As(err, &refused) {
+		refused.Layout, refused.Driver = "", drivers.names()
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	report.Layout, report.Driver, report.Lowering = "", drivers.names(), drivers.first.accessors.Lowering
+	return out, report, nil
 }
 
 func rewrite(object []byte, layout *reloc.Layout, drivers *drivers, opts Options) ([]byte, *Report, error) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -8,54 +9,55 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/xdp-load/xdp-load/nic"
+	"github.com/xdp-load/xdp-load/loader"
 	"github.com/xdp-load/xdp-load/rewrite"
 )
 
 func newCheck(f *flags) *cobra.Command {
 	var exact bool
 	cmd := &cobra.Command{
-		Use:   "check --layout FILE [--layout FILE ...] prog.o",
-		Short: "Say whether an object fits each of several layouts",
-		Long: `Say whether an object fits each of several layouts.
+		Use:   "check {--layout FILE | --driver NAME} [...] prog.o",
+		Short: "Say whether an object fits each of several layouts and drivers",
+		Long: `Say whether an object fits each of several layouts and drivers.
 
-An object fits if every access can be rewritten. Accesses to fields that the
-layout lacks are named: the program then loads only if it guards them with
+An object fits if every access can be rewritten. Accesses to fields that a layout or a
+driver lacks are named: the program then loads only if it guards them with
 bpf_core_field_exists. An object with a descriptor and no access to it has nothing
-to fit.
+to fit. Drivers are looked at as they are in the kernel with the types in --btf.
 
-Exits with 1 if a layout does not fit.`,
+Exits with 1 if one of them does not fit.`,
 		Args: oneObject,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(f.layouts) == 0 {
-				return usagef("no layout given: --layout FILE, repeatable")
+			if err := f.sources.check(true); err != nil {
+				return err
+			}
+			if !f.isGiven() {
+				return usagef("no layout given: --layout FILE, repeatable; and no driver: --driver NAME, repeatable")
 			}
 			object, err := readObject(args[0])
 			if err != nil {
 				return err
 			}
-			results := make([]checkResult, len(f.layouts))
-			for i, path := range f.layouts {
-				results[i] = f.check(object, path, exact)
-			}
+			results := f.checkAll(object, exact)
 			if err := f.printChecks(cmd.OutOrStdout(), results); err != nil {
 				return err
 			}
 			return unfit(args[0], results)
 		},
 	}
-	f.addLayout(cmd)
+	f.addOffline(cmd)
 	cmd.Flags().BoolVar(&exact, "exact", false, "say whether the object was compiled for exactly this layout")
 	return cmd
 }
 
-// checkResult is what check says of one layout.
+// checkResult is what check says of one layout, or of one driver.
 type checkResult struct {
-	Layout    string    `json:"layout"`
+	Layout    string    `json:"layout,omitempty"`
+	Driver    string    `json:"driver,omitempty"`
 	Fits      bool      `json:"fits"`
 	Exact     bool      `json:"exact"`
 	Accesses  int       `json:"accesses"`
-	Rewritten bool      `json:"rewritten,omitempty"` // for this layout already, or a part of it
+	Rewritten bool      `json:"rewritten,omitempty"` // for this one already, or a part of it
 	Missing   []string  `json:"missing,omitempty"`   // paths of poisoned accesses
 	Error     string    `json:"error,omitempty"`
 	Details   []string  `json:"details,omitempty"`
@@ -68,32 +70,67 @@ type checkResult struct {
 	report *rewrite.Report
 }
 
-// check rewrites the object for one layout. With exact, a layout that asks for
-// any change does not fit.
-func (f *flags) check(object []byte, path string, exact bool) checkResult {
-	result := checkResult{Layout: path}
-	layout, err := nic.OpenLayout(path, f.base)
+// checkAll rewrites the object for each layout, and for each driver. With exact, one that
+// asks for any change does not fit.
+func (f *flags) checkAll(object []byte, exact bool) []checkResult {
+	var results []checkResult
+	for _, path := range f.layouts {
+		result := checkResult{Layout: path}
+		layout, err := f.openLayout(path)
+		result.check(object, loader.Options{Layout: layout, Types: f.types}, err, exact)
+		results = append(results, result)
+	}
+	names := f.drivers
+	if len(names) == 0 && f.accessors != "" {
+		names = []string{""}
+	}
+	for _, name := range names {
+		accessors, err := f.driver(name).Accessors(object)
+		result := checkResult{Driver: name}
+		result.check(object, loader.Options{Accessors: accessors}, err, exact)
+		results = append(results, result)
+	}
+	return results
+}
+
+// check rewrites the object, unless what it is to be rewritten for could not be had.
+func (r *checkResult) check(object []byte, opts loader.Options, err error, exact bool) {
 	if err == nil {
-		_, result.report, err = rewrite.Rewrite(object, layout, rewrite.Options{Types: f.types})
+		_, r.report, err = loader.Rewrite(object, opts)
 	}
 	if err != nil {
-		result.Error, result.Refusals = err.Error(), refusalsOf(err)
-		if detailed, ok := err.(interface{ Details() string }); ok {
-			result.Details = slices.Collect(strings.Lines(detailed.Details()))
+		r.Error, r.Refusals = err.Error(), refusalsOf(err)
+		var refused *rewrite.RefusedError
+		if errors.As(err, &refused) {
+			r.Driver = refused.Driver
 		}
-		return result
+		if detailed, ok := err.(interface{ Details() string }); ok {
+			r.Details = slices.Collect(strings.Lines(detailed.Details()))
+		}
+		return
 	}
 
-	result.Fits, result.Exact = true, result.report.Exact()
-	result.Accesses = len(result.report.Edits)
-	result.Rewritten = result.report.Rewritten
-	result.NothingToFit, result.Unaccessed = result.report.NothingToFit(), result.report.Unaccessed
-	result.Missing = missingPaths(result.report)
-	if exact && !result.Exact {
-		result.Fits = false
-		result.Error = "not exact: " + notExact(result.report)
+	r.Fits, r.Exact = true, r.report.Exact()
+	r.Driver = r.report.Driver
+	r.Accesses = len(r.report.Edits)
+	r.Rewritten = r.report.Rewritten
+	r.NothingToFit, r.Unaccessed = r.report.NothingToFit(), r.report.Unaccessed
+	r.Missing = missingPaths(r.report)
+	if exact && !r.Exact {
+		r.Fits = false
+		r.Error = "not exact: " + notExact(r.report)
 	}
-	return result
+}
+
+// name returns what the result is about.
+func (r *checkResult) name() string {
+	switch {
+	case r.Layout != "":
+		return r.Layout
+	case r.Driver != "":
+		return "driver " + r.Driver
+	}
+	return "accessors"
 }
 
 // missingPaths returns the paths of accesses to what the layout lacks, each once.
@@ -128,7 +165,7 @@ func (f *flags) printChecks(w io.Writer, results []checkResult) error {
 		return printJSON(w, results)
 	}
 	for i := range results {
-		fmt.Fprintf(w, "%s: %s\n", results[i].Layout, results[i].String())
+		fmt.Fprintf(w, "%s: %s\n", results[i].name(), results[i].String())
 	}
 	return nil
 }
@@ -136,7 +173,7 @@ func (f *flags) printChecks(w io.Writer, results []checkResult) error {
 func (r *checkResult) String() string {
 	switch {
 	case !r.Fits:
-		return strings.TrimRight("does not fit: "+r.Error+"\n    "+strings.Join(r.Details, "    "), " \n")
+		return strings.TrimRight("does not fit: "+strings.TrimPrefix(r.Error, r.name()+": ")+"\n    "+strings.Join(r.Details, "    "), " \n")
 	case r.NothingToFit:
 		return "nothing to fit: " + unaccessed(r.report)
 	case len(r.Unaccessed) > 0:
@@ -157,16 +194,41 @@ func (r *checkResult) fit() string {
 	return fmt.Sprintf("fits (%s)", summary(r.report))
 }
 
-// unfit is an error if a layout does not fit.
+// unfit is an error if one of them does not fit. Where all layouts do and a driver does
+// not, or the other way round, it says so.
 func unfit(path string, results []checkResult) error {
-	failed := 0
+	var layouts, drivers, unfitLayouts, unfitDrivers []*checkResult
 	for i := range results {
-		if !results[i].Fits {
-			failed++
+		r := &results[i]
+		all, unfit := &layouts, &unfitLayouts
+		if r.Layout == "" {
+			all, unfit = &drivers, &unfitDrivers
+		}
+		*all = append(*all, r)
+		if !r.Fits {
+			*unfit = append(*unfit, r)
 		}
 	}
-	if failed == 0 {
+	failed := len(unfitLayouts) + len(unfitDrivers)
+	switch {
+	case failed == 0:
 		return nil
+	case len(layouts) > 0 && len(unfitLayouts) == 0:
+		return inObject(path, fmt.Errorf("fits the metadata area; %s: %s", unfitDrivers[0].name(), unfitDrivers[0].why()))
+	case len(drivers) > 0 && len(unfitDrivers) == 0:
+		return inObject(path, fmt.Errorf("fits the driver; %s: %s", unfitLayouts[0].name(), unfitLayouts[0].why()))
+	case len(drivers) == 0:
+		return inObject(path, fmt.Errorf("does not fit %d of %s", failed, count(len(results), "layout", "layouts")))
+	case len(layouts) == 0:
+		return inObject(path, fmt.Errorf("does not fit %d of %s", failed, count(len(results), "driver", "drivers")))
 	}
-	return inObject(path, fmt.Errorf("does not fit %d of %s", failed, count(len(results), "layout", "layouts")))
+	return inObject(path, fmt.Errorf("does not fit %d of %d layouts and drivers", failed, len(results)))
+}
+
+// why says in short why it does not fit.
+func (r *checkResult) why() string {
+	if len(r.Refusals) == 0 {
+		return r.Error
+	}
+	return r.Refusals[0].Field + ": " + r.Refusals[0].Reason
 }

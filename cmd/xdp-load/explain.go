@@ -15,17 +15,17 @@ import (
 
 func newExplain(f *flags) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "explain [--layout FILE] prog.o",
+		Use:   "explain [--layout FILE | --driver NAME] prog.o",
 		Short: "Show the accesses that the compiler recorded in an object",
 		Long: `Show the accesses that the compiler recorded in an object.
 
-With a layout, show what it has for each access, the instruction before and
-after, and why an access that can't be rewritten is refused. Records that the
-layout is not asked about are left to whoever loads the object.`,
+With a layout or a driver, show what it has for each access, the instruction before
+and after, and why an access that can't be rewritten is refused. Records that it is
+not asked about are left to whoever loads the object.`,
 		Args: oneObject,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(f.layouts) == 0 && (len(f.types) > 0 || f.base != "") {
-				return usagef("--type and --base-btf are for a layout, and none is given: --layout FILE")
+			if err := f.sources.check(false); err != nil {
+				return err
 			}
 			object, err := readObject(args[0])
 			if err != nil {
@@ -35,14 +35,14 @@ layout is not asked about are left to whoever loads the object.`,
 			if err != nil {
 				return inObject(args[0], err)
 			}
-			if len(f.layouts) == 0 {
+			if !f.isGiven() {
 				accesses = slices.DeleteFunc(accesses, func(access reloc.Access) bool { return access.IsMarker() })
 				return f.printAccesses(cmd.OutOrStdout(), args[0], accesses)
 			}
 			return f.explain(cmd.OutOrStdout(), args[0], object, accesses)
 		},
 	}
-	f.addLayout(cmd)
+	f.addOffline(cmd)
 	return cmd
 }
 
@@ -67,14 +67,14 @@ func (f *flags) printAccesses(w io.Writer, path string, accesses []reloc.Access)
 // explain shows what rewriting comes to. Refused accesses make it fail, after
 // everything has been shown.
 func (f *flags) explain(w io.Writer, path string, object []byte, accesses []reloc.Access) error {
-	layout, err := f.layout()
+	opts, err := f.source(object)
 	if err != nil {
 		return err
 	}
-	_, report, err := f.rewrite(path, object, layout)
+	_, report, err := f.rewrite(path, object, opts)
 	var refused *rewrite.RefusedError
 	if errors.As(err, &refused) {
-		report = &rewrite.Report{Layout: layout.Name(), Edits: refused.Edits, OtherSource: refused.OtherSource}
+		report = &rewrite.Report{Layout: refused.Layout, Driver: refused.Driver, Edits: refused.Edits, OtherSource: refused.OtherSource}
 	} else if err != nil {
 		return err
 	}
@@ -84,11 +84,11 @@ func (f *flags) explain(w io.Writer, path string, object []byte, accesses []relo
 		if err := printJSON(w, rows); err != nil {
 			return err
 		}
-	} else if err := printRows(w, rows); err != nil {
+	} else if err := printRows(w, rows, report.Driver); err != nil {
 		return err
 	}
 	if refused != nil {
-		return inObject(path, fmt.Errorf("%s %w for layout %s", count(len(refused.Refusals), "access", "accesses"), rewrite.ErrRefused, layout.Name()))
+		return inObject(path, fmt.Errorf("%s %w for %s", count(len(refused.Refusals), "access", "accesses"), rewrite.ErrRefused, refused.Source()))
 	}
 	return nil
 }
@@ -110,7 +110,7 @@ func explainRows(accesses []reloc.Access, report *rewrite.Report, refused *rewri
 	for i := range report.Edits {
 		edit := &report.Edits[i]
 		if record := edit.Access.Record; rows[record].Edit == nil {
-			rows[record].Edit = edit
+			rows[record] = row{Access: edit.Access, Edit: edit}
 		} else { // another one of a copy
 			rows = append(rows, row{Access: edit.Access, Edit: edit})
 		}
@@ -128,19 +128,23 @@ func explainRows(accesses []reloc.Access, report *rewrite.Report, refused *rewri
 			}
 		}
 	}
-	rows = slices.DeleteFunc(rows, func(r row) bool { return r.Refusal == nil && r.Access.IsMarker() })
+	rows = slices.DeleteFunc(rows, func(r row) bool { return r.Edit == nil && r.Refusal == nil && r.Access.IsMarker() })
 	slices.SortStableFunc(rows, func(a, b row) int {
 		return cmp.Or(cmp.Compare(a.Access.Section, b.Access.Section), cmp.Compare(a.Access.Insn, b.Access.Insn))
 	})
 	return rows
 }
 
-func printRows(w io.Writer, rows []row) error {
+func printRows(w io.Writer, rows []row, driver string) error {
+	source := "IN THE LAYOUT"
+	if driver != "" {
+		source = "IN THE DRIVER"
+	}
 	return table(w, func(w io.Writer) {
-		fmt.Fprintln(w, "SOURCE\tACCESS\tKIND\tIN THE LAYOUT\tBEFORE\tAFTER")
+		fmt.Fprintf(w, "SOURCE\tACCESS\tKIND\t%s\tBEFORE\tAFTER\n", source)
 		for i := range rows {
 			access := &rows[i].Access
-			target, before, after := rows[i].columns()
+			target, before, after := rows[i].columns(driver)
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", place(access), access.Path, rows[i].kind(), target, before, after)
 			for _, other := range rows[i].others() {
 				fmt.Fprintf(w, "\t\t\t\t%s\t%s\n", other.Before, other.After)
@@ -165,9 +169,9 @@ func (r *row) kind() string {
 	return r.Access.Kind.String()
 }
 
-// columns returns what the access is in the layout, and what the instruction was
-// and becomes.
-func (r *row) columns() (target, before, after string) {
+// columns returns what the access is in the layout or the driver, and what the instruction
+// was and becomes.
+func (r *row) columns(driver string) (target, before, after string) {
 	switch {
 	case r.Refusal != nil:
 		return "", "", "refused: " + r.Refusal.Reason + ": " + r.Refusal.Remedy
@@ -178,7 +182,7 @@ func (r *row) columns() (target, before, after string) {
 	case r.Edit == nil:
 		return "", "", "left to the loader"
 	}
-	after = r.Edit.After.String()
+	after = spellAfter(r.Edit)
 	switch {
 	case r.Edit.Guarded:
 		after += " (guarded)"
@@ -188,5 +192,19 @@ func (r *row) columns() (target, before, after string) {
 	if r.Edit.Own != "" {
 		return "own copy, " + r.Edit.Own, r.Edit.Before.String(), after
 	}
-	return r.Edit.Resolution.String(), r.Edit.Before.String(), after
+	return r.target(driver), r.Edit.Before.String(), after
+}
+
+// target returns what there is of an access. A driver's fields have no offset.
+func (r *row) target(driver string) string {
+	resolution := &r.Edit.Resolution
+	switch {
+	case r.Edit.From != "":
+		return r.Edit.Driver + ": " + r.Edit.From
+	case r.Edit.Driver != "":
+		return r.Edit.Driver + ": the descriptor"
+	case driver != "" && resolution.Exists && resolution.Field != nil:
+		return "there"
+	}
+	return resolution.String()
 }

@@ -20,17 +20,19 @@ type failure struct {
 	Message     string    `json:"message"`
 	Help        string    `json:"help,omitempty"`
 	Layout      string    `json:"layout,omitempty"`
+	Driver      string    `json:"driver,omitempty"`
 	Refusals    []refusal `json:"refusals,omitempty"`
 	VerifierLog []string  `json:"verifierLog,omitempty"`
 }
 
 // refusal is what was refused at one place of a program.
 type refusal struct {
-	Program string       `json:"program,omitempty"`
-	Source  reloc.Source `json:"source,omitzero"`
-	Field   string       `json:"field,omitempty"`
-	Reason  string       `json:"reason"`
-	Remedy  string       `json:"remedy,omitempty"`
+	Program  string       `json:"program,omitempty"`
+	Source   reloc.Source `json:"source,omitzero"`
+	Field    string       `json:"field,omitempty"`
+	Accessor reloc.Source `json:"accessor,omitzero"` // line of the driver's accessor, if that was refused
+	Reason   string       `json:"reason"`
+	Remedy   string       `json:"remedy,omitempty"`
 }
 
 // fail prints the error of a command on stderr and returns the exit code.
@@ -83,7 +85,7 @@ func newFailure(err error, help string) failure {
 	all := failure{Message: err.Error(), Help: help, Refusals: refusalsOf(err)}
 	var refused *rewrite.RefusedError
 	if errors.As(err, &refused) {
-		all.Layout = refused.Layout
+		all.Layout, all.Driver = refused.Layout, refused.Driver
 	}
 	var verifier *ebpf.VerifierError
 	if errors.As(err, &verifier) {
@@ -99,7 +101,7 @@ func refusalsOf(err error) []refusal {
 		list := make([]refusal, len(refused.Refusals))
 		for i := range refused.Refusals {
 			r := &refused.Refusals[i]
-			list[i] = refusal{r.Access.Program, r.Access.Source, r.Access.Path, r.Reason, r.Remedy}
+			list[i] = refusal{Program: r.Access.Program, Source: r.Access.Source, Field: r.Access.Path, Reason: r.Reason, Remedy: r.Remedy}
 		}
 		return list
 	}
@@ -116,7 +118,7 @@ func refusalsOf(err error) []refusal {
 }
 
 func verifiersRefusal(e *loader.RefusalError) refusal {
-	r := refusal{Program: e.Program, Source: e.Source, Reason: e.Reason}
+	r := refusal{Program: e.Program, Source: e.Source, Accessor: e.Accessor, Reason: e.Reason}
 	if e.Edit != nil {
 		r.Field = e.Edit.Access.Path
 		if e.Edit.Poisoned {

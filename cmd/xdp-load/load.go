@@ -13,19 +13,22 @@ import (
 	"github.com/xdp-load/xdp-load/rewrite"
 )
 
-const longHelp = `Rewrite an XDP program for the metadata layout of a NIC, load it and attach it.
+const longHelp = `Rewrite an XDP program for a NIC, load it and attach it.
 
-Every access to struct md_desc that the compiler recorded in the object is
-resolved against the layout, and its instruction edited. The program is attached
-in native mode, by a link that is pinned and stays when xdp-load exits.
+Every access to struct md_desc that the compiler recorded in the object becomes what
+reads the field on this NIC: a load from the metadata area, where a layout has it, or,
+without a layout, code that reads what the NIC's driver keeps of the packet. The
+program is attached in native mode, by a link that is pinned and stays when xdp-load
+exits.
 
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage.`
 
-const loadExamples = `  xdp-load --iface eth0 --layout nic.o prog.o
+const loadExamples = `  xdp-load --iface eth0 prog.o
+  xdp-load --iface eth0 --layout nic.o prog.o
   xdp-load load eth0 --layout nic.o prog.o
   xdp-load --iface eth0 --layout nic.o --dry-run prog.o
   xdp-load rewrite --layout nic.o prog.o -o out.o
-  xdp-load check --layout nic.o --layout other.o prog.o
+  xdp-load check --layout nic.o --driver veth prog.o
   xdp-load explain prog.o
   xdp-load status
   xdp-load unload eth0`
@@ -42,15 +45,15 @@ type loading struct {
 func newLoads(f *flags) (root, load *cobra.Command) {
 	l := &loading{flags: f}
 	root = &cobra.Command{
-		Use:     "xdp-load --iface INTERFACE --layout FILE [flags] prog.o",
-		Short:   "Load XDP programs rewritten for the metadata layout of a NIC",
+		Use:     "xdp-load --iface INTERFACE [--layout FILE] [flags] prog.o",
+		Short:   "Load XDP programs rewritten for a NIC",
 		Long:    longHelp,
 		Example: loadExamples,
 		Args:    l.rootArguments,
 		RunE:    func(cmd *cobra.Command, args []string) error { return l.run(cmd, args[0]) },
 	}
 	load = &cobra.Command{
-		Use:   "load INTERFACE --layout FILE [flags] prog.o",
+		Use:   "load INTERFACE [--layout FILE] [flags] prog.o",
 		Short: "Load a program: the same as without a command, in the order of xdp-loader",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 2 && exists(args[0]) && !exists(args[1]) {
@@ -71,6 +74,7 @@ func newLoads(f *flags) (root, load *cobra.Command) {
 func (l *loading) addFlags(cmd *cobra.Command) {
 	l.addInterface(cmd)
 	l.addLayout(cmd)
+	l.addAccessors(cmd)
 	cmd.Flags().BoolVar(&l.dryRun, "dry-run", false, "check all that can be known without loading, show what would be done, and do nothing")
 	cmd.Flags().StringVar(&l.program, "program", "", "attach the XDP program of this `NAME`, if the object has several")
 }
@@ -79,11 +83,14 @@ func (l *loading) run(cmd *cobra.Command, object string) error {
 	if l.iface == "" {
 		return usagef("no interface given: --iface INTERFACE, or load INTERFACE")
 	}
-	layout, err := l.layout()
+	if err := l.sources.check(false); err != nil {
+		return err
+	}
+	opts, err := l.sourceOf(l.iface)
 	if err != nil {
 		return err
 	}
-	opts := loader.Options{Layout: layout, Types: l.types, Interface: l.iface, Program: l.program}
+	opts.Interface, opts.Program = l.iface, l.program
 	if l.dryRun {
 		return l.preview(cmd.OutOrStdout(), object, opts)
 	}
@@ -114,11 +121,7 @@ func (l *loading) rootArguments(cmd *cobra.Command, args []string) error {
 
 // withLoad returns the command line with the command that was left out.
 func (l *loading) withLoad() string {
-	line := "xdp-load load " + strings.Join(os.Args[1:], " ")
-	if len(l.layouts) == 0 {
-		line += " --layout FILE"
-	}
-	return line
+	return "xdp-load load " + strings.Join(os.Args[1:], " ")
 }
 
 func exists(path string) bool {
@@ -145,7 +148,7 @@ func (f *flags) load(w io.Writer, path string, opts loader.Options) error {
 		maps := append([]loader.PinnedMap{}, object.Pinned...) // [] rather than null
 		return printJSON(w, loaded{object.Report, object.Attachment, maps})
 	}
-	if err := printEdits(w, object.Report.Edits); err != nil {
+	if err := printEdits(w, object.Report); err != nil {
 		return err
 	}
 	printPinned(w, object.Pinned)
@@ -196,7 +199,7 @@ func (f *flags) preview(w io.Writer, path string, opts loader.Options) error {
 	if f.json {
 		return printJSON(w, planned{plan.Report, plan.Target, plan.Program, plan.Conditions})
 	}
-	if err := printEdits(w, plan.Report.Edits); err != nil {
+	if err := printEdits(w, plan.Report); err != nil {
 		return err
 	}
 	fmt.Fprintf(w, "%s would be attached to %s%s, %s, if %s; nothing was loaded\n",

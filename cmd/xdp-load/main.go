@@ -49,11 +49,9 @@ func usagef(format string, args ...any) error {
 
 // flags are those that several commands share.
 type flags struct {
-	iface   string
-	layouts []string
-	base    string
-	types   []string
-	json    bool
+	sources
+	iface string
+	json  bool
 }
 
 func newRoot(f *flags) *cobra.Command {
@@ -69,8 +67,8 @@ func newRoot(f *flags) *cobra.Command {
 	return root
 }
 
-// foreignFlags are those of xdp-loader that people have in their fingers, with what
-// does the same here.
+// foreignFlags are those of xdp-loader, and of other commands, that people have in their
+// fingers, with what does the same here.
 var foreignFlags = map[string]string{
 	"mode": onlyNative, "m": onlyNative,
 	"prog-name": byName, "n": byName,
@@ -78,12 +76,15 @@ var foreignFlags = map[string]string{
 	"pin-path": pinned, "p": pinned,
 	"all": onlyOne, "a": onlyOne,
 	"id": onlyOne, "i": onlyOne,
+	"driver": thisDriver, "btf": thisKernel,
 }
 
 const (
-	onlyNative = "programs are attached in native mode, since others have an empty metadata area: leave it out"
+	onlyNative = "programs are attached in native mode, since others have an empty metadata area, and nothing of the driver's: leave it out"
 	byName     = "choose a program by its name, --program NAME"
 	pinned     = "maps are pinned below /sys/fs/bpf: leave it out"
+	thisDriver = "the driver is that of the interface: leave it out"
+	thisKernel = "a program that is loaded is loaded for the kernel that runs: leave it out"
 	onlyOne    = "an interface has one program: leave it out"
 )
 
@@ -102,12 +103,6 @@ func version() string {
 		return info.Main.Version
 	}
 	return "unknown"
-}
-
-func (f *flags) addLayout(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVar(&f.layouts, "layout", nil, "`FILE` with the NIC's layout: raw BTF, or an ELF file with .BTF (object, kernel module, vmlinux)")
-	cmd.Flags().StringVarP(&f.base, "base-btf", "B", "", "`FILE` that a kernel module's layout is split from: the vmlinux of its kernel")
-	cmd.Flags().StringArrayVar(&f.types, "type", nil, "resolve the root types that `GLOB` matches, flavours included (default md_desc; '*' for every record; repeatable)")
 }
 
 func (f *flags) checkTypes() error {

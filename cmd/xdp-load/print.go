@@ -9,6 +9,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/xdp-load/xdp-load/accessor"
 	"github.com/xdp-load/xdp-load/reloc"
 	"github.com/xdp-load/xdp-load/rewrite"
 )
@@ -39,17 +40,17 @@ func table(w io.Writer, print func(io.Writer)) error {
 
 // printEdits prints a line per edit: where, what, the instruction before and
 // after.
-func printEdits(w io.Writer, edits []rewrite.Edit) error {
+func printEdits(w io.Writer, report *rewrite.Report) error {
 	return table(w, func(w io.Writer) {
-		for i := range edits {
-			printEdit(w, &edits[i])
+		for i := range report.Edits {
+			printEdit(w, &report.Edits[i])
 		}
 	})
 }
 
 func printEdit(w io.Writer, edit *rewrite.Edit) {
 	access, note := &edit.Access, edit.Note
-	after := edit.After.String()
+	after := spellAfter(edit)
 	switch {
 	case edit.Poisoned:
 		after = "poisoned"
@@ -61,11 +62,25 @@ func printEdit(w io.Writer, edit *rewrite.Edit) {
 		note += ", guarded"
 	case edit.Own != "":
 		note = "own copy, " + edit.Own
+	case edit.From != "" && note != "":
+		note = edit.Driver + ": " + edit.From + "; " + note
+	case edit.From != "":
+		note = edit.Driver + ": " + edit.From
+	case edit.Driver != "":
+		note = edit.Driver + ": the descriptor"
 	}
 	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t-> %s\t%s\n", place(access), access.Path, access.Kind, edit.Before, after, note)
 	for _, other := range edit.Others {
 		fmt.Fprintf(w, "\t\t\t%s\t-> %s\n", other.Before, other.After)
 	}
+}
+
+// spellAfter returns the instructions of an edit, of an accessor's only how many they are.
+func spellAfter(edit *rewrite.Edit) string {
+	if edit.Driver != "" {
+		return count(edit.After.Slots(), "instruction", "instructions")
+	}
+	return edit.After.String()
 }
 
 // place returns the source line of an access, with the file relative to the
@@ -85,11 +100,27 @@ func place(access *reloc.Access) string {
 func summary(report *rewrite.Report) string {
 	switch {
 	case report.Rewritten && len(report.Edits) == 0:
-		return "already rewritten for this layout"
+		return "already rewritten for this " + kindOfSource(report)
 	case report.Rewritten:
-		return "partly rewritten for this layout already, " + editSummary(report)
+		return "partly rewritten for this " + kindOfSource(report) + " already, " + editSummary(report)
+	case report.Driver != "":
+		return editSummary(report) + waysToRead[accessor.Lowering(report.Lowering)]
 	}
 	return editSummary(report)
+}
+
+func kindOfSource(report *rewrite.Report) string {
+	if report.Driver != "" {
+		return "driver"
+	}
+	return "layout"
+}
+
+// waysToRead say how the kernel's memory is read.
+var waysToRead = map[accessor.Lowering]string{
+	accessor.Zero:    ", read by bpf_rdonly_cast(0, 0)",
+	accessor.Carrier: ", read by bpf_rdonly_cast to struct bpf_raw_tracepoint_args",
+	accessor.Probe:   ", read by bpf_probe_read_kernel",
 }
 
 func editSummary(report *rewrite.Report) string {
@@ -125,9 +156,9 @@ func (f *flags) warnUnaccessed(path string, report *rewrite.Report) {
 }
 
 func unaccessed(report *rewrite.Report) string {
-	return fmt.Sprintf("no access to a field of %s is recorded, so none is fitted to the layout: "+
+	return fmt.Sprintf("no access to a field of %s is recorded, so none is fitted to the %s: "+
 		"compile the program with md_desc.h, give a struct of its own __attribute__((preserve_access_index)), "+
-		"and take the object as the compiler made it", strings.Join(report.Unaccessed, ", "))
+		"and take the object as the compiler made it", strings.Join(report.Unaccessed, ", "), kindOfSource(report))
 }
 
 func count(n int, one, many string) string {

@@ -4,25 +4,42 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+
+	"github.com/xdp-load/xdp-load/loader"
 )
 
 func newRewrite(f *flags) *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
-		Use:   "rewrite --layout FILE prog.o -o out.o",
-		Short: "Rewrite an object for a layout, from file to file",
-		Long: `Rewrite an object for a layout, from file to file.
+		Use:   "rewrite {--layout FILE | --driver NAME} prog.o -o out.o",
+		Short: "Rewrite an object for a layout or a driver, from file to file",
+		Long: `Rewrite an object for a layout or a driver, from file to file.
 
 Needs no privileges and no kernel. What comes out is an ordinary BPF object that
 libbpf, cilium/ebpf, bpftool, ip link and xdp-loader load. It carries a mark of
 what it was rewritten for: given to another layout it is refused, to the same one
-it comes back as it is.`,
+it comes back as it is.
+
+For a driver the object keeps what its accessors record of the kernel's types: who
+loads it resolves that for the kernel that it runs on. With --btf it is checked
+whether the object fits that kernel, too.`,
 		Args: oneObject,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if output == "" {
 				return usagef("no output file given: -o out.o")
 			}
-			out, report, err := f.rewritten(args[0])
+			if err := f.checkSource(); err != nil {
+				return err
+			}
+			object, err := readObject(args[0])
+			if err != nil {
+				return err
+			}
+			opts, err := f.portable(args[0], object)
+			if err != nil {
+				return err
+			}
+			out, report, err := f.rewrite(args[0], object, opts)
 			if err != nil {
 				return err
 			}
@@ -32,14 +49,46 @@ it comes back as it is.`,
 			if f.json {
 				return printJSON(cmd.OutOrStdout(), report)
 			}
-			if err := printEdits(cmd.OutOrStdout(), report.Edits); err != nil {
+			if err := printEdits(cmd.OutOrStdout(), report); err != nil {
 				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", output, summary(report))
 			return nil
 		},
 	}
-	f.addLayout(cmd)
+	f.addOffline(cmd)
 	cmd.Flags().StringVarP(&output, "output", "o", "", "`FILE` to write the rewritten object to")
 	return cmd
+}
+
+// checkSource wants one source, and flags that fit it.
+func (f *flags) checkSource() error {
+	if err := f.sources.check(false); err != nil {
+		return err
+	}
+	if !f.isGiven() {
+		return errNoSource
+	}
+	return nil
+}
+
+// portable returns what an object is to be rewritten for that others load.
+func (f *flags) portable(path string, object []byte) (loader.Options, error) {
+	if !f.hasDriver() {
+		return f.source(object)
+	}
+	if f.lower != "" {
+		return loader.Options{}, usagef("--lower is for a kernel, and the object is for any")
+	}
+	if f.btf != "" {
+		opts, err := f.source(object)
+		if err == nil {
+			_, _, err = loader.Rewrite(object, opts)
+		}
+		if err != nil {
+			return opts, inObject(path, err)
+		}
+	}
+	accessors, err := f.onlyDriver().Portable(object)
+	return loader.Options{Accessors: accessors}, err
 }

@@ -68,7 +68,14 @@ func setUp(env *testscript.Env, top string) error {
 		return err
 	}
 
-	for _, pattern := range []string{"testdata/programs/*-el.o", "bpf/examples/*-el.o", "testdata/invalid/*-el.o", "testdata/layouts/*-e[lb].o"} {
+	// Where clang finds headers.
+	machine, err := exec.Command("gcc", "-print-multiarch").Output()
+	if err != nil {
+		return err
+	}
+	env.Setenv("C_INCLUDE_PATH", filepath.Join(top, "bpf")+":/usr/include/"+strings.TrimSpace(string(machine)))
+
+	for _, pattern := range []string{"bpf/drivers/*-el.o", "testdata/programs/*-el.o", "bpf/examples/*-el.o", "testdata/invalid/*-el.o", "testdata/layouts/*-e[lb].o"} {
 		files, err := filepath.Glob(filepath.Join(top, pattern))
 		if err != nil || len(files) == 0 {
 			return fmt.Errorf("no objects %s: %v", pattern, err)

@@ -80,6 +80,8 @@ var (
 	// MetadataFunctions are the three kfuncs that ask a driver.
 	MetadataFunctions = kernelFunction(6, 8, "bpf_xdp_metadata_rx_vlan_tag")
 
+	// Casts are what the memory of the kernel is read through.
+	Casts = kernelFunction(6, 2, "bpf_rdonly_cast")
 	// ContextCast is the kfunc that returns the kernel's own context of a program.
 	ContextCast = kernelFunction(6, 2, "bpf_cast_to_kern_ctx")
 

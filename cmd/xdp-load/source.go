@@ -1,0 +1,149 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/xdp-load/xdp-load/accessor"
+	"github.com/xdp-load/xdp-load/loader"
+	"github.com/xdp-load/xdp-load/nic"
+	"github.com/xdp-load/xdp-load/reloc"
+	"github.com/xdp-load/xdp-load/rewrite"
+)
+
+// sources are the flags that say where fields come from: a layout of the metadata area,
+// or a driver.
+type sources struct {
+	layouts []string
+	base    string
+	types   []string
+
+	drivers   []string
+	accessors string
+	btf       string
+	lower     string
+}
+
+func (s *sources) addLayout(cmd *cobra.Command) {
+	cmd.Flags().StringArrayVar(&s.layouts, "layout", nil, "`FILE` with the NIC's layout: raw BTF, or an ELF file with .BTF (object, kernel module, vmlinux)")
+	cmd.Flags().StringVarP(&s.base, "base-btf", "B", "", "`FILE` that a kernel module's layout is split from: the vmlinux of its kernel")
+	cmd.Flags().StringArrayVar(&s.types, "type", nil, "resolve the root types that `GLOB` matches, flavours included (default md_desc; '*' for every record; repeatable)")
+}
+
+func (s *sources) addAccessors(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&s.accessors, "accessors", "", "`FILE` with the accessors of a driver, instead of those that come with xdp-load")
+	cmd.Flags().StringVar(&s.lower, "lower", "", "load the kernel's memory in this `WAY`: zero, carrier, probe")
+	_ = cmd.Flags().MarkHidden("lower")
+}
+
+// addOffline adds the flags for a driver that needs not be here.
+func (s *sources) addOffline(cmd *cobra.Command) {
+	s.addLayout(cmd)
+	s.addAccessors(cmd)
+	cmd.Flags().StringArrayVar(&s.drivers, "driver", nil, "`NAME` of the driver that the fields come from, as ethtool -i has it")
+	cmd.Flags().StringVar(&s.btf, "btf", "", "`DIRECTORY` with the BTF of the driver's kernel: vmlinux, and a file for each module (default "+nic.KernelBTF+")")
+}
+
+// lowerings are the ways to load the kernel's memory, by their names on the command line.
+var lowerings = map[string]accessor.Lowering{"": "", "zero": accessor.Zero, "carrier": accessor.Carrier, "probe": accessor.Probe}
+
+// check refuses flags that make no sense together. several says that there may be more
+// than one source.
+func (s *sources) check(several bool) error {
+	_, known := lowerings[s.lower]
+	switch {
+	case slices.Contains(s.layouts, ""):
+		return usagef("no layout given: --layout FILE says where this NIC keeps each field")
+	case slices.Contains(s.drivers, ""):
+		return usagef("no driver given: --driver NAME, as ethtool -i has it")
+	case !several && len(s.layouts) > 0 && s.hasDriver():
+		return usagef("--layout and %s exclude each other: fields come from the metadata area or from the driver", s.driverFlag())
+	case !several && len(s.layouts) > 1:
+		return usagef("more than one --layout: only check takes several")
+	case !several && len(s.drivers) > 1:
+		return usagef("more than one --driver: only check takes several")
+	case len(s.layouts) == 0 && (len(s.types) > 0 || s.base != ""):
+		return usagef("--type and --base-btf are for a layout, and none is given: --layout FILE")
+	case s.btf != "" && !s.hasDriver():
+		return usagef("--btf is for a driver, and none is given: --driver NAME")
+	case !known:
+		return usagef("--lower %q: zero, carrier or probe", s.lower)
+	}
+	return nil
+}
+
+func (s *sources) hasDriver() bool { return len(s.drivers) > 0 || s.accessors != "" }
+
+// isGiven reports whether there is a source at all.
+func (s *sources) isGiven() bool { return len(s.layouts) > 0 || s.hasDriver() }
+
+func (s *sources) driverFlag() string {
+	if len(s.drivers) > 0 {
+		return "--driver"
+	}
+	return "--accessors"
+}
+
+// errNoSource is for the commands that load nothing.
+var errNoSource = usagef("no layout given: --layout FILE says where this NIC keeps each field; and no driver: --driver NAME")
+
+// driver returns the driver of a name, empty for that of the accessors.
+func (s *sources) driver(name string) *loader.Driver {
+	return &loader.Driver{Name: name, File: s.accessors, BTF: s.btf, Lowering: lowerings[s.lower]}
+}
+
+// onlyDriver returns the one that the command line gives.
+func (s *sources) onlyDriver() *loader.Driver {
+	if len(s.drivers) == 0 {
+		return s.driver("")
+	}
+	return s.driver(s.drivers[0])
+}
+
+func (s *sources) openLayout(path string) (*reloc.Layout, error) { return nic.OpenLayout(path, s.base) }
+
+// source returns what an object is to be rewritten for: the one layout, or the one driver,
+// of the command line.
+func (s *sources) source(object []byte) (opts loader.Options, err error) {
+	opts.Types = s.types
+	if len(s.layouts) > 0 {
+		opts.Layout, err = s.openLayout(s.layouts[0])
+	} else {
+		opts.Accessors, err = s.onlyDriver().Accessors(object)
+	}
+	return opts, err
+}
+
+// sourceOf returns what the programs on an interface are to be rewritten for.
+func (s *sources) sourceOf(iface string) (opts loader.Options, err error) {
+	opts.Types = s.types
+	if len(s.layouts) > 0 {
+		opts.Layout, err = s.openLayout(s.layouts[0])
+		return opts, err
+	}
+	target, err := nic.ByName(iface)
+	if err != nil {
+		return opts, err
+	}
+	if target.Driver == "" {
+		return opts, fmt.Errorf("%s: no layout given, and its driver does not say its name: say where this NIC keeps each field, --layout FILE", iface)
+	}
+	opts.Accessors, err = s.driver(target.Driver).Accessors(nil)
+	if errors.Is(err, loader.ErrNoAccessors) || errors.Is(err, accessor.ErrNoAccessors) {
+		err = fmt.Errorf("%s: no layout given, and %w: say where this NIC keeps each field, --layout FILE, or how its driver is read, --accessors FILE", iface, err)
+	}
+	return opts, err
+}
+
+// rewrite rewrites the object in a file.
+func (f *flags) rewrite(path string, object []byte, opts loader.Options) ([]byte, *rewrite.Report, error) {
+	out, report, err := loader.Rewrite(object, opts)
+	if err != nil {
+		return nil, nil, inObject(path, err)
+	}
+	f.warnUnaccessed(path, report)
+	return out, report, nil
+}

@@ -1,0 +1,206 @@
+package loader
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/xdp-load/xdp-load/accessor"
+	"github.com/xdp-load/xdp-load/bpf/drivers"
+	"github.com/xdp-load/xdp-load/internal/collection"
+	"github.com/xdp-load/xdp-load/nic"
+	"github.com/xdp-load/xdp-load/rewrite"
+)
+
+// ErrNoAccessors is wrapped by the error about a driver that there are no accessors for.
+var ErrNoAccessors = errors.New("no accessors")
+
+// skbDriver is what the accessor file for programs of TC says that it is for: they are
+// given an skb, whatever the driver.
+const skbDriver = "skb"
+
+// Driver says whose fields programs read, and on which kernel.
+type Driver struct {
+	// Name is the driver's, as ethtool -i has it (optional if File is given, or if there
+	// are programs of TC only).
+	Name string
+
+	// File is the path of an accessor file (optional: those that come with xdp-load).
+	File string
+
+	// BTF is a directory that is laid out like nic.KernelBTF (optional: that one).
+	BTF string
+
+	// Lowering is how the kernel's memory is loaded (optional, the best that the kernel
+	// has if empty).
+	Lowering accessor.Lowering
+}
+
+// Accessors returns what reads the fields in the programs of an object, on the kernel at
+// hand: in XDP programs what the driver keeps, in those of TC the skb. An object that is nil
+// has XDP programs, for this machine.
+//
+// Returns an error wrapping ErrNoAccessors, and the errors of nic.OpenModule,
+// accessor.Read and its Resolve.
+func (d *Driver) Accessors(object []byte) ([]*rewrite.Accessors, error) {
+	return d.each(object, d.resolve)
+}
+
+// Portable returns the same for any kernel: whoever loads the object resolves what is
+// recorded in the accessors.
+func (d *Driver) Portable(object []byte) ([]*rewrite.Accessors, error) {
+	return d.each(object, (*accessor.File).Portable)
+}
+
+// each opens the files that the programs of an object need.
+func (d *Driver) each(object []byte, fit func(*accessor.File) (*rewrite.Accessors, error)) ([]*rewrite.Accessors, error) {
+	given, err := d.openFile()
+	if err != nil {
+		return nil, err
+	}
+	wanted := contextsOf(object)
+	if given != nil && !slices.Contains(wanted, given.Context) {
+		return nil, fmt.Errorf("accessors %s: they are for programs that are given a struct %s, and the object has none", d.File, given.Context)
+	}
+	var all []*rewrite.Accessors
+	for _, context := range wanted {
+		file := given
+		if given == nil || given.Context != context {
+			if file, err = d.open(context, orderOf(object)); err != nil {
+				return nil, err
+			}
+		}
+		accessors, err := fit(file)
+		if err != nil {
+			return nil, fmt.Errorf("driver %s: %w", d.nameIn(file), err)
+		}
+		accessors.Name = d.nameIn(file)
+		all = append(all, accessors)
+	}
+	return all, nil
+}
+
+// resolve returns the accessors of a file for the kernel.
+func (d *Driver) resolve(file *accessor.File) (*rewrite.Accessors, error) {
+	dir := d.BTF
+	if dir == "" {
+		dir = nic.KernelBTF
+	}
+	kernel, err := nic.OpenModule(dir, file.Module)
+	if err != nil {
+		return nil, err
+	}
+	accessors, err := file.Resolve(kernel, accessor.Options{Lowering: d.Lowering})
+	types := lookedUp(kernel.Name(), filepath.Join(dir, file.Module))
+	switch {
+	case errors.Is(err, rewrite.ErrNoDescriptor): // none of all that the file asks for
+		return nil, fmt.Errorf("%w: the types in %s are not those of a kernel with this driver", accessor.ErrNoAccessors, types)
+	case errors.Is(err, accessor.ErrNoAccessors):
+		return nil, fmt.Errorf("%w: by the types in %s", err, types)
+	}
+	return accessors, err
+}
+
+// lookedUp says which types those of a module are.
+func lookedUp(types, ofModule string) string {
+	if types == ofModule {
+		return types
+	}
+	return fmt.Sprintf("%s (there is no %s)", types, ofModule)
+}
+
+// open returns the file, of those that come with xdp-load, for programs that are given a
+// struct as ctx.
+func (d *Driver) open(context string, order binary.ByteOrder) (*accessor.File, error) {
+	name := d.Name
+	if context == "sk_buff" {
+		name = skbDriver
+	}
+	var known []string
+	for _, file := range nearestFirst(drivers.Names(), name) {
+		raw, err := drivers.Object(file, order)
+		if err != nil {
+			return nil, err
+		}
+		accessors, err := accessor.Read(file, raw)
+		switch {
+		case err != nil:
+			return nil, err
+		case accessors.Context != context:
+			continue
+		case slices.Contains(accessors.Drivers, name):
+			return accessors, nil
+		}
+		known = append(known, accessors.Drivers...)
+	}
+	slices.Sort(known)
+	return nil, fmt.Errorf("driver %s: %w, there are some for %s", name, ErrNoAccessors, strings.Join(known, ", "))
+}
+
+// nearestFirst returns names in an order that has the wanted one first.
+func nearestFirst(names []string, wanted string) []string {
+	at := slices.Index(names, wanted)
+	if at < 0 {
+		return names
+	}
+	return append([]string{wanted}, slices.Delete(names, at, at+1)...)
+}
+
+// openFile returns the file that the user has given, nil if there is none.
+func (d *Driver) openFile() (*accessor.File, error) {
+	if d.File == "" {
+		return nil, nil
+	}
+	raw, err := os.ReadFile(d.File)
+	if err != nil {
+		return nil, fmt.Errorf("accessors %s: %w", d.File, errors.Unwrap(err))
+	}
+	file, err := accessor.Read(d.File, raw)
+	if err != nil {
+		return nil, err
+	}
+	if d.Name != "" && !slices.Contains(file.Drivers, d.Name) && file.Context == "xdp_buff" {
+		return nil, fmt.Errorf("driver %s: %w in %s: they are for %s", d.Name, ErrNoAccessors, d.File, strings.Join(file.Drivers, ", "))
+	}
+	return file, nil
+}
+
+// nameIn returns what the report calls the driver.
+func (d *Driver) nameIn(file *accessor.File) string {
+	if slices.Contains(file.Drivers, d.Name) {
+		return d.Name
+	}
+	return file.Drivers[0]
+}
+
+// orderOf returns the byte order of an object, this machine's for what is none.
+func orderOf(object []byte) binary.ByteOrder {
+	if order := elfOrder(object); order != nil {
+		return order
+	}
+	return binary.NativeEndian
+}
+
+// contextsOf returns the structs that ctx is in the programs of an object.
+func contextsOf(object []byte) []string {
+	spec, err := collection.Read(bytes.NewReader(object))
+	if err != nil {
+		return []string{"xdp_buff"} // what is wrong with it, its rewriting says
+	}
+	has := make(map[string]bool)
+	for _, program := range spec.Programs {
+		has[contexts[program.Type]] = true
+	}
+	if !has["sk_buff"] {
+		return []string{"xdp_buff"}
+	}
+	if !has["xdp_buff"] {
+		return []string{"sk_buff"}
+	}
+	return []string{"xdp_buff", "sk_buff"}
+}

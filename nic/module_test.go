@@ -1,0 +1,71 @@
+package nic_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/xdp-load/xdp-load/nic"
+)
+
+// A directory as the kernel shows it: a module's types are its own and its kernel's, and
+// a module without a file is built in.
+func TestOpenModule(t *testing.T) {
+	for _, module := range []string{"veth", "nothing_of_this_name"} {
+		kernel, err := nic.OpenModule(nic.KernelBTF, module)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if size, err := kernel.SizeOf("net_device"); err != nil || size == 0 {
+			t.Errorf("%s: struct net_device in %s has %d bytes, %v", module, kernel.Name(), size, err)
+		}
+	}
+	const builtIn = nic.KernelBTF + "/vmlinux"
+	if kernel, _ := nic.OpenModule(nic.KernelBTF, "nothing_of_this_name"); kernel.Name() != builtIn {
+		t.Errorf("Types of %s instead of %s", kernel.Name(), builtIn)
+	}
+}
+
+// Of a directory with the BTF of another kernel, every file is read and compared.
+func TestOpenModuleElsewhere(t *testing.T) {
+	for name, test := range map[string]struct {
+		vmlinux, module []byte
+		want            string // of the error, nothing for none
+		is              error
+	}{
+		"split":              {vmlinux: base(little), module: split(little)},
+		"split, big endian":  {vmlinux: base(big), module: split(big)},
+		"built in":           {vmlinux: whole(little)},
+		"no vmlinux":         {module: split(little), want: "types of the kernel: ", is: os.ErrNotExist},
+		"stands alone":       {vmlinux: base(little), module: whole(little), want: "not split from the kernel's", is: nil},
+		"of another kernel":  {vmlinux: rawBTF(little, "\x00", nil), module: split(little), want: "types of module toy: ", is: nic.ErrWrongBase},
+		"damaged":            {vmlinux: base(little), module: []byte("types"), want: "types of module toy: "},
+		"split from nothing": {vmlinux: split(little), module: split(little), want: "is itself split"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			for file, contents := range map[string][]byte{"vmlinux": test.vmlinux, "toy": test.module} {
+				if contents == nil {
+					continue
+				}
+				if err := os.WriteFile(filepath.Join(dir, file), contents, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+
+			kernel, err := nic.OpenModule(dir, "toy")
+			switch {
+			case test.want == "" && err != nil:
+				t.Error(err)
+			case test.want == "":
+				if size, err := kernel.SizeOf("md_desc"); err != nil || size == 0 {
+					t.Errorf("struct md_desc has %d bytes, %v", size, err)
+				}
+			case err == nil || !strings.Contains(err.Error(), test.want) || test.is != nil && !errors.Is(err, test.is):
+				t.Errorf("%v instead of %q, %v", err, test.want, test.is)
+			}
+		})
+	}
+}
