@@ -29,8 +29,8 @@ import (
 	"debug/elf"
 	"errors"
 	"fmt"
-	"math"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
