@@ -85,6 +85,7 @@ fuzztime = 1m
 fuzz:
 	go test ./internal/elfobj -run '^$$' -fuzz FuzzParse -fuzztime $(fuzztime) -fuzzminimizetime 5x
 	go test ./internal/btfraw -run '^$$' -fuzz FuzzImport -fuzztime $(fuzztime) -fuzzminimizetime 5x
+	go test ./internal/btfraw -run '^$$' -fuzz FuzzExcerpt -fuzztime $(fuzztime) -fuzzminimizetime 5x
 	go test ./internal/code -run '^$$' -fuzz FuzzReplace -fuzztime $(fuzztime) -fuzzminimizetime 1x
 	go test ./internal/collection -run '^$$' -fuzz FuzzReadable -fuzztime $(fuzztime) -fuzzminimizetime 1x
 	go test ./internal/link -run '^$$' -fuzz FuzzInto -fuzztime $(fuzztime) -fuzzminimizetime 1x

@@ -54,3 +54,13 @@ func (r *runner) time(tb testing.TB) time.Duration {
 		return duration
 	}
 }
+
+func BenchmarkResolve(b *testing.B) {
+	kernel := newKernel(b, withTypes(b))
+	file := readFile(b, compile(b, "19-v3", "bpfel", include("nic.c")))
+	for b.Loop() {
+		if _, err := file.Resolve(kernel, accessor.Options{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

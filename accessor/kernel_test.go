@@ -28,6 +28,7 @@ type runner struct {
 	collection *ebpf.Collection
 	fields     []string
 	start      uint64 // address of the memory
+	context    any    // what the kernel makes ctx of
 }
 
 // source returns a program that calls the functions of fields, each so often.
@@ -53,10 +54,14 @@ volatile __u64 start, descriptor, results[16];
 	for _, field := range fields {
 		fmt.Fprintf(&b, "extern __u64 %s(__u64 at, void *ctx);\n", accessors.Fields[field].Function)
 	}
+	kind := `SEC("xdp") int program(struct xdp_md *ctx)`
+	if accessors.Context == "sk_buff" {
+		kind = `SEC("tc") int program(struct __sk_buff *ctx)`
+	}
 	b.WriteString(`
 extern __u64 md_descriptor(void *ctx);
 
-SEC("xdp") int program(struct xdp_md *ctx)
+` + kind + `
 {
 	__u32 zero = 0;
 
@@ -177,7 +182,7 @@ func (r *runner) run(tb testing.TB, descriptor uint64) map[string]uint64 {
 	if err := r.collection.Variables["descriptor"].Set(descriptor); err != nil {
 		tb.Fatal(err)
 	}
-	options := ebpf.RunOptions{Data: make([]byte, 64)}
+	options := ebpf.RunOptions{Data: make([]byte, 64), Context: r.context}
 	_, err := r.collection.Programs["program"].Run(&options)
 	for errors.Is(err, unix.EINTR) {
 		_, err = r.collection.Programs["program"].Run(&options)

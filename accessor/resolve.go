@@ -75,10 +75,7 @@ func (r *resolving) rewrite() ([]byte, error) {
 		var refused *rewrite.RefusedError
 		switch {
 		case errors.As(err, &refused):
-			r.noteRefused(refused)
-			if err := r.check(); err != nil {
-				return nil, err
-			}
+			r.noteRefused(refused) // one function more at least
 			continue
 		case errors.Is(err, rewrite.ErrNoDescriptor):
 			return nil, fmt.Errorf("%w: %w", ErrNoAccessors, err)

@@ -102,6 +102,14 @@ func TestMissing(t *testing.T) {
 			}
 		}
 	}
+	twice := withMore(t, raw, "struct nic_clock { unsigned long long base; } clock;\n", "nic_clock")
+	accessors, err := file.Resolve(newKernel(t, twice), accessor.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if why := accessors.Missing["rx_timestamp"]; !strings.Contains(why, "ambiguous") && !strings.Contains(why, "disagree") || len(accessors.Missing) != 2 {
+		t.Errorf("with two structs nic_clock: missing %v", accessors.Missing)
+	}
 	for _, lacks := range []string{"xdp_rxq_info", "nic_rx"} {
 		if accessors, err := file.Resolve(newKernel(t, without(t, raw, lacks)), accessor.Options{}); !errors.Is(err, accessor.ErrNoAccessors) {
 			t.Errorf("without %s: %v, %v", lacks, accessors, err)

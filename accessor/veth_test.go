@@ -107,36 +107,42 @@ func (s *skb) want(tb testing.TB) map[string]uint64 {
 	return want
 }
 
+// all returns accessors lowered in all ways, by these.
+func all(tb testing.TB, driver string) map[string]*rewrite.Accessors {
+	tb.Helper()
+	netlab.NeedRoot(tb)
+	kernel := newKernel(tb, read(tb, vmlinux))
+	object, err := drivers.Object(driver, binary.LittleEndian)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	file := readFile(tb, object)
+	portable, err := file.Portable()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	lowered := map[string]*rewrite.Accessors{"portable": portable}
+	for _, lowering := range lowerings {
+		if lowered[string(lowering)], err = file.Resolve(kernel, accessor.Options{Lowering: lowering}); err != nil {
+			tb.Fatal(err)
+		}
+		if missing := lowered[string(lowering)].Missing; len(missing) > 0 {
+			tb.Fatal(missing)
+		}
+	}
+	return lowered
+}
+
 // veth's accessors read a struct sk_buff as the kernel has it, and find no descriptor where
 // none is.
 func TestKernelVeth(t *testing.T) {
 	netlab.NeedRoot(t)
-	raw := read(t, vmlinux)
-	kernel := newKernel(t, raw)
-	types, err := btf.LoadSpecFromReader(bytes.NewReader(raw))
+	types, err := btf.LoadSpecFromReader(bytes.NewReader(read(t, vmlinux)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	object, err := drivers.Object("veth", binary.LittleEndian)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := readFile(t, object)
-	portable, err := file.Portable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	all := map[string]*rewrite.Accessors{"portable": portable}
-	for _, lowering := range lowerings {
-		if all[string(lowering)], err = file.Resolve(kernel, accessor.Options{Lowering: lowering}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for name, accessors := range all {
+	for name, accessors := range all(t, "veth") {
 		t.Run(name, func(t *testing.T) {
-			if len(accessors.Missing) > 0 {
-				t.Fatal(accessors.Missing)
-			}
 			r := newRunner(t, accessors, slices.Sorted(maps.Keys(accessors.Fields)), 1, nil)
 			if name != string(accessor.Probe) {
 				checkCasts(t, r)
@@ -160,6 +166,33 @@ func TestKernelVeth(t *testing.T) {
 				delete(got, "descriptor")
 				if truncate(got, accessors); !maps.Equal(got, s.want(t)) {
 					t.Fatalf("seed %d: %v instead of %v", seed, got, s.want(t))
+				}
+			}
+		})
+	}
+}
+
+// In a TC program the same is read from ctx.
+func TestKernelTC(t *testing.T) {
+	for name, accessors := range all(t, "skb") {
+		t.Run(name, func(t *testing.T) {
+			r := newRunner(t, accessors, slices.Sorted(maps.Keys(accessors.Fields)), 1, nil)
+			if name != string(accessor.Probe) {
+				checkCasts(t, r)
+			}
+			context := make([]byte, 192) // struct __sk_buff
+			binary.NativeEndian.PutUint32(context[8:], 0xabcd1234)
+			r.context = context
+			for _, descriptor := range []uint64{1, 0, ^uint64(0)} { // which is nowhere
+				got := r.run(t, descriptor)
+				if got["descriptor"] == 0 {
+					t.Error("a packet without a descriptor")
+				}
+				delete(got, "descriptor")
+				truncate(got, accessors)
+				want := map[string]uint64{"mark": 0xabcd1234, "hash": 0, "hash_type": 0, "csum": 0, "csum_status": 0, "vlan_proto": 0, "vlan_tci": 0, "rx_timestamp": 0}
+				if !maps.Equal(got, want) {
+					t.Errorf("%v instead of %v", got, want)
 				}
 			}
 		})

@@ -18,6 +18,10 @@
  *		struct xdp_rxq_info xdp_rxq;
  *	} __core;
  *
+ *	struct toy_priv {
+ *		struct toy_ring **rings;
+ *	} __core;
+ *
  *	struct toy_xdp_buff {
  *		struct toy_cqe *cqe;
  *	} __core;
@@ -26,8 +30,11 @@
  *	{
  *		struct xdp_rxq_info *rxq = xdp->rxq;
  *		struct toy_ring *ring = container_of(rxq, struct toy_ring, xdp_rxq);
+ *		struct toy_priv *priv = md_netdev_priv(rxq->dev);
  *
  *		if (ring->netdev != rxq->dev)
+ *			return NULL;
+ *		if (priv->rings[rxq->queue_index] != ring)
  *			return NULL;
  *		return ((struct toy_xdp_buff *)xdp)->cqe;
  *	}
@@ -46,7 +53,9 @@
  * as 0. Structs are declared with the members that are used, in any order, under
  * the names and types of the driver's, and with __core behind them: their offsets,
  * widths and sizes are those of the running kernel. What differs between kernels is
- * asked for: bpf_core_field_exists(), bpf_core_type_exists(), flavours.
+ * asked for: bpf_core_field_exists(), bpf_core_type_exists(), flavours. A number in a
+ * fixed byte order is to be declared so, __be32 or __le32: of a __u32 it is taken to
+ * be wanted in the order of the host.
  *
  * The functions are cut from the object one by one. They may call what is
  * __always_inline, and nothing else; there are no globals and no constants in
@@ -55,6 +64,10 @@
 
 #include "md_desc.h"
 #include <bpf/bpf_endian.h>
+
+#ifndef __VMLINUX_H__
+#include <stdbool.h>
+#endif
 
 #ifndef NULL
 #define NULL ((void *)0)
@@ -83,11 +96,12 @@
  *	 sk_buff * in one for TC programs
  *
  * It returns NULL for a packet that the driver has no descriptor of. Before it
- * reads anything behind struct xdp_buff or around *xdp->rxq it has to prove that
- * they are the driver's. They are not in generic mode, in programs of a cpumap or
- * devmap, under BPF_PROG_TEST_RUN, and where another device's driver runs the
- * program; xdp->rxq is then in memory of somebody else, though xdp->rxq->dev may
- * well be this driver's device.
+ * believes anything behind struct xdp_buff or around *xdp->rxq it has to prove that
+ * they are the driver's. They are not in generic mode and under BPF_PROG_TEST_RUN,
+ * where rxq is one of net_device._rx[], in programs of a cpumap or devmap, where it
+ * is on the stack, and on another driver's device. In all but the last, rxq->dev may
+ * well be this driver's device. What proves it is that the device itself has this
+ * ring as number rxq->queue_index, and the ring this device.
  */
 #define MD_DESCRIPTOR(type, ctx) \
 	static __attribute__((noinline, used)) type *md_descriptor(ctx)
@@ -122,7 +136,6 @@
 /* features: bits MD_NETIF_F_*, below */
 struct net_device {
 	__u64 features;
-	__u8 priv[0];
 } __core;
 
 enum xdp_mem_type {
@@ -170,9 +183,9 @@ struct timecounter {
 /*
  * md_at(ptr, type, member) - the address of a member
  *
- * For a member that is an array or a struct to go on from, and for one that may
- * lie farther behind ptr than the 32767 bytes that a load can say: the offset is
- * put into a register and added.
+ * For a struct to go on from, or an array, of which it is that of element [0]; and for
+ * what may lie farther behind ptr than the 32767 bytes that a load can say: the offset
+ * is put into a register and added.
  */
 #define md_at(ptr, type, member)					\
 ({									\
@@ -245,11 +258,22 @@ enum {
 #define MD_NETIF_F_RXCSUM (1ULL << 40)
 #define MD_NETIF_F_HW_VLAN_STAG_RX (1ULL << 46)
 
-/* netdev_priv(dev) of the kernel: a member since 6.10, before that what follows. */
+/* md_netdev_has(xdp, feature) - whether the device has a feature switched on */
+static __always_inline bool md_netdev_has(struct xdp_buff *xdp, __u64 feature)
+{
+	return xdp->rxq->dev->features & feature;
+}
+
+/* since 6.10 */
+struct net_device___priv {
+	__u8 priv[0];
+} __core;
+
+/* md_netdev_priv(dev) - netdev_priv() of the kernel: before it was a member, what follows */
 static __always_inline void *md_netdev_priv(struct net_device *dev)
 {
-	if (bpf_core_field_exists(dev->priv))
-		return (char *)dev + bpf_core_field_offset(dev->priv);
+	if (bpf_core_field_exists(struct net_device___priv, priv))
+		return (char *)dev + bpf_core_field_offset(struct net_device___priv, priv);
 	return (char *)dev + ((bpf_core_type_size(struct net_device) + 31) & ~31ULL);
 }
 
@@ -257,21 +281,22 @@ static __always_inline void *md_netdev_priv(struct net_device *dev)
  * md_timecounter_ns(tc, cycles) - timecounter_cyc2time() of the kernel
  *
  * The driver's lock can't be taken here. Where it is a seqlock, its sequence has
- * to be read before and after; where it is a spinlock, an update in between, once
- * in some seconds, is not noticed.
+ * to be read before and after, with a barrier() to either side; where it is a
+ * spinlock, an update in between, once in some seconds, is not noticed.
  */
 static __always_inline __u64 md_timecounter_ns(struct timecounter *tc, __u64 cycles)
 {
 	struct cyclecounter *cc = tc->cc;
-	__u64 mask = cc->mask, last = tc->cycle_last, frac = tc->frac;
-	__u64 delta = (cycles - last) & mask;
+	__u64 mask = cc->mask;
+	__u64 ahead = (cycles - tc->cycle_last) & mask, behind = mask - ahead, ns;
 
 	/* The stamp is older than the counter's last update. */
-	if (delta > mask / 2) {
-		delta = (last - cycles) & mask;
-		return tc->nsec - ((delta * cc->mult - frac) >> (cc->shift & 63));
+	if (ahead > behind) {
+		ns = (behind + 1) * cc->mult - tc->frac;
+		return tc->nsec - (ns >> (cc->shift & 63));
 	}
-	return tc->nsec + ((delta * cc->mult + frac) >> (cc->shift & 63));
+	ns = ahead * cc->mult + tc->frac;
+	return tc->nsec + (ns >> (cc->shift & 63));
 }
 
 #endif /* __MD_DRIVER_H__ */

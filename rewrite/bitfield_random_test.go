@@ -7,12 +7,10 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cilium/ebpf/btf"
@@ -33,32 +31,27 @@ var (
 func TestBitFields(t *testing.T) {
 	t.Parallel()
 	needTools(t, "gcc", "clang-14", "clang-16", "clang-19", "clang-22")
-	seed, refused, functions := *bitsSeed, 0, 0
-	for _, compiler := range []pairCompiler{{14, "v1"}, {14, "v3"}, {16, "v2"}, {19, "v1"}, {19, "v4"}, {22, "v2"}, {22, "v3"}, {22, "v4"}} {
-		for _, endian := range []string{"el", "eb"} {
-			seed += 1000
-			t.Run(fmt.Sprintf("%v %s", compiler, endian), func(t *testing.T) {
+	var refused, functions atomic.Int64
+	t.Run("compilers", func(t *testing.T) {
+		seed := *bitsSeed
+		for _, compiler := range []pairCompiler{{14, "v1"}, {14, "v3"}, {16, "v2"}, {19, "v1"}, {19, "v4"}, {22, "v2"}, {22, "v3"}, {22, "v4"}} {
+			for _, endian := range []string{"el", "eb"} {
+				seed += 1000
 				random := rand.New(rand.NewPCG(seed, 0))
-				b := &bitBatch{pairCompiler: compiler, endian: endian, random: random}
-				for i := range *bitsCount {
-					b.structs = append(b.structs, randomBits(random, i))
-				}
-				b.structs = b.compilable(t, b.structs)
-				if len(b.structs) == 0 {
-					return
-				}
-				b.check(t, bitSource(b.structs, false, nil), bitsMayRefuse[:1])
-				refused, functions = refused+b.refused, functions+b.functions
-				layout := bitLayout(b.structs)
-				if endian == "eb" { // where the decoder knows no foreign order
-					layout = strings.ReplaceAll(layout, "__be", "__u")
-				}
-				b.check(t, layout, bitsMayRefuse)
-			})
+				t.Run(fmt.Sprintf("%v %s", compiler, endian), func(t *testing.T) {
+					t.Parallel()
+					for _, s := range manyBits(random, *bitsCount) {
+						b := &bitBatch{pairCompiler: compiler, endian: endian, random: random, structs: []bitStruct{s}}
+						b.checkLayouts(t)
+						refused.Add(int64(b.refused))
+						functions.Add(int64(b.functions))
+					}
+				})
+			}
 		}
-	}
-	t.Logf("%d of %d functions refused for the program's own struct", refused, functions)
-	if refused*20 > functions {
+	})
+	t.Logf("%d of %d functions refused for the program's own struct", refused.Load(), functions.Load())
+	if refused.Load()*20 > functions.Load() {
 		t.Errorf("more than one in 20")
 	}
 }
@@ -78,12 +71,21 @@ type bitBatch struct {
 	random  *rand.Rand
 	structs []bitStruct
 
-	refused, functions int
+	refused, functions int // for the program's own struct
 }
 
 // bitNumbers are the types that bit-fields are declared with, by their size.
 var bitNumbers = map[string]int{
 	"__u8": 8, "__u16": 16, "__u32": 32, "__u64": 64, "__s8": 8, "__s16": 16, "__s32": 32, "__s64": 64, "_Bool": 1,
+}
+
+// manyBits returns random structs with bit-fields.
+func manyBits(random *rand.Rand, count int) []bitStruct {
+	structs := make([]bitStruct, count)
+	for i := range structs {
+		structs[i] = randomBits(random, i)
+	}
+	return structs
 }
 
 // randomBits returns a random struct with bit-fields.
@@ -150,29 +152,17 @@ func bitLayout(structs []bitStruct) string {
 // compile compiles a source; ok is false if the compiler can't record an access.
 func (b *bitBatch) compile(t *testing.T, source string) (object []byte, ok bool) {
 	t.Helper()
-	dir := t.TempDir()
-	path, out := filepath.Join(dir, "bits.c"), filepath.Join(dir, "bits.o")
-	if err := os.WriteFile(path, []byte(source), 0o600); err != nil {
+	object, err := costTryCompile(t, fmt.Sprintf("clang-%d", b.version), source, b.endian, b.cpu)
+	if err != nil && !errors.Is(err, errUnrecorded) {
 		t.Fatal(err)
 	}
-	args := []string{"-O2", "-g", "-target", "bpf" + b.endian, "-mcpu=" + b.cpu, "-w", "-fno-crash-diagnostics", "-Itestdata/cost"}
-	for _, asm := range debianHeaders {
-		args = append(args, "-isystem", filepath.Dir(asm))
-	}
-	output, err := exec.Command(fmt.Sprintf("clang-%d", b.version), append(args, "-c", path, "-o", out)...).CombinedOutput()
-	if bytes.Contains(output, []byte("Unsupported field expression")) {
-		return nil, false
-	}
-	if err != nil {
-		t.Fatalf("%v: %.2000s\n%.2000s", err, output, source)
-	}
-	return readFile(t, out), true
+	return object, err == nil
 }
 
 // compilable returns the structs of which the compiler can record the accesses.
 func (b *bitBatch) compilable(t *testing.T, structs []bitStruct) []bitStruct {
 	t.Helper()
-	if _, ok := b.compile(t, bitSource(structs, true, nil)); ok {
+	if _, ok := b.compile(t, bitSource(structs, true)); ok {
 		return structs
 	}
 	if len(structs) == 1 {
@@ -182,13 +172,33 @@ func (b *bitBatch) compilable(t *testing.T, structs []bitStruct) []bitStruct {
 	return slices.Concat(b.compilable(t, structs[:half]), b.compilable(t, structs[half:]))
 }
 
-// check rewrites the structs' functions for a layout and runs them.
-func (b *bitBatch) check(t *testing.T, layoutSource string, mayRefuse []*regexp.Regexp) {
+// checkLayouts checks the structs of which the compiler can record the accesses, for
+// themselves and for their layouts.
+func (b *bitBatch) checkLayouts(t *testing.T) {
 	t.Helper()
-	fixed, _ := b.compile(t, bitSource(b.structs, false, nil))
+	b.structs = b.compilable(t, b.structs)
+	if len(b.structs) == 0 {
+		return
+	}
+	b.refused = b.check(t, bitSource(b.structs, false), bitsMayRefuse[:1])
+	b.functions = len(b.structs) * len(bitExpressions)
+	layout := bitLayout(b.structs)
+	if b.endian == "eb" { // where the decoder knows no foreign order
+		layout = strings.ReplaceAll(layout, "__be", "__u")
+	}
+	b.check(t, layout, bitsMayRefuse)
+}
+
+// check rewrites the structs' functions for a layout and runs them. It returns how
+// many are refused.
+func (b *bitBatch) check(t *testing.T, layoutSource string, mayRefuse []*regexp.Regexp) (refused int) {
+	t.Helper()
+	fixed, _ := b.compile(t, bitSource(b.structs, false))
 	layout, _ := b.compile(t, layoutSource)
-	rewritten, without := b.rewrite(t, layout, mayRefuse)
-	b.refused, b.functions = b.refused+without, b.functions+len(b.structs)*len(bitExpressions)
+	rewritten, refused := b.rewrite(t, layout, mayRefuse)
+	if rewritten == nil {
+		return refused
+	}
 	locals, targets := kernelTypes(t, fixed), kernelTypes(t, layout)
 	expected, functions := bitFunctions(t, fixed), bitFunctions(t, rewritten)
 	for _, s := range b.structs {
@@ -207,15 +217,16 @@ func (b *bitBatch) check(t *testing.T, layoutSource string, mayRefuse []*regexp.
 			}
 		}
 	}
+	return refused
 }
 
-// rewrite returns the object of all functions that can be rewritten, and how many
-// can't.
+// rewrite returns the object of all functions that can be rewritten, nil if there is
+// none, and how many can't.
 func (b *bitBatch) rewrite(t *testing.T, layout []byte, mayRefuse []*regexp.Regexp) (object []byte, refusals int) {
 	t.Helper()
+	object, _ = b.compile(t, bitSource(b.structs, true))
 	without := make(map[string]bool)
 	for {
-		object, _ := b.compile(t, bitSource(b.structs, true, without))
 		out, _, err := rewrite.Rewrite(object, parseLayout(t, "bits", layout), rewrite.Options{Types: []string{"bits*"}})
 		if err == nil {
 			return out, len(without)
@@ -224,11 +235,22 @@ func (b *bitBatch) rewrite(t *testing.T, layout []byte, mayRefuse []*regexp.Rege
 		if !errors.As(err, &refused) {
 			t.Fatal(err)
 		}
+		before := len(without)
 		for _, refusal := range refused.Refusals {
 			without[strings.TrimPrefix(refusal.Access.Program, "do_")] = true
 			if !slices.ContainsFunc(mayRefuse, func(r *regexp.Regexp) bool { return r.MatchString(refusal.Reason) }) {
 				t.Errorf("%s in %s", refusal.String(), refusal.Access.Program)
 			}
+		}
+		switch len(without) {
+		case before:
+			t.Fatal(err)
+		case len(b.structs) * len(bitExpressions):
+			return nil, len(without)
+		}
+		object, err = withoutFunctions(object, func(name string) bool { return without[strings.TrimPrefix(name, "do_")] })
+		if err != nil {
+			t.Fatal(err)
 		}
 	}
 }

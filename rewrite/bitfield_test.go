@@ -86,16 +86,16 @@ type bitStruct struct {
 
 // bitSource returns functions that do everything with the fields of a struct, as
 // the attribute says: recorded, or not.
-func bitSource(structs []bitStruct, recorded bool, without map[string]bool) string {
+func bitSource(structs []bitStruct, recorded bool) string {
 	var b strings.Builder
 	fmt.Fprintln(&b, `#include "cost.h"`)
 	for i := range structs {
-		structs[i].write(&b, recorded, without)
+		structs[i].write(&b, recorded)
 	}
 	return b.String()
 }
 
-func (s *bitStruct) write(b *strings.Builder, recorded bool, without map[string]bool) {
+func (s *bitStruct) write(b *strings.Builder, recorded bool) {
 	attribute := s.attribute
 	if recorded {
 		attribute += " __attribute__((preserve_access_index))"
@@ -103,9 +103,6 @@ func (s *bitStruct) write(b *strings.Builder, recorded bool, without map[string]
 	fmt.Fprintf(b, "struct %s { %s }%s;\n", s.name, s.members, attribute)
 	for _, e := range bitExpressions {
 		function := s.name + "_" + e.name
-		if without[function] {
-			continue
-		}
 		body := strings.NewReplacer("md->f", "md->"+s.f, "md->g", "md->"+s.g).Replace(e.body)
 		fmt.Fprintf(b, "static __attribute__((noinline)) __u64 do_%s(struct %s *md, __u64 x) { %s }\n", function, s.name, body)
 		fmt.Fprintf(b, "PROGRAM(%s, struct %s, out_unsigned = do_%s(md, in_unsigned);)\n", function, s.name, function)
@@ -142,7 +139,7 @@ var bitTableStruct = bitStruct{name: "bits0", members: "__u32 a : 3; __u32 f : 1
 // bitTable has a line for each expression: what its accesses become.
 func bitTable(t *testing.T) string {
 	t.Helper()
-	object := costCompile(t, "clang-19", bitSource([]bitStruct{bitTableStruct}, true, nil), "el", "v3")
+	object := costCompile(t, "clang-19", bitSource([]bitStruct{bitTableStruct}, true), "el", "v3")
 	layout := costCompile(t, "clang-19", "#include <linux/types.h>\nstruct bits0 { __u16 f; __u32 : 4; __u32 g : 5; } layout;", "el", "v3")
 	_, report, err := rewrite.Rewrite(object, parseLayout(t, "bits", layout), rewrite.Options{Types: []string{"bits*"}})
 	if err != nil {

@@ -62,10 +62,10 @@ func newBody(function *code.Function, order binary.ByteOrder) (*body, error) {
 			item = insn.Item{Instruction: asm.Ja.Label(""), Kind: insn.Jump, Origin: slot + 1}
 			item.Constant, item.Offset = 0, int16(end-1-slot-width)
 		}
-		if err := b.noteFrame(&item); err != nil {
+		b.code = append(b.code, item)
+		if err := b.noteFrame(); err != nil {
 			return nil, fmt.Errorf("instruction %d: %w", slot, err)
 		}
-		b.code = append(b.code, item)
 		slot += width
 	}
 	b.loads = b.loaded()
@@ -95,20 +95,33 @@ func (b *body) loaded() uint32 {
 	return insn.Bytes(last)
 }
 
-// noteFrame notes how much of the stack an instruction uses.
-func (b *body) noteFrame(item *insn.Item) error {
+// noteFrame notes how much of the stack the last instruction uses. An address there is made
+// of r10 and a constant, which comes next.
+func (b *body) noteFrame() error {
+	item := &b.code[len(b.code)-1]
+	depth := -int(item.Offset)
 	switch ins := item.Instruction; {
 	case insn.IsMemory(ins) && ins.OpCode.Class() == asm.LdXClass && ins.Src == asm.RFP:
 		item.Kind = insn.Restore
 	case insn.IsMemory(ins) && ins.OpCode.Class() != asm.LdXClass && ins.Dst == asm.RFP:
 		item.Kind = insn.Spill
-	case insn.Mentions(ins, asm.RFP):
-		return fmt.Errorf("%s takes the address of the stack", insn.Spell(ins))
-	default:
+	case len(b.code) > 1 && isFrame(b.code[len(b.code)-2].Instruction):
+		if frame := b.code[len(b.code)-2]; ins.OpCode != asm.Add.Op(asm.ImmSource) || ins.Dst != frame.Dst || ins.Constant >= 0 {
+			return fmt.Errorf("%s: nothing tells which byte of the stack is meant", insn.Spell(frame.Instruction))
+		}
+		item.Kind, depth = insn.Stack, -int(ins.Constant)
+	case isFrame(ins) || !insn.Mentions(ins, asm.RFP):
 		return nil
+	default:
+		return fmt.Errorf("%s: the stack is used in a way that is not understood", insn.Spell(ins))
 	}
-	b.frame = max(b.frame, (-int(item.Offset)+7)/8*8)
+	b.frame = max(b.frame, (depth+7)/8*8)
 	return nil
+}
+
+// isFrame reports whether an instruction copies r10.
+func isFrame(ins asm.Instruction) bool {
+	return ins.OpCode == asm.Mov.Op(asm.RegSource) && ins.Src == asm.RFP && ins.Offset == 0
 }
 
 // clobbers returns the registers that the code does not leave as they are.
@@ -202,8 +215,11 @@ func (b *body) putCode(s *convert.Sequence, registers *slotRegisters) error {
 		}
 	}
 	for _, item := range b.code {
-		if item.Kind == insn.Spill || item.Kind == insn.Restore {
+		switch item.Kind {
+		case insn.Spill, insn.Restore:
 			item.Offset -= int16(floor)
+		case insn.Stack:
+			item.Constant -= int64(floor)
 		}
 		s.Items = append(s.Items, item)
 	}

@@ -3,6 +3,7 @@ package rewrite_test
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -146,29 +147,32 @@ func (u costUse) value(local costField, endian string) string {
 	return local.variable("in")
 }
 
-func costProgramName(use costUse, shape int) string { return fmt.Sprintf("%s_%d", use, shape) }
+// costProgramName names a program by the number of its field or shape.
+func costProgramName(use costUse, number int) string { return fmt.Sprintf("%s_%d", use, number) }
 
-// costRecorded is the source as xdp-load takes it.
-func costRecorded(shapes []costShape, endian string) string {
-	return costSource(shapes, func(c *strings.Builder, i int, s costShape) {
-		fmt.Fprintf(c, "struct md_%d { __u64 before; %s } __attribute__((preserve_access_index));\n", i, s.local.declare())
+// costRecorded is the source as xdp-load takes it: a struct for each field, which is
+// rewritten for each layout.
+func costRecorded(endian string) string {
+	return costSource(func(c *strings.Builder, i int, local costField) {
+		fmt.Fprintf(c, "struct md_%d { __u64 before; %s } __attribute__((preserve_access_index));\n", i, local.declare())
 		for _, use := range costUses {
-			body := fmt.Sprintf("md->f = %s;", use.value(s.local, endian))
+			body := fmt.Sprintf("md->f = %s;", use.value(local, endian))
 			if use == costLoad {
-				body = fmt.Sprintf("%s = md->f;", s.local.variable("out"))
+				body = fmt.Sprintf("%s = md->f;", local.variable("out"))
 			}
 			fmt.Fprintf(c, "PROGRAM(%s, struct md_%d, %s)\n", costProgramName(use, i), i, body)
 		}
 	})
 }
 
-// costFixed is the source for the layout alone: what a programmer writes who
-// has the target's header, and wants the number as the type that the program
-// has. It defines the layout, too.
-func costFixed(shapes []costShape, endian string) string {
-	return costSource(shapes, func(c *strings.Builder, i int, s costShape) {
-		fmt.Fprintf(c, "struct md_%d { __u32 before; __u32 more[3]; %s } layout_%d;\n", i, s.target.declare(), i)
-		fmt.Fprintf(c, "struct local_%d { %s };\n", i, s.local.declare())
+// costFixed is the source for one layout alone, which has a target in the place of
+// every field: what a programmer writes who has the target's header, and wants the
+// number as the type that the program has. It defines the layout, too.
+func costFixed(target costField, endian string) string {
+	return costSource(func(c *strings.Builder, i int, local costField) {
+		s := costShape{local, target}
+		fmt.Fprintf(c, "struct md_%d { __u32 before; __u32 more[3]; %s } layout_%d;\n", i, target.declare(), i)
+		fmt.Fprintf(c, "struct local_%d { %s };\n", i, local.declare())
 		for _, use := range costUses {
 			local := fmt.Sprintf("struct local_%d local = {}; local.f = ", i)
 			body := local + use.value(s.local, endian) + "; md->f = " + s.convert(s.local, s.target, "local.f", endian) + ";"
@@ -188,11 +192,12 @@ func (s costShape) convert(from, to costField, value, endian string) string {
 	return to.inOrder(from.inOrder(value, endian), endian)
 }
 
-func costSource(shapes []costShape, write func(*strings.Builder, int, costShape)) string {
+// costSource writes programs for each field that a program may have.
+func costSource(write func(c *strings.Builder, i int, local costField)) string {
 	var c strings.Builder
 	c.WriteString("#include \"cost.h\"\n")
-	for i, shape := range shapes {
-		write(&c, i, shape)
+	for i, local := range costFields {
+		write(&c, i, local)
 	}
 	return c.String()
 }
@@ -211,39 +216,51 @@ func costShapes() []costShape {
 // costCompilation is what costCompile compiles.
 type costCompilation struct{ compiler, source, endian, cpu string }
 
-// costCompiled has what was compiled, by costCompilation: many tests have the same layouts.
+// costCompiled has what was compiled, by costCompilation, as functions that return it:
+// many tests have the same layouts.
 var costCompiled sync.Map
 
 // costCompile compiles a source, without anything of the machine in the object.
 func costCompile(t testing.TB, compiler, source, endian, cpu string) []byte {
 	t.Helper()
-	from := costCompilation{compiler, source, endian, cpu}
-	object, known := costCompiled.Load(from)
-	if !known {
-		object = from.compile(t)
-		costCompiled.Store(from, object)
+	object, err := costTryCompile(t, compiler, source, endian, cpu)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return bytes.Clone(object.([]byte))
+	return object
 }
 
-func (from costCompilation) compile(t testing.TB) []byte {
+// errUnrecorded is why clang compiles nothing: there is a bit-field that it can't record
+// the access to.
+var errUnrecorded = errors.New("clang can't record an access to a bit-field")
+
+// costTryCompile is costCompile for what may be more than clang can record.
+func costTryCompile(t testing.TB, compiler, source, endian, cpu string) ([]byte, error) {
 	t.Helper()
-	dir := t.TempDir()
-	path := filepath.Join(dir, "cost.c")
+	from := costCompilation{compiler, source, endian, cpu}
+	once, _ := costCompiled.LoadOrStore(from, sync.OnceValues(func() ([]byte, error) { return from.compile(t.TempDir()) }))
+	object, err := once.(func() ([]byte, error))()
+	return bytes.Clone(object), err
+}
+
+// compile runs the compiler. dir is for its files.
+func (from costCompilation) compile(dir string) ([]byte, error) {
+	path, object := filepath.Join(dir, "cost.c"), filepath.Join(dir, "cost.o")
 	if err := os.WriteFile(path, []byte(from.source), 0o600); err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	triple, err := exec.Command("gcc", "-print-multiarch").Output()
+	args := []string{"-O2", "-g", "-target", "bpf" + from.endian, "-mcpu=" + from.cpu, "-w", "-fno-crash-diagnostics", "-Itestdata/cost", "-I../testdata/programs", "-I."}
+	for _, asm := range debianHeaders {
+		args = append(args, "-isystem", filepath.Dir(asm))
+	}
+	out, err := exec.Command(from.compiler, append(args, "-c", path, "-o", object)...).CombinedOutput()
+	if bytes.Contains(out, []byte("Unsupported field expression")) {
+		return nil, errUnrecorded
+	}
 	if err != nil {
-		t.Fatal(err)
+		return nil, fmt.Errorf("%w: %.2000s\n%.2000s", err, out, from.source)
 	}
-	object := filepath.Join(dir, "cost.o")
-	out, err := exec.Command(from.compiler, "-O2", "-g", "-target", "bpf"+from.endian, "-mcpu="+from.cpu, "-w",
-		"-isystem", "/usr/include/"+strings.TrimSpace(string(triple)), "-Itestdata/cost", "-I../testdata/programs", "-I.", "-c", path, "-o", object).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	return readFile(t, object)
+	return os.ReadFile(object)
 }
 
 // costFunctions returns the code of each function of an object.
@@ -272,18 +289,36 @@ type costObject struct {
 
 func newCostObject(t *testing.T, compiler, endian, cpu string) *costObject {
 	t.Helper()
-	o := &costObject{endian: endian, shapes: costShapes(), edits: make(map[string][]rewrite.Edit)}
-	recorded := costCompile(t, compiler, costRecorded(o.shapes, endian), endian, cpu)
-	fixed := costCompile(t, compiler, costFixed(o.shapes, endian), endian, cpu)
-	out, report, err := rewrite.Rewrite(recorded, parseLayout(t, "cost-"+endian, fixed), rewrite.Options{Types: []string{"md_*"}})
-	if err != nil {
-		t.Fatal(err)
+	o := &costObject{
+		endian: endian, shapes: costShapes(), edits: make(map[string][]rewrite.Edit),
+		compiled: make(map[string][]byte), ours: make(map[string][]byte), clang: make(map[string][]byte),
 	}
-	for _, edit := range report.Edits {
-		o.edits[edit.Access.Program] = append(o.edits[edit.Access.Program], edit)
+	recorded := costCompile(t, compiler, costRecorded(endian), endian, cpu)
+	for _, target := range costFields {
+		fixed := costCompile(t, compiler, costFixed(target, endian), endian, cpu)
+		out, report, err := rewrite.Rewrite(recorded, parseLayout(t, "cost-"+endian, fixed), rewrite.Options{Types: []string{"md_*"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.add(target, report.Edits, costFunctions(t, recorded), costFunctions(t, out), costFunctions(t, fixed))
 	}
-	o.compiled, o.ours, o.clang = costFunctions(t, recorded), costFunctions(t, out), costFunctions(t, fixed)
 	return o
+}
+
+// add adds what became of the programs for a layout.
+func (o *costObject) add(target costField, edits []rewrite.Edit, compiled, ours, clang map[string][]byte) {
+	for i, local := range costFields {
+		shape := slices.Index(o.shapes, costShape{local, target})
+		for _, use := range costUses {
+			program, name := costProgramName(use, shape), costProgramName(use, i)
+			o.compiled[program], o.ours[program], o.clang[program] = compiled[name], ours[name], clang[name]
+			for _, edit := range edits {
+				if edit.Access.Program == name {
+					o.edits[program] = append(o.edits[program], edit)
+				}
+			}
+		}
+	}
 }
 
 // more returns by how many instructions a rewritten program is longer than what

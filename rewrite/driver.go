@@ -269,6 +269,24 @@ func (r *rewriting) checkMarked() error {
 		Reason: "the object was compiled with an md_desc.h that knows descriptors in the metadata area only"}}}
 }
 
+// noteDescriptorLoads notes the loads of a function through the offset of the marker, if
+// that is kept in a register.
+func (p *planner) noteDescriptorLoads(fn *function) {
+	if p.drivers == nil {
+		return
+	}
+	for slot, q := range fn.offsets {
+		if !q.access.IsMarker() {
+			continue
+		}
+		if reached, err := p.reachedAnyway(q.access); err == nil {
+			for _, load := range reached.dereferences[slot] {
+				fn.section.loads[load.Slot] = flow.Driver
+			}
+		}
+	}
+}
+
 // bodyOf returns the code that takes the place of an access, nil if none does.
 func (p *planner) bodyOf(access *reloc.Access) *body {
 	if p.drivers == nil || access.Kind != reloc.ByteOffset || p.isOwn(access) {
@@ -320,14 +338,23 @@ func (d *driver) plan(p *planner, plan *accessPlan, before asm.Instruction) {
 	}
 }
 
-// planDescriptor puts the descriptor function in place of the load that stands for it.
+// planDescriptor puts the descriptor function in place of the load that stands for it, or
+// of that through a register that keeps its offset: clang makes one load of two.
 func (d *driver) planDescriptor(p *planner, edit *Edit, before asm.Instruction) (err error) {
-	if before.OpCode != asm.LoadMemOp(asm.DWord) {
-		return refuse.Because(refuse.Recompile, "the instruction %q is no load of the descriptor's address", insn.Spell(before))
+	if isImmediate(before) {
+		return p.patchOffset(edit, before)
 	}
 	edit.Driver, edit.body = d.accessors.Name, d.descriptor
-	edit.After, err = d.descriptor.inLine(p, &edit.Access, loadAt{before, edit.Access.Insn, 0}, func(*convert.Sequence) {})
+	edit.After, err = findDescriptor(p, d.descriptor, &edit.Access, loadAt{before, edit.Access.Insn, 0})
 	return err
+}
+
+// findDescriptor returns the descriptor function in place of a load.
+func findDescriptor(p *planner, function *body, access *reloc.Access, load loadAt) (Instructions, error) {
+	if load.OpCode != asm.LoadMemOp(asm.DWord) {
+		return nil, refuse.Because(refuse.Recompile, "the instruction %q is no load of the descriptor's address", insn.Spell(load.Instruction))
+	}
+	return function.inLine(p, access, load, func(*convert.Sequence) {})
 }
 
 // planField puts an accessor in place of a load. Where the offset of its field is kept in a
@@ -348,8 +375,15 @@ func (p *planner) accessorOf(access *reloc.Access, resolution *reloc.Resolution)
 // there: md_desc() asks for the size of the descriptor where it is in the metadata area.
 func (p *planner) planUnasked(plan *accessPlan, before asm.Instruction) error {
 	access := &plan.Access
-	if constants, ok := p.constantsAt(access); ok && (constants == nil || constants.Reachable(access.Insn) == flow.Unreachable) {
+	if constants, ok := p.constantsAt(access); ok && (constants == nil || constants.Reachable(access.Insn) == flow.Unreachable) || p.isUnread(access, before) {
 		return p.planInPlace(plan.Edit, before)
 	}
 	return refuse.Because("get the descriptor by md_desc(ctx), and read its fields", "what a driver keeps of a packet has no %s", access.Kind)
+}
+
+// isUnread reports whether nobody reads the number that a recorded instruction has: the
+// compiler puts what is constant in front of a loop, for code in it that can't be reached.
+func (p *planner) isUnread(access *reloc.Access, ins asm.Instruction) bool {
+	live, err := p.livenessUnder(p.function(access))
+	return err == nil && ins.OpCode.Class().IsALU() && ins.OpCode.ALUOp() == asm.Mov && !live.LiveOut(access.Insn).Has(ins.Dst)
 }

@@ -243,24 +243,36 @@ func (v *vethPair) run(t *testing.T, object []byte, program string) {
 	}
 }
 
+// Each compiler makes something else of a program.
 func TestDriverCases(t *testing.T) {
 	v := newVethPair(t)
-	accessors := []*rewrite.Accessors{driverAccessors(t, "veth", "")}
-	compilers := []string{"clang-14", "clang-16", "clang-19", "clang-22"}
+	accessors := driverAccessors(t, "veth", "")
 	for _, c := range driverCases {
-		for _, compiler := range compilers {
-			ok := t.Run(c.name+"/"+compiler, func(t *testing.T) {
-				out, report, err := rewrite.RewriteForDriver(costCompile(t, compiler, driverHeader+c.source, "el", "v3"), accessors, rewrite.Options{})
-				if err != nil {
-					t.Fatal(explained(err))
-				}
-				v.check(t, out, report)
-			})
-			if !ok {
-				break
-			}
+		for _, compiler := range []string{"clang-14", "clang-16", "clang-19", "clang-22"} {
+			t.Run(c.name+"/"+compiler, func(t *testing.T) { v.runCase(t, c, compiler, accessors) })
 		}
 	}
+}
+
+// Each lowering needs other registers, and other room on the stack.
+func TestDriverLowerings(t *testing.T) {
+	v := newVethPair(t)
+	for _, lowering := range []accessor.Lowering{accessor.Zero, accessor.Carrier, accessor.Probe} {
+		accessors := driverAccessors(t, "veth", lowering)
+		for _, c := range driverCases {
+			t.Run(string(lowering)+"/"+c.name, func(t *testing.T) { v.runCase(t, c, "clang-19", accessors) })
+		}
+	}
+}
+
+func (v *vethPair) runCase(t *testing.T, c driverCase, compiler string, accessors *rewrite.Accessors) {
+	t.Helper()
+	object := costCompile(t, compiler, driverHeader+c.source, "el", "v3")
+	out, report, err := rewrite.RewriteForDriver(object, []*rewrite.Accessors{accessors}, rewrite.Options{})
+	if err != nil {
+		t.Fatal(explained(err))
+	}
+	v.check(t, out, report)
 }
 
 // check runs a rewritten program outside of the goroutine that is in its namespace.

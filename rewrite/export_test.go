@@ -16,6 +16,13 @@ func Unshortened(options Options) Options {
 	return options
 }
 
+// Unjudged returns options with which nothing is refused that a program does with a
+// driver's descriptor.
+func Unjudged(options Options) Options {
+	options.unjudged = true
+	return options
+}
+
 // Computed returns options with which each load of a number is computed, by code that
 // loads what the layout has, and leaves no register that it may change as it was. It
 // ends with instructions that keep to r0, r6 and what is left of the others. A load that

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -20,6 +21,14 @@ import (
 	"github.com/xdp-load/xdp-load/reloc"
 	"github.com/xdp-load/xdp-load/rewrite"
 )
+
+// TestMain runs the tests with memory to spare: many keep what others use again, and
+// all of that would be looked at each time garbage is collected.
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(400)
+	debug.SetMemoryLimit(3 << 30)
+	os.Exit(m.Run())
+}
 
 const testdata = "../testdata"
 
@@ -268,4 +277,24 @@ func modelOf(t *testing.T, object []byte) *bpf.Object {
 		t.Fatal(err)
 	}
 	return bpf.New(file, nil, recorded)
+}
+
+// withoutFunctions returns an object in which functions have no symbols any more: what
+// nothing else refers to of these is code that no loader loads, and that Rewrite takes
+// out. Each section of code needs a function that stays.
+func withoutFunctions(object []byte, unwanted func(name string) bool) ([]byte, error) {
+	file, err := elfobj.Parse(object)
+	if err != nil {
+		return nil, err
+	}
+	for i, symbol := range file.Symbols {
+		if elf.ST_TYPE(symbol.Info) != elf.STT_FUNC || !unwanted(symbol.Name) {
+			continue
+		}
+		symbol.Info = elf.ST_INFO(elf.STB_LOCAL, elf.STT_NOTYPE)
+		if err := file.SetSymbol(i, symbol); err != nil {
+			return nil, err
+		}
+	}
+	return file.Bytes(), nil
 }

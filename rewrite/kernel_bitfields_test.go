@@ -33,6 +33,7 @@ func TestKernelBitFields(t *testing.T) {
 		}
 		seen[compiler] = true
 		t.Run(fmt.Sprint(compiler), func(t *testing.T) {
+			t.Parallel()
 			b := &bitBatch{pairCompiler: compiler, endian: "el", random: rand.New(rand.NewPCG(1, 2))}
 			b.structs = b.compilable(t, kernelBits)
 			if len(b.structs) < 4 {
@@ -46,7 +47,7 @@ func TestKernelBitFields(t *testing.T) {
 // checkOnKernel is check on the kernel.
 func (b *bitBatch) checkOnKernel(t *testing.T) {
 	t.Helper()
-	fixed, _ := b.compile(t, bitSource(b.structs, false, nil))
+	fixed, _ := b.compile(t, bitSource(b.structs, false))
 	layout, _ := b.compile(t, bitLayout(b.structs))
 	locals, targets := kernelTypes(t, fixed), kernelTypes(t, layout)
 	object, _ := b.rewrite(t, layout, nil)

@@ -96,7 +96,7 @@ func (p *planner) learnUnresolved(access *reloc.Access) {
 func (p *planner) learnOffset(q resolvedAccess) {
 	access, qs := q.access, p.accessesOf(q.access)
 	local, target := access.Local.Field, q.resolution.Field
-	if access.IsMarker() && p.drivers != nil {
+	if access.IsMarker() && p.drivers != nil && p.section(access.Section).IsMemoryAt(access.Insn) {
 		p.section(access.Section).loads[access.Insn] = flow.Driver
 		return
 	}

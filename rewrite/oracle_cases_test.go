@@ -178,6 +178,7 @@ func compareVerdicts(t *testing.T, s subject, ours, theirs map[int]verdict) []co
 	}
 	layout := parseLayout(t, "layout-el", s.layoutObject)
 	var both []comparison
+	code := make(map[string][]byte) // by section
 	for _, access := range accesses {
 		our, ok := ours[access.Record]
 		if !ok {
@@ -189,8 +190,10 @@ func compareVerdicts(t *testing.T, s subject, ours, theirs map[int]verdict) []co
 		}
 		c := comparison{access: access, order: s.order, ours: our, theirs: their}
 		c.resolution, c.unresolved = access.Resolve(layout)
-		code := sectionData(t, s.object, access.Section)
-		c.before = decodeAll(t, code[access.Insn*reloc.InstructionSize:], s.order, 1)[0]
+		if code[access.Section] == nil {
+			code[access.Section] = sectionData(t, s.object, access.Section)
+		}
+		c.before = decodeAll(t, code[access.Section][access.Insn*reloc.InstructionSize:], s.order, 1)[0]
 		both = append(both, c)
 	}
 	return both

@@ -34,7 +34,7 @@ func (m *minimiser) try(change func(p *accessPair)) bool {
 	}
 	p := m.failure.pair.clone()
 	change(p)
-	alone := pairBatch{m.batch.compiler, []*accessPair{p}, m.batch.computed}
+	alone := pairBatch{compiler: m.batch.compiler, pairs: []*accessPair{p}, computed: m.batch.computed}
 	failures, err := alone.check(m.dir)
 	if err != nil {
 		m.err = err
@@ -226,7 +226,7 @@ func (b *pairBatch) describe(f pairFailure) string {
 	var c cWriter
 	var out strings.Builder
 	fmt.Fprintf(&out, "%s, %s: %s\n\nThe layout:\n%s\n", f.kind, b.compiler, f.detail, c.layout(f.pair.target, "", 0))
-	fmt.Fprintf(&out, "\nThe program:\n%s", pairsSource([]*accessPair{f.pair.clone()}))
+	fmt.Fprintf(&out, "\nThe program:\n%s", pairsSource([]*accessPair{f.pair.clone()}, (*accessPair).uses))
 	if f.report != nil {
 		fmt.Fprintf(&out, "\nThe edits:\n%s", f.edits())
 	}

@@ -106,14 +106,11 @@ func (e *unrecordedError) Error() string {
 	return "clang can't record an access to a bit-field in " + e.function
 }
 
-// object compiles the pairs, without the uses that the compiler can't compile,
-// and which it marks. It returns nil if no use is left.
+// object compiles the programs that are left, without the uses that the compiler
+// can't compile, and which it marks. It returns nil if no program is left.
 func (b *pairBatch) object(dir string) ([]byte, error) {
-	for {
-		if !slices.ContainsFunc(b.pairs, (*accessPair).isUsed) {
-			return nil, nil
-		}
-		object, err := b.compiler.compile(dir, pairsSource(b.pairs))
+	for b.isAnyLeft() {
+		object, err := b.compiler.compile(dir, pairsSource(b.pairs, b.isLeft))
 		var unrecorded *unrecordedError
 		if !errors.As(err, &unrecorded) {
 			return object, err
@@ -122,6 +119,7 @@ func (b *pairBatch) object(dir string) ([]byte, error) {
 			return nil, err
 		}
 	}
+	return nil, nil
 }
 
 // leaveOut leaves out uses of some fields, in the pair of a function or in all.
@@ -134,6 +132,9 @@ func (b *pairBatch) leaveOut(function string, these func(*accessPair, pairPath) 
 			continue
 		}
 		for _, program := range p.programs {
+			if !b.isLeft(p, program) {
+				continue
+			}
 			for i := range program.uses {
 				use := &program.uses[i]
 				if use.refused == "" && (these(p, use.path) || these(p, use.other)) {
@@ -161,11 +162,17 @@ func (p *accessPair) isBits(path pairPath) bool {
 
 // isCalled reports whether a function is the program's, or one that it calls.
 func (p *pairProgram) isCalled(number int, function string) bool {
-	name, _, _ := strings.Cut(function, "_")
-	return name == p.name(number)
+	return callingProgram(function) == p.name(number)
 }
 
-func (p *accessPair) isUsed() bool { return slices.ContainsFunc(p.programs, pairProgram.isUsed) }
+// callingProgram returns the name of the program that a function is, or is called by.
+func callingProgram(function string) string {
+	name, _, _ := strings.Cut(function, "_")
+	return name
+}
+
+// uses reports whether a program of the pair has a use that was not refused.
+func (p *accessPair) uses(program pairProgram) bool { return program.isUsed() }
 
 // isUsed reports whether the program has a use that was not refused.
 func (p pairProgram) isUsed() bool {
@@ -177,6 +184,26 @@ type pairBatch struct {
 	compiler pairCompiler
 	pairs    []*accessPair
 	computed bool // see Computed
+
+	// left are the programs, by name, that were in no object yet of which nothing is
+	// refused.
+	left map[string]bool
+}
+
+// isLeft reports whether a program of a pair has uses, and is left.
+func (b *pairBatch) isLeft(p *accessPair, program pairProgram) bool {
+	return b.left[program.name(p.number)] && program.isUsed()
+}
+
+func (b *pairBatch) isAnyLeft() bool { return b.isAnyLeftBut(nil) }
+
+// isAnyLeftBut reports whether a program is left that is none of those taken out.
+func (b *pairBatch) isAnyLeftBut(takenOut map[string]bool) bool {
+	return slices.ContainsFunc(b.pairs, func(p *accessPair) bool {
+		return slices.ContainsFunc(p.programs, func(program pairProgram) bool {
+			return b.isLeft(p, program) && !takenOut[program.name(p.number)]
+		})
+	})
 }
 
 // pairFailure is what a pair came to instead of what it should have.
@@ -195,32 +222,56 @@ func (f *pairFailure) program() *pairProgram { return &f.pair.programs[f.index] 
 // check compiles the pairs, rewrites and runs them. It marks the uses that were
 // refused.
 func (b *pairBatch) check(dir string) ([]pairFailure, error) {
-	object, report, failures, err := b.rewrite(dir)
-	if err != nil {
-		return b.apart(dir, "rewrite", err, failures)
+	b.left = make(map[string]bool)
+	for _, p := range b.pairs {
+		for _, program := range p.programs {
+			b.left[program.name(p.number)] = true
+		}
 	}
-	if object == nil || *pairsWrite != "" {
-		return failures, nil
+	return b.checkLeft(dir)
+}
+
+// checkLeft checks the programs that are left: those of which nothing is refused at
+// once, and the others without what is.
+func (b *pairBatch) checkLeft(dir string) ([]pairFailure, error) {
+	var failures []pairFailure
+	for b.isAnyLeft() {
+		object, found, err := b.rewrite(dir)
+		failures = append(failures, found...)
+		if err != nil {
+			return b.apart(dir, "rewrite", err, failures)
+		}
+		if object.rewritten != nil && *pairsWrite == "" {
+			spec, err := ebpf.LoadCollectionSpecFromReader(bytes.NewReader(object.rewritten))
+			if err != nil {
+				return b.apart(dir, "read", err, failures)
+			}
+			if found, err = b.run(spec); err != nil {
+				return nil, err
+			}
+			for _, failure := range found {
+				failure.object, failure.report = object.rewritten, object.report
+				failures = append(failures, failure)
+			}
+		}
+		b.left = object.takenOut
 	}
-	spec, err := ebpf.LoadCollectionSpecFromReader(bytes.NewReader(object))
-	if err != nil {
-		return b.apart(dir, "read", err, failures)
-	}
-	loaded, unloadable, err := b.load(spec)
+	return failures, nil
+}
+
+// run loads the programs of an object and runs them.
+func (b *pairBatch) run(spec *ebpf.CollectionSpec) ([]pairFailure, error) {
+	loaded, failures, err := b.load(spec)
 	if err != nil {
 		return nil, err
 	}
 	defer loaded.Close()
-	failures = append(failures, unloadable...)
 	for _, p := range b.pairs {
 		found, err := p.run(loaded)
 		if err != nil {
 			return nil, err
 		}
 		failures = append(failures, found...)
-	}
-	for i := range failures {
-		failures[i].object, failures[i].report = object, report
 	}
 	return failures, nil
 }
@@ -256,11 +307,12 @@ func (b *pairBatch) apart(dir, kind string, err error, failures []pairFailure) (
 	}
 	if len(b.pairs) == 1 {
 		p := b.pairs[0]
-		return append(failures, pairFailure{pair: p, index: slices.IndexFunc(p.programs, pairProgram.isUsed), kind: kind, detail: err.Error()}), nil
+		isLeft := func(program pairProgram) bool { return b.isLeft(p, program) }
+		return append(failures, pairFailure{pair: p, index: slices.IndexFunc(p.programs, isLeft), kind: kind, detail: err.Error()}), nil
 	}
 	for _, p := range b.pairs {
-		alone := pairBatch{b.compiler, []*accessPair{p}, b.computed}
-		found, err := alone.check(dir)
+		alone := pairBatch{b.compiler, []*accessPair{p}, b.computed, b.left}
+		found, err := alone.checkLeft(dir)
 		if err != nil {
 			return nil, err
 		}
@@ -279,49 +331,83 @@ func lastLines(err error) string {
 	return fmt.Sprintf("%v\n%s", err, strings.Join(log, "\n"))
 }
 
-// rewrite compiles the pairs and rewrites them for their targets, without the
-// uses that are refused.
-func (b *pairBatch) rewrite(dir string) ([]byte, *rewrite.Report, []pairFailure, error) {
+// pairObject is what became of an object.
+type pairObject struct {
+	rewritten []byte // nil if nothing was left to rewrite
+	report    *rewrite.Report
+	takenOut  map[string]bool // programs, by name
+}
+
+// rewrite compiles the programs that are left and rewrites them for their targets. Of
+// those of which something is refused it marks the uses, and takes the programs out of
+// the object: they have to be compiled without these uses, the others need not be.
+func (b *pairBatch) rewrite(dir string) (pairObject, []pairFailure, error) {
 	raw, err := pairsBTF(b.pairs)
 	if err != nil {
-		return nil, nil, nil, err
+		return pairObject{}, nil, err
 	}
 	layout, err := reloc.NewLayout("pairs", raw, nil)
 	if err != nil {
-		return nil, nil, nil, err
+		return pairObject{}, nil, err
 	}
-	var failures []pairFailure
+	object, err := b.object(dir)
+	if err != nil || object == nil {
+		return pairObject{}, nil, err
+	}
+	takenOut, failures := make(map[string]bool), []pairFailure(nil)
 	for {
-		object, err := b.object(dir)
-		if err != nil || object == nil {
-			return nil, nil, failures, err
-		}
-		options := rewrite.Options{Types: []string{"pair*"}}
-		if without("shortening") {
-			options = rewrite.Unshortened(options)
-		}
-		if b.computed {
-			options = rewrite.Computed(asm.Mov.Reg(asm.R6, asm.R0), asm.FnKtimeGetNs.Call(), asm.Mov.Reg(asm.R0, asm.R6))(options)
-		}
-		rewritten, report, err := rewrite.Rewrite(object, layout, options)
+		rewritten, report, err := rewrite.Rewrite(object, layout, b.options())
 		var refused *rewrite.RefusedError
 		if !errors.As(err, &refused) {
 			if err == nil && !without("order") {
-				err = checkOrder(object, rewritten, layout, options)
+				err = checkOrder(object, rewritten, layout, b.options())
 			}
-			return rewritten, report, failures, err
+			return pairObject{rewritten, report, takenOut}, failures, err
 		}
-		gone := b.leftOut()
+		found, err := b.refuseAll(refused.Refusals)
+		failures = append(failures, found...)
+		if err != nil {
+			return pairObject{}, failures, err
+		}
 		for _, refusal := range refused.Refusals {
-			failure, err := b.refuse(&refusal, gone)
-			if err != nil {
-				return nil, nil, nil, err
-			}
-			if failure != nil {
-				failures = append(failures, *failure)
-			}
+			takenOut[callingProgram(refusal.Access.Program)] = true
+		}
+		if !b.isAnyLeftBut(takenOut) {
+			return pairObject{takenOut: takenOut}, failures, nil
+		}
+		object, err = withoutFunctions(object, func(name string) bool { return takenOut[callingProgram(name)] })
+		if err != nil {
+			return pairObject{}, failures, err
 		}
 	}
+}
+
+// options returns what the pairs are rewritten with.
+func (b *pairBatch) options() rewrite.Options {
+	options := rewrite.Options{Types: []string{"pair*"}}
+	if without("shortening") {
+		options = rewrite.Unshortened(options)
+	}
+	if b.computed {
+		options = rewrite.Computed(asm.Mov.Reg(asm.R6, asm.R0), asm.FnKtimeGetNs.Call(), asm.Mov.Reg(asm.R0, asm.R6))(options)
+	}
+	return options
+}
+
+// refuseAll marks what was refused.
+func (b *pairBatch) refuseAll(refusals []rewrite.Refusal) ([]pairFailure, error) {
+	var failures []pairFailure
+	gone := b.leftOut()
+	for i := range refusals {
+		failure, err := b.refuse(&refusals[i], gone)
+		if err != nil {
+			return failures, err
+		}
+		if failure != nil {
+			failures = append(failures, *failure)
+		}
+	}
+	return failures, nil
 }
 
 // refuse marks what was refused, so that it is left out from then on. It returns

@@ -7,18 +7,24 @@ import (
 	"strings"
 )
 
-// pairsSource writes the C of the programs of all pairs.
-func pairsSource(pairs []*accessPair) string {
+// pairsSource writes the C of those programs of pairs that are wanted.
+func pairsSource(pairs []*accessPair, wanted func(*accessPair, pairProgram) bool) string {
 	var c cWriter
 	c.line(`#include "pairs.h"`)
 	for _, p := range pairs {
+		isWanted := func(program pairProgram) bool { return wanted(p, program) }
+		if !slices.ContainsFunc(p.programs, isWanted) {
+			continue
+		}
 		c.line("")
 		c.types(p.local)
 		c.line("#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)")
 		c.linef("%s;", c.spell(p.local, ""))
 		c.line("#pragma clang attribute pop")
-		for i := range p.programs {
-			c.program(p, &p.programs[i])
+		for i, program := range p.programs {
+			if isWanted(program) {
+				c.program(p, &p.programs[i])
+			}
 		}
 	}
 	return c.String()
@@ -176,9 +182,6 @@ func (p *pairProgram) name(number int) string { return fmt.Sprintf("%s%d", p.kin
 
 // program writes a program, and the global variables that it communicates by.
 func (c *cWriter) program(p *accessPair, program *pairProgram) {
-	if !program.isUsed() {
-		return
-	}
 	c.number = p.number
 	name := program.name(p.number)
 	slots := program.slots()

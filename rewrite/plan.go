@@ -32,7 +32,7 @@ func (p *planner) plan(layout string) ([]Edit, error) {
 	}
 
 	edits := make([]Edit, 0, len(planned)) // plans go on pointing at planned
-	refused := slices.Concat(p.unrecorded(), p.tooSmall(), p.tooNarrow())
+	refused := slices.Concat(p.unrecorded(), p.misused(), p.tooSmall(), p.tooNarrow())
 	for i := range plans {
 		err := p.settle(&plans[i])
 		if err == nil {
@@ -120,7 +120,7 @@ func (p *planner) resolve(layout *reloc.Layout) error {
 		if errors.Is(err, reloc.ErrByteOrder) {
 			return err
 		}
-		if errors.Is(err, reloc.ErrAmbiguous) {
+		if errors.Is(err, reloc.ErrAmbiguous) && !p.apart { // many have given a kernel its types
 			return located(*access, err)
 		}
 		p.resolutions[i], p.unresolved[i] = resolution, err
@@ -164,6 +164,7 @@ type planner struct {
 	program *program
 
 	unshortened bool // see shorten
+	unjudged    bool // see misused
 	apart       bool // see Options
 
 	drivers  *drivers                   // nil for the metadata area

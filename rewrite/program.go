@@ -71,6 +71,7 @@ func (p *planner) subprogram(fn *function, undecided map[int]bool) *flow.Subprog
 	if fn.Err != nil {
 		return nil
 	}
+	p.noteDescriptorLoads(fn)
 	sub := &flow.Subprogram{
 		Function: fn.Flow,
 		Assumptions: flow.Assumptions{
@@ -82,6 +83,8 @@ func (p *planner) subprogram(fn *function, undecided map[int]bool) *flow.Subprog
 		},
 		PointerAssumptions: flow.PointerAssumptions{
 			Entry:      fn.IsProgram,
+			Global:     fn.IsGlobal && !fn.IsProgram,
+			Movers:     fn.movers(),
 			Context:    fn.Context(),
 			Parameters: fn.Parameters(),
 			Addresses:  fn.section.Addresses(),

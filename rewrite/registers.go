@@ -162,8 +162,11 @@ var errNoRegister = refuse.Because("keep fewer values at the same time around th
 func spilledTo(insns Instructions) int {
 	depth := 0
 	for _, item := range insns {
-		if item.Kind == insn.Spill {
+		switch item.Kind {
+		case insn.Spill:
 			depth = max(depth, -int(item.Offset))
+		case insn.Stack:
+			depth = max(depth, -int(item.Constant))
 		}
 	}
 	return depth

@@ -43,13 +43,16 @@ type Options struct {
 
 	// Apart says that what is in a struct within another one is accessed by records of its
 	// own, wherever its address goes, as that of the kernel's types is (optional). The
-	// address of a struct of which the layout has another form is refused otherwise.
+	// address of a struct of which the layout has another form is refused otherwise. Where
+	// the layout contradicts itself, as a kernel with two structs of one name does, only
+	// the access is refused.
 	Apart bool
 
 	// sources says where what is accessed comes from (optional, the area if nil).
 	sources func(*reloc.Access) source
 
 	unshortened bool // for tests: without shorten
+	unjudged    bool // for tests: without misused
 }
 
 // Rewrite returns the object with every access to the chosen root types edited
@@ -260,7 +263,7 @@ func (r *rewriting) planObject() error {
 	left, own, ownSums := maxCopied, make(map[int]ownCopy), make(map[bpf.Place]map[int]flow.OwnSum)
 	for splits := 0; ; {
 		p := newPlanner(r.model, r.accesses, own, ownSums)
-		p.unshortened, p.apart = r.options.unshortened, r.options.Apart
+		p.unshortened, p.unjudged, p.apart = r.options.unshortened, r.options.unjudged, r.options.Apart
 		p.sources, p.drivers = r.options.sources, r.drivers
 		if r.drivers != nil {
 			r.drivers.find(r.model)

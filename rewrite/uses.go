@@ -257,6 +257,10 @@ func (p *planner) throughOffset(q resolvedAccess, origin flow.Origin, ins asm.In
 	after := int64(p.offsetFor(q.access, q.resolution)) + origin.Delta
 	if p.bodyOf(q.access) != nil {
 		load := loadAt{ins, slot, after - int64(ins.Offset)}
+		if q.access.IsMarker() {
+			found, err := findDescriptor(p, p.bodyOf(q.access), q.access, load)
+			return &adjusted{after: found}, err
+		}
 		computed, note, err := p.accessorOf(q.access, q.resolution).computed(p, q.access, load, before)
 		return &adjusted{after: computed, note: note}, err
 	}

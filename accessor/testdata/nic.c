@@ -86,13 +86,14 @@ MD_FIELD(csum_status, "nic_rx.flags", struct nic_rx *rx)
 	return status[rx->flags >> 4 & 3];
 }
 
-/* By way of the stack. */
+/* By way of the stack; one address serves several loads. */
 MD_FIELD(vlan_tci, "nic_rx.tci", struct nic_rx *rx)
 {
+	__u16 *tci = *md_at(rx, struct nic_rx, tci);
 	volatile __u16 copy[4];
 
 	for (int i = 0; i < 4; i++)
-		copy[i] = rx->tci[i];
+		copy[i] = tci[i];
 	return rx->flags & 1 ? copy[1] : copy[2];
 }
 

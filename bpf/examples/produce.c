@@ -73,6 +73,8 @@ SEC("xdp") int produce(struct xdp_md *ctx)
 		md->vlan_proto = vlan_proto;
 	if (bpf_core_field_exists(md->mark))
 		md->mark = 0;
+	if (bpf_core_field_exists(md->ptype))
+		md->ptype = 0;
 
 redirect:
 	return bpf_redirect_map(&next, 0, XDP_PASS);

@@ -227,3 +227,30 @@ func BenchmarkExcerpt(b *testing.B) {
 		}
 	}
 }
+
+// Of damaged BTF there is an excerpt or an error.
+func FuzzExcerpt(f *testing.F) {
+	for _, object := range objects(f)[:6] {
+		f.Add(section(f, object, ".BTF"), uint32(5))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte, id uint32) {
+		blob, err := btfraw.Parse(raw, nil)
+		if err != nil {
+			return
+		}
+		excerpt, err := blob.Excerpt(btf.TypeID(id))
+		if (err == nil) != (excerpt != nil) {
+			t.Fatalf("%v with the error %v", excerpt, err)
+		}
+		if err != nil || id == 0 {
+			return
+		}
+		part, err := btfraw.Parse(excerpt.Raw, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := part.CheckReferences(); err != nil || excerpt.Originals[1] != btf.TypeID(id) {
+			t.Errorf("type %d is %d: %v", id, excerpt.Originals[1], err)
+		}
+	})
+}

@@ -303,14 +303,17 @@ func (ext *Ext) Without(drop func(int) bool) ([]byte, func(int) []int) {
 
 // WithoutDoubleLines is Without for line_info records: of those of one instruction only
 // the last is left that is of a particular line, as the kernel wants one
-// (check_btf_line).
-func (ext *Ext) WithoutDoubleLines() ([]byte, func(int) []int) {
+// (check_btf_line). None is left of what is beyond the end of a section, which is in bytes.
+func (ext *Ext) WithoutDoubleLines(end func(section string) uint32) ([]byte, func(int) []int) {
 	double := make(map[int]bool)
 	index, kept := 0, 0
 	for _, section := range ext.lines.sections {
+		size := end(section.name)
 		for i, record := range section.records {
 			isSame := i > 0 && ext.insnOffset(record) == ext.insnOffset(section.records[i-1])
 			switch {
+			case ext.insnOffset(record) >= size:
+				double[index] = true
 			case !isSame:
 				kept = index
 			case ext.isOfNoLine(record):

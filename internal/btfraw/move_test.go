@@ -3,9 +3,12 @@ package btfraw_test
 import (
 	"bytes"
 	"errors"
+	"math"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/xdp-load/xdp-load/internal/btfraw"
 )
@@ -86,11 +89,13 @@ func TestMovedRefuses(t *testing.T) {
 	}
 }
 
+func noEnd(string) uint32 { return math.MaxUint32 }
+
 // Of the lines that end up at one instruction the last is left that is named.
 func TestWithoutDoubleLines(t *testing.T) {
 	for _, object := range objects(t) {
 		types, ext := parse(t, object)
-		if unchanged, _ := ext.WithoutDoubleLines(); !bytes.Equal(unchanged, ext.Bytes()) {
+		if unchanged, _ := ext.WithoutDoubleLines(noEnd); !bytes.Equal(unchanged, ext.Bytes()) {
 			t.Errorf("%s: lost lines that are there once", object)
 		}
 		const together = 64 // bytes
@@ -104,7 +109,7 @@ func TestWithoutDoubleLines(t *testing.T) {
 			t.Errorf("%s: %v", object, err)
 			continue
 		}
-		data, where := moved.WithoutDoubleLines()
+		data, where := moved.WithoutDoubleLines(noEnd)
 		left, err := btfraw.ParseExt(data, types)
 		if err != nil {
 			t.Errorf("%s: %v", object, err)
@@ -145,5 +150,25 @@ func TestMovedRefusesOverlap(t *testing.T) {
 	stay := func(_ btfraw.Table, _ string, offset uint32) (uint32, error) { return offset, nil }
 	if moved, err := overlapping.Moved(types, stay); err == nil || moved != nil {
 		t.Errorf("moved, with error %v", err)
+	}
+}
+
+// Of what is taken out at the end of a section no line is left.
+func TestWithoutLinesBeyondEnd(t *testing.T) {
+	const end = 24
+	for _, object := range objects(t) {
+		types, ext := parse(t, object)
+		data, _ := ext.WithoutDoubleLines(func(string) uint32 { return end })
+		left, err := btfraw.ParseExt(data, types)
+		if err != nil {
+			t.Errorf("%s: %v", object, err)
+			continue
+		}
+		for section, lines := range ext.Lines {
+			want := slices.DeleteFunc(slices.Clone(lines), func(line btfraw.Line) bool { return line.InsnOffset >= end })
+			if diff := cmp.Diff(want, left.Lines[section], cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("%s, section %s (-want +got):\n%s", object, section, diff)
+			}
+		}
 	}
 }

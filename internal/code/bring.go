@@ -87,7 +87,7 @@ func (m *mover) bringRecords(section *elfobj.Section, types *elfobj.Section) err
 	if err != nil {
 		return err
 	}
-	data, _ := m.ext.WithoutDoubleLines()
+	data, _ := m.ext.WithoutDoubleLines(m.endOf)
 	if m.ext, err = btfraw.ParseExt(data, parsed); err != nil {
 		return fmt.Errorf(".BTF.ext: %w", err)
 	}

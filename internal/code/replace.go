@@ -30,6 +30,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -285,6 +286,16 @@ func (m *mover) sectionOf(symbol *elf.Symbol) *section {
 	return m.byIndex[int(symbol.Section)]
 }
 
+// endOf returns where a section ends now, in bytes.
+func (m *mover) endOf(name string) uint32 {
+	for _, s := range m.sections {
+		if s.elf.Name == name {
+			return uint32(s.starts[s.slots()]) * insn.SlotSize
+		}
+	}
+	return math.MaxUint32 // nothing is taken out there
+}
+
 func (m *mover) moveExt() error {
 	section := m.obj.Section(".BTF.ext")
 	switch {
@@ -309,7 +320,7 @@ func (m *mover) moveExt() error {
 	if err != nil {
 		return fmt.Errorf(".BTF.ext: %w", err)
 	}
-	data, where := moved.WithoutDoubleLines()
+	data, where := moved.WithoutDoubleLines(m.endOf)
 	if m.ext, err = btfraw.ParseExt(data, types); err != nil {
 		return fmt.Errorf(".BTF.ext: %w", err)
 	}

@@ -192,7 +192,7 @@ func TestRels(t *testing.T) {
 			t.Fatal(err)
 		}
 		rels := slices.Collect(obj.Rels(obj.Relocations(obj.Section(".text"))))
-		if len(rels) != 5 || rels[0].Offset != 0x40 || rels[0].Symbol.Name != "has_hash" || rels[4].Offset != 0x120 || rels[4].Symbol.Name != "got_mark" {
+		if len(rels) != 5 || rels[0].Offset != 0x70 || rels[0].Symbol.Name != "has_hash" || rels[4].Offset != 0x180 || rels[4].Symbol.Name != "got_mark" {
 			t.Errorf("%s: %v", end, rels)
 		}
 		for rel := range obj.Rels(nil) {

@@ -14,6 +14,14 @@ type PointerAssumptions struct {
 	// Entry says that the kernel may start with the function, whoever else calls it.
 	Entry bool
 
+	// Global says that the kernel verifies the function on its own: what is called there
+	// is not followed into it.
+	Global bool
+
+	// Movers are the slots of calls after which pointers into the packet are invalid,
+	// besides those of helpers.
+	Movers map[int]bool
+
 	// Context says where the ctx has its bounds, if the function is a program and
 	// that is known: of other programs nothing that comes from the ctx is known.
 	Context *Context

@@ -128,3 +128,34 @@ func (ins *Instruction) WritesPacket() bool {
 // packetHelpers are bpf_skb_store_bytes, bpf_l3_csum_replace, bpf_l4_csum_replace,
 // bpf_skb_vlan_push and bpf_xdp_store_bytes.
 var packetHelpers = []int64{9, 10, 11, 18, 190}
+
+// MovesPacket reports whether the instruction calls a helper after which pointers into
+// the packet and the metadata area are invalid, whatever it returns.
+func (ins *Instruction) MovesPacket() bool {
+	return ins.IsHelperCall() && slices.Contains(movers, ins.Imm)
+}
+
+// KfuncMovesPacket reports the same of a kfunc (is_kfunc_pkt_changing of
+// kernel/bpf/verifier.c).
+func KfuncMovesPacket(name string) bool { return name == "bpf_xdp_pull_data" }
+
+// movers are the helpers of bpf_helper_changes_pkt_data (net/core/filter.c), but for
+// bpf_tail_call: where that returns, the packet is where it was.
+var movers = []int64{
+	9,      // bpf_skb_store_bytes
+	10, 11, // bpf_l3_csum_replace, bpf_l4_csum_replace
+	13,     // bpf_clone_redirect
+	18, 19, // bpf_skb_vlan_push, bpf_skb_vlan_pop
+	31, 38, 39, 43, // bpf_skb_change_proto, bpf_skb_change_tail, bpf_skb_pull_data, bpf_skb_change_head
+	44, 54, 65, // bpf_xdp_adjust_head, bpf_xdp_adjust_meta, bpf_xdp_adjust_tail
+	50,         // bpf_skb_adjust_room
+	63, 90, 91, // bpf_msg_pull_data, bpf_msg_push_data, bpf_msg_pop_data
+	73, 74, 75, 76, // bpf_lwt_push_encap, bpf_lwt_seg6_store_bytes, bpf_lwt_seg6_adjust_srh, bpf_lwt_seg6_action
+	143, // bpf_store_hdr_opt
+}
+
+// TailCalls reports whether the instruction is a tail call. In a function that another
+// one called, the program that it leads to returns to that, and may have moved the packet.
+func (ins *Instruction) TailCalls() bool { return ins.IsHelperCall() && ins.Imm == tailCall }
+
+const tailCall = 12

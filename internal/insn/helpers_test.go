@@ -63,3 +63,38 @@ func TestHelpers(t *testing.T) {
 }
 
 var sizeName = regexp.MustCompile(`size|len|_sz$`)
+
+// What moves the packet is what its name says.
+func TestMovers(t *testing.T) {
+	header, err := os.ReadFile("/usr/include/bpf/bpf_helper_defs.h")
+	if err != nil {
+		t.Fatal(err) // package libbpf-dev
+	}
+	names := make(map[int64]string)
+	for _, declaration := range helperDeclaration.FindAllStringSubmatch(string(header), -1) {
+		number, err := strconv.ParseInt(declaration[3], 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		names[number] = declaration[1]
+	}
+	var got []string
+	for number, name := range names {
+		ins := Instruction{Op: ClassJMP | OpCALL, Imm: number}
+		if ins.MovesPacket() {
+			got = append(got, strings.TrimPrefix(name, "bpf_"))
+		}
+		if ins.TailCalls() != (name == "bpf_tail_call") {
+			t.Errorf("%s: a tail call is %v", name, ins.TailCalls())
+		}
+	}
+	slices.Sort(got)
+	// bpf_helper_changes_pkt_data of Linux 6.18.
+	want := strings.Fields(`clone_redirect l3_csum_replace l4_csum_replace lwt_push_encap lwt_seg6_action
+		lwt_seg6_adjust_srh lwt_seg6_store_bytes msg_pop_data msg_pull_data msg_push_data skb_adjust_room
+		skb_change_head skb_change_proto skb_change_tail skb_pull_data skb_store_bytes skb_vlan_pop
+		skb_vlan_push store_hdr_opt xdp_adjust_head xdp_adjust_meta xdp_adjust_tail`)
+	if !slices.Equal(got, want) {
+		t.Errorf("%v instead of %v", got, want)
+	}
+}

@@ -22,4 +22,5 @@ const (
 	Spill               // keeps a register on the stack that the program still needs
 	Restore             // and gives it its value back
 	Jump                // leads to another one of the sequence, or to its end
+	Stack               // makes an address on the stack that the sequence has for itself
 )

@@ -28,19 +28,50 @@ func Spell(ins asm.Instruction) string {
 		return spellAtomic(ins)
 	case class == asm.StClass && mode == asm.MemMode:
 		return fmt.Sprintf("*(u%d *)(%s) = %d", Bytes(ins)*8, address(ins.Dst, ins.Offset), ins.Constant)
-	case class == asm.JumpClass && ins.OpCode.JumpOp() == asm.JEq && ins.OpCode.Source() == asm.ImmSource:
-		return fmt.Sprintf("if %s == %d goto +%d", ins.Dst, ins.Constant, ins.Offset)
+	case class.IsJump():
+		return spellJump(ins)
 	case class.IsALU():
 		return spellALU(ins)
 	}
 	return fmt.Sprint(ins)
 }
 
+var comparisons = map[asm.JumpOp]string{
+	asm.JEq: "==", asm.JNE: "!=", asm.JGT: ">", asm.JGE: ">=", asm.JLT: "<", asm.JLE: "<=",
+	asm.JSGT: "s>", asm.JSGE: "s>=", asm.JSLT: "s<", asm.JSLE: "s<=", asm.JSet: "&",
+}
+
+func spellJump(ins asm.Instruction) string {
+	operator, compares := comparisons[ins.OpCode.JumpOp()]
+	is32 := ins.OpCode.Class() == asm.Jump32Class
+	switch {
+	case compares && ins.OpCode.Source() == asm.ImmSource:
+		return fmt.Sprintf("if %s %s %d goto %+d", register(ins.Dst, is32), operator, ins.Constant, ins.Offset)
+	case compares:
+		return fmt.Sprintf("if %s %s %s goto %+d", register(ins.Dst, is32), operator, register(ins.Src, is32), ins.Offset)
+	case ins.OpCode.JumpOp() == asm.Ja && !is32:
+		return fmt.Sprintf("goto %+d", ins.Offset)
+	case ins.IsKfuncCall():
+		return fmt.Sprintf("call kernel-function %d", ins.Constant)
+	case ins.IsBuiltinCall():
+		return fmt.Sprintf("call %d", ins.Constant)
+	}
+	return fmt.Sprint(ins)
+}
+
+// register returns the name of a register, or of its lower half.
+func register(reg asm.Register, half bool) string {
+	if half {
+		return fmt.Sprintf("w%d", uint8(reg))
+	}
+	return fmt.Sprintf("r%d", uint8(reg))
+}
+
 func address(base asm.Register, offset int16) string {
 	if offset < 0 {
-		return fmt.Sprintf("%s - %d", base, -int(offset))
+		return fmt.Sprintf("r%d - %d", uint8(base), -int(offset))
 	}
-	return fmt.Sprintf("%s + %d", base, offset)
+	return fmt.Sprintf("r%d + %d", uint8(base), offset)
 }
 
 var aluOperators = map[asm.ALUOp]string{
@@ -52,12 +83,7 @@ var byteOrders = map[asm.Endianness]string{asm.BE: "be", asm.LE: "le"}
 
 func spellALU(ins asm.Instruction) string {
 	operator, ok := aluOperators[ins.OpCode.ALUOp()]
-	name := func(reg asm.Register) string {
-		if ins.OpCode.Class() == asm.ALUClass {
-			return "w" + strings.TrimPrefix(reg.String(), "r")
-		}
-		return reg.String()
-	}
+	name := func(reg asm.Register) string { return register(reg, ins.OpCode.Class() == asm.ALUClass) }
 	switch {
 	case ins.OpCode.ALUOp() == asm.Swap && ins.OpCode.Class() == asm.ALUClass:
 		return fmt.Sprintf("%s = %s%d %[1]s", ins.Dst, byteOrders[ins.OpCode.Endianness()], ins.Constant)

@@ -13,6 +13,9 @@
 
 char _license[] SEC("license") = "Dual BSD/GPL";
 
+/* Stays when the functions of programs are taken out of an object. */
+int stays(void) { return 0; }
+
 /* The metadata area as a type, or NULL if it is too small for the layout's. */
 #define DESCRIPTOR(ctx, type)						       \
 	({								       \

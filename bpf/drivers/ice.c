@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+//go:build ignore
+
+/* ice: Intel E800 series. The descriptor is that of the flexible format "NIC". */
+
+#include "md_driver.h"
+
+MD_DRIVER("ice");
+
+/* raw_csum: since 6.14 */
+struct ice_32b_rx_flex_desc_nic {
+	__u8 rxdid;
+	__le16 ptype_flexi_flags0;
+	__le16 status_error0;
+	__le16 l2tag1;
+	__le32 rss_hash;
+	__le16 status_error1;
+	__u8 ts_low;
+	__le16 raw_csum;
+	__le16 l2tag2_2nd;
+	union {
+		__le32 ts_high;
+	} flex_ts;
+} __core;
+
+struct ice_rx_ring {
+	struct net_device *netdev;
+	struct xdp_rxq_info xdp_rxq;
+	__u64 cached_phctime;
+	__be16 vlan_proto;
+	__u8 flags;
+} __core;
+
+struct ice_vsi {
+	struct ice_rx_ring **rx_rings;
+} __core;
+
+struct ice_netdev_priv {
+	struct ice_vsi *vsi;
+} __core;
+
+/* since 6.8 */
+struct ice_xdp_buff {
+	const void *eop_desc;
+} __core;
+
+/* what has replaced it in later kernels */
+struct libeth_xdp_buff {
+	const void *desc;
+} __core;
+
+/* ICE_RX_FLEX_DESC_STATUS0_*_S, as bits of status_error0 */
+#define ICE_EOF (1 << 1)
+#define ICE_L3L4P (1 << 3)
+#define ICE_XSUM_IPE (1 << 4)
+#define ICE_XSUM_L4E (1 << 5)
+#define ICE_XSUM_EIPE (1 << 6)
+#define ICE_XSUM_EUDPE (1 << 7)
+#define ICE_IPV6EXADD (1 << 9)
+#define ICE_L2TAG1P (1 << 13)
+
+/* ICE_RX_FLEX_DESC_STATUS1_*_S, as bits of status_error1 */
+#define ICE_NAT (1 << 4)
+#define ICE_L2TAG2P (1 << 11)
+
+/* #defines of the driver */
+#define ICE_RXDID_FLEX_NIC 2
+#define ICE_PTP_TS_VALID (1 << 0)
+#define ICE_RX_FLAGS_RING_GCS (1 << 4)
+
+static __always_inline struct ice_rx_ring *ice_ring(struct xdp_buff *xdp)
+{
+	return container_of(xdp->rxq, struct ice_rx_ring, xdp_rxq);
+}
+
+static __always_inline const void *ice_last_desc(struct xdp_buff *xdp)
+{
+	if (bpf_core_type_exists(struct ice_xdp_buff))
+		return ((struct ice_xdp_buff *)xdp)->eop_desc;
+	return ((struct libeth_xdp_buff *)xdp)->desc;
+}
+
+/*
+ * On an AF_XDP queue the buff is given its descriptor when it is posted. Of a packet
+ * in several buffs it is then that of the first, which says nothing of the packet:
+ * it lacks the end-of-packet bit.
+ */
+MD_DESCRIPTOR(struct ice_32b_rx_flex_desc_nic, struct xdp_buff *xdp)
+{
+	struct xdp_rxq_info *rxq = xdp->rxq;
+	struct net_device *dev = rxq->dev;
+	struct ice_rx_ring *ring = container_of(rxq, struct ice_rx_ring, xdp_rxq);
+	struct ice_32b_rx_flex_desc_nic *desc;
+	struct ice_netdev_priv *priv;
+
+	if (ring->netdev != dev)
+		return NULL;
+	priv = md_netdev_priv(dev);
+	if (priv->vsi->rx_rings[rxq->queue_index] != ring)
+		return NULL;
+	desc = (void *)ice_last_desc(xdp);
+	return md_le16(desc->status_error0) & ICE_EOF ? desc : NULL;
+}
+
+/*
+ * The packet type, ten bits, as libie_rx_pt_lut[] of the kernel has them: 22 to 87
+ * are IPv4, 88 to 153 IPv6, in the same order. Within such a block: 7 plain, 14 IP in
+ * IP, and three times 1 + 14 tunnelled by GRE or UDP, with nothing, with a MAC and with
+ * a MAC and VLAN in between. Each 7 are a fragment, no L4, UDP, unused, TCP, SCTP and
+ * ICMP; each 14 are 7 with IPv4 and 7 with IPv6 inside.
+ */
+enum ice_l4 {
+	ICE_L4_FRAGMENT = 0,
+	ICE_L4_NONE = 1,
+	ICE_L4_UDP = 2,
+	ICE_L4_TCP = 4,
+	ICE_L4_SCTP = 5,
+	ICE_L4_ICMP = 6,
+	ICE_L4_UNKNOWN = 7,
+};
+
+#define ICE_PTYPE_IPV4 22
+#define ICE_PTYPE_IPV6 88
+#define ICE_PTYPE_END 154
+
+static __always_inline __u32 ice_ptype(struct ice_32b_rx_flex_desc_nic *desc)
+{
+	return md_le16(desc->ptype_flexi_flags0) & 0x3ff;
+}
+
+static __always_inline bool ice_ptype_is_ipv6(__u32 ptype)
+{
+	return ptype >= ICE_PTYPE_IPV6;
+}
+
+static __always_inline __u32 ice_ptype_in_block(__u32 ptype)
+{
+	return ptype - (ice_ptype_is_ipv6(ptype) ? ICE_PTYPE_IPV6 : ICE_PTYPE_IPV4);
+}
+
+/* In a GRE tunnel: 0 for no IP inside, 1 to 7 for IPv4, 8 to 14 for IPv6. */
+static __always_inline __u32 ice_ptype_in_gre(__u32 place)
+{
+	return (place - 21) % 15;
+}
+
+static __always_inline enum ice_l4 ice_ptype_l4(__u32 ptype)
+{
+	__u32 place, l4;
+
+	if (ptype < ICE_PTYPE_IPV4 || ptype >= ICE_PTYPE_END)
+		return ICE_L4_UNKNOWN;
+	place = ice_ptype_in_block(ptype);
+	if (place < 21)
+		l4 = place % 7;
+	else
+		l4 = ice_ptype_in_gre(place) ? (ice_ptype_in_gre(place) - 1) % 7 : ICE_L4_NONE;
+	return l4 == 3 ? ICE_L4_UNKNOWN : l4;
+}
+
+static __always_inline bool ice_ptype_is_tunnel(__u32 ptype)
+{
+	return ice_ptype_in_block(ptype) >= 7;
+}
+
+/* MD_PTYPE_* of the innermost IP header. */
+static __always_inline __u32 ice_ptype_inner_ip(__u32 ptype)
+{
+	__u32 place = ice_ptype_in_block(ptype);
+	__u32 inside = place < 21 ? place - 6 : ice_ptype_in_gre(place);
+
+	if (place < 7)
+		return ice_ptype_is_ipv6(ptype) ? MD_PTYPE_IPV6 : MD_PTYPE_IPV4;
+	if (!inside)
+		return 0;
+	return inside < 8 ? MD_PTYPE_IPV4 : MD_PTYPE_IPV6;
+}
+
+/* The clock's low 32 bits, and a time of it that is read about twice a second. */
+MD_FIELD(rx_timestamp, "ice_32b_rx_flex_desc_nic.ts_high, if hardware timestamps are on (hwstamp_ctl)",
+	 struct ice_32b_rx_flex_desc_nic *desc, struct xdp_buff *xdp)
+{
+	__u64 cached;
+
+	if (!(desc->ts_low & ICE_PTP_TS_VALID))
+		return 0;
+	cached = ice_ring(xdp)->cached_phctime;
+	if (!cached)
+		return 0;
+	return cached + (__s32)(md_le32(desc->flex_ts.ts_high) - (__u32)cached);
+}
+
+static __always_inline __u32 ice_hash(struct ice_32b_rx_flex_desc_nic *desc, struct xdp_buff *xdp)
+{
+	if (!md_netdev_has(xdp, MD_NETIF_F_RXHASH) || desc->rxdid != ICE_RXDID_FLEX_NIC)
+		return 0;
+	return md_le32(desc->rss_hash);
+}
+
+MD_FIELD(hash, "ice_32b_rx_flex_desc_nic.rss_hash, if rxhash is on",
+	 struct ice_32b_rx_flex_desc_nic *desc, struct xdp_buff *xdp)
+{
+	return ice_hash(desc, xdp);
+}
+
+/* Of the outer IP header and the L4 header, as in the driver; a hash of 0 is none. */
+MD_FIELD(hash_type, "ice_32b_rx_flex_desc_nic.ptype_flexi_flags0, if there is a hash",
+	 struct ice_32b_rx_flex_desc_nic *desc, struct xdp_buff *xdp)
+{
+	__u32 ptype = ice_ptype(desc);
+	__u32 ip = ice_ptype_is_ipv6(ptype) ? MD_HASH_IPV6 : MD_HASH_IPV4;
+
+	if (!ice_hash(desc, xdp))
+		return 0;
+
+	switch (ice_ptype_l4(ptype)) {
+	case ICE_L4_UNKNOWN:
+		return 0;
+	case ICE_L4_UDP:
+		return ip | MD_HASH_UDP;
+	case ICE_L4_TCP:
+		return ip | MD_HASH_TCP;
+	case ICE_L4_SCTP:
+		return ip | MD_HASH_SCTP;
+	case ICE_L4_ICMP:
+		return ip | MD_HASH_ICMP;
+	default:
+		return ip;
+	}
+}
+
+/* E830 sums up packets, on rings that have it switched on. */
+static __always_inline bool ice_has_raw_csum(struct ice_32b_rx_flex_desc_nic *desc,
+					     struct xdp_buff *xdp, enum ice_l4 l4)
+{
+	if (!bpf_core_field_exists(desc->raw_csum))
+		return false;
+	if (!(ice_ring(xdp)->flags & ICE_RX_FLAGS_RING_GCS) || desc->rxdid != ICE_RXDID_FLEX_NIC)
+		return false;
+	return l4 == ICE_L4_TCP || l4 == ICE_L4_UDP || l4 == ICE_L4_ICMP;
+}
+
+static __always_inline __u32 ice_csum_status(struct ice_32b_rx_flex_desc_nic *desc,
+					     struct xdp_buff *xdp)
+{
+	__u32 ptype = ice_ptype(desc), status;
+	enum ice_l4 l4 = ice_ptype_l4(ptype);
+
+	if (!md_netdev_has(xdp, MD_NETIF_F_RXCSUM))
+		return MD_CSUM_NONE;
+	if (l4 == ICE_L4_UNKNOWN || l4 == ICE_L4_FRAGMENT || l4 == ICE_L4_NONE)
+		return MD_CSUM_NONE;
+	if (ice_has_raw_csum(desc, xdp, l4))
+		return MD_CSUM_COMPLETE;
+
+	status = md_le16(desc->status_error0);
+	if (!(status & ICE_L3L4P))
+		return MD_CSUM_NONE;
+	if (ice_ptype_is_ipv6(ptype)) {
+		/* Extension headers: the L4 sum may have been taken of the wrong bytes. */
+		if (status & ICE_IPV6EXADD)
+			return MD_CSUM_NONE;
+	} else {
+		/* The outer header; without a tunnel the driver does not call it wrong. */
+		if (status & ICE_XSUM_EIPE)
+			return ice_ptype_is_tunnel(ptype) ? MD_CSUM_BAD : MD_CSUM_NONE;
+		if (status & ICE_XSUM_IPE)
+			return MD_CSUM_BAD;
+	}
+
+	/* Wrong, or not looked at, as packets came too fast. */
+	if (status & ICE_XSUM_L4E)
+		return MD_CSUM_NONE;
+
+	/* The outer UDP header. */
+	if (status & ICE_XSUM_EUDPE && md_le16(desc->status_error1) & ICE_NAT)
+		return MD_CSUM_BAD;
+
+	/* Of ICMP only the IP header is checked. */
+	return l4 == ICE_L4_ICMP ? MD_CSUM_NONE : MD_CSUM_UNNECESSARY;
+}
+
+MD_FIELD(csum, "ice_32b_rx_flex_desc_nic.raw_csum, if csum_status is MD_CSUM_COMPLETE",
+	 struct ice_32b_rx_flex_desc_nic *desc, struct xdp_buff *xdp)
+{
+	if (!bpf_core_field_exists(desc->raw_csum))
+		return 0;
+	if (ice_csum_status(desc, xdp) != MD_CSUM_COMPLETE)
+		return 0;
+
+	/* Little-endian in the descriptor; skb->csum is as the packet has it. */
+	return __builtin_bswap16(desc->raw_csum);
+}
+
+MD_FIELD(csum_status, "ice_32b_rx_flex_desc_nic.status_error0, if rx-checksumming is on",
+	 struct ice_32b_rx_flex_desc_nic *desc, struct xdp_buff *xdp)
+{
+	return ice_csum_status(desc, xdp);
+}
+
+static __always_inline bool ice_has_tag1(struct ice_32b_rx_flex_desc_nic *desc)
+{
+	return md_le16(desc->status_error0) & ICE_L2TAG1P;
+}
+
+static __always_inline bool ice_has_tag2(struct ice_32b_rx_flex_desc_nic *desc)
+{
+	return md_le16(desc->status_error1) & ICE_L2TAG2P;
+}
+
+/*
+ * What the ring takes off: 0 is nothing, whatever the descriptor says. The driver and
+ * its kfunc take a tag of all zeros for none; here it is one.
+ */
+MD_FIELD(vlan_tci, "ice_32b_rx_flex_desc_nic.l2tag1 or l2tag2_2nd, if the NIC took a tag off",
+	 struct ice_32b_rx_flex_desc_nic *desc, struct xdp_buff *xdp)
+{
+	if (!ice_ring(xdp)->vlan_proto)
+		return 0;
+	if (ice_has_tag1(desc))
+		return md_le16(desc->l2tag1);
+	return ice_has_tag2(desc) ? md_le16(desc->l2tag2_2nd) : 0;
+}
+
+MD_FIELD(vlan_proto, "ice_rx_ring.vlan_proto, if the NIC took a tag off",
+	 struct ice_32b_rx_flex_desc_nic *desc, struct xdp_buff *xdp)
+{
+	return ice_has_tag1(desc) || ice_has_tag2(desc) ? ice_ring(xdp)->vlan_proto : 0;
+}
+
+MD_FIELD(ptype, "ice_32b_rx_flex_desc_nic.ptype_flexi_flags0", struct ice_32b_rx_flex_desc_nic *desc)
+{
+	__u32 ptype = ice_ptype(desc), bits;
+	enum ice_l4 l4 = ice_ptype_l4(ptype);
+
+	if (l4 == ICE_L4_UNKNOWN)
+		return 0;
+	bits = ice_ptype_inner_ip(ptype);
+	if (ice_ptype_is_tunnel(ptype))
+		bits |= MD_PTYPE_TUNNELLED;
+
+	switch (l4) {
+	case ICE_L4_FRAGMENT:
+		return bits | MD_PTYPE_FRAGMENT;
+	case ICE_L4_UDP:
+		return bits | MD_PTYPE_UDP;
+	case ICE_L4_TCP:
+		return bits | MD_PTYPE_TCP;
+	case ICE_L4_SCTP:
+		return bits | MD_PTYPE_SCTP;
+	case ICE_L4_ICMP:
+		return bits | MD_PTYPE_ICMP;
+	default:
+		return bits;
+	}
+}

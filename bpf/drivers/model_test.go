@@ -1,0 +1,163 @@
+package drivers_test
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"github.com/xdp-load/xdp-load/internal/memlab"
+)
+
+// model is a driver without its hardware: what it leaves in memory of a packet, and what
+// that means. Here it is said from what the hardware and the driver define, not from the C
+// file that it is compared with, and in other terms: the descriptors of the hardware by
+// the offsets of their data sheets.
+type model interface {
+	// lay lays out what the driver keeps of a packet, at random, and returns the
+	// address of its xdp_buff, that of the descriptor, and those of all pointers that
+	// lead there.
+	lay(random *rand.Rand) (ctx, descriptor uint64, pointers []uint64)
+
+	// find returns the address of the descriptor, or 0, in any memory.
+	find(ctx uint64) uint64
+
+	// decode returns the value of each field, in any memory.
+	decode(descriptor, ctx uint64) map[string]uint64
+}
+
+// setting is what models are made of.
+type setting struct {
+	memory *memlab.Memory
+	types  *memlab.Types
+}
+
+func (s *setting) place(name string, more int) *memlab.Struct {
+	return s.memory.Place(s.types, name, more)
+}
+
+func (s *setting) view(name string, address uint64) *memlab.Struct {
+	return s.memory.Struct(s.types, name, address)
+}
+
+// numbers whose every value has to come up, by field.
+var everyValue = map[string][]uint64{
+	"skb csum_status":       {0, 1, 2},
+	"veth csum_status":      {0, 1, 2},
+	"mlx5_core csum_status": {0, 1, 2},
+	"ice csum_status":       {0, 1, 4},
+	"skb hash_type":         {0, 8},
+	"veth hash_type":        {0, 8},
+	"mlx5_core hash_type":   {0, 1, 2, 1 | 0x18, 2 | 0x18, 1 | 0x28, 2 | 0x28, 1 | 0x88, 2 | 0x88},
+	"ice hash_type": {0, 1, 2, 1 | 0x18, 2 | 0x18, 1 | 0x28, 2 | 0x28, 1 | 0x48, 2 | 0x48,
+		1 | 0x108, 2 | 0x108},
+	"mlx5_core ptype": {0, 1, 2, 4 | 1, 4 | 2, 8 | 1, 8 | 2, 16 | 1, 16 | 2,
+		128, 128 | 1, 128 | 2, 128 | 4 | 1, 128 | 4 | 2, 128 | 8 | 1, 128 | 8 | 2, 128 | 16 | 1, 128 | 16 | 2},
+	"ice ptype": {0, 1, 2, 4 | 1, 4 | 2, 8 | 1, 8 | 2, 16 | 1, 16 | 2, 32 | 1, 32 | 2, 64 | 1, 64 | 2,
+		128, 128 | 1, 128 | 2, 128 | 4 | 1, 128 | 8 | 2, 128 | 16 | 1, 128 | 32 | 2, 128 | 64 | 1},
+}
+
+const scenes = 1500
+
+// testModel compares the accessors of a driver with its model: in scenes as the driver
+// leaves them, in scenes in which a pointer leads nowhere, and from a descriptor that is
+// nowhere.
+func testModel(t *testing.T, driver string, memorySize int, newModel func(setting) model) {
+	file := read(t, driver)
+	memory := memlab.New(t, memorySize)
+	lowerings := lowerings(t)
+	for _, k := range kernelsOf(t, driver) {
+		for _, lowering := range lowerings {
+			t.Run(k.name+"/"+string(lowering), func(t *testing.T) {
+				c := &comparison{t, load(t, file, k, lowering), newModel(setting{memory, k.types}), make(map[string]map[uint64]bool)}
+				random := rand.New(rand.NewPCG(1, 2))
+				for range scenes {
+					memory.Clear(random)
+					c.scene(random, memory)
+				}
+				c.checkSeen(driver)
+			})
+		}
+	}
+}
+
+type comparison struct {
+	t         *testing.T
+	accessors *accessors
+	model     model
+	seen      map[string]map[uint64]bool // numbers, by field
+}
+
+func (c *comparison) scene(random *rand.Rand, memory *memlab.Memory) {
+	c.t.Helper()
+	ctx, descriptor, pointers := c.model.lay(random)
+	if found := c.model.find(ctx); found != descriptor {
+		c.t.Fatalf("the model finds the descriptor at %#x instead of %#x", found, descriptor)
+	}
+	if random.IntN(4) == 0 {
+		memory.Store(pointers[random.IntN(len(pointers))], 8, memlab.Wild[random.IntN(len(memlab.Wild))])
+	}
+	if random.IntN(16) == 0 {
+		descriptor = memlab.Wild[random.IntN(len(memlab.Wild))]
+	}
+	if got, want := c.accessors.find(ctx), c.model.find(ctx); got != want {
+		c.t.Fatalf("the descriptor is at %#x instead of %#x", got, want)
+	}
+	wanted := c.model.decode(descriptor, ctx)
+	for field, got := range c.accessors.decode(descriptor, ctx) {
+		want, ok := wanted[field]
+		if !ok || got != want {
+			c.t.Fatalf("%s is %#x instead of %#x", field, got, want)
+		}
+		c.note(field, want)
+	}
+}
+
+func (c *comparison) note(field string, number uint64) {
+	if c.seen[field] == nil {
+		c.seen[field] = make(map[uint64]bool)
+	}
+	c.seen[field][number] = true
+}
+
+// checkSeen wants that each field has had a value, and some fields every value.
+func (c *comparison) checkSeen(driver string) {
+	for _, field := range c.accessors.names {
+		never := field == "csum" && !c.seen["csum_status"][2] // on this kernel
+		if len(c.seen[field]) < 2 && !never {
+			c.t.Errorf("%s was always the same", field)
+		}
+		for _, number := range everyValue[driver+" "+field] {
+			if !c.seen[field][number] {
+				c.t.Errorf("%s was never %d", field, number)
+			}
+		}
+	}
+}
+
+// alignedPriv is where netdev_priv() is before 6.10: NETDEV_ALIGN.
+const alignedPriv = 32
+
+// privateOf returns the address of a device's private data, as netdev_priv() does.
+func (s *setting) privateOf(device uint64) uint64 {
+	dev := s.view("net_device", device)
+	if dev.Has("priv") {
+		return dev.At("priv")
+	}
+	size := s.types.Size("net_device")
+	return device + uint64((size+alignedPriv-1)/alignedPriv*alignedPriv)
+}
+
+// placeDevice takes memory for a device with its private data.
+func (s *setting) placeDevice(private int) *memlab.Struct {
+	return s.place("net_device", alignedPriv+private)
+}
+
+// rarely returns a number that is 0 now and then.
+func rarely(random *rand.Rand, number uint64) uint64 {
+	if random.IntN(4) == 0 {
+		return 0
+	}
+	return number
+}
+
+// chance returns true in one of n cases.
+func chance(random *rand.Rand, n int) bool { return random.IntN(n) == 0 }

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/cilium/ebpf/btf"
+)
+
+// What is kept has the offsets and the sizes that it had.
+func TestCut(t *testing.T) {
+	u32, u64 := &btf.Int{Name: "u32", Size: 4}, &btf.Int{Name: "u64", Size: 8}
+	device := &btf.Struct{Name: "device", Size: 64, Members: []btf.Member{
+		{Name: "name", Type: &btf.Array{Index: u32, Type: u32, Nelems: 4}},
+		{Name: "features", Type: u64, Offset: 256},
+	}}
+	inner := &btf.Union{Size: 8, Members: []btf.Member{{Name: "mark", Type: u32}, {Name: "tag", Type: u64}}}
+	ring := &btf.Struct{Name: "ring", Size: 128, Members: []btf.Member{
+		{Name: "next", Type: &btf.Pointer{Target: device}},
+		{Name: "dev", Type: &btf.Const{Type: &btf.Pointer{Target: device}}, Offset: 64},
+		{Type: inner, Offset: 192},
+	}}
+	other := &btf.Struct{Name: "other", Size: 8, Members: []btf.Member{{Name: "tag", Type: u64}}}
+
+	localDevice := &btf.Struct{Name: "device", Members: []btf.Member{{Name: "features", Type: u64}}}
+	localRing := &btf.Struct{Name: "ring___old", Members: []btf.Member{
+		{Name: "dev", Type: &btf.Pointer{Target: localDevice}},
+		{Name: "mark", Type: u32},
+		{Name: "gone", Type: u32},
+	}}
+
+	c := newCut(specOf(t, ring, other))
+	if err := c.need(specOf(t, localRing)); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := c.marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, err := btf.LoadSpecFromReader(bytes.NewReader(raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	var gotRing, gotDevice *btf.Struct
+	if err := kept.TypeByName("ring", &gotRing); err != nil {
+		t.Fatal(err)
+	}
+	if err := kept.TypeByName("device", &gotDevice); err != nil {
+		t.Fatal(err)
+	}
+	if err := kept.TypeByName("other", new(*btf.Struct)); err == nil {
+		t.Error("a struct is kept that nothing uses")
+	}
+	if gotRing.Size != 128 || len(gotRing.Members) != 2 || gotRing.Members[0].Offset != 64 || gotRing.Members[1].Offset != 192 {
+		t.Errorf("%+v", gotRing)
+	}
+	if target := gotRing.Members[0].Type.(*btf.Pointer).Target; target != gotDevice {
+		t.Errorf("dev points to %v", target)
+	}
+	if union := gotRing.Members[1].Type.(*btf.Union); len(union.Members) != 1 || union.Size != 8 {
+		t.Errorf("%+v", union)
+	}
+	if gotDevice.Size != 64 || len(gotDevice.Members) != 1 || gotDevice.Members[0].Offset != 256 {
+		t.Errorf("%+v", gotDevice)
+	}
+}
+
+func specOf(t *testing.T, types ...btf.Type) *btf.Spec {
+	t.Helper()
+	builder, err := btf.NewBuilder(types, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := builder.Marshal(nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec, err := btf.LoadSpecFromReader(bytes.NewReader(raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return spec
+}
