@@ -61,7 +61,7 @@ func (l *lab) wantCalled(a loader.Attachment, nic *netlab.NIC, object string, ha
 
 	hash := uint32(0xcafe0000) + l.global(a, object, "called")
 	before := l.global(a, object, "missed")
-	metadata := make([]byte, 32)
+	metadata := make([]byte, 40)
 	binary.NativeEndian.PutUint32(metadata[hashAt:], hash)
 	deliver(l.T, nic, metadata)
 	if missed := l.global(a, object, "missed") - before; missed != 0 {
@@ -84,6 +84,7 @@ func (l *lab) unload(iface string) {
 // that filled it is gone.
 func TestTailCallsOutliveProcess(t *testing.T) {
 	netlab.Need(t, netlab.LiveFrames)
+	netlab.Need(t, netlab.LargeMetadata)
 	lab := newLab(t)
 	object := ownProgram("calls")
 	attachment := lab.loadByCommand(object, "exact", "nic0")
@@ -94,11 +95,12 @@ func TestTailCallsOutliveProcess(t *testing.T) {
 // Timers are cancelled once nobody has their map open.
 func TestTimersOutliveProcess(t *testing.T) {
 	netlab.Need(t, netlab.LiveFrames)
+	netlab.Need(t, netlab.LargeMetadata)
 	netlab.Need(t, netlab.Timers)
 	lab := newLab(t)
 	object := ownProgram("timer")
 	attachment := lab.loadByCommand(object, "exact", "nic0")
-	deliver(t, lab.nic, make([]byte, 32))
+	deliver(t, lab.nic, make([]byte, 40))
 	ticks := lab.global(attachment, object, "ticks")
 	time.Sleep(50 * time.Millisecond)
 	if now := lab.global(attachment, object, "ticks"); now-ticks < 10 {
@@ -111,6 +113,7 @@ func TestTimersOutliveProcess(t *testing.T) {
 // in it are for the layout of one of them. What is on the first one stays as it is.
 func TestPinnedProgramArrayOfTwoInterfaces(t *testing.T) {
 	netlab.Need(t, netlab.LiveFrames)
+	netlab.Need(t, netlab.LargeMetadata)
 	lab := newLab(t)
 	other, err := lab.ns.AddNIC("nic1")
 	if err != nil {
@@ -131,6 +134,7 @@ func TestPinnedProgramArrayOfTwoInterfaces(t *testing.T) {
 // A program array that is pinned by name and that no interface uses is used again.
 func TestPinnedProgramArrayAgain(t *testing.T) {
 	netlab.Need(t, netlab.LiveFrames)
+	netlab.Need(t, netlab.LargeMetadata)
 	lab := newLab(t)
 	object := ownProgram("calls_pinned")
 	lab.loadByCommand(object, "exact", "nic0")
@@ -248,13 +252,14 @@ func (l *lab) empty(pin string, slots ...uint32) (putBack func()) {
 // way: neither by what the rewriter refuses in them, nor the kernel.
 func TestSparePrograms(t *testing.T) {
 	netlab.Need(t, netlab.LiveFrames)
+	netlab.Need(t, netlab.LargeMetadata)
 	lab := newLab(t)
 	for _, name := range []string{"exact", "sparse"} {
 		loaded, err := loader.LoadRewritten(ownProgram("spares"), loader.Options{Layout: layout(t, name), Interface: "nic0", Program: "wanted"})
 		if err != nil {
 			t.Fatalf("Layout %s: %v", name, err)
 		}
-		metadata := make([]byte, 32)
+		metadata := make([]byte, 40)
 		binary.NativeEndian.PutUint32(metadata[map[string]int{"exact": 8, "sparse": 12}[name]:], 4711)
 		deliver(t, lab.nic, metadata)
 		var hash uint32

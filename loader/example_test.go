@@ -36,6 +36,28 @@ func loadBalance() error {
 	return nil
 }
 
+// loadBalanceForDriver is the README's example of LoadRewritten without a layout.
+func loadBalanceForDriver() error {
+	target, err := nic.ByName("eth0")
+	if err != nil {
+		return err
+	}
+	driver := loader.Driver{Name: target.Driver}
+	accessors, err := driver.Accessors(nil)
+	if err != nil {
+		return err
+	}
+	loaded, err := loader.LoadRewritten("balance.o", loader.Options{
+		Accessors: accessors,
+		Interface: target.Interface,
+	})
+	if err != nil {
+		return err
+	}
+	defer loaded.Close()
+	return nil
+}
+
 // What bpf2go generates, as far as the README's example needs it.
 var _BalanceBytes []byte
 
@@ -77,7 +99,7 @@ func TestReadmeExamples(t *testing.T) {
 		code, _, _ := strings.Cut(block, "```")
 		fromReadme = append(fromReadme, strings.Split(strings.TrimSpace(code), "\n"))
 	}
-	if len(fromReadme) != 2 {
+	if len(fromReadme) != 3 {
 		t.Fatalf("README.md has %d blocks of Go", len(fromReadme))
 	}
 	for _, lines := range fromReadme {
@@ -92,15 +114,21 @@ func TestReadmeExamples(t *testing.T) {
 		t.Fatal(err)
 	}
 	_BalanceBytes = examplesInPlace(t)
-	if err := loadBalance(); err != nil {
-		t.Fatal(err)
+	examples := []func() error{loadBalance}
+	if netlab.Has(netlab.Casts) {
+		examples = append(examples, loadBalanceForDriver)
 	}
-	attached, _, err := loader.Status()
-	if err != nil || len(attached) != 1 || attached[0].Program != "balance" {
-		t.Fatalf("attached is %+v, %v", attached, err)
-	}
-	if err := loader.Unload("eth0"); err != nil {
-		t.Fatal(err)
+	for _, load := range examples {
+		if err := load(); err != nil {
+			t.Fatal(err)
+		}
+		attached, _, err := loader.Status()
+		if err != nil || len(attached) != 1 || attached[0].Program != "balance" {
+			t.Fatalf("attached is %+v, %v", attached, err)
+		}
+		if err := loader.Unload("eth0"); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := loadBalanceObjects(); err != nil {
 		t.Fatal(err)

@@ -282,7 +282,7 @@ func (l *load) do() (_ *Loaded, err error) {
 			return nil, err
 		}
 	}
-	if err := cmp.Or(l.mayRead(), l.checkLockdown()); err != nil {
+	if err := cmp.Or(l.mayRead(), l.checkLockdown(lockdownFile)); err != nil {
 		return nil, err
 	}
 	collection, err := l.load()

@@ -157,6 +157,7 @@ func layout(t *testing.T, name string) *reloc.Layout {
 // A program reads what the NIC wrote, each NIC in its own layout.
 func TestLoadRewritten(t *testing.T) {
 	netlab.Need(t, netlab.LiveFrames)
+	netlab.Need(t, netlab.LargeMetadata)
 	for name, hashAt := range map[string]int{"exact": 8, "sparse": 12} {
 		t.Run(name, func(t *testing.T) {
 			lab := newLab(t)
@@ -169,7 +170,7 @@ func TestLoadRewritten(t *testing.T) {
 			}
 			defer loaded.Close()
 
-			metadata := make([]byte, 32)
+			metadata := make([]byte, 40)
 			binary.NativeEndian.PutUint32(metadata[hashAt:], 0xcafe0000)
 			deliver(t, lab.nic, metadata)
 
@@ -654,11 +655,12 @@ func TestChosenProgram(t *testing.T) {
 // A map that is pinned by name is made once, kept, and used again.
 func TestPinnedMap(t *testing.T) {
 	netlab.Need(t, netlab.LiveFrames)
+	netlab.Need(t, netlab.LargeMetadata)
 	lab := newLab(t)
 	const pin = bpffs + "/last_hash"
 
 	lab.load(ownProgram("pinned"))
-	metadata := make([]byte, 32)
+	metadata := make([]byte, 40)
 	binary.NativeEndian.PutUint32(metadata[8:], 4711)
 	deliver(t, lab.nic, metadata)
 	if err := loader.Unload("nic0"); err != nil {

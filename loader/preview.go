@@ -33,7 +33,7 @@ func Preview(path string, opts Options) (*Plan, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	if err := l.checkLockdown(); err != nil {
+	if err := l.checkLockdown(lockdownFile); err != nil {
 		return nil, err
 	}
 	plan := &Plan{Report: l.report, Program: l.Program, Conditions: []string{"the verifier accepts it"}}

@@ -66,8 +66,8 @@ var ErrLockdown = errors.New("the kernel is locked down for confidentiality")
 
 // checkLockdown reports a kernel that takes away bpf_probe_read_kernel, where nothing else
 // reads what a driver keeps (LOCKDOWN_BPF_READ_KERNEL in include/linux/security.h).
-func (l *load) checkLockdown() error {
-	if l.report.Lowering != string(accessor.Probe) || !l.readsDriver() || !isConfidential(lockdownFile) {
+func (l *load) checkLockdown(file string) error {
+	if l.report.Lowering != string(accessor.Probe) || !l.readsDriver() || !isConfidential(file) {
 		return nil
 	}
 	return fmt.Errorf("%w, so that no program may call bpf_probe_read_kernel, and it has no bpf_rdonly_cast, which Linux 6.12 has: nothing can read what driver %s keeps of a packet",

@@ -300,7 +300,20 @@ func (p *planner) bodyOf(access *reloc.Access) *body {
 }
 
 func (d *driver) resolve(_ *planner, access *reloc.Access) (reloc.Resolution, error) {
-	return d.inLayout(access)
+	resolution, err := d.inLayout(access)
+	if field := access.FieldName(); err == nil && !resolution.Exists && isDescriptor(access) && field != "" {
+		resolution.Missing = d.missing(field)
+	}
+	return resolution, err
+}
+
+// missing says why there is no accessor for a field.
+func (d *driver) missing(field string) string {
+	why := fmt.Sprintf("driver %s has no %s of a packet", d.accessors.Name, field)
+	if onThisKernel := d.accessors.Missing[field]; onThisKernel != "" {
+		why += fmt.Sprintf(" on this kernel (%s)", onThisKernel)
+	}
+	return why
 }
 
 func (d *driver) plan(p *planner, plan *accessPlan, before asm.Instruction) {

@@ -96,7 +96,7 @@ func rewriteForDrivers(object []byte, accessors []*Accessors, calls bool, opts O
 	out, report, err := rewrite(object, drivers.first.fitted, drivers, opts)
 	var refused *RefusedError
 	if errors.As(err, &refused) {
-		refused.Layout, refused.Driver = "", drivers.names()
+		refused.Layout, refused.Driver, refused.Edits = "", drivers.names(), tellMarker(refused.Edits)
 	}
 	if err != nil {
 		return nil, nil, err

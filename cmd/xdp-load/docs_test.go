@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/xdp-load/xdp-load/bpf/drivers"
 	"github.com/xdp-load/xdp-load/internal/netlab"
 )
 
@@ -129,6 +130,19 @@ func withoutNumbers(text string) string {
 		text = regexp.MustCompile(n.pattern).ReplaceAllString(text, n.with)
 	}
 	return text
+}
+
+// README.md tells of every file with accessors.
+func TestDriversAreTold(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range drivers.Names() {
+		if !bytes.Contains(text, []byte("(bpf/drivers/"+name+".c)")) {
+			t.Errorf("%s.c is not told of", name)
+		}
+	}
 }
 
 // The packages and files that the design names are there.
