@@ -171,6 +171,9 @@ func (r *rewriting) link() error {
 		return err
 	}
 	r.drivers.find(r.model)
+	if err := r.copyShared(); err != nil {
+		return err
+	}
 	for _, d := range r.drivers.byContext {
 		for i := range r.accesses {
 			access := &r.accesses[i]
