@@ -30,6 +30,9 @@ func (p *planner) plan(layout string) ([]Edit, error) {
 	if !p.unshortened {
 		p.shorten(plans)
 	}
+	if p.drivers != nil {
+		p.alignFrames(plans)
+	}
 
 	edits := make([]Edit, 0, len(planned)) // plans go on pointing at planned
 	refused := slices.Concat(p.unrecorded(), p.misused(), p.tooSmall(), p.tooNarrow())

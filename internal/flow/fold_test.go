@@ -1,0 +1,119 @@
+package flow
+
+import (
+	"testing"
+
+	"github.com/cilium/ebpf/asm"
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestFold(t *testing.T) {
+	question := asm.Mov.Imm(asm.R2, 1) // at slot 0
+	for name, test := range map[string]struct {
+		insns  []asm.Instruction
+		answer map[int64]*Fold
+	}{
+		"a side each": {
+			insns: []asm.Instruction{
+				question,
+				jump(asm.JNE.Imm(asm.R2, 0, ""), 2), // 1
+				asm.Mov.Imm(asm.R0, 3),              // 2
+				jump(asm.Ja.Label(""), 1),           // 3
+				asm.Mov.Imm(asm.R0, 4),              // 4
+				asm.Return(),                        // 5
+			},
+			answer: map[int64]*Fold{
+				0: {Removed: []int{0, 1, 3, 4}, Jumps: map[int]int{}},
+				1: {Removed: []int{0, 1, 2, 3}, Jumps: map[int]int{}},
+			},
+		},
+		"one that is behind the rest": {
+			insns: []asm.Instruction{
+				question,
+				jump(asm.JNE.Imm(asm.R2, 0, ""), 2), // 1
+				asm.Mov.Imm(asm.R0, 3),              // 2
+				asm.Return(),                        // 3
+				asm.Mov.Imm(asm.R0, 4),              // 4
+				jump(asm.Ja.Label(""), -3),          // 5
+			},
+			answer: map[int64]*Fold{
+				0: {Removed: []int{0, 1, 4, 5}, Jumps: map[int]int{}},
+				1: {Removed: []int{0, 2}, Jumps: map[int]int{1: 4}},
+			},
+		},
+		"what is computed for one side": {
+			insns: []asm.Instruction{
+				question,
+				asm.Mov.Reg(asm.R3, asm.R1),              // 1
+				asm.Add.Imm(asm.R3, 8),                   // 2
+				asm.LoadMem(asm.R4, asm.R3, 0, asm.Word), // 3
+				asm.Mov.Imm(asm.R5, 7),                   // 4: for nothing
+				asm.Mov.Imm(asm.R0, 0),                   // 5
+				jump(asm.JEq.Imm(asm.R2, 0, ""), 1),      // 6
+				asm.Mov.Reg(asm.R0, asm.R4),              // 7
+				asm.Return(),                             // 8
+			},
+			answer: map[int64]*Fold{
+				0: {Removed: []int{0, 1, 2, 3, 6, 7}, Jumps: map[int]int{}},
+				1: {Removed: []int{0, 5, 6}, Jumps: map[int]int{}},
+			},
+		},
+		"an answer that is used": {
+			insns: []asm.Instruction{
+				question,
+				asm.Mov.Imm(asm.R0, 0),              // 1
+				jump(asm.JEq.Imm(asm.R2, 0, ""), 1), // 2
+				asm.Mov.Imm(asm.R0, 4),              // 3
+				asm.Add.Reg(asm.R0, asm.R2),         // 4
+				asm.Return(),                        // 5
+			},
+			answer: map[int64]*Fold{
+				0: {Removed: []int{2, 3}, Jumps: map[int]int{}},
+				1: {Removed: []int{1, 2}, Jumps: map[int]int{}},
+			},
+		},
+		"a constant that is there already": {
+			insns: []asm.Instruction{
+				question,
+				asm.LoadImm(asm.R0, 1<<40, asm.DWord), // 1
+				jump(asm.JEq.Imm(asm.R2, 0, ""), 1),   // 3
+				asm.Mov.Imm(asm.R0, 4),                // 4
+				asm.LoadImm(asm.R0, 1<<40, asm.DWord), // 5
+				asm.Return(),                          // 7
+			},
+			answer: map[int64]*Fold{
+				0: {Removed: []int{0, 3, 4, 5}, Jumps: map[int]int{}},
+			},
+		},
+		"nothing to decide": {
+			insns: []asm.Instruction{
+				question,
+				jump(asm.JEq.Reg(asm.R2, asm.R1, ""), 0), // 1
+				asm.Mov.Imm(asm.R0, 0),                   // 2
+				asm.Return(),                             // 3
+			},
+			answer: map[int64]*Fold{0: nil, 1: nil},
+		},
+		"what was decided before": {
+			insns: []asm.Instruction{
+				question,
+				asm.Mov.Imm(asm.R0, 0),              // 1
+				jump(asm.JEq.Imm(asm.R0, 0, ""), 1), // 2
+				asm.Mov.Imm(asm.R0, 4),              // 3
+				asm.Return(),                        // 4
+			},
+			answer: map[int64]*Fold{0: nil, 1: nil},
+		},
+	} {
+		for _, order := range orders {
+			f := function(t, order, test.insns...)
+			open := f.Constants(Assumptions{Undecided: map[int]bool{0: true}, Program: true})
+			for answer, want := range test.answer {
+				known := f.Constants(Assumptions{Undecided: map[int]bool{0: true}, Known: map[int]int64{0: answer}, Program: true})
+				if diff := cmp.Diff(want, f.Fold(open, known, 1)); diff != "" {
+					t.Errorf("%s, answer %d (-want +got):\n%s", name, answer, diff)
+				}
+			}
+		}
+	}
+}
