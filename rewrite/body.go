@@ -3,6 +3,7 @@ package rewrite
 import (
 	"encoding/binary"
 	"fmt"
+	"strings"
 
 	"github.com/cilium/ebpf/asm"
 
@@ -19,6 +20,7 @@ type body struct {
 	attached code.Attached // what the code refers to, by slot
 	frame    int           // bytes of the stack that it uses below r10, which are its own
 	context  bool          // it finds ctx in r2
+	packet   bool          // it reads bytes beside the packet
 	loads    uint32        // how many bytes the last instruction loads into r0, if that is all that leads to the end; or 0
 	calls    string        // the function that it is nothing but a call of; empty otherwise
 }
@@ -33,15 +35,19 @@ func callOf(symbol int, name string) *body {
 	}
 }
 
-// note adds to that about an edit that code is called and not put in line.
+// note adds what is to be said of the code to a note about an edit.
 func (b *body) note(note string) string {
-	switch {
-	case b.calls == "":
-		return note
-	case note != "":
-		note += ", "
+	var notes []string
+	if note != "" {
+		notes = append(notes, note)
 	}
-	return note + "calls " + b.calls
+	if b.calls != "" {
+		notes = append(notes, "calls "+b.calls)
+	}
+	if b.packet {
+		notes = append(notes, "as long as nobody has moved the packet, or written in front of it, before this program")
+	}
+	return strings.Join(notes, ", ")
 }
 
 // newBody returns the body of a function, whose exits are jumps to the end then.

@@ -260,7 +260,7 @@ func linkedBody(linked *link.Linked, accessor *Accessor, order binary.ByteOrder)
 			return nil, err
 		}
 	}
-	b.context = accessor.Context
+	b.context, b.packet = accessor.Context, accessor.Packet
 	return b, nil
 }
 

@@ -77,6 +77,11 @@ func driverAccessors(t testing.TB, name string, lowering accessor.Lowering) *rew
 	if err != nil {
 		t.Fatal(err)
 	}
+	return resolvedAccessors(t, name, raw, lowering)
+}
+
+func resolvedAccessors(t testing.TB, name string, raw []byte, lowering accessor.Lowering) *rewrite.Accessors {
+	t.Helper()
 	file, err := accessor.Read(name, raw)
 	if err != nil {
 		t.Fatal(err)
@@ -197,12 +202,9 @@ func numbers(t *testing.T, loaded *ebpf.Collection, variable string, count int) 
 	return values
 }
 
-// run attaches a program, sends packets, and compares what the program made of them.
-func (v *vethPair) run(t *testing.T, object []byte, program string) {
+// load loads an object.
+func (v *vethPair) load(t *testing.T, object []byte) *ebpf.Collection {
 	t.Helper()
-	if err := v.ns.Enter(); err != nil {
-		t.Fatal(err)
-	}
 	spec, err := ebpf.LoadCollectionSpecFromReader(bytes.NewReader(object))
 	if err != nil {
 		t.Fatal(err)
@@ -215,20 +217,35 @@ func (v *vethPair) run(t *testing.T, object []byte, program string) {
 		}
 		t.Fatal(err)
 	}
-	defer loaded.Close()
+	t.Cleanup(loaded.Close)
+	return loaded
+}
+
+// sendAll sends packets until a variable has counted them.
+func (v *vethPair) sendAll(t *testing.T, loaded *ebpf.Collection, counter string) {
+	t.Helper()
+	const count = 20
+	v.send(t, count)
+	for deadline := time.Now().Add(10 * time.Second); numbers(t, loaded, counter, 1)[0] < count; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d of %d packets seen", numbers(t, loaded, counter, 1)[0], count)
+		}
+	}
+}
+
+// run attaches a program, sends packets, and compares what the program made of them.
+func (v *vethPair) run(t *testing.T, object []byte, program string) {
+	t.Helper()
+	if err := v.ns.Enter(); err != nil {
+		t.Fatal(err)
+	}
+	loaded := v.load(t, object)
 	attached, err := link.AttachXDP(link.XDPOptions{Program: loaded.Programs[program], Interface: v.index, Flags: link.XDPDriverMode})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer attached.Close()
-
-	const count = 20
-	v.send(t, count)
-	for deadline := time.Now().Add(10 * time.Second); numbers(t, loaded, "packets", 1)[0] < count; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d of %d packets seen", numbers(t, loaded, "packets", 1)[0], count)
-		}
-	}
+	v.sendAll(t, loaded, "packets")
 	names := []string{"mark", "hash", "vlan_tci", "vlan_proto"}
 	seen, wrong, got, want := numbers(t, loaded, "seen", len(names)), numbers(t, loaded, "wrong", len(names)), numbers(t, loaded, "got", len(names)), numbers(t, loaded, "want", len(names))
 	read := false
