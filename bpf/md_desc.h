@@ -208,7 +208,7 @@ struct xdp_load_source {
  * is shorter by the first line, as a size that is known at compile time is
  * added as an immediate. A test of the result, as in "if (md && ...)", is free
  * where nothing comes between the two: the failed guard jumps to where the test
- * would have gone. Elsewhere it is one jump, as with any pointer.
+ * would have gone. Elsewhere, and with clang 14, it is one jump, as with any pointer.
  *
  * In the object, the question which of the two sources it is stands in front of
  * the guard. xdp-load puts in the answer and takes out the question, the jump that

@@ -170,6 +170,9 @@ func (r *rewriting) link() error {
 		return err
 	}
 	r.drivers.find(r.model)
+	if err := r.copyShared(); err != nil {
+		return err
+	}
 	for _, d := range r.drivers.byContext {
 		for i := range r.accesses {
 			access := &r.accesses[i]
@@ -239,7 +242,11 @@ func hasLoop(functions *link.Source, name string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return function.HasLoop(functions.Order()), nil
+	paths, err := flow.NewFunction(function.Code, functions.Order(), 0, len(function.Code)/insn.SlotSize)
+	if err != nil {
+		return false, fmt.Errorf("function %s: %w", name, err)
+	}
+	return paths.HasLoop(), nil
 }
 
 // linkedBody returns what stands for an accessor that has been linked: its code, or a call

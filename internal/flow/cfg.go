@@ -102,6 +102,17 @@ func (f *Function) End() int   { return f.end }
 // where the function is entered.
 func (f *Function) Blocks() []Block { return f.blocks }
 
+// HasLoop reports whether some path comes to an instruction again.
+func (f *Function) HasLoop() bool {
+	order := make([]int, len(f.blocks))
+	for n, b := range f.sequence {
+		order[b] = n
+	}
+	return slices.ContainsFunc(f.sequence, func(b int) bool {
+		return slices.ContainsFunc(f.blocks[b].Succs, func(succ int) bool { return order[succ] <= order[b] })
+	})
+}
+
 // LastOf returns the slot of a block's last instruction, given the block's index.
 func (f *Function) LastOf(b int) int { return f.start + f.lastIndex(b) }
 

@@ -1,0 +1,161 @@
+package link
+
+import (
+	"debug/elf"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/xdp-load/xdp-load/internal/btfraw"
+	"github.com/xdp-load/xdp-load/internal/code"
+	"github.com/xdp-load/xdp-load/internal/elfobj"
+)
+
+// Place is where a function starts: the section, and the byte in it.
+type Place struct {
+	Section string
+	Start   uint64
+}
+
+// Copy puts copies of static functions of an object behind those of .text. They call
+// each other where the functions do, and share with them whatever else these refer to. ext
+// is what the caller has read of the object's .BTF.ext, and is brought up to date.
+//
+// It returns what refers to each copy, in the order of functions. After an error obj and
+// ext are as they were.
+func Copy(obj *elfobj.Object, ext *btfraw.Ext, functions []Place) ([]code.Relocation, error) {
+	draft, adopt := obj.Draft()
+	if _, err := draft.Remove(func(section *elfobj.Section) bool { return code.Stale(section) || isOfTypes(draft, section) }); err != nil {
+		return nil, err
+	}
+	text := draft.Section(textSection)
+	if text == nil || text.Type != elf.SHT_PROGBITS {
+		return nil, errors.New("the object has no .text")
+	}
+	c := &copying{obj: draft, text: text, copies: make(map[Place]uint64)}
+	bodies, err := c.cut(ext, functions)
+	if err != nil {
+		return nil, err
+	}
+	for n := range bodies {
+		if err := c.share(&bodies[n]); err != nil {
+			return nil, err
+		}
+	}
+	records, err := code.Append(draft, text, bodies)
+	if err != nil {
+		return nil, err
+	}
+	edit, err := btfraw.NewEdit(draft.Section(".BTF").Data)
+	if err != nil {
+		return nil, err
+	}
+	with, err := ext.With(records, edit)
+	if err != nil {
+		return nil, fmt.Errorf(".BTF.ext: %w", err)
+	}
+	draft.Section(".BTF").Data, draft.Section(".BTF.ext").Data = edit.Bytes(), with.Bytes()
+	adopt()
+	*ext = *with
+	references := make([]code.Relocation, len(functions))
+	for n, function := range functions {
+		references[n] = code.Relocation{Symbol: c.section, Addend: int64(c.copies[function])}
+	}
+	return references, nil
+}
+
+// copying is an object in which functions are copied.
+type copying struct {
+	obj     *elfobj.Object
+	text    *elfobj.Section
+	section int              // the symbol of .text
+	copies  map[Place]uint64 // where copies start in .text
+}
+
+// cut cuts functions out, and gives the copies their places and symbols.
+func (c *copying) cut(ext *btfraw.Ext, functions []Place) ([]code.Function, error) {
+	symbols := make([]elf.Symbol, 0, len(functions)+1)
+	bodies := make([]code.Function, len(functions))
+	cutter, err := code.NewCutter(c.obj, ext)
+	if err != nil {
+		return nil, err
+	}
+	start := uint64(len(c.text.Data))
+	for n, function := range functions {
+		number, err := c.symbolAt(function)
+		if err != nil {
+			return nil, err
+		}
+		body, err := cutter.Cut(number)
+		if err != nil {
+			return nil, err
+		}
+		bodies[n], c.copies[function] = *body, start
+		symbol := c.obj.Symbols[number]
+		symbol.Name, symbol.Section, symbol.Value = symbol.Name+"__2", elf.SectionIndex(c.text.Index), start
+		symbols = append(symbols, symbol)
+		start += uint64(len(body.Code))
+	}
+	symbols = append(symbols, elf.Symbol{Info: elf.ST_INFO(elf.STB_LOCAL, elf.STT_SECTION), Section: elf.SectionIndex(c.text.Index)})
+	before := slices.Clone(c.obj.Symbols)
+	indices, err := c.obj.AddSymbols(symbols)
+	if err != nil {
+		return nil, err
+	}
+	c.section = indices[len(functions)]
+	return bodies, c.renumber(bodies, before)
+}
+
+// symbolAt returns the symbol of the function that starts at a place.
+func (c *copying) symbolAt(at Place) (int, error) {
+	for i, symbol := range c.obj.Symbols {
+		inSection := uint64(symbol.Section) < uint64(len(c.obj.Sections)) && c.obj.Sections[symbol.Section].Name == at.Section
+		if inSection && symbol.Value == at.Start && elf.ST_TYPE(symbol.Info) == elf.STT_FUNC && isLocal(symbol) {
+			return i, nil
+		}
+	}
+	return 0, fmt.Errorf("no symbol says that a static function starts at byte %d of section %s", at.Start, at.Section)
+}
+
+// renumber makes relocations refer to the symbols that they referred to: local ones come
+// first, so that others have new indices once some are added.
+func (c *copying) renumber(bodies []code.Function, before []elf.Symbol) error {
+	now, next := make([]int, len(before)), 0
+	for i, symbol := range before {
+		for next < len(c.obj.Symbols) && c.obj.Symbols[next] != symbol {
+			next++
+		}
+		if next == len(c.obj.Symbols) {
+			return fmt.Errorf("symbol %d is gone", i)
+		}
+		now[i] = next
+		next++
+	}
+	for n := range bodies {
+		for i := range bodies[n].Relocations {
+			rel := &bodies[n].Relocations[i]
+			rel.Symbol = now[rel.Symbol]
+		}
+	}
+	return nil
+}
+
+// share makes a copy refer to the copies that there are.
+func (c *copying) share(body *code.Function) error {
+	for i := range body.Relocations {
+		rel := &body.Relocations[i]
+		symbol := c.obj.Symbols[rel.Symbol]
+		if uint64(symbol.Section) >= uint64(len(c.obj.Sections)) {
+			continue
+		}
+		at := Place{c.obj.Sections[symbol.Section].Name, symbol.Value + uint64(rel.Addend)}
+		start, isCopied := c.copies[at]
+		switch isStatic := elf.ST_TYPE(symbol.Info) == elf.STT_FUNC && isLocal(symbol); {
+		case isCopied:
+			rel.Symbol, rel.Addend = c.section, int64(start)
+		case isStatic && int(symbol.Section) == c.text.Index: // cilium/ebpf wants it so
+			rel.Symbol, rel.Addend = c.section, int64(at.Start)
+		}
+	}
+	return nil
+}
