@@ -1,14 +1,17 @@
 package rewrite
 
 import (
+	"debug/elf"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/xdp-load/xdp-load/internal/code"
 	"github.com/xdp-load/xdp-load/internal/convert"
+	"github.com/xdp-load/xdp-load/internal/elfobj"
 	"github.com/xdp-load/xdp-load/internal/insn"
 	"github.com/xdp-load/xdp-load/reloc"
 )
@@ -26,13 +29,27 @@ type body struct {
 }
 
 // callOf returns a body that calls a function of the object, given by its symbol.
-func callOf(symbol int, name string) *body {
+func callOf(object *elfobj.Object, function int, name string) *body {
 	call := asm.Instruction{OpCode: asm.OpCode(asm.JumpClass).SetJumpOp(asm.Call), Src: asm.PseudoCall, Constant: -1}
 	return &body{
 		code:     []insn.Item{{Instruction: call, Origin: 1}},
-		attached: code.Attached{Relocations: []code.Relocation{{At: 0, Symbol: symbol}}},
+		attached: code.Attached{Relocations: []code.Relocation{referenceTo(object, function)}},
 		calls:    name,
 	}
+}
+
+// referenceTo returns how the first instruction refers to a function, given by its symbol.
+// Static ones are at an offset from their section's symbol, which is all that loaders take
+// (sym_is_subprog of libbpf).
+func referenceTo(object *elfobj.Object, function int) code.Relocation {
+	symbol := object.Symbols[function]
+	if elf.ST_BIND(symbol.Info) != elf.STB_LOCAL {
+		return code.Relocation{Symbol: function}
+	}
+	section := slices.IndexFunc(object.Symbols, func(other elf.Symbol) bool {
+		return elf.ST_TYPE(other.Info) == elf.STT_SECTION && other.Section == symbol.Section
+	})
+	return code.Relocation{Symbol: section, Addend: int64(symbol.Value)}
 }
 
 // note adds what is to be said of the code to a note about an edit.

@@ -2,7 +2,6 @@ package rewrite
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -226,7 +225,7 @@ func (d *driver) link(object *elfobj.Object, ext *btfraw.Ext, calls bool) error 
 	}
 	bodies := make([]*body, len(accessors))
 	for n, accessor := range accessors {
-		if bodies[n], err = linkedBody(linked, &accessor, object.Order); err != nil {
+		if bodies[n], err = linkedBody(object, linked, &accessor); err != nil {
 			return fmt.Errorf("function %s: %w", accessor.Function, err)
 		}
 	}
@@ -252,13 +251,15 @@ func hasLoop(functions *link.Source, name string) (bool, error) {
 
 // linkedBody returns what stands for an accessor that has been linked: its code, or a call
 // of it.
-func linkedBody(linked *link.Linked, accessor *Accessor, order binary.ByteOrder) (*body, error) {
-	b := callOf(linked.Functions[accessor.Function], accessor.Function)
+func linkedBody(object *elfobj.Object, linked *link.Linked, accessor *Accessor) (*body, error) {
+	var b *body
 	if function, ok := linked.Bodies[accessor.Function]; ok {
 		var err error
-		if b, err = newBody(&function, order); err != nil {
+		if b, err = newBody(&function, object.Order); err != nil {
 			return nil, err
 		}
+	} else {
+		b = callOf(object, linked.Functions[accessor.Function], accessor.Function)
 	}
 	b.context, b.packet = accessor.Context, accessor.Packet
 	return b, nil
