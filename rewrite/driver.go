@@ -2,6 +2,7 @@ package rewrite
 
 import (
 	"bytes"
+	"debug/elf"
 	"errors"
 	"fmt"
 	"maps"
@@ -181,14 +182,35 @@ func (r *rewriting) link() error {
 			}
 		}
 	}
+	var linked []*driver
 	for _, context := range []*flow.Context{&flow.XDP, &flow.TC} {
-		if d := r.drivers.byContext[context]; d != nil {
-			if err := d.link(r.object, r.ext, r.drivers.calls); err != nil {
-				return fmt.Errorf("accessors of %s: %w", d.accessors.Name, err)
+		d := r.drivers.byContext[context]
+		if d == nil {
+			continue
+		}
+		before := slices.Clone(r.object.Symbols)
+		if err := d.link(r.object, r.ext, r.drivers.calls); err != nil {
+			return fmt.Errorf("accessors of %s: %w", d.accessors.Name, err)
+		}
+		for _, other := range linked {
+			if err := other.renumber(before, r.object.Symbols); err != nil {
+				return err
 			}
 		}
+		linked = append(linked, d)
 	}
 	return r.read(r.object.Bytes())
+}
+
+// renumber makes the code refer to the symbols that it referred to once others were added.
+func (d *driver) renumber(before, now []elf.Symbol) error {
+	bodies := append(slices.Collect(maps.Values(d.fields)), d.descriptor)
+	for _, b := range bodies {
+		if err := link.Renumber(&b.attached, before, now); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // link puts what the accessors of the fields need into an object: code to be put in line,

@@ -282,6 +282,21 @@ func TestDriverLowerings(t *testing.T) {
 	}
 }
 
+// Nor does it matter whether accessors are in line.
+func TestDriverCalls(t *testing.T) {
+	v := newVethPair(t)
+	accessors := []*rewrite.Accessors{driverAccessors(t, "veth", ""), driverAccessors(t, "skb", "")}
+	for _, c := range driverCases {
+		t.Run(c.name, func(t *testing.T) {
+			out, report, err := rewrite.RewriteCalling(costCompile(t, "clang-19", driverHeader+c.source, "el", "v3"), accessors, rewrite.Options{})
+			if err != nil {
+				t.Fatal(explained(err))
+			}
+			v.check(t, out, report)
+		})
+	}
+}
+
 func (v *vethPair) runCase(t *testing.T, c driverCase, compiler string, accessors *rewrite.Accessors) {
 	t.Helper()
 	object := costCompile(t, compiler, driverHeader+c.source, "el", "v3")

@@ -172,12 +172,16 @@ SEC("tc") int in_stack(struct __sk_buff *skb)
 }
 `, "el", "v3")
 	accessors := []*rewrite.Accessors{driverAccessors(t, "veth", ""), driverAccessors(t, "skb", "")}
-	out, _, err := rewrite.RewriteForDriver(object, accessors, rewrite.Options{})
-	if err != nil {
-		t.Fatal(explained(err))
+	for name, by := range map[string]func([]byte, []*rewrite.Accessors, rewrite.Options) ([]byte, *rewrite.Report, error){
+		"in line": rewrite.RewriteForDriver, "called": rewrite.RewriteCalling,
+	} {
+		out, _, err := by(object, accessors, rewrite.Options{})
+		if err != nil {
+			t.Fatal(explained(err))
+		}
+		t.Run(name+"/XDP", func(t *testing.T) { v.run(t, bytes.Clone(out), "program") })
+		t.Run(name+"/TC", func(t *testing.T) { v.runInStack(t, out) })
 	}
-	t.Run("XDP", func(t *testing.T) { v.run(t, bytes.Clone(out), "program") })
-	t.Run("TC", func(t *testing.T) { v.runInStack(t, out) })
 }
 
 // runInStack attaches the TC program, and compares what it made of packets.

@@ -105,3 +105,8 @@ func FromDriver(object []byte, layout *reloc.Layout) ([]byte, error) {
 	}
 	return r.object.Bytes(), nil
 }
+
+// RewriteCalling is RewriteForDriver with all accessors as functions that are called.
+func RewriteCalling(object []byte, accessors []*Accessors, options Options) ([]byte, *Report, error) {
+	return rewriteForDrivers(object, accessors, true, options)
+}

@@ -103,7 +103,12 @@ func (c *copying) cut(ext *btfraw.Ext, functions []Place) ([]code.Function, erro
 		return nil, err
 	}
 	c.section = indices[len(functions)]
-	return bodies, c.renumber(bodies, before)
+	for n := range bodies {
+		if err := Renumber(&bodies[n].Attached, before, c.obj.Symbols); err != nil {
+			return nil, err
+		}
+	}
+	return bodies, nil
 }
 
 // symbolAt returns the symbol of the function that starts at a place.
@@ -115,29 +120,6 @@ func (c *copying) symbolAt(at Place) (int, error) {
 		}
 	}
 	return 0, fmt.Errorf("no symbol says that a static function starts at byte %d of section %s", at.Start, at.Section)
-}
-
-// renumber makes relocations refer to the symbols that they referred to: local ones come
-// first, so that others have new indices once some are added.
-func (c *copying) renumber(bodies []code.Function, before []elf.Symbol) error {
-	now, next := make([]int, len(before)), 0
-	for i, symbol := range before {
-		for next < len(c.obj.Symbols) && c.obj.Symbols[next] != symbol {
-			next++
-		}
-		if next == len(c.obj.Symbols) {
-			return fmt.Errorf("symbol %d is gone", i)
-		}
-		now[i] = next
-		next++
-	}
-	for n := range bodies {
-		for i := range bodies[n].Relocations {
-			rel := &bodies[n].Relocations[i]
-			rel.Symbol = now[rel.Symbol]
-		}
-	}
-	return nil
 }
 
 // share makes a copy refer to the copies that there are.
@@ -156,6 +138,27 @@ func (c *copying) share(body *code.Function) error {
 		case isStatic && int(symbol.Section) == c.text.Index: // cilium/ebpf wants it so
 			rel.Symbol, rel.Addend = c.section, int64(at.Start)
 		}
+	}
+	return nil
+}
+
+// Renumber makes relocations refer to the symbols that they referred to once symbols were
+// added: local ones come first, so that others have new indices.
+func Renumber(attached *code.Attached, before, now []elf.Symbol) error {
+	indices, next := make([]int, len(before)), 0
+	for i, symbol := range before {
+		for next < len(now) && now[next] != symbol {
+			next++
+		}
+		if next == len(now) {
+			return fmt.Errorf("symbol %d, %s, is gone", i, symbol.Name)
+		}
+		indices[i] = next
+		next++
+	}
+	for i := range attached.Relocations {
+		rel := &attached.Relocations[i]
+		rel.Symbol = indices[rel.Symbol]
 	}
 	return nil
 }
