@@ -91,7 +91,7 @@ func (in ownInput) marks() fields { return fields{"hash": in.md("mark"), "mark":
 // all returns what md_desc_copy copies.
 func (in ownInput) all() fields {
 	all := make(fields)
-	for _, path := range kernelHeaderFields {
+	for _, path := range append([]string{"ptype"}, kernelHeaderFields...) {
 		all[path] = in.md(path)
 	}
 	return all

@@ -185,8 +185,8 @@ BEGIN(unknown)
 	__u32 hash = 0;
 
 	OPAQUE(from_memory);
-	bpf_probe_read_kernel(&hash, sizeof(hash), &from_memory->hash); /* refused: */
-	out = hash + md->mark;
+	out = md->mark, bpf_probe_read_kernel(&hash, sizeof(hash), &from_memory->hash); /* refused: */
+	out += hash;
 END
 
 SEC("tc") int in_tc(struct __sk_buff *skb)
