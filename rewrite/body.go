@@ -23,12 +23,13 @@ type body struct {
 	calls    string        // the function that it is nothing but a call of; empty otherwise
 }
 
-// callOf returns a body that calls a function of the object, given by its symbol.
-func callOf(symbol int, name string) *body {
+// callOf returns a body that calls a function of the object, given by what the call refers
+// to.
+func callOf(reference code.Relocation, name string) *body {
 	call := asm.Instruction{OpCode: asm.OpCode(asm.JumpClass).SetJumpOp(asm.Call), Src: asm.PseudoCall, Constant: -1}
 	return &body{
 		code:     []insn.Item{{Instruction: call, Origin: 1}},
-		attached: code.Attached{Relocations: []code.Relocation{{At: 0, Symbol: symbol}}},
+		attached: code.Attached{Relocations: []code.Relocation{reference}},
 		calls:    name,
 	}
 }

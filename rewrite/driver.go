@@ -249,7 +249,7 @@ func hasLoop(functions *link.Source, name string) (bool, error) {
 // linkedBody returns what stands for an accessor that has been linked: its code, or a call
 // of it.
 func linkedBody(linked *link.Linked, accessor *Accessor, order binary.ByteOrder) (*body, error) {
-	b := callOf(linked.Functions[accessor.Function], accessor.Function)
+	b := callOf(linked.Calls[accessor.Function], accessor.Function)
 	if function, ok := linked.Bodies[accessor.Function]; ok {
 		var err error
 		if b, err = newBody(&function, order); err != nil {

@@ -108,7 +108,7 @@ type vethPair struct {
 	index int
 }
 
-func newVethPair(t *testing.T) *vethPair {
+func newVethPair(t testing.TB) *vethPair {
 	t.Helper()
 	ns := netlab.Enter(t)
 	for _, command := range []string{
@@ -136,7 +136,7 @@ func newVethPair(t *testing.T) *vethPair {
 
 // tagOdd has an interface send packets with an odd mark with a VLAN tag beside the packet,
 // as a VLAN device would.
-func tagOdd(t *testing.T, index int) {
+func tagOdd(t testing.TB, index int) {
 	t.Helper()
 	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{
 		Type: ebpf.SchedCLS,
@@ -262,6 +262,22 @@ func TestDriverLowerings(t *testing.T) {
 		for _, c := range driverCases {
 			t.Run(string(lowering)+"/"+c.name, func(t *testing.T) { v.runCase(t, c, "clang-19", accessors) })
 		}
+	}
+}
+
+// Where code in line puts a jump out of reach, the accessors are called.
+func TestDriverCalls(t *testing.T) {
+	v := newVethPair(t)
+	accessors := driverAccessors(t, "veth", "")
+	for _, c := range driverCases {
+		t.Run(c.name, func(t *testing.T) {
+			object := costCompile(t, "clang-19", driverHeader+c.source, "el", "v3")
+			out, report, err := rewrite.RewriteForDrivers(object, []*rewrite.Accessors{accessors}, true, rewrite.Options{})
+			if err != nil {
+				t.Fatal(explained(err))
+			}
+			v.check(t, out, report)
+		})
 	}
 }
 

@@ -105,3 +105,8 @@ func FromDriver(object []byte, layout *reloc.Layout) ([]byte, error) {
 	}
 	return r.object.Bytes(), nil
 }
+
+// RewriteForDrivers is RewriteForDriver with nothing but calls in line, if it is told so.
+func RewriteForDrivers(object []byte, accessors []*Accessors, calls bool, opts Options) ([]byte, *Report, error) {
+	return rewriteForDrivers(object, accessors, calls, opts)
+}

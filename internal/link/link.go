@@ -32,6 +32,9 @@ type Linked struct {
 	// Functions has the indices of the symbols among those of the object.
 	Functions map[string]int
 
+	// Calls has, for each of the functions, what a call of it refers to.
+	Calls map[string]code.Relocation
+
 	// Bodies has the code of each, referring to what is in the object now. What
 	// leaves it are exits still.
 	Bodies map[string]code.Function
@@ -232,9 +235,10 @@ func (l *linking) putFunctions() (err error) {
 
 // linked returns what was wanted.
 func (l *linking) linked(wanted Wanted) *Linked {
-	linked := &Linked{Functions: make(map[string]int), Bodies: make(map[string]code.Function)}
+	linked := &Linked{Functions: make(map[string]int), Calls: make(map[string]code.Relocation), Bodies: make(map[string]code.Function)}
 	for _, name := range wanted.Functions {
-		linked.Functions[name] = l.places[l.source.functions[name]]
+		place := l.places[l.source.functions[name]]
+		linked.Functions[name], linked.Calls[name] = place, l.call(place)
 	}
 	for _, name := range wanted.Bodies {
 		body := *l.bodies[l.source.functions[name]].Function

@@ -233,3 +233,12 @@ func (l *linking) refer(f *code.Function, rel *code.Relocation) error {
 	rel.Addend += int64(own.Value)
 	return nil
 }
+
+// call returns the relocation of a call of a function that was linked.
+func (l *linking) call(place int) code.Relocation {
+	own := l.obj.Symbols[place]
+	if !isLocal(own) {
+		return code.Relocation{Symbol: place}
+	}
+	return code.Relocation{Symbol: l.sections[int(own.Section)], Addend: int64(own.Value)}
+}
