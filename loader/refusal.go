@@ -297,5 +297,6 @@ var remedies = []struct{ verdict, remedy string }{
 	{"infinite loop detected", "the verifier has to see that the loop ends: give it a constant number of passes at most"},
 	{"program is too large", "the verifier follows each pass of a loop and each way through its branches: make these fewer, or call bpf_loop()"},
 	{"jumps is too complex", "the verifier keeps too many branches in mind: let loops make fewer passes, or call bpf_loop()"},
+	{"not allowed while holding a lock", "call functions, and read the fields that a driver keeps, before bpf_spin_lock()"},
 	{"unexpected __bpf_trap()", "to the compiler, the program has no meaning there: look at what -Wall says of it"},
 }

@@ -84,11 +84,13 @@ func (p *planner) findContext(fn *function, c *context) error {
 	switch {
 	case fn.Err != nil || p.analyze().subs[fn.Place()] == nil:
 		return errNoContext
-	case fn.IsProgram && fn.Context() != nil:
-		c.argument = asm.R1
-		return nil
 	case fn.IsEntered():
-		return refuse.Because("make the function static", "what computes it needs ctx, and a global function gets no more than it is declared with")
+		c.argument = asm.Register(fn.ContextArgument())
+		if c.argument == asm.R0 {
+			return refuse.Because("make the function static, or have ctx as one of its parameters",
+				"what computes it needs ctx, and a global function gets no more than it is declared with")
+		}
+		return nil
 	}
 	for reg := asm.R1; reg <= asm.R5; reg++ {
 		if p.isPassedContext(fn, reg) {

@@ -43,6 +43,22 @@ func (fn *Function) Context() *flow.Context {
 	return nil
 }
 
+// ContextArgument returns which argument is the ctx of a function that is called from
+// outside of the object, going by its prototype as the verifier does (btf_prepare_func_args
+// of kernel/bpf/btf.c): the first of a program that declares it as another thing. It is 0 if
+// there is none.
+func (fn *Function) ContextArgument() int {
+	for n, parameter := range fn.Prototype().Parameters {
+		if contexts[btfraw.EssentialName(parameter.Struct)] != nil {
+			return n + 1
+		}
+	}
+	if fn.IsProgram && fn.Context() != nil {
+		return 1
+	}
+	return 0
+}
+
 // Parameters returns the regions that the function's arguments point into, going by its
 // prototype, for a caller that isn't the object's. One that is declared as a descriptor
 // is one.

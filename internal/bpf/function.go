@@ -130,10 +130,12 @@ func (fn *Function) Fold(open map[int]bool, values map[int]int64) *flow.Fold {
 	return fn.Flow.Fold(before, fn.Flow.Constants(assume), fn.given())
 }
 
-// given returns how many arguments the function is called with, -1 if that is not known.
+// given returns how many arguments the function is called with, -1 if that is not known: a
+// program with ctx, and one that takes the place of a function (freplace) with what that is
+// declared with.
 func (fn *Function) given() int {
 	if fn.IsProgram {
-		return 1
+		return max(1, min(len(fn.Prototype().Parameters), 5))
 	}
 	return -1
 }
