@@ -154,8 +154,8 @@ type timedFind int
 
 const (
 	findNowhere timedFind = iota
-	findBefore            // it reads
-	findEach              // time
+	findBefore            // once for each packet
+	findEach              // time that it reads
 )
 
 // timedReads are all of them. The ones that read nothing are what the others come on top
