@@ -113,7 +113,7 @@ type vethPair struct {
 	index int
 }
 
-func newVethPair(t *testing.T) *vethPair {
+func newVethPair(t testing.TB) *vethPair {
 	t.Helper()
 	ns := netlab.Enter(t)
 	for _, command := range []string{
@@ -141,7 +141,7 @@ func newVethPair(t *testing.T) *vethPair {
 
 // tagOdd has an interface send packets with an odd mark with a VLAN tag beside the packet,
 // as a VLAN device would.
-func tagOdd(t *testing.T, index int) {
+func tagOdd(t testing.TB, index int) {
 	t.Helper()
 	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{
 		Type: ebpf.SchedCLS,

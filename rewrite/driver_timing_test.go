@@ -263,7 +263,11 @@ func driverSource(t testing.TB, name string, lowering accessor.Lowering, calls b
 		name: name, code: (*timedRead).descriptor,
 		header: timedHeader + "#define PREPARE\n",
 		rewrite: func(object []byte) ([]byte, error) {
-			out, _, err := rewrite.RewriteForDrivers(object, accessors, calls, rewrite.Options{})
+			by := rewrite.RewriteForDriver
+			if calls {
+				by = rewrite.RewriteCalling
+			}
+			out, _, err := by(object, accessors, rewrite.Options{})
 			return out, err
 		},
 	}
