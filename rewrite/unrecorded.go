@@ -93,7 +93,7 @@ func (p *planner) judgeUse(fn *function, use flow.MemoryUse) error {
 			if r := p.judgeThroughField(fn, use.Slot, ins, pointee); r != nil {
 				return r
 			}
-		case p.touches(pointee, int64(ins.Offset), int64(insn.Bytes(ins))) || p.isGuardedAsDescriptor(fn, use.Slot):
+		case pointee.Region == flow.Driver, p.touches(pointee, int64(ins.Offset), int64(insn.Bytes(ins))), p.isGuardedAsDescriptor(fn, use.Slot):
 			return refuse.Because(remedyUnrecorded, "the compiler recorded nothing of the instruction %q, which accesses the descriptor at a place that is only right for the program's own struct", insn.Spell(ins))
 		}
 	}

@@ -19,7 +19,7 @@ func (d *pointerDomain) call(s *state[pointer], i int, ins *instruction) {
 		result = d.made(d.resultOf(i, ins), i)
 	}
 	if from, ok := d.fn.constants.exposed[i]; ok {
-		d.lend(s, int64(from))
+		d.lend(s, int64(from), d.called(s, i, ins))
 	}
 	d.fillIn(s, i, ins)
 	s.fill(insn.Clobbered, 0)
@@ -163,13 +163,64 @@ var results = map[int64]Region{
 	156: MapValue, 195: MapValue, 203: RingBuffer, 210: MapValue,
 }
 
-// lend gives what is called the stack from r10+from up.
-func (d *pointerDomain) lend(s *state[pointer], from int64) {
+// called returns the functions of the object that a call runs: one, or the callbacks that
+// it is given. Nil is among them if that may be any.
+func (d *pointerDomain) called(s *state[pointer], i int, ins *instruction) []*Subprogram {
+	if callee := d.fn.callee(i); callee != nil {
+		return []*Subprogram{callee}
+	}
+	var called []*Subprogram
+	for _, r := range ins.Arguments().List() {
+		for _, p := range d.sets.list(s.regs[r]) {
+			if p.Region == Code {
+				called = append(called, p.Subprogram)
+			}
+		}
+	}
+	if _, callsBack := callbacks[ins.Imm]; len(called) == 0 && (callsBack || !ins.IsHelperCall()) {
+		return []*Subprogram{nil}
+	}
+	return called
+}
+
+// during reports whether a function may run while another one does that was called: it,
+// or one that it leads to.
+func (p *Pointers) during(called, other *Subprogram) bool {
+	if called == nil || called == other {
+		return true
+	}
+	runs, known := p.runs[called]
+	if !known {
+		runs = make(map[*Subprogram]bool)
+		work := []*Subprogram{called}
+		for len(work) > 0 {
+			sub := work[len(work)-1]
+			work = work[:len(work)-1]
+			for _, callee := range sub.Calls {
+				if !runs[callee] {
+					runs[callee] = true
+					work = append(work, callee)
+				}
+			}
+		}
+		p.runs[called] = runs
+	}
+	return runs[other]
+}
+
+// lend gives functions that are called the stack from r10+from up.
+func (d *pointerDomain) lend(s *state[pointer], from int64, called []*Subprogram) {
 	lent := false
 	for n := range s.stack {
 		c := &s.stack[n]
-		if d.effects && int64(c.end()) > from && c.value != 0 && c.size == 8 && !d.isPending(c.value) {
-			lent = d.put(d.fn.lent, int64(c.at), c.value) || lent
+		if !d.effects || int64(c.end()) <= from || c.value == 0 || c.size != 8 || d.isPending(c.value) {
+			continue
+		}
+		for _, sub := range called {
+			if d.fn.lent[sub] == nil {
+				d.fn.lent[sub] = make(map[int64]pointer)
+			}
+			lent = d.put(d.fn.lent[sub], int64(c.at), c.value) || lent
 		}
 	}
 	if lent {

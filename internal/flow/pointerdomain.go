@@ -390,7 +390,13 @@ func (d *pointerDomain) fromStack(s *state[pointer], p *Pointee, at int64) point
 	owner := d.functions[p.Subprogram]
 	owner.readers[d.fn.sub] = true
 	v = d.sets.union(v, d.sets.union(owner.anywhere, owner.leftAnywhere))
-	for _, cells := range []map[int64]pointer{owner.lent, owner.left} {
+	seen := []map[int64]pointer{owner.left}
+	for _, called := range slices.SortedFunc(maps.Keys(owner.lent), func(a, b *Subprogram) int { return d.sets.subs[a] - d.sets.subs[b] }) {
+		if p.Subprogram == d.fn.sub || d.during(called, d.fn.sub) {
+			seen = append(seen, owner.lent[called])
+		}
+	}
+	for _, cells := range seen {
 		if !p.Indexed && p.Field.Subprogram == nil {
 			v = d.sets.union(v, cells[at])
 			continue

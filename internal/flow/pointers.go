@@ -58,6 +58,7 @@ type Pointers struct {
 	contexts  map[*Context]*Subprogram // the first function of each, see ctx
 	waiting   []*Subprogram
 	queued    map[*Subprogram]bool
+	runs      map[*Subprogram]map[*Subprogram]bool // see during
 }
 
 // pointerFunction is what is known of one function's pointers.
@@ -70,10 +71,11 @@ type pointerFunction struct {
 	solver    *solver[pointer]
 	callers   map[*Subprogram]bool
 
-	// What other functions found in its stack, and what they stored there, by
-	// distance from r10; what it stored there itself at a distance that is not
-	// constant, and what others did; the functions that looked.
-	lent, left             map[int64]pointer
+	// What other functions found in its stack, by the function that it called then, and
+	// what they stored there, by distance from r10; what it stored there itself at a
+	// distance that is not constant, and what others did; the functions that looked.
+	lent                   map[*Subprogram]map[int64]pointer
+	left                   map[int64]pointer
 	anywhere, leftAnywhere pointer
 	readers                map[*Subprogram]bool
 
@@ -92,6 +94,7 @@ func FindPointers(subs []*Subprogram, constants map[*Subprogram]*Constants) *Poi
 		functions: make(map[*Subprogram]*pointerFunction, len(subs)),
 		contexts:  make(map[*Context]*Subprogram),
 		queued:    make(map[*Subprogram]bool),
+		runs:      make(map[*Subprogram]map[*Subprogram]bool),
 	}
 	called := make(map[*Subprogram]bool)
 	for _, sub := range subs {
@@ -101,7 +104,7 @@ func FindPointers(subs []*Subprogram, constants map[*Subprogram]*Constants) *Poi
 		if constants[sub] != nil {
 			p.functions[sub] = &pointerFunction{
 				sub: sub, constants: constants[sub], callers: make(map[*Subprogram]bool),
-				lent: make(map[int64]pointer), left: make(map[int64]pointer), readers: make(map[*Subprogram]bool),
+				lent: make(map[*Subprogram]map[int64]pointer), left: make(map[int64]pointer), readers: make(map[*Subprogram]bool),
 				added: make(map[int]pointer), passed: make(map[int]pointer), sums: make(map[int]bool),
 			}
 		}
