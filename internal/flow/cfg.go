@@ -174,6 +174,15 @@ func (f *Function) Declare(slot, count int) {
 	}
 }
 
+// DeclareVoid says that nobody reads what the function leaves in r0.
+func (f *Function) DeclareVoid() {
+	for i := range f.insns {
+		if f.insns[i].Exits() {
+			f.insns[i].Uses = 0
+		}
+	}
+}
+
 func (f *Function) decode(code []byte) error {
 	f.insns = make([]instruction, len(code)/insn.SlotSize)
 	for i := 0; i < len(f.insns); {
