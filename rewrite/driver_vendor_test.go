@@ -142,6 +142,35 @@ static NOINLINE __u32 read(struct md_desc *md)
 	}
 }
 
+// Accessors may use the stack, each as little of it as it likes.
+func TestDriverStack(t *testing.T) {
+	v := newVethPair(t)
+	source := vendorSource[:strings.Index(vendorSource, "MD_FIELD")] + `
+MD_FIELD(mark, "sk_buff.mark", struct sk_buff *skb)
+{
+	volatile __u32 mark = skb->mark;
+
+	return mark;
+}
+
+MD_FIELD(hash, "sk_buff.hash", struct sk_buff *skb)
+{
+	volatile __u8 zero = 0;
+
+	return skb->hash + zero;
+}
+`
+	accessors := resolvedAccessors(t, "stack.o", costCompile(t, "clang-19", source, "el", "v3"), "")
+	v.runCase(t, driverCase{"", driverProgram + `
+	__u64 own[2] = { packets, want[MARK] };
+
+	asm volatile("" : : "r"(own) : "memory");
+	check(MARK, md->mark);
+	check(HASH, md->hash);
+	if (own[0] != packets || own[1] != want[MARK])
+		wrong[MARK]++;` + driverEnd}, "clang-19", accessors)
+}
+
 // Programs of both kinds read their own descriptors, in functions that they share, too.
 func TestDriverShared(t *testing.T) {
 	v := newVethPair(t)
