@@ -183,9 +183,15 @@ static NOINLINE __u32 inner(struct md_desc *md, __u32 add)
 	return md->mark + add;
 }
 
+static NOINLINE __u32 inner__2(struct md_desc *md, __u32 add) /* as a copy would be called */
+{
+	packets += 0;
+	return md->mark - add;
+}
+
 static NOINLINE __u32 outer(struct md_desc *md)
 {
-	return inner(md, 5) + inner(md, 7) - 12;
+	return inner(md, 5) + inner__2(md, 5);
 }
 `+driverProgram+`
 	check(MARK, outer(md) / 2 + (outer(md) & 1) * 0);
@@ -210,6 +216,30 @@ SEC("tc") int in_stack(struct __sk_buff *skb)
 		}
 		t.Run(name+"/XDP", func(t *testing.T) { v.run(t, bytes.Clone(out), "program") })
 		t.Run(name+"/TC", func(t *testing.T) { v.runInStack(t, out) })
+	}
+}
+
+// A function that can't be copied is refused.
+func TestDriverSharedElsewhere(t *testing.T) {
+	object := costCompile(t, "clang-19", driverHeader+`
+SEC("xdp") static NOINLINE __u32 mark(struct md_desc *md)
+{
+	packets += 0;
+	return md->mark;
+}
+`+driverProgram+`
+	check(MARK, mark(md));`+driverEnd+`
+SEC("tc") int in_stack(struct __sk_buff *skb)
+{
+	struct md_desc *md = md_desc(skb);
+
+	return md ? mark(md) : 0;
+}
+`, "el", "v3")
+	accessors := []*rewrite.Accessors{driverAccessors(t, "veth", ""), driverAccessors(t, "skb", "")}
+	_, _, err := rewrite.RewriteForDriver(object, accessors, rewrite.Options{})
+	if err == nil || !strings.Contains(err.Error(), "XDP programs and TC programs come here") {
+		t.Error(err)
 	}
 }
 

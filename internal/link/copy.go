@@ -32,7 +32,10 @@ func Copy(obj *elfobj.Object, ext *btfraw.Ext, functions []Place) ([]code.Reloca
 	if text == nil || text.Type != elf.SHT_PROGBITS {
 		return nil, errors.New("the object has no .text")
 	}
-	c := &copying{obj: draft, text: text, copies: make(map[Place]uint64)}
+	c := &copying{obj: draft, text: text, copies: make(map[Place]uint64), taken: make(map[string]bool)}
+	for _, symbol := range draft.Symbols {
+		c.taken[symbol.Name] = true
+	}
 	bodies, err := c.cut(ext, functions)
 	if err != nil {
 		return nil, err
@@ -70,6 +73,17 @@ type copying struct {
 	text    *elfobj.Section
 	section int              // the symbol of .text
 	copies  map[Place]uint64 // where copies start in .text
+	taken   map[string]bool  // names of symbols
+}
+
+// nameOfCopy returns a name that no symbol has.
+func (c *copying) nameOfCopy(function string) string {
+	name := function
+	for n := 2; c.taken[name]; n++ {
+		name = fmt.Sprintf("%s__%d", function, n)
+	}
+	c.taken[name] = true
+	return name
 }
 
 // cut cuts functions out, and gives the copies their places and symbols.
@@ -92,7 +106,7 @@ func (c *copying) cut(ext *btfraw.Ext, functions []Place) ([]code.Function, erro
 		}
 		bodies[n], c.copies[function] = *body, start
 		symbol := c.obj.Symbols[number]
-		symbol.Name, symbol.Section, symbol.Value = symbol.Name+"__2", elf.SectionIndex(c.text.Index), start
+		symbol.Name, symbol.Section, symbol.Value = c.nameOfCopy(symbol.Name), elf.SectionIndex(c.text.Index), start
 		symbols = append(symbols, symbol)
 		start += uint64(len(body.Code))
 	}
