@@ -174,28 +174,33 @@ MD_FIELD(hash, "sk_buff.hash", struct sk_buff *skb)
 // Programs of both kinds read their own descriptors, in functions that they share, too.
 func TestDriverShared(t *testing.T) {
 	v := newVethPair(t)
-	object := costCompile(t, "clang-19", driverHeader+`
+	for _, specifier := range []string{"static", "__hidden"} {
+		t.Run(specifier, func(t *testing.T) { v.runShared(t, strings.ReplaceAll(sharedSource, "SPECIFIER", specifier)) })
+	}
+}
+
+const sharedSource = driverHeader + `
 volatile __u64 in_tc, wrong_in_tc;
 
-static NOINLINE __u32 inner(struct md_desc *md, __u32 add)
+SPECIFIER NOINLINE __u32 inner(struct md_desc *md, __u32 add)
 {
 	packets += 0;
 	return md->mark + add;
 }
 
-static NOINLINE __u32 inner__2(struct md_desc *md, __u32 add) /* as a copy would be called */
+SPECIFIER NOINLINE __u32 inner__2(struct md_desc *md, __u32 add) /* as a copy would be called */
 {
 	packets += 0;
 	return md->mark - add;
 }
 
-static NOINLINE __u32 outer(struct md_desc *md)
+SPECIFIER NOINLINE __u32 outer(struct md_desc *md)
 {
 	return inner(md, 5) + inner__2(md, 5);
 }
-`+driverProgram+`
+` + driverProgram + `
 	check(MARK, outer(md) / 2 + (outer(md) & 1) * 0);
-	check(HASH, md->hash);`+driverEnd+`
+	check(HASH, md->hash);` + driverEnd + `
 SEC("tc") int in_stack(struct __sk_buff *skb)
 {
 	struct md_desc *md = md_desc(skb);
@@ -205,7 +210,12 @@ SEC("tc") int in_stack(struct __sk_buff *skb)
 		wrong_in_tc++;
 	return 0;
 }
-`, "el", "v3")
+`
+
+// runShared runs both programs of an object.
+func (v *vethPair) runShared(t *testing.T, source string) {
+	t.Helper()
+	object := costCompile(t, "clang-19", source, "el", "v3")
 	accessors := []*rewrite.Accessors{driverAccessors(t, "veth", ""), driverAccessors(t, "skb", "")}
 	for name, by := range map[string]func([]byte, []*rewrite.Accessors, rewrite.Options) ([]byte, *rewrite.Report, error){
 		"in line": rewrite.RewriteForDriver, "called": rewrite.RewriteCalling,

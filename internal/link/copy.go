@@ -106,6 +106,7 @@ func (c *copying) cut(ext *btfraw.Ext, functions []Place) ([]code.Function, erro
 		}
 		bodies[n], c.copies[function] = *body, start
 		symbol := c.obj.Symbols[number]
+		symbol.Info = elf.ST_INFO(elf.STB_LOCAL, elf.STT_FUNC)
 		symbol.Name, symbol.Section, symbol.Value = c.nameOfCopy(symbol.Name), elf.SectionIndex(c.text.Index), start
 		symbols = append(symbols, symbol)
 		start += uint64(len(body.Code))
@@ -129,11 +130,17 @@ func (c *copying) cut(ext *btfraw.Ext, functions []Place) ([]code.Function, erro
 func (c *copying) symbolAt(at Place) (int, error) {
 	for i, symbol := range c.obj.Symbols {
 		inSection := uint64(symbol.Section) < uint64(len(c.obj.Sections)) && c.obj.Sections[symbol.Section].Name == at.Section
-		if inSection && symbol.Value == at.Start && elf.ST_TYPE(symbol.Info) == elf.STT_FUNC && isLocal(symbol) {
+		if inSection && symbol.Value == at.Start && elf.ST_TYPE(symbol.Info) == elf.STT_FUNC && (isLocal(symbol) || isHidden(symbol)) {
 			return i, nil
 		}
 	}
 	return 0, fmt.Errorf("no symbol says that a static function starts at byte %d of section %s", at.Start, at.Section)
+}
+
+// isHidden reports whether a symbol is of a function that loaders take for a static one.
+func isHidden(symbol elf.Symbol) bool {
+	visibility := elf.ST_VISIBILITY(symbol.Other)
+	return visibility == elf.STV_HIDDEN || visibility == elf.STV_INTERNAL
 }
 
 // share makes a copy refer to the copies that there are.
