@@ -84,6 +84,27 @@ func TestDriverLoop(t *testing.T) {
 	t.Run("run", func(t *testing.T) { v.run(t, out, "program") })
 }
 
+// Code that jumps back without a loop, as compilers may arrange it, stands in line.
+func TestDriverBackwards(t *testing.T) {
+	v := newVethPair(t)
+	source := vendorSource[:strings.Index(vendorSource, "MD_FIELD")] + `
+MD_FIELD(hash, "sk_buff.hash", struct sk_buff *skb)
+{
+	return skb->hash;
+}
+
+static __attribute__((naked, noinline, used, btf_decl_tag("from: nowhere"))) __u32 md_field_mark(struct sk_buff *skb)
+{
+	asm volatile("r0 = 1; if r1 == 0 goto 1f; goto 2f; 1: exit; 2: r0 = 5; goto 1b;");
+}
+`
+	accessors := resolvedAccessors(t, "backwards.o", costCompile(t, "clang-19", source, "el", "v3"), "")
+	v.runCase(t, driverCase{"", driverProgram + `
+	check(HASH, md->hash);
+	if (md->mark != 5)
+		wrong[MARK]++;` + driverEnd}, "clang-19", accessors)
+}
+
 const packetRead = "it is read from the bytes beside the packet, which "
 
 // What lies beside the packet is gone once it has moved, whichever way.
