@@ -67,10 +67,14 @@ func (b *body) note(note string) string {
 	return strings.Join(notes, ", ")
 }
 
-// newBody returns the body of a function, whose exits are jumps to the end then.
+// newBody returns the body of a function, whose exits are jumps to the end then. An exit
+// that is the last instruction goes.
 func newBody(function *code.Function, order binary.ByteOrder) (*body, error) {
 	b := &body{attached: function.Attached}
 	end := len(function.Code) / insn.SlotSize
+	if last := insn.Read(function.Code[(end-1)*insn.SlotSize:], order); last.Exits() {
+		end--
+	}
 	for slot := 0; slot < end; {
 		ins, err := insn.ToAsm(function.Code[slot*insn.SlotSize:], order)
 		if err != nil {
@@ -79,11 +83,8 @@ func newBody(function *code.Function, order binary.ByteOrder) (*body, error) {
 		width := int(ins.Width())
 		item := insn.Item{Instruction: ins, Origin: slot + 1}
 		if ins.OpCode.Class().IsJump() && ins.OpCode.JumpOp() == asm.Exit {
-			if slot+width == end {
-				break
-			}
 			item = insn.Item{Instruction: asm.Ja.Label(""), Kind: insn.Jump, Origin: slot + 1}
-			item.Constant, item.Offset = 0, int16(end-1-slot-width)
+			item.Constant, item.Offset = 0, int16(end-slot-width)
 		}
 		b.code = append(b.code, item)
 		if err := b.noteFrame(); err != nil {

@@ -31,6 +31,13 @@ __u32 *volatile kept;
 	check(MARK, BPF_CORE_READ(md, mark)); /* refused */` + driverEnd,
 		"its address is passed to a function, and what the driver keeps has none for it"},
 
+	{"no room on the stack", driverProgram + `
+	__u64 own[63] = { packets };
+
+	asm volatile("" : : "r"(own) : "memory");
+	check(MARK, md->mark + own[packets & 1]);` + driverEnd,
+		"md_desc(ctx): it takes more instructions in this layout"},
+
 	{"the size of the descriptor", driverProgram + `
 	check(MARK, bpf_core_type_size(struct md_desc));` + driverEnd,
 		"what a driver keeps of a packet has no type_size: get the descriptor by md_desc(ctx), and read its fields"},

@@ -19,6 +19,7 @@ import (
 
 	"github.com/xdp-load/xdp-load/accessor"
 	"github.com/xdp-load/xdp-load/bpf/drivers"
+	"github.com/xdp-load/xdp-load/internal/collection"
 	"github.com/xdp-load/xdp-load/internal/netlab"
 	"github.com/xdp-load/xdp-load/reloc"
 	"github.com/xdp-load/xdp-load/rewrite"
@@ -205,7 +206,7 @@ func numbers(t *testing.T, loaded *ebpf.Collection, variable string, count int) 
 // load loads an object.
 func (v *vethPair) load(t *testing.T, object []byte) *ebpf.Collection {
 	t.Helper()
-	spec, err := ebpf.LoadCollectionSpecFromReader(bytes.NewReader(object))
+	spec, err := collection.Read(bytes.NewReader(object))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -84,6 +84,27 @@ func TestDriverLoop(t *testing.T) {
 	t.Run("run", func(t *testing.T) { v.run(t, out, "program") })
 }
 
+// Code that jumps back without a loop, as compilers may arrange it, stands in line.
+func TestDriverBackwards(t *testing.T) {
+	v := newVethPair(t)
+	source := vendorSource[:strings.Index(vendorSource, "MD_FIELD")] + `
+MD_FIELD(hash, "sk_buff.hash", struct sk_buff *skb)
+{
+	return skb->hash;
+}
+
+static __attribute__((naked, noinline, used, btf_decl_tag("from: nowhere"))) __u32 md_field_mark(struct sk_buff *skb)
+{
+	asm volatile("r0 = 1; if r1 == 0 goto 1f; goto 2f; 1: exit; 2: r0 = 5; goto 1b;");
+}
+`
+	accessors := resolvedAccessors(t, "backwards.o", costCompile(t, "clang-19", source, "el", "v3"), "")
+	v.runCase(t, driverCase{"", driverProgram + `
+	check(HASH, md->hash);
+	if (md->mark != 5)
+		wrong[MARK]++;` + driverEnd}, "clang-19", accessors)
+}
+
 const packetRead = "it is read from the bytes beside the packet, which "
 
 // What lies beside the packet is gone once it has moved, whichever way.
@@ -142,25 +163,65 @@ static NOINLINE __u32 read(struct md_desc *md)
 	}
 }
 
+// Accessors may use the stack, each as little of it as it likes.
+func TestDriverStack(t *testing.T) {
+	v := newVethPair(t)
+	source := vendorSource[:strings.Index(vendorSource, "MD_FIELD")] + `
+MD_FIELD(mark, "sk_buff.mark", struct sk_buff *skb)
+{
+	volatile __u32 mark = skb->mark;
+
+	return mark;
+}
+
+MD_FIELD(hash, "sk_buff.hash", struct sk_buff *skb)
+{
+	volatile __u8 zero = 0;
+
+	return skb->hash + zero;
+}
+`
+	accessors := resolvedAccessors(t, "stack.o", costCompile(t, "clang-19", source, "el", "v3"), "")
+	v.runCase(t, driverCase{"", driverProgram + `
+	__u64 own[2] = { packets, want[MARK] };
+
+	asm volatile("" : : "r"(own) : "memory");
+	check(MARK, md->mark);
+	check(HASH, md->hash);
+	if (own[0] != packets || own[1] != want[MARK])
+		wrong[MARK]++;` + driverEnd}, "clang-19", accessors)
+}
+
 // Programs of both kinds read their own descriptors, in functions that they share, too.
 func TestDriverShared(t *testing.T) {
 	v := newVethPair(t)
-	object := costCompile(t, "clang-19", driverHeader+`
+	for _, specifier := range []string{"static", "__hidden"} {
+		t.Run(specifier, func(t *testing.T) { v.runShared(t, strings.ReplaceAll(sharedSource, "SPECIFIER", specifier)) })
+	}
+}
+
+const sharedSource = driverHeader + `
 volatile __u64 in_tc, wrong_in_tc;
 
-static NOINLINE __u32 inner(struct md_desc *md, __u32 add)
+SPECIFIER NOINLINE __u32 inner(struct md_desc *md, __u32 add)
 {
 	packets += 0;
 	return md->mark + add;
 }
 
-static NOINLINE __u32 outer(struct md_desc *md)
+SPECIFIER NOINLINE __u32 inner__2(struct md_desc *md, __u32 add) /* as a copy would be called */
 {
-	return inner(md, 5) + inner(md, 7) - 12;
+	packets += 0;
+	return md->mark - add;
 }
-`+driverProgram+`
+
+SPECIFIER NOINLINE __u32 outer(struct md_desc *md)
+{
+	return inner(md, 5) + inner__2(md, 5);
+}
+` + driverProgram + `
 	check(MARK, outer(md) / 2 + (outer(md) & 1) * 0);
-	check(HASH, md->hash);`+driverEnd+`
+	check(HASH, md->hash);` + driverEnd + `
 SEC("tc") int in_stack(struct __sk_buff *skb)
 {
 	struct md_desc *md = md_desc(skb);
@@ -170,7 +231,12 @@ SEC("tc") int in_stack(struct __sk_buff *skb)
 		wrong_in_tc++;
 	return 0;
 }
-`, "el", "v3")
+`
+
+// runShared runs both programs of an object.
+func (v *vethPair) runShared(t *testing.T, source string) {
+	t.Helper()
+	object := costCompile(t, "clang-19", source, "el", "v3")
 	accessors := []*rewrite.Accessors{driverAccessors(t, "veth", ""), driverAccessors(t, "skb", "")}
 	for name, by := range map[string]func([]byte, []*rewrite.Accessors, rewrite.Options) ([]byte, *rewrite.Report, error){
 		"in line": rewrite.RewriteForDriver, "called": rewrite.RewriteCalling,
@@ -181,6 +247,30 @@ SEC("tc") int in_stack(struct __sk_buff *skb)
 		}
 		t.Run(name+"/XDP", func(t *testing.T) { v.run(t, bytes.Clone(out), "program") })
 		t.Run(name+"/TC", func(t *testing.T) { v.runInStack(t, out) })
+	}
+}
+
+// A function that can't be copied is refused.
+func TestDriverSharedElsewhere(t *testing.T) {
+	object := costCompile(t, "clang-19", driverHeader+`
+SEC("xdp") static NOINLINE __u32 mark(struct md_desc *md)
+{
+	packets += 0;
+	return md->mark;
+}
+`+driverProgram+`
+	check(MARK, mark(md));`+driverEnd+`
+SEC("tc") int in_stack(struct __sk_buff *skb)
+{
+	struct md_desc *md = md_desc(skb);
+
+	return md ? mark(md) : 0;
+}
+`, "el", "v3")
+	accessors := []*rewrite.Accessors{driverAccessors(t, "veth", ""), driverAccessors(t, "skb", "")}
+	_, _, err := rewrite.RewriteForDriver(object, accessors, rewrite.Options{})
+	if err == nil || !strings.Contains(err.Error(), "XDP programs and TC programs come here") {
+		t.Error(err)
 	}
 }
 

@@ -217,11 +217,16 @@ func slotsWithout(section *bpf.Section, removed map[bpf.Place]bool) (left []int)
 func tellMarker(edits []Edit) []Edit {
 	told := slices.DeleteFunc(slices.Clone(edits), func(edit Edit) bool { return edit.Access.IsMarker() && edit.body == nil })
 	for i := range told {
-		if told[i].Access.IsMarker() {
-			told[i].Access.Root, told[i].Access.Path = "struct "+reloc.Descriptor, "md_desc(ctx)"
-		}
+		nameMarker(&told[i].Access)
 	}
 	return told
+}
+
+// nameMarker gives an access to the marker the name of what the program says there.
+func nameMarker(access *reloc.Access) {
+	if access.IsMarker() {
+		access.Root, access.Path = "struct "+reloc.Descriptor, "md_desc(ctx)"
+	}
 }
 
 // marker is the source of what is left of a question about the source.

@@ -98,6 +98,11 @@ func rewriteForDrivers(object []byte, accessors []*Accessors, calls bool, opts O
 	var refused *RefusedError
 	if errors.As(err, &refused) {
 		refused.Layout, refused.Driver, refused.Edits = "", drivers.names(), tellMarker(refused.Edits)
+		for i := range refused.Refusals {
+			if refusal := &refused.Refusals[i]; !refusal.Unrecorded {
+				nameMarker(&refusal.Access)
+			}
+		}
 	}
 	if err != nil {
 		return nil, nil, err

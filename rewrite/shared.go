@@ -12,7 +12,8 @@ import (
 )
 
 // A static function that XDP programs and TC programs come to reads its descriptors from
-// two places. TC programs get a copy of it.
+// two places. TC programs get a copy of it, if it is in .text, where all loaders look for
+// such functions.
 
 // copyShared copies the functions that programs of both kinds come to and that lead to an
 // access.
@@ -51,7 +52,7 @@ func (r *rewriting) shared() []bpf.Place {
 	var shared []bpf.Place
 	for _, at := range slices.SortedFunc(maps.Keys(r.drivers.contexts), comparePlaces) {
 		fn := r.model.Function(at)
-		if len(r.drivers.contexts[at]) > 1 && !fn.IsEntered() && r.leadsTo(fn, reads, make(map[bpf.Place]bool)) {
+		if at.Section == textSection && len(r.drivers.contexts[at]) > 1 && !fn.IsEntered() && r.leadsTo(fn, reads, make(map[bpf.Place]bool)) {
 			shared = append(shared, at)
 		}
 	}

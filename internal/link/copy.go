@@ -32,7 +32,10 @@ func Copy(obj *elfobj.Object, ext *btfraw.Ext, functions []Place) ([]code.Reloca
 	if text == nil || text.Type != elf.SHT_PROGBITS {
 		return nil, errors.New("the object has no .text")
 	}
-	c := &copying{obj: draft, text: text, copies: make(map[Place]uint64)}
+	c := &copying{obj: draft, text: text, copies: make(map[Place]uint64), taken: make(map[string]bool)}
+	for _, symbol := range draft.Symbols {
+		c.taken[symbol.Name] = true
+	}
 	bodies, err := c.cut(ext, functions)
 	if err != nil {
 		return nil, err
@@ -70,6 +73,17 @@ type copying struct {
 	text    *elfobj.Section
 	section int              // the symbol of .text
 	copies  map[Place]uint64 // where copies start in .text
+	taken   map[string]bool  // names of symbols
+}
+
+// nameOfCopy returns a name that no symbol has.
+func (c *copying) nameOfCopy(function string) string {
+	name := function
+	for n := 2; c.taken[name]; n++ {
+		name = fmt.Sprintf("%s__%d", function, n)
+	}
+	c.taken[name] = true
+	return name
 }
 
 // cut cuts functions out, and gives the copies their places and symbols.
@@ -92,7 +106,8 @@ func (c *copying) cut(ext *btfraw.Ext, functions []Place) ([]code.Function, erro
 		}
 		bodies[n], c.copies[function] = *body, start
 		symbol := c.obj.Symbols[number]
-		symbol.Name, symbol.Section, symbol.Value = symbol.Name+"__2", elf.SectionIndex(c.text.Index), start
+		symbol.Info = elf.ST_INFO(elf.STB_LOCAL, elf.STT_FUNC)
+		symbol.Name, symbol.Section, symbol.Value = c.nameOfCopy(symbol.Name), elf.SectionIndex(c.text.Index), start
 		symbols = append(symbols, symbol)
 		start += uint64(len(body.Code))
 	}
@@ -115,11 +130,17 @@ func (c *copying) cut(ext *btfraw.Ext, functions []Place) ([]code.Function, erro
 func (c *copying) symbolAt(at Place) (int, error) {
 	for i, symbol := range c.obj.Symbols {
 		inSection := uint64(symbol.Section) < uint64(len(c.obj.Sections)) && c.obj.Sections[symbol.Section].Name == at.Section
-		if inSection && symbol.Value == at.Start && elf.ST_TYPE(symbol.Info) == elf.STT_FUNC && isLocal(symbol) {
+		if inSection && symbol.Value == at.Start && elf.ST_TYPE(symbol.Info) == elf.STT_FUNC && (isLocal(symbol) || isHidden(symbol)) {
 			return i, nil
 		}
 	}
 	return 0, fmt.Errorf("no symbol says that a static function starts at byte %d of section %s", at.Start, at.Section)
+}
+
+// isHidden reports whether a symbol is of a function that loaders take for a static one.
+func isHidden(symbol elf.Symbol) bool {
+	visibility := elf.ST_VISIBILITY(symbol.Other)
+	return visibility == elf.STV_HIDDEN || visibility == elf.STV_INTERNAL
 }
 
 // share makes a copy refer to the copies that there are.
