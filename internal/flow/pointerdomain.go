@@ -441,7 +441,7 @@ func (d *pointerDomain) storeBeyond(s *state[pointer], p *Pointee, at int64, v p
 	case isOwn:
 		d.storeAnywhere(s, v)
 	}
-	if !d.effects {
+	if !d.effects || d.isPending(v) {
 		return
 	}
 	owner, isNew := d.functions[p.Subprogram], false
