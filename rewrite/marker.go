@@ -2,7 +2,6 @@ package rewrite
 
 import (
 	"cmp"
-	"encoding/binary"
 	"maps"
 	"slices"
 
@@ -11,7 +10,6 @@ import (
 	"github.com/xdp-load/xdp-load/internal/bpf"
 	"github.com/xdp-load/xdp-load/internal/code"
 	"github.com/xdp-load/xdp-load/internal/flow"
-	"github.com/xdp-load/xdp-load/internal/insn"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -52,8 +50,12 @@ func (r *rewriting) answerSource(answer int64) error {
 	removed := make(map[bpf.Place]bool)
 	replacements, slots := make(map[string][]code.Replacement), make(map[string][]int)
 	for section, list := range folds {
-		replacements[section] = replacementsOf(list, r.object.Order)
-		for _, replacement := range replacements[section] {
+		changes, err := r.replacementsOf(r.model.Section(section), list)
+		if err != nil {
+			return err
+		}
+		replacements[section] = changes
+		for _, replacement := range changes {
 			if len(replacement.Code) == 0 {
 				removed[bpf.Place{Section: section, Slot: replacement.Slot}] = true
 			}
@@ -79,69 +81,7 @@ func (r *rewriting) answerSource(answer int64) error {
 	if err := code.Replace(r.object, ext, replacements); err != nil {
 		return err
 	}
-	if err := r.readAgain(slots); err != nil {
-		return err
-	}
-	return r.keepBounds(slices.Sorted(maps.Keys(folds)))
-}
-
-// keepBounds leaves the packet's bounds whole in the sections that ask. Where the program
-// reads a bound that the guard has read as well, clang makes one number of what the two
-// sides have, of 32 bits: to the verifier what is left of that is no address.
-func (r *rewriting) keepBounds(sections []string) error {
-	removed := make(map[bpf.Place]bool)
-	replacements, slots := make(map[string][]code.Replacement), make(map[string][]int)
-	for _, name := range sections {
-		list, err := r.keptBounds(r.model.Section(name))
-		if err != nil {
-			return err
-		}
-		if len(list) == 0 {
-			continue
-		}
-		for _, replacement := range list {
-			removed[bpf.Place{Section: name, Slot: replacement.Slot}] = len(replacement.Code) == 0
-		}
-		replacements[name], slots[name] = list, slotsWithout(r.model.Section(name), removed)
-	}
-	if len(replacements) == 0 {
-		return nil
-	}
-	if err := code.Replace(r.object, r.ext, replacements); err != nil {
-		return err
-	}
 	return r.readAgain(slots)
-}
-
-// keptBounds returns what keeps the bounds whole in a section.
-func (r *rewriting) keptBounds(section *bpf.Section) (list []code.Replacement, err error) {
-	undecided := make(map[int]bool)
-	for i := range r.recorded.Accesses {
-		if access := &r.recorded.Accesses[i]; access.Section == section.Name {
-			undecided[access.Insn] = true
-		}
-	}
-	for _, start := range section.Starts() {
-		fn := r.model.Function(bpf.Place{Section: section.Name, Slot: start})
-		context := fn.Context()
-		if fn.Err != nil || context == nil {
-			continue
-		}
-		constants := fn.Flow.Constants(flow.Assumptions{Undecided: undecided, Linked: section.Linked(), Program: fn.IsProgram})
-		narrowings := constants.Narrowings(*context)
-		for _, slot := range narrowings.Moves {
-			ins := section.Read(slot)
-			whole, err := insn.Append(nil, asm.Mov.Reg(asm.Register(ins.Dst), asm.Register(ins.Src)), r.object.Order)
-			if err != nil {
-				return nil, err
-			}
-			list = append(list, code.Replacement{Slot: slot, Code: whole})
-		}
-		for _, slot := range narrowings.Shifts {
-			list = append(list, code.Replacement{Slot: slot}, code.Replacement{Slot: slot + 1})
-		}
-	}
-	return list, nil
 }
 
 // folds returns what becomes of the functions that ask, by section.
@@ -181,20 +121,31 @@ func (r *rewriting) isQuestion(access *reloc.Access) bool {
 	return err == nil && isImmediate(ins) && uint64(ins.Constant) == access.Local.Value
 }
 
-// replacementsOf returns what folds take out of a section, and the jumps that they put
-// into it.
-func replacementsOf(folds []*flow.Fold, order binary.ByteOrder) (replacements []code.Replacement) {
-	always, _ := insn.Append(nil, asm.Instruction{OpCode: asm.Ja.Op(asm.ImmSource)}, order)
+// replacementsOf returns what folds take out of a section and put into it.
+func (r *rewriting) replacementsOf(section *bpf.Section, folds []*flow.Fold) (replacements []code.Replacement, err error) {
+	put := func(slot int, ins asm.Instruction, jumps ...code.Jump) error {
+		encoded, err := instructions(ins).encode(r.object.Order)
+		replacements = append(replacements, code.Replacement{Slot: slot, Code: encoded, Jumps: jumps})
+		return err
+	}
 	for _, fold := range folds {
 		for _, slot := range fold.Removed {
 			replacements = append(replacements, code.Replacement{Slot: slot})
 		}
 		for slot, target := range fold.Jumps {
-			replacements = append(replacements, code.Replacement{Slot: slot, Code: always, Jumps: []code.Jump{{Target: target}}})
+			if err := put(slot, asm.Instruction{OpCode: asm.Ja.Op(asm.ImmSource)}, code.Jump{Target: target}); err != nil {
+				return nil, err
+			}
+		}
+		for _, slot := range fold.Widened {
+			ins := section.Read(slot)
+			if err := put(slot, asm.Mov.Reg(asm.Register(ins.Dst), asm.Register(ins.Src))); err != nil {
+				return nil, err
+			}
 		}
 	}
 	slices.SortFunc(replacements, func(a, b code.Replacement) int { return cmp.Compare(a.Slot, b.Slot) })
-	return replacements
+	return replacements, nil
 }
 
 // slotsWithout returns the slots of a section that are left without some instructions.

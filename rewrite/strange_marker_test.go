@@ -92,6 +92,14 @@ func TestStrangeMarker(t *testing.T) {
 		"computed with": {source: markerFinds, program: `
 			struct md_desc *md = found(ctx, (ASK & in) + 2 * ASK);
 			if (md) out = md->hash;`, out: 5},
+		"beside the packet": {program: `
+			for (int i = 0; i < 2; i++) {
+				struct md_desc *md = md_desc(ctx);
+				char *data = (void *)(long)ctx->data;
+				if (data + 1 > (char *)(long)ctx->data_end) return XDP_ABORTED;
+				out += data[0] & 0;
+				if (md) out += md->hash;
+			}`, out: 10},
 		"kept, too": {source: markerFinds, program: `
 			int driver = ASK;
 			struct md_desc *md = found(ctx, driver);

@@ -160,7 +160,7 @@ func (fn *Function) Fold(open map[int]bool, values map[int]int64) *flow.Fold {
 	assume := flow.Assumptions{Undecided: open, Linked: fn.Section.Linked(), Program: fn.IsEntered(), Alone: true}
 	before := fn.Flow.Constants(assume)
 	assume.Known = values
-	return fn.Flow.Fold(before, fn.Flow.Constants(assume), fn.given())
+	return fn.Flow.Fold(before, fn.Flow.Constants(assume), fn.given(), fn.Context())
 }
 
 // given returns how many arguments the function is called with, -1 if that is not known: a

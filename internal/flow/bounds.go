@@ -1,91 +1,90 @@
 package flow
 
-import "github.com/xdp-load/xdp-load/internal/insn"
+import (
+	"slices"
 
-// Narrowings are instructions that cut a bound of the packet, as a function has loaded it
-// from ctx, to 32 bits. Nothing is above these, but to the verifier the bound is an address
-// before and a number after that.
-type Narrowings struct {
-	Moves  []int // slots of moves of 32 bits from one register to another
-	Shifts []int // of the first of two shifts by 32, there and back
-}
+	"github.com/cilium/ebpf/asm"
 
-// Narrowings returns those of a function with a ctx.
-func (c *Constants) Narrowings(ctx Context) Narrowings {
-	b := &bounds{constants: c, ctx: ctx, before: make([]insn.Registers, len(c.function.blocks))}
-	b.find()
-	var found Narrowings
-	b.noted = &found
-	for _, block := range c.function.sequence {
-		b.through(block)
+	"github.com/xdp-load/xdp-load/internal/insn"
+)
+
+// keepBounds leaves the packet's bounds whole in what is left of a function with a ctx.
+// Where both sides of a question read a bound, clang makes one number of what they have,
+// of 32 bits. Nothing is above these, but to the verifier the bound is an address before
+// and a number after that.
+func (d *folding) keepBounds(known *Constants, ctx *Context) {
+	b := &bounds{folding: d, constants: known, ctx: ctx}
+	before := slices.Repeat([]insn.Registers{insn.Accessible}, len(d.f.blocks))
+	before[0] = 0
+	d.f.forward(before, d.leads, b.through, both)
+	b.isKnown = true
+	for _, block := range d.f.sequence {
+		b.through(block, before[block])
 	}
-	return found
 }
 
-// bounds is which registers hold bounds of the packet, whichever way they are come to.
+// bounds is which registers hold bounds of the packet.
 type bounds struct {
+	*folding
 	constants *Constants
-	ctx       Context
-	before    []insn.Registers // by block
-	noted     *Narrowings      // nil until the others are known
+	ctx       *Context
+	isKnown   bool // at the start of each block
 }
 
-func (b *bounds) find() {
-	f := b.constants.function
-	seen := make([]bool, len(f.blocks))
-	work := newWorklist(f.sequence, len(f.blocks))
-	seen[0] = true
-	work.push(0)
-	for block, ok := work.pop(); ok; block, ok = work.pop() {
-		held := b.through(block)
-		for _, succ := range f.blocks[block].Succs {
-			joined := held
-			if seen[succ] {
-				joined &= b.before[succ]
-			}
-			if !seen[succ] || joined != b.before[succ] {
-				b.before[succ], seen[succ] = joined, true
-				work.push(succ)
-			}
-		}
-	}
-}
-
-// through returns what holds at the end of a block.
-func (b *bounds) through(block int) insn.Registers {
-	f, held := b.constants.function, b.before[block]
-	from, to := f.span(block)
+// through returns what holds a bound at the end of a block. Once it is known what does at
+// the start of each, nothing is cut in between.
+func (b *bounds) through(block int, held insn.Registers) insn.Registers {
+	from, to := b.f.span(block)
 	for i := from; i < to; i++ {
-		ins := &f.insns[i]
-		isHeld := held&(1<<ins.Src) != 0
-		switch {
-		case ins.IsALU() && ins.Code() == insn.OpMOV && ins.FromReg() && ins.Off == 0 && isHeld:
-			if b.noted != nil && ins.Is32() {
-				b.noted.Moves = append(b.noted.Moves, f.start+i)
+		ins := &b.f.insns[i]
+		switch cut := b.cuts(i, to, held); {
+		case b.gone[i]:
+		case cut > 0:
+			if b.isKnown {
+				b.widen(i, cut)
 			}
+			i += cut - 1
 			held |= 1 << ins.Dst
-		case i+1 < to && isShift(ins, insn.OpLSH) && isShift(&f.insns[i+1], insn.OpRSH) && ins.Dst == f.insns[i+1].Dst && held&(1<<ins.Dst) != 0:
-			if b.noted != nil {
-				b.noted.Shifts = append(b.noted.Shifts, f.start+i)
-			}
-			i++
-		case b.isBound(i):
+		case b.loads(i):
 			held |= 1 << ins.Dst
 		default:
-			held &^= ins.Defs
+			held = ins.copies(held)
 		}
 	}
 	return held
 }
 
-// isBound reports whether an instruction loads a bound.
-func (b *bounds) isBound(i int) bool {
-	ins := &b.constants.function.insns[i]
+// cuts returns how many instructions from one on cut a bound to 32 bits: a move, or two
+// shifts, there and back.
+func (b *bounds) cuts(i, to int, held insn.Registers) int {
+	ins := &b.f.insns[i]
+	switch {
+	case ins.isMove() && ins.Is32() && held.Has(asm.Register(ins.Src)):
+		return 1
+	case i+1 < to && ins.shiftsHalf(insn.OpLSH) && b.f.insns[i+1].shiftsHalf(insn.OpRSH) && ins.Dst == b.f.insns[i+1].Dst && held.Has(asm.Register(ins.Dst)):
+		return 2
+	}
+	return 0
+}
+
+// widen makes a 64-bit move of one that cuts a bound, and nothing of two shifts.
+func (b *bounds) widen(i, cut int) {
+	if cut == 1 {
+		b.widened = append(b.widened, b.f.start+i)
+		return
+	}
+	b.remove(i)
+	b.remove(i + 1)
+}
+
+// loads reports whether an instruction loads a bound from ctx.
+func (b *bounds) loads(i int) bool {
+	ins := &b.f.insns[i]
 	at, fromCtx := b.constants.fields[i]
 	return fromCtx && ins.Reads() && ins.Width() == 4 && (at == b.ctx.Data || at == b.ctx.DataEnd || at == b.ctx.DataMeta)
 }
 
-// isShift reports whether an instruction shifts by half a register.
-func isShift(ins *instruction, code uint8) bool {
+// shiftsHalf reports whether an instruction shifts a register by half of it.
+func (ins *instruction) shiftsHalf(code uint8) bool {
 	return ins.Class() == insn.ClassALU64 && ins.Code() == code && !ins.FromReg() && ins.Imm == 32
 }

@@ -13,20 +13,25 @@ import (
 type Fold struct {
 	// Removed are the slots of the instructions that go, in their order: what can't be
 	// reached any more, what computes something for that only, and jumps that lead to
-	// what comes next then.
+	// what comes next then; and two shifts that would cut a bound of the packet.
 	Removed []int
 
 	// Jumps are the conditional jumps that are always taken now, with where they lead.
 	Jumps map[int]int
+
+	// Widened are the moves of 32 bits from one register to another that move 64 now, as
+	// what they move is a bound of the packet.
+	Widened []int
 }
 
 // Fold finds out what becomes of the function, given its constants with an instruction
 // open, and with it known. Nothing else is made better: what was decided before, what
 // could not be reached before, and what was computed for nothing stays.
 //
-// arguments is that of Liveness. It is nil where nothing is decided, and in a function
-// with gotox, whose tables refer to the code.
-func (f *Function) Fold(open, known *Constants, arguments int) *Fold {
+// arguments is that of Liveness, and ctx where the packet's bounds are in the function's
+// ctx, if it has one. Fold returns nil where nothing is decided, and for a function with
+// gotox, whose tables refer to the code.
+func (f *Function) Fold(open, known *Constants, arguments int, ctx *Context) *Fold {
 	if len(f.table) > 0 {
 		return nil
 	}
@@ -44,6 +49,9 @@ func (f *Function) Fold(open, known *Constants, arguments int) *Fold {
 	d.removeRepeated(open, known)
 	for d.removeUnread(arguments) || d.removeJumps() {
 	}
+	if ctx != nil {
+		d.keepBounds(known, ctx)
+	}
 	return d.result()
 }
 
@@ -60,6 +68,7 @@ type folding struct {
 	before  *Liveness
 	decided map[int]edges // by block, where only one way is left
 	gone    []bool        // by slot
+	widened []int         // slots
 }
 
 func (d *folding) leads(b int) edges {
@@ -192,7 +201,7 @@ func (d *folding) removeJumps() bool {
 func (d *folding) isGone(from, to int) bool { return !slices.Contains(d.gone[from:to], false) }
 
 func (d *folding) result() *Fold {
-	fold := &Fold{Jumps: make(map[int]int)}
+	fold := &Fold{Jumps: make(map[int]int), Widened: d.widened}
 	for i, gone := range d.gone {
 		if gone && !d.f.insns[i].IsSecondHalf() {
 			fold.Removed = append(fold.Removed, d.f.start+i)

@@ -104,13 +104,77 @@ func TestFold(t *testing.T) {
 			},
 			answer: map[int64]*Fold{0: nil, 1: nil},
 		},
+		"a bound that is cut by a move": {
+			insns: []asm.Instruction{
+				question,
+				asm.LoadMem(asm.R3, asm.R1, int16(XDP.Data), asm.Word), // 1
+				jump(asm.JEq.Imm(asm.R2, 0, ""), 1),                    // 2
+				asm.LoadMem(asm.R3, asm.R1, int16(XDP.DataEnd), asm.Word),
+				asm.Mov.Reg32(asm.R4, asm.R3), // 4
+				asm.Mov.Reg(asm.R0, asm.R4),
+				asm.Return(),
+			},
+			answer: map[int64]*Fold{
+				0: {Removed: []int{0, 2, 3}, Jumps: map[int]int{}, Widened: []int{4}},
+				1: {Removed: []int{0, 1, 2}, Jumps: map[int]int{}, Widened: []int{4}},
+			},
+		},
+		"a bound that is cut by two shifts, in another register": {
+			insns: []asm.Instruction{
+				question,
+				asm.LoadMem(asm.R3, asm.R1, int16(XDP.DataMeta), asm.Word), // 1
+				asm.Mov.Imm(asm.R0, 0),              // 2
+				jump(asm.JEq.Imm(asm.R2, 0, ""), 1), // 3
+				asm.Mov.Imm(asm.R0, 1),              // 4
+				asm.Mov.Reg(asm.R5, asm.R3),         // 5
+				asm.LSh.Imm(asm.R5, 32),             // 6
+				asm.RSh.Imm(asm.R5, 32),             // 7
+				asm.Add.Reg(asm.R0, asm.R5),
+				asm.Return(),
+			},
+			answer: map[int64]*Fold{
+				0: {Removed: []int{0, 3, 4, 6, 7}, Jumps: map[int]int{}},
+			},
+		},
+		"a bound on one of two ways": {
+			insns: []asm.Instruction{
+				question,
+				jump(asm.JEq.Imm(asm.R2, 0, ""), 1), // 1
+				asm.Mov.Imm(asm.R0, 1),              // 2
+				asm.LoadMem(asm.R3, asm.R1, int16(XDP.Data), asm.Word), // 3
+				asm.LoadMem(asm.R4, asm.R1, 12, asm.Word),              // 4
+				jump(asm.JEq.Imm(asm.R4, 0, ""), 1),                    // 5
+				asm.Mov.Reg(asm.R3, asm.R4),                            // 6
+				asm.Mov.Reg32(asm.R0, asm.R3),                          // 7
+				asm.Return(),
+			},
+			answer: map[int64]*Fold{
+				0: {Removed: []int{0, 1, 2}, Jumps: map[int]int{}},
+			},
+		},
+		"a bound that is computed with": {
+			insns: []asm.Instruction{
+				question,
+				asm.LoadMem(asm.R3, asm.R1, int16(XDP.Data), asm.Word), // 1
+				asm.Mov.Imm(asm.R0, 0),                                 // 2
+				jump(asm.JEq.Imm(asm.R2, 0, ""), 1),                    // 3
+				asm.Mov.Imm(asm.R0, 1),                                 // 4
+				asm.And.Imm(asm.R3, 255),                               // 5
+				asm.Mov.Reg32(asm.R4, asm.R3),                          // 6
+				asm.Add.Reg(asm.R0, asm.R4),
+				asm.Return(),
+			},
+			answer: map[int64]*Fold{
+				0: {Removed: []int{0, 3, 4}, Jumps: map[int]int{}},
+			},
+		},
 	} {
 		for _, order := range orders {
 			f := function(t, order, test.insns...)
 			open := f.Constants(Assumptions{Undecided: map[int]bool{0: true}, Program: true})
 			for answer, want := range test.answer {
 				known := f.Constants(Assumptions{Undecided: map[int]bool{0: true}, Known: map[int]int64{0: answer}, Program: true})
-				if diff := cmp.Diff(want, f.Fold(open, known, 1)); diff != "" {
+				if diff := cmp.Diff(want, f.Fold(open, known, 1, &XDP)); diff != "" {
 					t.Errorf("%s, answer %d (-want +got):\n%s", name, answer, diff)
 				}
 			}

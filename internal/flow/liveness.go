@@ -1,7 +1,6 @@
 package flow
 
 import (
-	"iter"
 	"slices"
 
 	"github.com/xdp-load/xdp-load/internal/insn"
@@ -26,7 +25,7 @@ type Liveness struct {
 // A register counts as live only where some path has written it: what follows a
 // call doesn't keep r1 to r5 alive in front of it.
 func (f *Function) Liveness(arguments int) *Liveness {
-	return f.liveness(arguments, func(int) edges { return bothEdges })
+	return f.liveness(arguments, anyWay)
 }
 
 // Liveness is that of the function if only those paths are taken that values allow.
@@ -106,25 +105,13 @@ func (l *Liveness) findAlways() {
 	}
 	atStart := slices.Repeat([]insn.Registers{insn.Accessible}, len(f.blocks))
 	atStart[0] = firstArguments(given)
-	l.follow(atStart, func(a, b insn.Registers) insn.Registers { return a & b })
+	f.forward(atStart, l.leads, l.writtenInBlock, both)
 	l.always = make([]insn.Registers, len(f.insns))
 	for b, written := range atStart {
 		from, to := f.span(b)
 		for i := from; i < to; i++ {
 			l.always[i] = written
 			written = f.insns[i].WrittenAfter(written)
-		}
-	}
-}
-
-// next returns the blocks that may come after one.
-func (l *Liveness) next(b int) iter.Seq[int] {
-	return func(yield func(int) bool) {
-		leads := l.leads(b)
-		for n, succ := range l.function.blocks[b].Succs {
-			if leads.has(n) && !yield(succ) {
-				return
-			}
 		}
 	}
 }
@@ -153,7 +140,7 @@ func (l *Liveness) readLater() {
 func (l *Liveness) readInBlock(b int, atStart []insn.Registers) insn.Registers {
 	f := l.function
 	var live insn.Registers
-	for succ := range l.next(b) {
+	for succ := range l.function.next(b, l.leads) {
 		live |= atStart[succ]
 	}
 	from, to := f.span(b)
@@ -178,28 +165,9 @@ func (l *Liveness) writtenBefore(entry insn.Registers) {
 	f := l.function
 	written := make([]insn.Registers, len(f.blocks)) // at the start of a block
 	written[0] = entry
-	l.follow(written, func(a, b insn.Registers) insn.Registers { return a | b })
+	f.forward(written, l.leads, l.writtenInBlock, func(a, b insn.Registers) insn.Registers { return a | b })
 	for b := range f.blocks {
 		l.restrict(b, written[b])
-	}
-}
-
-// follow follows what is written at the start of each block from the first one on. join
-// returns what is written where two ways meet.
-func (l *Liveness) follow(written []insn.Registers, join func(a, b insn.Registers) insn.Registers) {
-	f := l.function
-	seen := make([]bool, len(f.blocks))
-	work := newWorklist(f.sequence, len(f.blocks))
-	work.push(0)
-	for b, ok := work.pop(); ok; b, ok = work.pop() {
-		seen[b] = true
-		after := l.writtenInBlock(b, written[b])
-		for succ := range l.next(b) {
-			if joined := join(written[succ], after); joined != written[succ] || !seen[succ] {
-				written[succ] = joined
-				work.push(succ)
-			}
-		}
 	}
 }
 
