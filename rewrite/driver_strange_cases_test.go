@@ -571,6 +571,87 @@ SEC("xdp") int program(struct xdp_md *ctx)
 	return XDP_PASS;
 }
 `},
+	{name: "buckets on the stack", source: strangeStart + `
+	__u32 buckets[16] = { 0 };
+	__u32 n = md->mark, sum = 0;
+
+	buckets[md->hash & 15] = md->mark;
+	buckets[md->hash >> 28] ^= md->mark;
+	if (buckets[want[HASH] & 15] != (((want[HASH] ^ want[HASH] >> 28) & 15) ? want[MARK] : 0))
+		fail();
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < 16; i++) {
+		barrier_var(n);
+		buckets[i] = md->mark - n + i;
+	}
+#pragma clang loop unroll(disable)
+	for (int i = 15; i >= 0; i--)
+		sum += buckets[i];
+	if (sum != 120)
+		fail();
+	check(HASH, md->hash);` + strangeEnd},
+	{name: "buckets of a function", source: `
+static NOINLINE int count(__u32 *buckets, __u32 at, struct md_desc *md)
+{
+	buckets[at & 7] += md->mark;
+	return buckets[md->hash & 7];
+}
+` + strangeStart + `
+	__u32 buckets[8] = { 0 };
+
+	count(buckets, want[HASH], md);
+	check(MARK, buckets[md->hash & 7]);
+	check(HASH, md->hash);
+	check(MARK, count(buckets, want[HASH] + 1, md));` + strangeEnd},
+	{name: "TC buckets and a callback", tc: true, source: `
+struct data { __u32 buckets[8]; struct md_desc *md; };
+static long turn(__u32 i, void *p)
+{
+	struct data *d = p;
+
+	d->buckets[i & 7] = d->md->mark + i;
+	return 0;
+}
+` + strangeStartTC + `
+	struct data d = { .md = md };
+
+	bpf_loop(8, turn, &d, 0);
+	for (int i = 0; i < 8; i++)
+		check(MARK, d.buckets[i] - i);
+	check(MARK, d.buckets[md->hash & 7] - (md->hash & 7));` + strangeEndTC},
+	{name: "two callbacks with a struct each", source: `
+struct first { struct xdp_md *ctx; __u64 sum; };
+struct second { struct md_desc *md; __u64 sum; };
+static long find(__u32 i, void *p)
+{
+	struct first *f = p;
+	struct md_desc *md = md_desc(f->ctx);
+
+	if (!md)
+		return 1;
+	f->sum += md->mark;
+	return 0;
+}
+static long use(__u32 i, void *p)
+{
+	struct second *s = p;
+
+	s->sum += s->md->hash;
+	return 0;
+}
+` + strangeStart + `
+	{
+		struct first f = { .ctx = ctx };
+
+		bpf_loop(3, find, &f, 0);
+		check(MARK, f.sum / 3);
+	}
+	{
+		struct second s = { .md = md };
+
+		bpf_loop(5, use, &s, 0);
+		check(HASH, s.sum / 5);
+	}` + strangeEnd},
 	{name: "switch", source: strangeStart + `
 	__u64 value;
 

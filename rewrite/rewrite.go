@@ -10,6 +10,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -79,20 +80,59 @@ func Rewrite(object []byte, layout *reloc.Layout, opts Options) ([]byte, *Report
 // md_desc(ctx) becomes what finds the driver's descriptor, and each load of a field the
 // code of its accessor, in line. There are accessors for one kind of program each.
 func RewriteForDriver(object []byte, accessors []*Accessors, opts Options) ([]byte, *Report, error) {
-	out, report, err := rewriteForDrivers(object, accessors, false, opts)
+	r := driverRewriting{accessors: accessors, options: opts}
+	out, report, err := r.rewrite(object)
 	var unreachable *code.ReachError
 	if errors.As(err, &unreachable) { // calls take less room
-		return rewriteForDrivers(object, accessors, true, opts)
+		r.calls = true
+		return r.rewrite(object)
 	}
 	return out, report, err
 }
 
-// rewriteForDrivers puts nothing in line but calls if it is told so.
-func rewriteForDrivers(object []byte, accessors []*Accessors, calls bool, opts Options) ([]byte, *Report, error) {
-	drivers, err := newDrivers(accessors, calls)
-	if err != nil {
-		return nil, nil, err
+// driverRewriting is how an object is rewritten for drivers.
+type driverRewriting struct {
+	accessors []*Accessors
+	options   Options
+	calls     bool                   // nothing is put in line but calls
+	lowered   map[namedFunction]bool // functions whose stack is moved down
+}
+
+// rewrite tries again with the stack of functions moved down, if it is them that have no
+// room for what code in line keeps.
+func (r *driverRewriting) rewrite(object []byte) ([]byte, *Report, error) {
+	for {
+		drivers, err := newDrivers(r.accessors)
+		if err != nil {
+			return nil, nil, err
+		}
+		lowered, isLowered := lowerStacks(object, r.lowered)
+		if isLowered {
+			drivers.lowered = r.lowered
+		} else {
+			lowered = object
+		}
+		drivers.calls = r.calls
+		out, report, err := rewriteForDrivers(lowered, drivers, r.options)
+		known := len(r.lowered)
+		if err != nil && isLowered {
+			r.lower(drivers.cramped)
+		}
+		if len(r.lowered) == known {
+			return out, report, err
+		}
 	}
+}
+
+// lower has the stacks of some more functions moved down.
+func (r *driverRewriting) lower(functions map[namedFunction]bool) {
+	if r.lowered == nil {
+		r.lowered = make(map[namedFunction]bool)
+	}
+	maps.Copy(r.lowered, functions)
+}
+
+func rewriteForDrivers(object []byte, drivers *drivers, opts Options) ([]byte, *Report, error) {
 	out, report, err := rewrite(object, drivers.first.fitted, drivers, opts)
 	var refused *RefusedError
 	if errors.As(err, &refused) {
