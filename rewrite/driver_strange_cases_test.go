@@ -590,6 +590,24 @@ SEC("xdp") int program(struct xdp_md *ctx)
 	if (sum != 120)
 		fail();
 	check(HASH, md->hash);` + strangeEnd},
+	{name: "buckets beside a spilled md", source: `
+volatile __u64 in[10] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 };
+` + strangeStart + `
+	__u64 a = in[0], b = in[1], c = in[2], d = in[3], e = in[4], f = in[5], g = in[6], h = in[7], sum = 0;
+	__u64 buckets[8] = { 0 };
+
+	buckets[a * want[MARK] & 7] = h;
+	bpf_get_prandom_u32();
+	a += md->mark; b += md->hash; c ^= a; d ^= b; e += c * d; f -= e; g += f * a; h ^= g;
+	buckets[md->hash & 7] ^= md->mark + h;
+	bpf_get_prandom_u32();
+	sum = a + b + c + d + e + f + g + h + buckets[md->mark & 7];
+	buckets[sum & 7] = want[MARK];
+	check(MARK, md->mark);
+	check(MARK, buckets[sum & 7]);
+	check(HASH, md->hash);
+	if (a != 1 + want[MARK] || b != 2 + want[HASH] || c != (3 ^ a))
+		fail();` + strangeEnd},
 	{name: "buckets of a function", source: `
 static NOINLINE int count(__u32 *buckets, __u32 at, struct md_desc *md)
 {

@@ -79,9 +79,11 @@ type Constants struct {
 	leaks    memory   // where guided values are left
 
 	// What other analyses need, by index of the instruction: where loads and
-	// stores go in the stack, or in the ctx; from where up other code may change
-	// the stack; and the constants that don't depend on the layout in sums.
+	// stores go in the stack, or among which bytes of it, or in the ctx; from where
+	// up other code may change the stack; and the constants that don't depend on the
+	// layout in sums.
 	places  map[int]place
+	among   map[int]place
 	fields  map[int]int32
 	exposed map[int]int32
 	addends map[int]int64
@@ -180,7 +182,7 @@ func (c *Constants) StackDepth() (int, bool) { return int(-c.lowest), c.exact }
 
 // survey looks at each reached instruction once.
 func (c *Constants) survey() {
-	c.places, c.fields, c.exposed = make(map[int]place), make(map[int]int32), make(map[int]int32)
+	c.places, c.among, c.fields, c.exposed = make(map[int]place), make(map[int]place), make(map[int]int32), make(map[int]int32)
 	c.addends, c.augends = make(map[int]int64), make(map[int]int64)
 	for _, b := range c.function.sequence {
 		if c.solver.before[b] == nil {
@@ -217,6 +219,11 @@ func (c *Constants) noteAccess(i int, ins *instruction, st *state[value]) {
 		c.places[i] = at
 		c.lowest = min(c.lowest, at.at)
 	case base.onStack():
+		if among, ok := base.stackRange(ins.Off, ins.Width()); ok {
+			c.among[i], c.exposed[i] = among, among.at
+			c.lowest = min(c.lowest, among.at)
+			break
+		}
 		c.exact, c.computed = false, true
 		c.exposed[i] = lowest
 	case base.kind == other && st.escaped && ins.Writes():
@@ -452,9 +459,13 @@ func (d *constantDomain) exchange(s *state[value], ins *instruction, base, v val
 func (d *constantDomain) storeOnStack(s *state[value], ins *instruction, base, v value) {
 	at, ok := ins.placeIn(base)
 	if !ok {
+		from := int32(lowest)
+		if among, ok := base.stackRange(ins.Off, ins.Width()); ok {
+			from = among.at
+		}
 		d.leak(otherMemory, v)
 		d.forget(s, v)
-		d.forgetFrom(s, lowest, v.guided)
+		d.forgetFrom(s, from, v.guided)
 		return
 	}
 	if at.size < 8 {

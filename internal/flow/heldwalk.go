@@ -432,7 +432,10 @@ func (w *way) storeBeyond(i int, h *held, ins *instruction, list []Pointee, v ho
 	}
 	for n := range list {
 		if owner := int32(w.sets.subs[list[n].Subprogram]); list[n].Region == Stack && list[n].Indexed {
-			h.forget(func(c *heldCell) bool { return c.owner == owner })
+			among, known := w.fn.constants.among[i]
+			h.forget(func(c *heldCell) bool {
+				return c.owner == owner && (!known || owner != w.fn.number || c.overlaps(among))
+			})
 		}
 	}
 	for _, at := range places {
