@@ -423,6 +423,13 @@ func (d *pointerDomain) store(s *state[pointer], i int, ins *instruction) {
 	if v == 0 {
 		return
 	}
+	if among, ok := d.fn.constants.among[i]; ok {
+		last := int64(among.end()) - 8
+		for at := int64(among.at); at < last+8; at += 8 {
+			d.addAt(s, min(at, last), v)
+		}
+		return
+	}
 	for _, p := range d.sets.list(s.regs[ins.Dst]) {
 		if p.Region == Stack {
 			d.storeBeyond(s, &p, p.Offset+int64(ins.Off), v)
@@ -441,7 +448,7 @@ func (d *pointerDomain) storeBeyond(s *state[pointer], p *Pointee, at int64, v p
 	case isOwn:
 		d.storeAnywhere(s, v)
 	}
-	if !d.effects {
+	if !d.effects || d.isPending(v) {
 		return
 	}
 	owner, isNew := d.functions[p.Subprogram], false
