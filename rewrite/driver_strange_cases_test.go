@@ -972,7 +972,7 @@ NOINLINE int handle(int a, struct xdp_md *ctx, struct ethhdr *eth)
 		fail();
 	if (handle(5, ctx, 0) != (int)md->hash + 5)
 		fail();` + strangeEnd},
-	{name: "global function without ctx", refused: `static, or have ctx`, source: `
+	{name: "global function without ctx", kernel: `Caller passes invalid args`, source: `
 static NOINLINE int hidden(struct xdp_md **p) { struct md_desc *md = md_desc(*p); return md ? md->mark : 0; }
 NOINLINE int handle(void *ctx, int a)
 {
@@ -1728,6 +1728,16 @@ static NOINLINE __u64 found(struct __sk_buff *skb) { struct md_desc *md = md_des
 static NOINLINE __u64 of(struct md_desc *md, __u64 x) { packets += 0; return md->mark + x; }
 ` + strangeStartTC + `
 	check(MARK, of(md, 5) - 5);` + strangeEndTC},
+	{name: "TC global function without ctx", tc: true, refused: `static, or have ctx`, source: `
+static NOINLINE struct md_desc *find(struct __sk_buff *skb) { return md_desc(skb); }
+NOINLINE int handle(void *ctx, int a)
+{
+	struct md_desc *md = find(ctx);
+
+	return md ? md->mark + a : 0;
+}
+` + strangeStartTC + `
+	check(MARK, handle(ctx, 0));` + strangeEndTC},
 	{name: "TC in a callback", tc: true, source: `
 struct data { struct md_desc *md; struct __sk_buff *skb; __u64 sum; };
 static long turn(__u64 i, void *p)
