@@ -670,6 +670,41 @@ static long use(__u32 i, void *p)
 		bpf_loop(5, use, &s, 0);
 		check(HASH, s.sum / 5);
 	}` + strangeEnd},
+	{name: "what comes back from a callback", by: "clang-14", source: `
+volatile __u64 in = 5;
+struct data { __u64 a, b; struct xdp_md *ctx; };
+static long turn(__u32 i, void *p)
+{
+	struct data *d = p;
+	__u64 a = d->a, b = d->b;
+	struct md_desc *md = md_desc(d->ctx);
+
+	if (!md)
+		return 1;
+	d->a = a * (__u8)md->vlan_tci + i;
+	d->b = b;
+	return 0;
+}
+` + strangeStart + `
+	__u64 v = in;
+	{
+		__u64 b[16] = { 0 };
+
+		b[md->vlan_tci & 15] = 0xca5;
+		b[md->hash & 15] ^= 0x1da06 ^ v;
+		v += b[12] + b[md->csum_status & 15];
+	}
+	barrier_var(v);
+	v -= in + 0x4c8 + (md->hash ^ v);
+	if (md->vlan_tci & 64 || v) {
+		struct data d = { .ctx = ctx, .a = v, .b = v };
+
+		bpf_loop(4, turn, &d, 0);
+		v += d.a ^ d.b;
+	}
+	if (v == 12345)
+		packets += 0;
+	check(MARK, md->mark);` + strangeEnd},
 	{name: "switch", source: strangeStart + `
 	__u64 value;
 

@@ -220,7 +220,7 @@ func (d *pointerDomain) lend(s *state[pointer], from int64, called []*Subprogram
 			if d.fn.lent[sub] == nil {
 				d.fn.lent[sub] = make(map[int64]pointer)
 			}
-			lent = d.put(d.fn.lent[sub], int64(c.at), c.value) || lent
+			lent = d.put(d.fn, d.fn.lent[sub], int64(c.at), c.value) || lent
 		}
 	}
 	if lent {

@@ -454,13 +454,13 @@ func (d *pointerDomain) storeBeyond(s *state[pointer], p *Pointee, at int64, v p
 	owner, isNew := d.functions[p.Subprogram], false
 	switch {
 	case isOwn:
-		isNew = d.grow(&owner.anywhere, v)
+		isNew = d.grow(owner, &owner.anywhere, v)
 	case !isThere:
 		// Eight bytes of whatever memory are rarely an address, and would make
 		// every address in that stack doubtful.
-		isNew = d.grow(&owner.leftAnywhere, d.sets.where(v, (*Pointee).isKnown))
+		isNew = d.grow(owner, &owner.leftAnywhere, d.sets.where(v, (*Pointee).isKnown))
 	default:
-		isNew = d.put(owner.left, at, v)
+		isNew = d.put(owner, owner.left, at, v)
 	}
 	if isNew {
 		d.queue(p.Subprogram)
@@ -485,13 +485,22 @@ func (d *pointerDomain) within(s *state[pointer], at place) (v pointer) {
 	return v
 }
 
-// grow adds to what may be somewhere, and reports whether that is new.
-func (d *pointerDomain) grow(to *pointer, v pointer) bool {
+// grow adds to what may be somewhere in a function's stack, and reports whether that is new.
+func (d *pointerDomain) grow(owner *pointerFunction, to *pointer, v pointer) bool {
 	all := d.sets.union(*to, v)
+	if *to != 0 && all != *to {
+		owner.grown++
+	}
+	if owner.grown > grownOften { // what is loaded there may be stored there again
+		all = d.sets.coarse(all)
+	}
 	isNew := all != *to
 	*to = all
 	return isNew
 }
+
+// grownOften is how often more is found in a stack until values in it are made coarse.
+const grownOften = 32
 
 // storeAnywhere adds to what may be anywhere in the function's own stack.
 func (d *pointerDomain) storeAnywhere(s *state[pointer], v pointer) {
@@ -500,10 +509,10 @@ func (d *pointerDomain) storeAnywhere(s *state[pointer], v pointer) {
 	}
 }
 
-// put adds to what may be in a cell, and reports whether that is new.
-func (d *pointerDomain) put(cells map[int64]pointer, at int64, v pointer) bool {
-	all := d.sets.union(cells[at], v)
-	if all == cells[at] {
+// put adds to what may be in a cell of a function's stack, and reports whether that is new.
+func (d *pointerDomain) put(owner *pointerFunction, cells map[int64]pointer, at int64, v pointer) bool {
+	all := cells[at]
+	if !d.grow(owner, &all, v) {
 		return false
 	}
 	cells[at] = all

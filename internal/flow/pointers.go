@@ -78,6 +78,7 @@ type pointerFunction struct {
 	left                   map[int64]pointer
 	anywhere, leftAnywhere pointer
 	readers                map[*Subprogram]bool
+	grown                  int // how often there was more than before
 
 	// What recorded offsets and sizes are added to, by slot, and what sizes are passed
 	// to called functions as the size of.
