@@ -9,7 +9,7 @@ kernel-packages = qemu-system-x86 qemu-system-misc kmod iproute2 bpftool $(compi
 # The linter, by its version.
 staticcheck = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
-.PHONY: all build root demo lint race check test test-kernels deps generate fuzz fuzz-long
+.PHONY: all build root demo bench lint race check test test-kernels deps generate fuzz fuzz-long
 
 all: build
 
@@ -27,6 +27,14 @@ root:
 demo: root build
 	@command -v ip > /dev/null || { apt-get update && apt-get install -y --no-install-recommends iproute2; }
 	@go run ./cmd/demo
+
+# What it takes to read a driver's fields, in line and called, with each way to load what
+# is the kernel's; to call the kernel's metadata kfuncs; and to read the metadata area. It
+# attaches programs to a veth in a namespace of its own, and prints the shortest of many
+# times. Needs root.
+bench: root
+	$(call install,clang-19 libbpf-dev libc6-dev iproute2)
+	go test ./rewrite -run '^$$' -bench '^BenchmarkDriver$$' -benchtime 1x
 
 # Formatting and linters.
 lint:

@@ -161,6 +161,9 @@ struct md_desc {
 	 * it did not say.
 	 */
 	__u32 ptype;
+
+	/* Zero. The struct has no padding, which a copy would leave as it was. */
+	__u32 reserved;
 } __attribute__((preserve_access_index));
 
 /*
@@ -208,7 +211,7 @@ struct xdp_load_source {
  * is shorter by the first line, as a size that is known at compile time is
  * added as an immediate. A test of the result, as in "if (md && ...)", is free
  * where nothing comes between the two: the failed guard jumps to where the test
- * would have gone. Elsewhere it is one jump, as with any pointer.
+ * would have gone. Elsewhere, and with clang 14, it is one jump, as with any pointer.
  *
  * In the object, the question which of the two sources it is stands in front of
  * the guard. xdp-load puts in the answer and takes out the question, the jump that
@@ -223,7 +226,7 @@ struct xdp_load_source {
  * becomes 0 and every access invalid. The guard then always passes, and the
  * verifier refuses the first access that can be reached:
  *
- *	7: <invalid CO-RE relocation>
+ *	11: <invalid CO-RE relocation>
  *	failed to resolve CO-RE relocation <byte_off> [8] struct md_desc.hash
  *
  * A program that only tests md_desc(ctx) for NULL and reads nothing, or asks
@@ -238,17 +241,19 @@ struct xdp_load_source {
 	(bpf_core_type_exists(struct xdp_load_source) ?			\
 		((struct xdp_load_source *)(void *)__md_ctx)->desc :	\
 		__md_desc((void *)(long)__md_ctx->data_meta,		\
-			  (void *)(long)__md_ctx->data));		\
+			  (void *)(long)__md_ctx->data,			\
+			  bpf_core_type_size(struct md_desc)));		\
 })
 
-static __always_inline struct md_desc *__md_desc(void *meta, void *data)
+static __always_inline struct md_desc *__md_desc(void *meta, void *data, __u64 size)
 {
-	if (meta + bpf_core_type_size(struct md_desc) > data)
+	if (meta + size > data)
 		return (void *)0;
 
 	/*
 	 * The packet is never at address 0, but clang can't know that: without
-	 * this, a caller's "if (md)" is compiled to a second test.
+	 * this, a caller's "if (md)" is compiled to a second test, as it is by
+	 * clang 14 all the same.
 	 */
 	__builtin_assume(meta != (void *)0);
 	return meta;
@@ -293,6 +298,7 @@ static __always_inline void md_desc_copy(struct md_desc *dst, const struct md_de
 	__md_desc_copy_field(vlan_proto);
 	__md_desc_copy_field(mark);
 	__md_desc_copy_field(ptype);
+	dst->reserved = 0;
 
 #undef __md_desc_copy_field
 }

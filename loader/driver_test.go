@@ -35,7 +35,7 @@ type driverFields struct {
 // What XDP and TC programs read of each packet, of the driver and of its skb, is what the
 // sender gave it and what the stack knows of it, however the kernel's memory is read.
 func TestDriver(t *testing.T) {
-	for _, lowering := range []accessor.Lowering{accessor.Zero, accessor.Carrier} {
+	for _, lowering := range []accessor.Lowering{accessor.Zero, accessor.Carrier, accessor.Probe} {
 		t.Run(string(lowering), func(t *testing.T) {
 			lab := newDriverLab(t)
 			programs := lab.load(&loader.Driver{Name: "veth", Lowering: lowering})

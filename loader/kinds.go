@@ -46,7 +46,7 @@ func checkPrograms(rewritten []byte, accessors []*rewrite.Accessors, report *rew
 		if isLoaded != nil && !isLoaded(name) {
 			continue
 		}
-		edit := firstRead(program, report)
+		edit := firstRead(program, report, given)
 		if edit == nil {
 			continue
 		}
@@ -61,14 +61,21 @@ func checkPrograms(rewritten []byte, accessors []*rewrite.Accessors, report *rew
 }
 
 // firstRead returns the first access by which a program, or a function that it calls,
-// reads what a driver keeps. It is nil if there is none.
-func firstRead(program *ebpf.ProgramSpec, report *rewrite.Report) *rewrite.Edit {
+// reads what a driver keeps, of those that it can read if there are some: programs of
+// another kind have copies of a function. It is nil if there is none.
+func firstRead(program *ebpf.ProgramSpec, report *rewrite.Report, given map[string]string) (first *rewrite.Edit) {
 	functions := functionsOf(program)
-	at := slices.IndexFunc(report.Edits, func(edit rewrite.Edit) bool { return edit.Driver != "" && functions[edit.Access.Program] })
-	if at < 0 {
-		return nil
+	for i := range report.Edits {
+		edit := &report.Edits[i]
+		switch {
+		case edit.Driver == "" || !functions[edit.Access.Program]:
+		case given[edit.Driver] == contexts[program.Type]:
+			return edit
+		case first == nil:
+			first = edit
+		}
 	}
-	return &report.Edits[at]
+	return first
 }
 
 // functionsOf returns the names of the functions that a program consists of.

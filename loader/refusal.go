@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -164,9 +165,36 @@ func (e *RefusalError) locate(spec *ebpf.CollectionSpec, report *rewrite.Report)
 		return
 	}
 	e.Edit = e.nearestEdit(report)
-	if e.Edit != nil && e.Edit.Driver != "" && e.Edit.At(e.Insn) && e.Source.File != e.Edit.Access.Source.File {
+	if e.Edit == nil {
+		e.Edit = e.editThatCalls(program.Instructions, report)
+	} else if !e.Edit.At(e.Insn) {
+		return
+	}
+	if e.Edit != nil && e.Edit.Driver != "" && e.Source.File != e.Edit.Access.Source.File {
 		e.Accessor, e.Source = e.Source, e.Edit.Access.Source
 	}
+}
+
+// editThatCalls returns the access that the function which the verifier stopped in stands
+// for, if it is an accessor that is called. It is nil if it is none.
+func (e *RefusalError) editThatCalls(insns asm.Instructions, report *rewrite.Report) *rewrite.Edit {
+	slot, ok := e.log.lastCall()
+	if !ok {
+		return nil
+	}
+	for iter := insns.Iterate(); iter.Next(); {
+		if int(iter.Offset) == slot && iter.Ins.Reference() != e.Function {
+			return nil
+		}
+	}
+	function, start, _ := place(insns, slot)
+	at := slices.IndexFunc(report.Edits, func(edit rewrite.Edit) bool {
+		return edit.Driver != "" && edit.Access.Program == function && edit.At(slot-start)
+	})
+	if at < 0 {
+		return nil
+	}
+	return &report.Edits[at]
 }
 
 // place returns the function, its first slot, and the source line that a slot

@@ -47,6 +47,7 @@ var (
 	// States that are evidence for the verdict, statistics, and the report.
 	afterVerdict = regexp.MustCompile(`^(cur state:|old state:|verification time |stack depth |processed \d+ insns|Verification failed: )`)
 
+	callLine        = regexp.MustCompile(`^(\d+): \(85\) call pc[+-]`)
 	instructionLine = regexp.MustCompile(`^(\d+): \([0-9a-f]{2}\)`)
 	verdictInsn     = regexp.MustCompile(`\binsn (\d+)`)
 )
@@ -95,4 +96,16 @@ func (l *verifierLog) instruction() (slot int, ok bool) {
 	}
 	slot, err := strconv.Atoi(match[1])
 	return slot, err == nil
+}
+
+// lastCall returns the slot of the last instruction in the trace that calls a function of
+// the program.
+func (l *verifierLog) lastCall() (slot int, ok bool) {
+	for _, line := range slices.Backward(l.trace) {
+		if match := callLine.FindStringSubmatch(line); match != nil {
+			slot, err := strconv.Atoi(match[1])
+			return slot, err == nil
+		}
+	}
+	return 0, false
 }

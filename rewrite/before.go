@@ -131,7 +131,7 @@ func (r *rewriting) editsBefore(edits []Edit) []Edit {
 // access, that one is a copy of, or nil.
 func originalOf(edit *Edit, edits []Edit) *Edit {
 	for i := len(edits) - 1; i >= 0 && edits[i].Access.Record == edit.Access.Record; i-- {
-		if slices.Equal(edits[i].After, edit.After) && edits[i].Note == edit.Note {
+		if slices.Equal(edits[i].After, edit.After) && edits[i].Note == edit.Note && edits[i].Driver == edit.Driver {
 			return &edits[i]
 		}
 	}

@@ -1,13 +1,17 @@
 package rewrite
 
 import (
+	"debug/elf"
 	"encoding/binary"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/xdp-load/xdp-load/internal/code"
 	"github.com/xdp-load/xdp-load/internal/convert"
+	"github.com/xdp-load/xdp-load/internal/elfobj"
 	"github.com/xdp-load/xdp-load/internal/insn"
 	"github.com/xdp-load/xdp-load/reloc"
 )
@@ -19,35 +23,58 @@ type body struct {
 	attached code.Attached // what the code refers to, by slot
 	frame    int           // bytes of the stack that it uses below r10, which are its own
 	context  bool          // it finds ctx in r2
+	packet   bool          // it reads bytes beside the packet
 	loads    uint32        // how many bytes the last instruction loads into r0, if that is all that leads to the end; or 0
 	calls    string        // the function that it is nothing but a call of; empty otherwise
 }
 
 // callOf returns a body that calls a function of the object, given by its symbol.
-func callOf(symbol int, name string) *body {
+func callOf(object *elfobj.Object, function int, name string) *body {
 	call := asm.Instruction{OpCode: asm.OpCode(asm.JumpClass).SetJumpOp(asm.Call), Src: asm.PseudoCall, Constant: -1}
 	return &body{
 		code:     []insn.Item{{Instruction: call, Origin: 1}},
-		attached: code.Attached{Relocations: []code.Relocation{{At: 0, Symbol: symbol}}},
+		attached: code.Attached{Relocations: []code.Relocation{referenceTo(object, function)}},
 		calls:    name,
 	}
 }
 
-// note adds to that about an edit that code is called and not put in line.
-func (b *body) note(note string) string {
-	switch {
-	case b.calls == "":
-		return note
-	case note != "":
-		note += ", "
+// referenceTo returns how the first instruction refers to a function, given by its symbol.
+// Static ones are at an offset from their section's symbol, which is all that loaders take
+// (sym_is_subprog of libbpf).
+func referenceTo(object *elfobj.Object, function int) code.Relocation {
+	symbol := object.Symbols[function]
+	if elf.ST_BIND(symbol.Info) != elf.STB_LOCAL {
+		return code.Relocation{Symbol: function}
 	}
-	return note + "calls " + b.calls
+	section := slices.IndexFunc(object.Symbols, func(other elf.Symbol) bool {
+		return elf.ST_TYPE(other.Info) == elf.STT_SECTION && other.Section == symbol.Section
+	})
+	return code.Relocation{Symbol: section, Addend: int64(symbol.Value)}
 }
 
-// newBody returns the body of a function, whose exits are jumps to the end then.
+// note adds what is to be said of the code to a note about an edit.
+func (b *body) note(note string) string {
+	var notes []string
+	if note != "" {
+		notes = append(notes, note)
+	}
+	if b.calls != "" {
+		notes = append(notes, "calls "+b.calls)
+	}
+	if b.packet {
+		notes = append(notes, "as long as nobody has moved the packet, or written in front of it, before this program")
+	}
+	return strings.Join(notes, ", ")
+}
+
+// newBody returns the body of a function, whose exits are jumps to the end then. An exit
+// that is the last instruction goes.
 func newBody(function *code.Function, order binary.ByteOrder) (*body, error) {
 	b := &body{attached: function.Attached}
 	end := len(function.Code) / insn.SlotSize
+	if last := insn.Read(function.Code[(end-1)*insn.SlotSize:], order); last.Exits() {
+		end--
+	}
 	for slot := 0; slot < end; {
 		ins, err := insn.ToAsm(function.Code[slot*insn.SlotSize:], order)
 		if err != nil {
@@ -56,11 +83,8 @@ func newBody(function *code.Function, order binary.ByteOrder) (*body, error) {
 		width := int(ins.Width())
 		item := insn.Item{Instruction: ins, Origin: slot + 1}
 		if ins.OpCode.Class().IsJump() && ins.OpCode.JumpOp() == asm.Exit {
-			if slot+width == end {
-				break
-			}
 			item = insn.Item{Instruction: asm.Ja.Label(""), Kind: insn.Jump, Origin: slot + 1}
-			item.Constant, item.Offset = 0, int16(end-1-slot-width)
+			item.Constant, item.Offset = 0, int16(end-slot-width)
 		}
 		b.code = append(b.code, item)
 		if err := b.noteFrame(); err != nil {

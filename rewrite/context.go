@@ -92,14 +92,14 @@ func (p *planner) findContext(fn *function, c *context) error {
 		}
 		return nil
 	}
-	for reg := asm.R1; reg <= asm.R5; reg++ {
-		if p.isPassedContext(fn, reg) {
+	for n := range fn.Takes() { // what is in other registers the callers don't keep
+		if reg := asm.R1 + asm.Register(n); p.isPassedContext(fn, reg) {
 			c.argument = reg
 			return nil
 		}
 	}
-	if p.findThrough(fn, c) {
-		return nil
+	if slices.ContainsFunc(p.callsOf(fn), func(call call) bool { return !call.isCall }) {
+		return p.findThrough(fn, c)
 	}
 	return p.addArgument(fn, c)
 }
@@ -119,10 +119,11 @@ func (p *planner) isPassedContext(fn *function, reg asm.Register) bool {
 	return len(calls) > 0
 }
 
-// findThrough looks for an argument that points into the stack of a function that has ctx,
-// as callbacks get it, and has that one keep ctx.
-func (p *planner) findThrough(fn *function, c *context) bool {
-	for n, pointees := range p.program.pointers.Arguments(p.program.subs[fn.Place()]) {
+// findThrough looks for an argument of a callback that points into the stack of a function
+// that has ctx, and has that one keep ctx.
+func (p *planner) findThrough(fn *function, c *context) error {
+	arguments := p.program.pointers.Arguments(p.program.subs[fn.Place()])
+	for n, pointees := range arguments[:fn.Takes()] {
 		if len(pointees) != 1 {
 			continue
 		}
@@ -140,18 +141,17 @@ func (p *planner) findThrough(fn *function, c *context) bool {
 			continue
 		}
 		c.argument, c.isThrough, c.offset = asm.R1+asm.Register(n), true, int64(-depth)-data.Offset
-		return true
+		return nil
 	}
-	return false
+	return errNoContext
 }
 
 // addArgument has the callers of a static function pass ctx to it.
 func (p *planner) addArgument(fn *function, c *context) error {
-	calls := p.callsOf(fn)
-	if len(calls) == 0 || slices.ContainsFunc(calls, func(call call) bool { return !call.isCall }) {
+	calls, taken := p.callsOf(fn), fn.Takes()
+	if len(calls) == 0 {
 		return errNoContext
 	}
-	taken := fn.Takes()
 	if taken >= 5 {
 		return refuse.Because("call md_desc(ctx) in the function, or give it fewer arguments",
 			"what computes it needs ctx, and the function is called without, and with five arguments already")

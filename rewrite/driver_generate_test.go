@@ -267,6 +267,10 @@ func (g *driverGenerator) choices(v string) twin {
 func (g *driverGenerator) buffer(v string) twin {
 	size := 1 << (1 + g.IntN(4))
 	mask := size - 1
+	if g.IntN(3) == 0 && g.loops == 0 {
+		const filled = "{\n__u64 b[%d];\n_Pragma(\"clang loop unroll(disable)\")\nfor (int k = 0; k < %d; k++) {\nbarrier_var(%s);\nb[k] = %%s + k;\n}\n%s += b[%%s & %d];\n}\n"
+		return with(fmt.Sprintf(filled, size, size, v, v, mask), g.value(0), g.field())
+	}
 	text := fmt.Sprintf("{\n__u64 b[%d] = { 0 };\nb[%%s & %d] = %%s;\nb[%%s & %d] ^= %%s;\n%s += b[%d] + b[%%s & %d];\n}\n", size, mask, mask, v, g.IntN(size), mask)
 	return with(text, g.value(0), g.value(0), g.field(), g.value(1), g.field())
 }

@@ -637,6 +637,28 @@ static long turn(__u32 i, void *p)
 	for (int i = 0; i < 8; i++)
 		check(MARK, d.buckets[i] - i);
 	check(MARK, d.buckets[md->hash & 7] - (md->hash & 7));` + strangeEndTC},
+	{name: "buckets of a function for XDP and TC", source: `
+static NOINLINE int count(struct md_desc *md, __u32 at, __u64 a, __u64 b)
+{
+	__u64 buckets[8] = { 0 }, c = packets, d = c * a, e = d ^ b;
+
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < 8; i++) {
+		barrier_var(at);
+		a += c; b ^= d; c += e; d -= a; e *= b;
+		buckets[i] = md->mark - at + i;
+	}
+	seen[HASH] += (a + b + c + d + e) * 0;
+	return buckets[md->hash & 7] + at - (md->hash & 7) + (a + b + c + d + e == 1);
+}
+SEC("tc") int other(struct __sk_buff *skb)
+{
+	struct md_desc *md = md_desc(skb);
+
+	return md && count(md, md->hash, 1, 2) == 1 ? TC_ACT_SHOT : TC_ACT_OK;
+}
+` + strangeStart + `
+	check(MARK, count(md, packets, 1, 2));` + strangeEnd, both: true},
 	{name: "two callbacks with a struct each", source: `
 struct first { struct xdp_md *ctx; __u64 sum; };
 struct second { struct md_desc *md; __u64 sum; };

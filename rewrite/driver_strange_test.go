@@ -27,6 +27,7 @@ type strangeDriver struct {
 	source  string
 	tc      bool   // for TC, with the accessors of the skb
 	by      string // the compiler that made something else of it than the others
+	both    bool   // for XDP, with something for TC beside
 	refused string // what the refusal says; "" if it is to be right
 	unless  string // what the refusal says, if what the compiler makes of it is refused
 	kernel  string // what the verifier refuses of it, driver or not
@@ -76,11 +77,15 @@ func TestDriverStrange(t *testing.T) {
 		}
 		for _, variant := range variants {
 			t.Run(program.name+"/"+variant.String(), func(t *testing.T) {
-				driver := "veth"
-				if program.tc {
-					driver = "skb"
+				veth, skb := all["veth"+string(variant.lowering)], all["skb"+string(variant.lowering)]
+				switch {
+				case program.both:
+					v.strange(t, program, variant, veth, skb)
+				case program.tc:
+					v.strange(t, program, variant, skb)
+				default:
+					v.strange(t, program, variant, veth)
 				}
-				v.strange(t, program, variant, all[driver+string(variant.lowering)])
 			})
 		}
 	}
@@ -94,12 +99,12 @@ func (p *strangeDriver) variants(number int) []driverVariant {
 	return driverVariants[number%len(driverVariants):][:1]
 }
 
-func (v *vethPair) strange(t *testing.T, program strangeDriver, variant driverVariant, accessors *rewrite.Accessors) {
+func (v *vethPair) strange(t *testing.T, program strangeDriver, variant driverVariant, accessors ...*rewrite.Accessors) {
 	object, err := variant.compile(t, program)
 	if err != nil {
 		t.Skip(err)
 	}
-	out, report, err := rewrite.RewriteForDriver(object, []*rewrite.Accessors{accessors}, rewrite.Options{})
+	out, report, err := rewrite.RewriteForDriver(object, accessors, rewrite.Options{})
 	switch {
 	case err != nil && program.refused+program.unless == "":
 		t.Fatal(explained(err))
@@ -206,8 +211,6 @@ func (v *vethPair) checkStrange(t *testing.T, object []byte, program strangeDriv
 	}
 	defer attached.Close()
 
-	const count = 20
-	v.send(t, count)
-	v.waitFor(t, loaded, count)
+	v.sendAll(t, loaded, "packets")
 	compareFields(t, loaded)
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/xdp-load/xdp-load/accessor"
 	"github.com/xdp-load/xdp-load/bpf/drivers"
+	"github.com/xdp-load/xdp-load/internal/collection"
 	"github.com/xdp-load/xdp-load/internal/netlab"
 	"github.com/xdp-load/xdp-load/reloc"
 	"github.com/xdp-load/xdp-load/rewrite"
@@ -77,6 +78,11 @@ func driverAccessors(t testing.TB, name string, lowering accessor.Lowering) *rew
 	if err != nil {
 		t.Fatal(err)
 	}
+	return resolvedAccessors(t, name, raw, lowering)
+}
+
+func resolvedAccessors(t testing.TB, name string, raw []byte, lowering accessor.Lowering) *rewrite.Accessors {
+	t.Helper()
 	file, err := accessor.Read(name, raw)
 	if err != nil {
 		t.Fatal(err)
@@ -108,7 +114,7 @@ type vethPair struct {
 	index int
 }
 
-func newVethPair(t *testing.T) *vethPair {
+func newVethPair(t testing.TB) *vethPair {
 	t.Helper()
 	ns := netlab.Enter(t)
 	for _, command := range []string{
@@ -136,7 +142,7 @@ func newVethPair(t *testing.T) *vethPair {
 
 // tagOdd has an interface send packets with an odd mark with a VLAN tag beside the packet,
 // as a VLAN device would.
-func tagOdd(t *testing.T, index int) {
+func tagOdd(t testing.TB, index int) {
 	t.Helper()
 	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{
 		Type: ebpf.SchedCLS,
@@ -197,13 +203,10 @@ func numbers(t *testing.T, loaded *ebpf.Collection, variable string, count int) 
 	return values
 }
 
-// run attaches a program, sends packets, and compares what the program made of them.
-func (v *vethPair) run(t *testing.T, object []byte, program string) {
+// load loads an object.
+func (v *vethPair) load(t *testing.T, object []byte) *ebpf.Collection {
 	t.Helper()
-	if err := v.ns.Enter(); err != nil {
-		t.Fatal(err)
-	}
-	spec, err := ebpf.LoadCollectionSpecFromReader(bytes.NewReader(object))
+	spec, err := collection.Read(bytes.NewReader(object))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,20 +218,35 @@ func (v *vethPair) run(t *testing.T, object []byte, program string) {
 		}
 		t.Fatal(err)
 	}
-	defer loaded.Close()
+	t.Cleanup(loaded.Close)
+	return loaded
+}
+
+// sendAll sends packets until a variable has counted them.
+func (v *vethPair) sendAll(t *testing.T, loaded *ebpf.Collection, counter string) {
+	t.Helper()
+	const count = 20
+	v.send(t, count)
+	for deadline := time.Now().Add(10 * time.Second); numbers(t, loaded, counter, 1)[0] < count; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d of %d packets seen", numbers(t, loaded, counter, 1)[0], count)
+		}
+	}
+}
+
+// run attaches a program, sends packets, and compares what the program made of them.
+func (v *vethPair) run(t *testing.T, object []byte, program string) {
+	t.Helper()
+	if err := v.ns.Enter(); err != nil {
+		t.Fatal(err)
+	}
+	loaded := v.load(t, object)
 	attached, err := link.AttachXDP(link.XDPOptions{Program: loaded.Programs[program], Interface: v.index, Flags: link.XDPDriverMode})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer attached.Close()
-
-	const count = 20
-	v.send(t, count)
-	for deadline := time.Now().Add(10 * time.Second); numbers(t, loaded, "packets", 1)[0] < count; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d of %d packets seen", numbers(t, loaded, "packets", 1)[0], count)
-		}
-	}
+	v.sendAll(t, loaded, "packets")
 	compareFields(t, loaded)
 }
 
@@ -268,6 +286,21 @@ func TestDriverLowerings(t *testing.T) {
 		for _, c := range driverCases {
 			t.Run(string(lowering)+"/"+c.name, func(t *testing.T) { v.runCase(t, c, "clang-19", accessors) })
 		}
+	}
+}
+
+// Nor does it matter whether accessors are in line.
+func TestDriverCalls(t *testing.T) {
+	v := newVethPair(t)
+	accessors := []*rewrite.Accessors{driverAccessors(t, "veth", ""), driverAccessors(t, "skb", "")}
+	for _, c := range driverCases {
+		t.Run(c.name, func(t *testing.T) {
+			out, report, err := rewrite.RewriteCalling(costCompile(t, "clang-19", driverHeader+c.source, "el", "v3"), accessors, rewrite.Options{})
+			if err != nil {
+				t.Fatal(explained(err))
+			}
+			v.check(t, out, report)
+		})
 	}
 }
 

@@ -93,15 +93,35 @@ func (p *planner) isStored(access *reloc.Access) bool {
 	return slices.ContainsFunc(qs.bits[nameOf(access)], func(other *reloc.Access) bool { _, stores := qs.stores[other.Insn]; return stores })
 }
 
+// TellsAll returns options with which the report has the edits of what md_desc() asks, too.
+func TellsAll(options Options) Options {
+	options.tellsAll = true
+	return options
+}
+
 // FromDriver returns what an object comes to whose descriptors are the driver's, before
-// anything is planned.
+// anything is planned, and FromArea, the same for the metadata area.
 func FromDriver(object []byte, layout *reloc.Layout) ([]byte, error) {
-	r, err := newRewriting(object, layout, &Options{})
+	return answered(object, layout, Options{}, fromDriver)
+}
+
+func FromArea(object []byte, layout *reloc.Layout, options Options) ([]byte, error) {
+	return answered(object, layout, options, fromArea)
+}
+
+func answered(object []byte, layout *reloc.Layout, options Options, answer int64) ([]byte, error) {
+	r, err := newRewriting(object, layout, &options)
 	if err != nil {
 		return nil, err
 	}
-	if err := r.answerSource(fromDriver); err != nil {
+	if err := r.answerSource(answer); err != nil {
 		return nil, err
 	}
 	return r.object.Bytes(), nil
+}
+
+// RewriteCalling is RewriteForDriver with all accessors as functions that are called.
+func RewriteCalling(object []byte, accessors []*Accessors, options Options) ([]byte, *Report, error) {
+	r := driverRewriting{accessors: accessors, options: options, calls: true}
+	return r.rewrite(object)
 }

@@ -226,10 +226,26 @@ func eachRewrittenBy(t *testing.T, by func(rewrite.Options) rewrite.Options, tes
 	}
 }
 
-// eachMoved is eachRewritten without paths.c, where code is not only moved but
+// eachAnswered is eachRewritten for the programs as they are once it is answered where
+// descriptors come from: what they become then is told of these.
+func eachAnswered(t *testing.T, test func(*testing.T, rewritten)) {
+	eachRewritten(t, func(t *testing.T, r rewritten) {
+		in, err := rewrite.FromArea(r.in, readLayout(t, r.layout), r.options())
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, report, err := rewrite.Rewrite(in, readLayout(t, r.layout), rewrite.TellsAll(r.options()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		test(t, rewritten{r.pair, in, out, report})
+	})
+}
+
+// eachMoved is eachAnswered without paths.c, where code is not only moved but
 // copied: TestSplit of internal/code and TestOracleLibbpfPrograms follow that.
 func eachMoved(t *testing.T, test func(*testing.T, rewritten)) {
-	eachRewritten(t, func(t *testing.T, r rewritten) {
+	eachAnswered(t, func(t *testing.T, r rewritten) {
 		if !strings.HasPrefix(r.program, "paths-") {
 			test(t, r)
 		}

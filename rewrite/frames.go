@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/xdp-load/xdp-load/internal/bpf"
+	"github.com/xdp-load/xdp-load/internal/flow"
 	"github.com/xdp-load/xdp-load/internal/insn"
 )
 
@@ -53,8 +54,9 @@ type bottom struct {
 	moved  map[int]Instructions // by slot: several accesses may change one instruction
 }
 
-// depthsOf returns how deep code in line uses the stack: from and to.
+// depthsOf returns how deep code in line uses the stack, in words of 8 bytes: from and to.
 func depthsOf(after Instructions) (from, to int) {
+	from = flow.MaxStack
 	for _, item := range after {
 		depth := -int(item.Offset)
 		switch {
@@ -65,12 +67,9 @@ func depthsOf(after Instructions) (from, to int) {
 		case item.Kind != insn.Spill && item.Kind != insn.Restore:
 			continue
 		}
-		if from == 0 || depth < from {
-			from = depth
-		}
-		to = max(to, (depth+7)/8*8)
+		from, to = min(from, (depth-1)/8*8), max(to, (depth+7)/8*8)
 	}
-	return max(0, from-8), to
+	return min(from, to), to
 }
 
 func (b *bottom) note(after Instructions) {

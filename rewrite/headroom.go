@@ -1,11 +1,15 @@
 package rewrite
 
 import (
+	"bytes"
 	"encoding/binary"
+	"maps"
 	"math"
+	"slices"
 
 	"github.com/cilium/ebpf/asm"
 
+	"github.com/xdp-load/xdp-load/internal/bpf"
 	"github.com/xdp-load/xdp-load/internal/elfobj"
 	"github.com/xdp-load/xdp-load/internal/flow"
 	"github.com/xdp-load/xdp-load/internal/insn"
@@ -19,43 +23,66 @@ import (
 // don't keep, for ctx, and for what an accessor has on the stack.
 const headroom = 96
 
-// namedFunction is a function of an object, wherever its code is moved.
-type namedFunction struct{ section, name string }
+// stretch is the code of a function, in slots of the object as it came: that is where
+// copies of it are from, too.
+type stretch struct {
+	section  string
+	from, to int
+}
 
-func (fn *function) named() namedFunction {
-	return namedFunction{fn.section.Name, fn.Prototype().Name}
+// asItCame returns where in the object as it came the last instruction of a function was.
+func (p *planner) asItCame(fn *function) bpf.Place {
+	at := bpf.Place{Section: fn.section.Name, Slot: fn.End - 1}
+	if old := p.drivers.oldSlots[at.Section]; at.Slot < len(old) {
+		at.Slot = old[at.Slot]
+	}
+	return at
 }
 
 // isLowered reports whether the stack of a function has been moved down.
 func (p *planner) isLowered(fn *function) bool {
-	return p.drivers != nil && p.drivers.lowered[fn.named()]
+	if p.drivers == nil || len(p.drivers.lowered) == 0 {
+		return false
+	}
+	at := p.asItCame(fn)
+	return slices.ContainsFunc(p.drivers.lowered, func(s stretch) bool {
+		return s.section == at.Section && s.from <= at.Slot && at.Slot < s.to
+	})
 }
 
 // noteCramped notes a function that would have to have its stack moved down.
 func (p *planner) noteCramped(fn *function) {
 	if p.drivers != nil {
-		p.drivers.cramped[fn.named()] = true
+		p.drivers.cramped[p.asItCame(fn)] = true
 	}
 }
 
-// lowerStacks returns the object with the stack of some functions moved down, if each of
-// them uses r10 in ways that are understood.
-func lowerStacks(object []byte, functions map[namedFunction]bool) ([]byte, bool) {
+// lowerStacks returns the object with the stack of the functions moved down that some
+// instructions are in, and which these are: those that use r10 in ways that are understood.
+func lowerStacks(object []byte, in map[bpf.Place]bool) ([]byte, []stretch) {
 	lowered, err := elfobj.Parse(object)
 	if err != nil {
-		return nil, false
+		return object, nil
 	}
+	var stretches []stretch
 	for _, section := range lowered.Sections {
 		for _, symbol := range lowered.Functions(section) {
-			if !functions[namedFunction{section.Name, symbol.Name}] {
+			s := stretch{section.Name, int(symbol.Value / insn.SlotSize), int((symbol.Value + symbol.Size) / insn.SlotSize)}
+			isIn := func(at bpf.Place) bool { return at.Section == s.section && s.from <= at.Slot && at.Slot < s.to }
+			if slices.Contains(stretches, s) || !slices.ContainsFunc(slices.Collect(maps.Keys(in)), isIn) {
 				continue
 			}
-			if symbol.Value+symbol.Size > uint64(len(section.Data)) || !lowerStack(section.Data[symbol.Value:][:symbol.Size], lowered.Order) {
-				return nil, false
+			if s.to*insn.SlotSize > len(section.Data) {
+				continue
+			}
+			code := section.Data[s.from*insn.SlotSize : s.to*insn.SlotSize]
+			if moved := bytes.Clone(code); lowerStack(moved, lowered.Order) {
+				copy(code, moved)
+				stretches = append(stretches, s)
 			}
 		}
 	}
-	return lowered.Bytes(), true
+	return lowered.Bytes(), stretches
 }
 
 // lowerStack moves the stack of a function down. An address in it is made of r10 and a

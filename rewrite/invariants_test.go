@@ -111,10 +111,7 @@ func TestIdempotent(t *testing.T) {
 // is taken out goes if what comes next has a line, too.
 func TestOnlyResolvedRecordsAreGone(t *testing.T) {
 	eachMoved(t, func(t *testing.T, r rewritten) {
-		resolved := make(map[int]bool)
-		for _, edit := range r.report.Edits {
-			resolved[edit.Access.Record] = true
-		}
+		resolved := resolvedRecords(r)
 		want := parseExt(t, r.in)
 		var kept []extRecord
 		for i, record := range want.cores {
@@ -149,6 +146,15 @@ func TestOnlyResolvedRecordsAreGone(t *testing.T) {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 	})
+}
+
+// resolvedRecords returns the records that have to be gone.
+func resolvedRecords(r rewritten) map[int]bool {
+	resolved := make(map[int]bool)
+	for _, edit := range r.report.Edits {
+		resolved[edit.Access.Record] = true
+	}
+	return resolved
 }
 
 // Linkers, and loaders that join sections, follow the ELF relocations of
@@ -225,7 +231,7 @@ func TestPositions(t *testing.T) {
 // The instructions of an edit are where the report says, all copies included.
 func TestPositionsHoldEdits(t *testing.T) {
 	copies := 0
-	eachRewritten(t, func(t *testing.T, r rewritten) {
+	eachAnswered(t, func(t *testing.T, r rewritten) {
 		code, starts := decodeSections(t, r.out), make(map[string]int)
 		symbols, err := parseELF(t, r.out).Symbols()
 		if err != nil {
@@ -456,10 +462,7 @@ func TestOthersReadTheOutput(t *testing.T) {
 			t.Fatal(err)
 		}
 
-		resolved := make(map[int]int)
-		for _, edit := range r.report.Edits {
-			resolved[edit.Access.Record]++
-		}
+		resolved := resolvedRecords(r)
 		if got, want := recordsIn(after), recordsIn(before)-len(resolved); got != want {
 			t.Errorf("cilium/ebpf sees %d records, %d are left", got, want)
 		}

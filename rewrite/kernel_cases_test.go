@@ -187,7 +187,7 @@ var ownCases = map[string]ownCase{
 		`__noinline int hash_of(struct md_desc *md) { if (!md) return 0; return md->hash >> 1; }`,
 		`out = hash_of(md);`,
 		func(in ownInput) uint64 { return in.md("hash") >> 1 },
-		map[string]string{"neighbours": "the kernel", "following": "the kernel", "signs": "the kernel"},
+		map[string]string{"swapped": "the kernel", "neighbours": "the kernel", "following": "the kernel", "signs": "the kernel"},
 	},
 	"a global function that takes a flavour": {
 		`struct md_desc___short { __u16 first; } __attribute__((preserve_access_index));
@@ -460,7 +460,7 @@ func (c *ownCase) run(t *testing.T, what string, loaded *ebpf.Collection, object
 		t.Fatal(err)
 	}
 	random := rand.NewChaCha8([32]byte([]byte(fmt.Sprintf("%-32.32s", what))))
-	for _, area := range kernelAreas(t, random, max(size, 32), 0) {
+	for _, area := range kernelAreas(t, random, max(size, 40), 0) {
 		in := ownInput{p, t, area, uint64(uint32(random.Uint64())), 0}
 		kernelClear(t, loaded)
 		setInput(t, loaded, "in", in.hash)

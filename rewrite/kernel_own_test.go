@@ -91,7 +91,7 @@ func (in ownInput) marks() fields { return fields{"hash": in.md("mark"), "mark":
 // all returns what md_desc_copy copies.
 func (in ownInput) all() fields {
 	all := make(fields)
-	for _, path := range kernelHeaderFields {
+	for _, path := range append([]string{"ptype"}, kernelHeaderFields...) {
 		all[path] = in.md(path)
 	}
 	return all
@@ -109,7 +109,7 @@ func (in ownInput) written(area []byte) []byte {
 
 // spell returns a descriptor with these fields, laid out as in the program.
 func (in ownInput) spell(of fields) []byte {
-	md := make([]byte, 32)
+	md := make([]byte, 40)
 	for path, value := range of {
 		local, _ := kernelFind(in.locals, path)
 		local.write(md, local.convert(value))
@@ -174,7 +174,7 @@ func (in ownInput) check(name string, loaded *ebpf.Collection, after, record []b
 	}
 	differ("metadata", after, expected)
 	if effect.copied != nil {
-		got := make([]byte, 48)
+		got := make([]byte, 56)
 		if err := loaded.Variables["copy_"+name].Get(got); err != nil {
 			in.t.Fatal(err)
 		}

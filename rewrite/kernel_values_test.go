@@ -87,7 +87,7 @@ func newKernelPair(t *testing.T, object kernelObject) *kernelPair {
 	}
 	p.size, p.guard = size, size
 	if object.program == "baked" {
-		p.guard = 32 // of the header's struct
+		p.guard = 40 // of the header's struct
 	}
 	return p
 }

@@ -347,7 +347,7 @@ func TestMarkDamaged(t *testing.T) {
 		{"byte_off__0_1__", "byte_off__0_99_", `made by a newer version of this program`},
 		{"byte_off__0_1__", "byte_oof__0_1__", `no kind "byte_oof"`},
 		{"byte_off__0_1__", "byte_off__0_a__", `is not numbers separated by colons`},
-		{"byte_off__0_1__", "byte_off__0_9__", `struct md_desc has no member number 9`},
+		{"byte_off__0_1__", "byte_sz__0_99__", `struct md_desc has no member number 99`},
 		{"byte_off__0_1__", "nested__0_1____", `no kind "0_1"`},
 	} {
 		if !bytes.Contains(out, []byte(change.from)) {

@@ -79,7 +79,69 @@ func (r *rewriting) answerSource(answer int64) error {
 	if err := code.Replace(r.object, ext, replacements); err != nil {
 		return err
 	}
+	if err := r.readAgain(slots); err != nil {
+		return err
+	}
+	return r.keepBounds(slices.Sorted(maps.Keys(folds)))
+}
+
+// keepBounds leaves the packet's bounds whole in the sections that ask. Where the program
+// reads a bound that the guard has read as well, clang makes one number of what the two
+// sides have, of 32 bits: to the verifier what is left of that is no address.
+func (r *rewriting) keepBounds(sections []string) error {
+	removed := make(map[bpf.Place]bool)
+	replacements, slots := make(map[string][]code.Replacement), make(map[string][]int)
+	for _, name := range sections {
+		list, err := r.keptBounds(r.model.Section(name))
+		if err != nil {
+			return err
+		}
+		if len(list) == 0 {
+			continue
+		}
+		for _, replacement := range list {
+			removed[bpf.Place{Section: name, Slot: replacement.Slot}] = len(replacement.Code) == 0
+		}
+		replacements[name], slots[name] = list, slotsWithout(r.model.Section(name), removed)
+	}
+	if len(replacements) == 0 {
+		return nil
+	}
+	if err := code.Replace(r.object, r.ext, replacements); err != nil {
+		return err
+	}
 	return r.readAgain(slots)
+}
+
+// keptBounds returns what keeps the bounds whole in a section.
+func (r *rewriting) keptBounds(section *bpf.Section) (list []code.Replacement, err error) {
+	undecided := make(map[int]bool)
+	for i := range r.recorded.Accesses {
+		if access := &r.recorded.Accesses[i]; access.Section == section.Name {
+			undecided[access.Insn] = true
+		}
+	}
+	for _, start := range section.Starts() {
+		fn := r.model.Function(bpf.Place{Section: section.Name, Slot: start})
+		context := fn.Context()
+		if fn.Err != nil || context == nil {
+			continue
+		}
+		constants := fn.Flow.Constants(flow.Assumptions{Undecided: undecided, Linked: section.Linked(), Program: fn.IsProgram})
+		narrowings := constants.Narrowings(*context)
+		for _, slot := range narrowings.Moves {
+			ins := section.Read(slot)
+			whole, err := insn.Append(nil, asm.Mov.Reg(asm.Register(ins.Dst), asm.Register(ins.Src)), r.object.Order)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, code.Replacement{Slot: slot, Code: whole})
+		}
+		for _, slot := range narrowings.Shifts {
+			list = append(list, code.Replacement{Slot: slot}, code.Replacement{Slot: slot + 1})
+		}
+	}
+	return list, nil
 }
 
 // folds returns what becomes of the functions that ask, by section.
@@ -155,11 +217,16 @@ func slotsWithout(section *bpf.Section, removed map[bpf.Place]bool) (left []int)
 func tellMarker(edits []Edit) []Edit {
 	told := slices.DeleteFunc(slices.Clone(edits), func(edit Edit) bool { return edit.Access.IsMarker() && edit.body == nil })
 	for i := range told {
-		if told[i].Access.IsMarker() {
-			told[i].Access.Root, told[i].Access.Path = "struct "+reloc.Descriptor, "md_desc(ctx)"
-		}
+		nameMarker(&told[i].Access)
 	}
 	return told
+}
+
+// nameMarker gives an access to the marker the name of what the program says there.
+func nameMarker(access *reloc.Access) {
+	if access.IsMarker() {
+		access.Root, access.Path = "struct "+reloc.Descriptor, "md_desc(ctx)"
+	}
 }
 
 // marker is the source of what is left of a question about the source.

@@ -295,7 +295,7 @@ func (p *planner) instructionOf(access *reloc.Access) (asm.Instruction, error) {
 	}
 	ins, err := section.Instruction(access.Insn)
 	if err != nil {
-		return ins, refuse.Because(refuse.Recompile, "instruction %d of section %s: %v", access.Insn, section, err)
+		return ins, refuse.Because(refuse.Recompile, "its instruction: %v", err)
 	}
 	if section.Linked()[access.Insn] {
 		return ins, refuse.Because(refuse.Recompile, "the instruction %q is also patched by an ELF relocation", insn.Spell(ins))

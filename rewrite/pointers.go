@@ -166,7 +166,7 @@ func (p *planner) isSame(i int) bool {
 // everywhere. What they are called with nobody knows, and it does not matter.
 func (p *planner) isUnused(access *reloc.Access) bool {
 	fn := p.function(access)
-	return !fn.IsProgram && !p.object.Called()[functionPlace(access)]
+	return !fn.IsProgram && !p.object.Called(functionPlace(access))
 }
 
 // checkFollowed refuses an access in code of which nothing is known.

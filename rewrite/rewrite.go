@@ -54,6 +54,7 @@ type Options struct {
 
 	unshortened bool // for tests: without shorten
 	unjudged    bool // for tests: without misused
+	tellsAll    bool // for tests: with the edits of what md_desc() asks, see tellMarker
 }
 
 // Rewrite returns the object with every access to the chosen root types edited
@@ -94,42 +95,30 @@ func RewriteForDriver(object []byte, accessors []*Accessors, opts Options) ([]by
 type driverRewriting struct {
 	accessors []*Accessors
 	options   Options
-	calls     bool                   // nothing is put in line but calls
-	lowered   map[namedFunction]bool // functions whose stack is moved down
+	calls     bool               // nothing is put in line but calls
+	cramped   map[bpf.Place]bool // see drivers
 }
 
-// rewrite tries again with the stack of functions moved down, if it is them that have no
-// room for what code in line keeps.
+// rewrite tries again with the stack of functions moved down, as long as there are more of
+// them that have no room for what code in line keeps.
 func (r *driverRewriting) rewrite(object []byte) ([]byte, *Report, error) {
 	for {
 		drivers, err := newDrivers(r.accessors)
 		if err != nil {
 			return nil, nil, err
 		}
-		lowered, isLowered := lowerStacks(object, r.lowered)
-		if isLowered {
-			drivers.lowered = r.lowered
-		} else {
-			lowered = object
-		}
-		drivers.calls = r.calls
+		lowered, stretches := lowerStacks(object, r.cramped)
+		drivers.calls, drivers.lowered = r.calls, stretches
 		out, report, err := rewriteForDrivers(lowered, drivers, r.options)
-		known := len(r.lowered)
-		if err != nil && isLowered {
-			r.lower(drivers.cramped)
-		}
-		if len(r.lowered) == known {
+		known := len(r.cramped)
+		if err == nil || known > 0 && len(stretches) == 0 {
 			return out, report, err
 		}
+		if maps.Copy(drivers.cramped, r.cramped); len(drivers.cramped) == known {
+			return out, report, err
+		}
+		r.cramped = drivers.cramped
 	}
-}
-
-// lower has the stacks of some more functions moved down.
-func (r *driverRewriting) lower(functions map[namedFunction]bool) {
-	if r.lowered == nil {
-		r.lowered = make(map[namedFunction]bool)
-	}
-	maps.Copy(r.lowered, functions)
 }
 
 func rewriteForDrivers(object []byte, drivers *drivers, opts Options) ([]byte, *Report, error) {
@@ -137,6 +126,11 @@ func rewriteForDrivers(object []byte, drivers *drivers, opts Options) ([]byte, *
 	var refused *RefusedError
 	if errors.As(err, &refused) {
 		refused.Layout, refused.Driver, refused.Edits = "", drivers.names(), tellMarker(refused.Edits)
+		for i := range refused.Refusals {
+			if refusal := &refused.Refusals[i]; !refusal.Unrecorded {
+				nameMarker(&refusal.Access)
+			}
+		}
 	}
 	if err != nil {
 		return nil, nil, err
@@ -182,7 +176,10 @@ func rewrite(object []byte, layout *reloc.Layout, drivers *drivers, opts Options
 	if err := r.alsoRefused(unresolvable, r.run()); err != nil {
 		return nil, nil, err
 	}
-	report.Edits, report.OtherSource = tellMarker(r.edits), r.otherSource
+	report.Edits, report.OtherSource = r.edits, r.otherSource
+	if !opts.tellsAll {
+		report.Edits = tellMarker(r.edits)
+	}
 	return r.object.Bytes(), report, nil
 }
 
@@ -307,6 +304,7 @@ func (r *rewriting) planObject() error {
 		p.sources, p.drivers = r.options.sources, r.drivers
 		if r.drivers != nil {
 			r.drivers.find(r.model)
+			r.drivers.oldSlots = r.oldSlots
 		}
 		if err := p.resolve(r.layout); err != nil {
 			return err

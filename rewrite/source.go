@@ -89,6 +89,11 @@ func (c *computation) computed(p *planner, access *reloc.Access, load loadAt, of
 	if err := cmp.Or(checkWithin(load.Instruction, access.Local.Field), checkConvertible(access.Local.Field, c.field, load.Instruction)); err != nil {
 		return nil, "", err
 	}
+	if c.packet {
+		if err := p.checkPacket(p.function(access), load.slot); err != nil {
+			return nil, "", err
+		}
+	}
 	local, err := p.localImage(access, load.Instruction, offset, load.slot)
 	if err != nil {
 		return nil, "", err

@@ -8,7 +8,7 @@ const markerFinds = `
 	{
 		if (driver)
 			return ((struct xdp_load_source *)(void *)ctx)->desc;
-		return __md_desc((void *)(long)ctx->data_meta, (void *)(long)ctx->data);
+		return __md_desc((void *)(long)ctx->data_meta, (void *)(long)ctx->data, bpf_core_type_size(struct md_desc));
 	}
 	#define ASK bpf_core_type_exists(struct xdp_load_source)
 `

@@ -118,7 +118,7 @@ func kindOfSource(report *rewrite.Report) string {
 
 // waysToRead say how the kernel's memory is read.
 var waysToRead = map[accessor.Lowering]string{
-	accessor.Zero:    ", read by bpf_rdonly_cast(0, 0)",
+	accessor.Zero:    ", read by bpf_rdonly_cast to void",
 	accessor.Carrier: ", read by bpf_rdonly_cast to struct bpf_raw_tracepoint_args",
 	accessor.Probe:   ", read by bpf_probe_read_kernel",
 }

@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/cilium/ebpf/asm"
+
 	"github.com/xdp-load/xdp-load/internal/flow"
 	"github.com/xdp-load/xdp-load/reloc"
 )
@@ -17,9 +19,10 @@ type Function struct {
 	Flow       *flow.Function // nil if Err is set
 	Err        error          // why its code is not understood
 
-	object    *Object
-	arguments int // that it reads; -1 if nobody has asked yet
-	live      *flow.Liveness
+	object      *Object
+	arguments   int // that it reads; -1 if nobody has asked yet
+	live        *flow.Liveness
+	resultKnown bool // see declareResult
 }
 
 // Function returns the function that starts at a place.
@@ -101,13 +104,14 @@ func (fn *Function) Prototype() reloc.Prototype {
 // program, because it is global, as the kernel verifies such functions on their own, or
 // because no other function calls it.
 func (fn *Function) IsEntered() bool {
-	return fn.IsProgram || fn.IsGlobal || !fn.object.Called()[fn.Place()]
+	return fn.IsProgram || fn.IsGlobal || !fn.object.Called(fn.Place())
 }
 
 // Liveness returns which registers are live in the function, whose code has to be
 // understood.
 func (fn *Function) Liveness() *flow.Liveness {
 	if fn.live == nil {
+		fn.declareResult()
 		fn.live = fn.Flow.Liveness(fn.given())
 	}
 	return fn.live
@@ -115,7 +119,36 @@ func (fn *Function) Liveness() *flow.Liveness {
 
 // LivenessUnder is Liveness if only those paths are taken that values allow.
 func (fn *Function) LivenessUnder(values *flow.Constants) *flow.Liveness {
+	fn.declareResult()
 	return values.Liveness(fn.given())
+}
+
+// declareResult says of a static function whether anybody reads what it leaves in r0.
+// Where nobody does, clang takes care of nothing there, whatever the function is declared
+// to return, and the verifier may not let it be read.
+func (fn *Function) declareResult() {
+	if fn.resultKnown {
+		return
+	}
+	fn.resultKnown = true // for calls of itself, of which the result counts as read
+	if !fn.isResultRead() {
+		fn.Flow.DeclareVoid()
+	}
+}
+
+// isResultRead reports whether the kernel, or a function that calls the function, reads
+// its result.
+func (fn *Function) isResultRead() bool {
+	return fn.IsEntered() || slices.ContainsFunc(fn.object.references()[fn.Place()], func(at Place) bool {
+		section := fn.object.Section(at.Section)
+		ins := section.Read(at.Slot)
+		start, known := section.startOf(at.Slot)
+		if !known || !ins.IsLocalCall() {
+			return true
+		}
+		caller := fn.object.Function(Place{at.Section, start})
+		return caller.Err != nil || caller.Liveness().LiveOut(at.Slot).Has(asm.R0)
+	})
 }
 
 // Fold returns what becomes of the function once what is recorded at some slots has

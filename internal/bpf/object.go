@@ -8,6 +8,8 @@ package bpf
 import (
 	"debug/elf"
 	"encoding/binary"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/xdp-load/xdp-load/internal/btfraw"
@@ -26,9 +28,9 @@ type Object struct {
 	functions map[Place]*Function
 
 	// Unset until somebody asks:
-	programs map[Place]bool // where programs start
-	called   map[Place]bool // where functions start that others refer to
-	version  int            // of the instruction set
+	programs map[Place]bool    // where programs start
+	callers  map[Place][]Place // where the code refers to functions, by where these start
+	version  int               // of the instruction set
 }
 
 // Place is where an instruction is.
@@ -105,28 +107,30 @@ func (o *Object) Programs() map[Place]bool {
 			}
 		}
 	}
-	if len(static) > 0 {
-		called := o.Called()
-		for _, at := range static {
-			o.programs[at] = !called[at]
-		}
+	for _, at := range static {
+		o.programs[at] = !o.Called(at)
 	}
 	return o.programs
 }
 
-// Called returns where the functions start that others of the object call or take
-// the address of.
-func (o *Object) Called() map[Place]bool {
-	if o.called != nil {
-		return o.called
+// Called reports whether a function of the object calls the one that starts at a place, or
+// takes its address.
+func (o *Object) Called(at Place) bool { return len(o.references()[at]) > 0 }
+
+// references returns where the code refers to functions, by where these start.
+func (o *Object) references() map[Place][]Place {
+	if o.callers != nil {
+		return o.callers
 	}
-	o.called = make(map[Place]bool)
+	o.callers = make(map[Place][]Place)
 	for _, section := range o.Code() {
-		for _, at := range section.References(0, section.Slots()) {
-			o.called[at] = true
+		references := section.References(0, section.Slots())
+		for _, slot := range slices.Sorted(maps.Keys(references)) {
+			at := references[slot]
+			o.callers[at] = append(o.callers[at], Place{section.Name, slot})
 		}
 	}
-	return o.called
+	return o.callers
 }
 
 // InstructionSet returns the version of the instruction set that the object needs, as

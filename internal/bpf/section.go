@@ -162,6 +162,15 @@ func (s *Section) startsAt(slot int) bool {
 	return starts
 }
 
+// startOf returns where the function starts that a slot is in, and whether it is in one.
+func (s *Section) startOf(slot int) (int, bool) {
+	next, _ := slices.BinarySearch(s.Starts(), slot+1)
+	if next == 0 {
+		return 0, false
+	}
+	return s.Starts()[next-1], true
+}
+
 // end returns where the function ends that starts at a slot: where the next one starts,
 // or the section ends.
 func (s *Section) end(start int) int {

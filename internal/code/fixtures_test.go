@@ -32,7 +32,8 @@ func fixtures(tb testing.TB) []string {
 			tb.Fatalf("%s: no objects: %v", pattern, err)
 		}
 		for _, path := range paths {
-			if len(codeSections(read(tb, path).Object)) > 0 { // some of bpf/examples are layouts
+			isLoadable := !strings.Contains(path, "casts_wrong")            // declares a kfunc in another way than the kernel
+			if isLoadable && len(codeSections(read(tb, path).Object)) > 0 { // some of bpf/examples are layouts
 				all = append(all, path)
 			}
 		}

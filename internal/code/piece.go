@@ -41,18 +41,6 @@ type Function struct {
 // IsCall reports whether a relocation of the function is for a call.
 func (f *Function) IsCall(rel *Relocation) bool { return rel.isCall(f.Code) }
 
-// HasLoop reports whether a jump of the function leads back.
-func (f *Function) HasLoop(order binary.ByteOrder) bool {
-	for slot := 0; slot < len(f.Code)/insn.SlotSize; {
-		ins := insn.Read(f.Code[slot*insn.SlotSize:], order)
-		if distance, field, err := ins.Distance(); err == nil && field != insn.NoDistance && ins.Jumps() && distance < 0 {
-			return true
-		}
-		slot += ins.Slots()
-	}
-	return false
-}
-
 // LineAt returns the source line of the instruction in a slot, and whether one is known.
 func (a *Attached) LineAt(slot int) (line btfraw.Line, ok bool) {
 	for _, next := range a.Lines {

@@ -102,6 +102,17 @@ func (f *Function) End() int   { return f.end }
 // where the function is entered.
 func (f *Function) Blocks() []Block { return f.blocks }
 
+// HasLoop reports whether some path comes to an instruction again.
+func (f *Function) HasLoop() bool {
+	order := make([]int, len(f.blocks))
+	for n, b := range f.sequence {
+		order[b] = n
+	}
+	return slices.ContainsFunc(f.sequence, func(b int) bool {
+		return slices.ContainsFunc(f.blocks[b].Succs, func(succ int) bool { return order[succ] <= order[b] })
+	})
+}
+
 // LastOf returns the slot of a block's last instruction, given the block's index.
 func (f *Function) LastOf(b int) int { return f.start + f.lastIndex(b) }
 
@@ -160,6 +171,15 @@ func (f *Function) Arguments() int {
 func (f *Function) Declare(slot, count int) {
 	if i := f.index(slot); i >= 0 && f.insns[i].IsCall() {
 		f.insns[i].Uses &^= insn.Arguments &^ (1<<(count+1) - 1)
+	}
+}
+
+// DeclareVoid says that nobody reads what the function leaves in r0.
+func (f *Function) DeclareVoid() {
+	for i := range f.insns {
+		if f.insns[i].Exits() {
+			f.insns[i].Uses = 0
+		}
 	}
 }
 

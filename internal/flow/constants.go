@@ -90,6 +90,8 @@ type Constants struct {
 	augends map[int]int64
 
 	lowest   int32
+	floor    int32 // the lowest address that is made
+	under    int32 // and what loads and stores add to one that is not constant, if that is negative
 	exact    bool
 	computed bool // not exact for an address that the function itself computes
 }
@@ -191,8 +193,21 @@ func (c *Constants) survey() {
 		from, to := c.function.span(b)
 		for i := from; i < to; i++ {
 			if ins := &c.function.insns[i]; !ins.IsSecondHalf() {
-				c.note(i, ins, c.solver.at(i))
+				st := c.solver.at(i)
+				c.noteAddresses(st)
+				c.note(i, ins, st)
 			}
+		}
+	}
+}
+
+// noteAddresses notes the lowest address in the stack that the function makes, besides those
+// of single loads and stores. An index counts from there up: what is below are registers
+// that the compiler keeps, which it has no addresses of.
+func (c *Constants) noteAddresses(st *state[value]) {
+	for r := range insn.Frame {
+		if at, ok := st.regs[r].stackOffset(); ok {
+			c.floor = min(c.floor, at)
 		}
 	}
 }
@@ -226,6 +241,7 @@ func (c *Constants) noteAccess(i int, ins *instruction, st *state[value]) {
 		}
 		c.exact, c.computed = false, true
 		c.exposed[i] = lowest
+		c.under = min(c.under, int32(ins.Off))
 	case base.kind == other && st.escaped && ins.Writes():
 		c.exposed[i] = lowest
 	}

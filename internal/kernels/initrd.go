@@ -151,8 +151,10 @@ func (i *initrd) addTree(name, from string) error {
 		switch {
 		case err != nil:
 			return err
-		case file == ".git" || file == "bin":
+		case entry.IsDir() && (file == ".git" || file == "bin"):
 			return filepath.SkipDir
+		case file == ".git": // of another work tree
+			return nil
 		case entry.Type().IsRegular():
 			within, err := filepath.Rel(from, file)
 			if err != nil {

@@ -45,12 +45,12 @@ SEC("xdp") int absent(struct xdp_md *ctx)
 /* Has nothing to do with metadata. */
 SEC("xdp") int beyond(struct xdp_md *ctx)
 {
-	volatile __u32 *data = &ctx->data; /* read once more behind md_desc() */
 	struct md_desc *md = md_desc(ctx);
+	char *data = (void *)(long)ctx->data;
 
 	if (md && md->hash)
 		calls++;
-	return ((char *)(long)*data)[20];
+	return data[20];
 }
 
 /* Never ends, in a function of its own. */

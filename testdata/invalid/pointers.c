@@ -185,8 +185,7 @@ BEGIN(unknown)
 	__u32 hash = 0;
 
 	OPAQUE(from_memory);
-	out = md->mark;
-	bpf_probe_read_kernel(&hash, sizeof(hash), &from_memory->hash); /* refused: */
+	out = md->mark, bpf_probe_read_kernel(&hash, sizeof(hash), &from_memory->hash); /* refused: */
 	out += hash;
 END
 

@@ -12,6 +12,8 @@ struct md_desc {
 	__u32 csum_status;
 	__u16 vlan_tci;
 	__be16 vlan_proto;
+	__u32 ptype;
+	__u32 reserved;
 };
 
 struct md_desc layout;

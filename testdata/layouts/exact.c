@@ -20,6 +20,7 @@ struct md_desc {
 	__be16 vlan_proto;
 	__u32 mark;
 	__u32 ptype;
+	__u32 reserved;
 };
 
 struct md_desc layout;

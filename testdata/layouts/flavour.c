@@ -56,6 +56,8 @@ struct md_desc___nic {
 	nic_word queue_prio : 7;
 	const __s32 delta : 5;
 	nic_ro_word hash_type;
+	nic_word ptype;
+	nic_reg reserved;
 };
 
 struct md_desc___nic layout;

@@ -8,6 +8,7 @@ enum md_csum_status {
 	MD_CSUM_NONE = -1,
 	MD_CSUM_UNNECESSARY = 0,
 	MD_CSUM_COMPLETE = 1,
+	MD_CSUM_BAD = 2,
 };
 
 struct md_desc {
@@ -37,6 +38,8 @@ struct md_desc {
 	__u32 port;
 	__s32 skew;
 	__u32 hash_type;
+	__u32 ptype;
+	__u32 reserved;
 	__u8 trailer[1];
 } __attribute__((packed));
 

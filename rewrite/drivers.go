@@ -1,0 +1,154 @@
+package rewrite
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/cilium/ebpf/btf"
+
+	"github.com/xdp-load/xdp-load/internal/bpf"
+	"github.com/xdp-load/xdp-load/internal/elfobj"
+	"github.com/xdp-load/xdp-load/internal/flow"
+	"github.com/xdp-load/xdp-load/internal/refuse"
+	"github.com/xdp-load/xdp-load/reloc"
+)
+
+// drivers are the sources for programs of each kind: an XDP program has its packets from
+// the driver, a TC program from the stack.
+type drivers struct {
+	byContext map[*flow.Context]*driver
+	first     *driver                       // for code that no program comes to
+	contexts  map[bpf.Place][]*flow.Context // of the programs that come to a function
+	calls     bool                          // nothing is put in line but calls
+
+	oldSlots map[string][]int   // see rewriting
+	cramped  map[bpf.Place]bool // the last instructions of functions whose stack would have to be moved down
+	lowered  []stretch          // and the functions that had it moved
+}
+
+// contexts are what programs get, by the name of the kernel's struct.
+var contexts = map[string]*flow.Context{"xdp_buff": &flow.XDP, "sk_buff": &flow.TC}
+
+// newDrivers returns the sources of accessors, of which there is one for each kind of
+// program at most.
+func newDrivers(all []*Accessors) (*drivers, error) {
+	d := &drivers{byContext: make(map[*flow.Context]*driver), cramped: make(map[bpf.Place]bool)}
+	for _, accessors := range all {
+		context := contexts[accessors.Context]
+		if context == nil || d.byContext[context] != nil {
+			return nil, fmt.Errorf("accessors of %s: for programs with struct %s, as others or as none are", accessors.Name, accessors.Context)
+		}
+		fitted, err := accessors.layout()
+		if err != nil {
+			return nil, fmt.Errorf("accessors of %s: %w", accessors.Name, err)
+		}
+		d.byContext[context] = &driver{accessors: accessors, fitted: fitted, inLayout: fitted.Resolver(), fields: make(map[string]*body)}
+		if d.first == nil {
+			d.first = d.byContext[context]
+		}
+	}
+	if d.first == nil {
+		return nil, errors.New("no accessors")
+	}
+	return d, nil
+}
+
+// names returns what messages call them.
+func (d *drivers) names() string {
+	var names []string
+	for _, context := range []*flow.Context{&flow.XDP, &flow.TC} {
+		if of := d.byContext[context]; of != nil {
+			names = append(names, of.accessors.Name)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// find finds out which programs come to each function.
+func (d *drivers) find(object *bpf.Object) {
+	d.contexts = make(map[bpf.Place][]*flow.Context)
+	var visit func(at bpf.Place, context *flow.Context)
+	visit = func(at bpf.Place, context *flow.Context) {
+		if slices.Contains(d.contexts[at], context) || !object.IsFunction(at) {
+			return
+		}
+		d.contexts[at] = append(d.contexts[at], context)
+		for _, callee := range object.Function(at).References() {
+			visit(callee, context)
+		}
+	}
+	for at := range object.Programs() {
+		if fn := object.Function(at); fn.IsProgram && fn.Context() != nil {
+			visit(at, fn.Context())
+		}
+	}
+}
+
+// of returns the source of what a function accesses.
+func (d *drivers) of(at bpf.Place) (*driver, error) {
+	contexts := d.contexts[at]
+	switch {
+	case len(contexts) == 0:
+		return d.first, nil
+	case len(contexts) > 1:
+		return d.first, refuse.Because("make two functions of it", "XDP programs and TC programs come here, and what one reads the other does not have")
+	case d.byContext[contexts[0]] == nil:
+		return d.first, refuse.Because("read it in a program of another kind", "%s has no accessors for such a program", d.first.accessors.Name)
+	}
+	return d.byContext[contexts[0]], nil
+}
+
+// layout returns one that has the fields as the accessors return them, one after the
+// other, and the enumerations of the accessors' object. Where they are does not matter.
+func (a *Accessors) layout() (*reloc.Layout, error) {
+	object, err := elfobj.Parse(a.Object)
+	if err != nil {
+		return nil, err
+	}
+	types := object.Section(".BTF")
+	if types == nil {
+		return nil, fmt.Errorf("the accessors of %s have no BTF", a.Name)
+	}
+	spec, err := btf.LoadSpecFromReader(bytes.NewReader(types.Data))
+	if err != nil {
+		return nil, err
+	}
+	desc := &btf.Struct{Name: reloc.Descriptor}
+	for _, name := range slices.Sorted(maps.Keys(a.Fields)) {
+		var function *btf.Func
+		if err := spec.TypeByName(a.Fields[name].Function, &function); err != nil {
+			return nil, fmt.Errorf("accessor of %s: %w", name, err)
+		}
+		number := function.Type.(*btf.FuncProto).Return
+		size, err := btf.Sizeof(number)
+		if err != nil {
+			return nil, fmt.Errorf("accessor of %s: %w", name, err)
+		}
+		desc.Size = (desc.Size + 7) / 8 * 8
+		desc.Members = append(desc.Members, btf.Member{Name: name, Type: number, Offset: btf.Bits(desc.Size * 8)})
+		desc.Size += uint32(size)
+	}
+	desc.Size = (desc.Size + 7) / 8 * 8
+	all := []btf.Type{desc, &btf.Struct{Name: reloc.Marker, Size: 8, Members: []btf.Member{{Name: "desc", Type: &btf.Pointer{Target: new(btf.Void)}}}}}
+	for typ, err := range spec.All() {
+		if err != nil {
+			return nil, err
+		}
+		if enum, ok := typ.(*btf.Enum); ok && enum.Name != "" {
+			all = append(all, enum)
+		}
+	}
+	builder, err := btf.NewBuilder(all, nil)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := builder.Marshal(nil, &btf.MarshalOptions{Order: object.Order})
+	if err != nil {
+		return nil, err
+	}
+	return reloc.NewLayout(a.Name, raw, nil)
+}
