@@ -182,6 +182,10 @@ func (c *Constants) register(slot int, register asm.Register) (value, bool) {
 // are given. The loader's own use (may_goto, inlined helpers) is not counted.
 func (c *Constants) StackDepth() (int, bool) { return int(-c.lowest), c.exact }
 
+// indexed returns from where up an index may lead into the stack: what is below all
+// addresses that the function makes are registers that the compiler keeps.
+func (c *Constants) indexed() int32 { return c.floor + c.under }
+
 // survey looks at each reached instruction once.
 func (c *Constants) survey() {
 	c.places, c.among, c.fields, c.exposed = make(map[int]place), make(map[int]place), make(map[int]int32), make(map[int]int32)
@@ -202,8 +206,7 @@ func (c *Constants) survey() {
 }
 
 // noteAddresses notes the lowest address in the stack that the function makes, besides those
-// of single loads and stores. An index counts from there up: what is below are registers
-// that the compiler keeps, which it has no addresses of.
+// of single loads and stores.
 func (c *Constants) noteAddresses(st *state[value]) {
 	for r := range insn.Frame {
 		if at, ok := st.regs[r].stackOffset(); ok {

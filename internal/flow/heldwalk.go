@@ -450,7 +450,7 @@ func (w *way) reaches(i int, c *heldCell) bool {
 	if among, known := w.fn.constants.among[i]; known {
 		return c.overlaps(among)
 	}
-	return c.end() > w.fn.constants.floor+w.fn.constants.under
+	return c.end() > w.fn.constants.indexed()
 }
 
 // stored returns what a store stores.
