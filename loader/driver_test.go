@@ -37,6 +37,9 @@ type driverFields struct {
 func TestDriver(t *testing.T) {
 	for _, lowering := range []accessor.Lowering{accessor.Zero, accessor.Carrier, accessor.Probe} {
 		t.Run(string(lowering), func(t *testing.T) {
+			if lowering == accessor.Zero {
+				netlab.Need(t, netlab.VoidCasts)
+			}
 			lab := newDriverLab(t)
 			programs := lab.load(&loader.Driver{Name: "veth", Lowering: lowering})
 			lab.attach(programs)

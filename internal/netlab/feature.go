@@ -82,6 +82,15 @@ var (
 
 	// Casts are what the memory of the kernel is read through.
 	Casts = kernelFunction(6, 2, "bpf_rdonly_cast")
+	// VoidCasts are those to nothing at all.
+	VoidCasts = Feature{6, 17, "bpf_rdonly_cast to void", sync.OnceValue(func() error {
+		kernel, err := btf.LoadKernelSpec()
+		if err != nil {
+			return err
+		}
+		var features *btf.Enum
+		return kernel.TypeByName("bpf_features", &features)
+	})}
 	// ContextCast is the kfunc that returns the kernel's own context of a program.
 	ContextCast = kernelFunction(6, 2, "bpf_cast_to_kern_ctx")
 
