@@ -133,7 +133,7 @@ func (f *File) readDescriptor(fn *function) error {
 		return refuse.Because("let it return the descriptor's address", "the descriptor function returns %s", reloc.TypeString(fn.proto.Return))
 	}
 	field, err := reloc.FieldOf(fn.proto.Return)
-	f.Descriptor = rewrite.Accessor{Function: fn.name, From: fn.from(), Packet: fn.isTagged(packetTag), Context: true, Field: field}
+	f.Descriptor = rewrite.Accessor{Function: fn.name, From: fn.from(), Packet: fn.isTagged(packetTag), Field: field}
 	return err
 }
 

@@ -17,7 +17,7 @@ func TestRead(t *testing.T) {
 			if !slices.Equal(f.Drivers, []string{"nic", "nicvf"}) || f.Module != "nic_core" || f.Context != "xdp_buff" {
 				t.Errorf("%s: %v, %s, %s", variant, f.Drivers, f.Module, f.Context)
 			}
-			if d := f.Descriptor; d.Function != "md_descriptor" || !d.Context {
+			if d := f.Descriptor; d.Function != "md_descriptor" || d.Context {
 				t.Errorf("%s: descriptor %+v", variant, d)
 			}
 			mark, proto := f.Fields["mark"], f.Fields["vlan_proto"]

@@ -571,6 +571,162 @@ SEC("xdp") int program(struct xdp_md *ctx)
 	return XDP_PASS;
 }
 `},
+	{name: "buckets on the stack", source: strangeStart + `
+	__u32 buckets[16] = { 0 };
+	__u32 n = md->mark, sum = 0;
+
+	buckets[md->hash & 15] = md->mark;
+	buckets[md->hash >> 28] ^= md->mark;
+	if (buckets[want[HASH] & 15] != (((want[HASH] ^ want[HASH] >> 28) & 15) ? want[MARK] : 0))
+		fail();
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < 16; i++) {
+		barrier_var(n);
+		buckets[i] = md->mark - n + i;
+	}
+#pragma clang loop unroll(disable)
+	for (int i = 15; i >= 0; i--)
+		sum += buckets[i];
+	if (sum != 120)
+		fail();
+	check(HASH, md->hash);` + strangeEnd},
+	{name: "buckets beside a spilled md", source: `
+volatile __u64 in[10] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 };
+` + strangeStart + `
+	__u64 a = in[0], b = in[1], c = in[2], d = in[3], e = in[4], f = in[5], g = in[6], h = in[7], sum = 0;
+	__u64 buckets[8] = { 0 };
+
+	buckets[a * want[MARK] & 7] = h;
+	bpf_get_prandom_u32();
+	a += md->mark; b += md->hash; c ^= a; d ^= b; e += c * d; f -= e; g += f * a; h ^= g;
+	buckets[md->hash & 7] ^= md->mark + h;
+	bpf_get_prandom_u32();
+	sum = a + b + c + d + e + f + g + h + buckets[md->mark & 7];
+	buckets[sum & 7] = want[MARK];
+	check(MARK, md->mark);
+	check(MARK, buckets[sum & 7]);
+	check(HASH, md->hash);
+	if (a != 1 + want[MARK] || b != 2 + want[HASH] || c != (3 ^ a))
+		fail();` + strangeEnd},
+	{name: "buckets of a function", source: `
+static NOINLINE int count(__u32 *buckets, __u32 at, struct md_desc *md)
+{
+	buckets[at & 7] += md->mark;
+	return buckets[md->hash & 7];
+}
+` + strangeStart + `
+	__u32 buckets[8] = { 0 };
+
+	count(buckets, want[HASH], md);
+	check(MARK, buckets[md->hash & 7]);
+	check(HASH, md->hash);
+	check(MARK, count(buckets, want[HASH] + 1, md));` + strangeEnd},
+	{name: "TC buckets and a callback", tc: true, source: `
+struct data { __u32 buckets[8]; struct md_desc *md; };
+static long turn(__u32 i, void *p)
+{
+	struct data *d = p;
+
+	d->buckets[i & 7] = d->md->mark + i;
+	return 0;
+}
+` + strangeStartTC + `
+	struct data d = { .md = md };
+
+	bpf_loop(8, turn, &d, 0);
+	for (int i = 0; i < 8; i++)
+		check(MARK, d.buckets[i] - i);
+	check(MARK, d.buckets[md->hash & 7] - (md->hash & 7));` + strangeEndTC},
+	{name: "buckets of a function for XDP and TC", source: `
+static NOINLINE int count(struct md_desc *md, __u32 at, __u64 a, __u64 b)
+{
+	__u64 buckets[8] = { 0 }, c = packets, d = c * a, e = d ^ b;
+
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < 8; i++) {
+		barrier_var(at);
+		a += c; b ^= d; c += e; d -= a; e *= b;
+		buckets[i] = md->mark - at + i;
+	}
+	seen[HASH] += (a + b + c + d + e) * 0;
+	return buckets[md->hash & 7] + at - (md->hash & 7) + (a + b + c + d + e == 1);
+}
+SEC("tc") int other(struct __sk_buff *skb)
+{
+	struct md_desc *md = md_desc(skb);
+
+	return md && count(md, md->hash, 1, 2) == 1 ? TC_ACT_SHOT : TC_ACT_OK;
+}
+` + strangeStart + `
+	check(MARK, count(md, packets, 1, 2));` + strangeEnd, both: true},
+	{name: "two callbacks with a struct each", source: `
+struct first { struct xdp_md *ctx; __u64 sum; };
+struct second { struct md_desc *md; __u64 sum; };
+static long find(__u32 i, void *p)
+{
+	struct first *f = p;
+	struct md_desc *md = md_desc(f->ctx);
+
+	if (!md)
+		return 1;
+	f->sum += md->mark;
+	return 0;
+}
+static long use(__u32 i, void *p)
+{
+	struct second *s = p;
+
+	s->sum += s->md->hash;
+	return 0;
+}
+` + strangeStart + `
+	{
+		struct first f = { .ctx = ctx };
+
+		bpf_loop(3, find, &f, 0);
+		check(MARK, f.sum / 3);
+	}
+	{
+		struct second s = { .md = md };
+
+		bpf_loop(5, use, &s, 0);
+		check(HASH, s.sum / 5);
+	}` + strangeEnd},
+	{name: "what comes back from a callback", by: "clang-14", source: `
+volatile __u64 in = 5;
+struct data { __u64 a, b; struct xdp_md *ctx; };
+static long turn(__u32 i, void *p)
+{
+	struct data *d = p;
+	__u64 a = d->a, b = d->b;
+	struct md_desc *md = md_desc(d->ctx);
+
+	if (!md)
+		return 1;
+	d->a = a * (__u8)md->vlan_tci + i;
+	d->b = b;
+	return 0;
+}
+` + strangeStart + `
+	__u64 v = in;
+	{
+		__u64 b[16] = { 0 };
+
+		b[md->vlan_tci & 15] = 0xca5;
+		b[md->hash & 15] ^= 0x1da06 ^ v;
+		v += b[12] + b[md->csum_status & 15];
+	}
+	barrier_var(v);
+	v -= in + 0x4c8 + (md->hash ^ v);
+	if (md->vlan_tci & 64 || v) {
+		struct data d = { .ctx = ctx, .a = v, .b = v };
+
+		bpf_loop(4, turn, &d, 0);
+		v += d.a ^ d.b;
+	}
+	if (v == 12345)
+		packets += 0;
+	check(MARK, md->mark);` + strangeEnd},
 	{name: "switch", source: strangeStart + `
 	__u64 value;
 
@@ -873,7 +1029,7 @@ NOINLINE int handle(int a, struct xdp_md *ctx, struct ethhdr *eth)
 		fail();
 	if (handle(5, ctx, 0) != (int)md->hash + 5)
 		fail();` + strangeEnd},
-	{name: "global function without ctx", refused: `static, or have ctx`, source: `
+	{name: "global function without ctx", kernel: `Caller passes invalid args`, source: `
 static NOINLINE int hidden(struct xdp_md **p) { struct md_desc *md = md_desc(*p); return md ? md->mark : 0; }
 NOINLINE int handle(void *ctx, int a)
 {
@@ -1629,6 +1785,16 @@ static NOINLINE __u64 found(struct __sk_buff *skb) { struct md_desc *md = md_des
 static NOINLINE __u64 of(struct md_desc *md, __u64 x) { packets += 0; return md->mark + x; }
 ` + strangeStartTC + `
 	check(MARK, of(md, 5) - 5);` + strangeEndTC},
+	{name: "TC global function without ctx", tc: true, refused: `static, or have ctx`, source: `
+static NOINLINE struct md_desc *find(struct __sk_buff *skb) { return md_desc(skb); }
+NOINLINE int handle(void *ctx, int a)
+{
+	struct md_desc *md = find(ctx);
+
+	return md ? md->mark + a : 0;
+}
+` + strangeStartTC + `
+	check(MARK, handle(ctx, 0));` + strangeEndTC},
 	{name: "TC in a callback", tc: true, source: `
 struct data { struct md_desc *md; struct __sk_buff *skb; __u64 sum; };
 static long turn(__u64 i, void *p)

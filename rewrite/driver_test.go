@@ -247,6 +247,12 @@ func (v *vethPair) run(t *testing.T, object []byte, program string) {
 	}
 	defer attached.Close()
 	v.sendAll(t, loaded, "packets")
+	compareFields(t, loaded)
+}
+
+// compareFields compares what a program read with what it expected.
+func compareFields(t *testing.T, loaded *ebpf.Collection) {
+	t.Helper()
 	names := []string{"mark", "hash", "vlan_tci", "vlan_proto"}
 	seen, wrong, got, want := numbers(t, loaded, "seen", len(names)), numbers(t, loaded, "wrong", len(names)), numbers(t, loaded, "got", len(names)), numbers(t, loaded, "want", len(names))
 	read := false

@@ -24,15 +24,19 @@ type drivers struct {
 	first     *driver                       // for code that no program comes to
 	contexts  map[bpf.Place][]*flow.Context // of the programs that come to a function
 	calls     bool                          // nothing is put in line but calls
+
+	oldSlots map[string][]int   // see rewriting
+	cramped  map[bpf.Place]bool // the last instructions of functions whose stack would have to be moved down
+	lowered  []stretch          // and the functions that had it moved
 }
 
 // contexts are what programs get, by the name of the kernel's struct.
 var contexts = map[string]*flow.Context{"xdp_buff": &flow.XDP, "sk_buff": &flow.TC}
 
 // newDrivers returns the sources of accessors, of which there is one for each kind of
-// program at most. Nothing is put in line but calls if it is told so.
-func newDrivers(all []*Accessors, calls bool) (*drivers, error) {
-	d := &drivers{byContext: make(map[*flow.Context]*driver), calls: calls}
+// program at most.
+func newDrivers(all []*Accessors) (*drivers, error) {
+	d := &drivers{byContext: make(map[*flow.Context]*driver), cramped: make(map[bpf.Place]bool)}
 	for _, accessors := range all {
 		context := contexts[accessors.Context]
 		if context == nil || d.byContext[context] != nil {

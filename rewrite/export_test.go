@@ -122,5 +122,6 @@ func answered(object []byte, layout *reloc.Layout, options Options, answer int64
 
 // RewriteCalling is RewriteForDriver with all accessors as functions that are called.
 func RewriteCalling(object []byte, accessors []*Accessors, options Options) ([]byte, *Report, error) {
-	return rewriteForDrivers(object, accessors, true, options)
+	r := driverRewriting{accessors: accessors, options: options, calls: true}
+	return r.rewrite(object)
 }

@@ -40,7 +40,11 @@ func (p *planner) alignFrames(plans []accessPlan) {
 		}
 		bottoms[at].note(*after)
 	})
-	each(func(at bpf.Place, slot int, after *Instructions) { *after = bottoms[at].move(slot, *after) })
+	each(func(at bpf.Place, slot int, after *Instructions) {
+		if b := bottoms[at]; !p.isLowered(p.functionAt(at)) || b.above+b.height <= headroom {
+			*after = b.move(slot, *after)
+		}
+	})
 }
 
 // bottom is the lowest part of a function's stack.

@@ -10,6 +10,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -80,20 +81,47 @@ func Rewrite(object []byte, layout *reloc.Layout, opts Options) ([]byte, *Report
 // md_desc(ctx) becomes what finds the driver's descriptor, and each load of a field the
 // code of its accessor, in line. There are accessors for one kind of program each.
 func RewriteForDriver(object []byte, accessors []*Accessors, opts Options) ([]byte, *Report, error) {
-	out, report, err := rewriteForDrivers(object, accessors, false, opts)
+	r := driverRewriting{accessors: accessors, options: opts}
+	out, report, err := r.rewrite(object)
 	var unreachable *code.ReachError
 	if errors.As(err, &unreachable) { // calls take less room
-		return rewriteForDrivers(object, accessors, true, opts)
+		r.calls = true
+		return r.rewrite(object)
 	}
 	return out, report, err
 }
 
-// rewriteForDrivers puts nothing in line but calls if it is told so.
-func rewriteForDrivers(object []byte, accessors []*Accessors, calls bool, opts Options) ([]byte, *Report, error) {
-	drivers, err := newDrivers(accessors, calls)
-	if err != nil {
-		return nil, nil, err
+// driverRewriting is how an object is rewritten for drivers.
+type driverRewriting struct {
+	accessors []*Accessors
+	options   Options
+	calls     bool               // nothing is put in line but calls
+	cramped   map[bpf.Place]bool // see drivers
+}
+
+// rewrite tries again with the stack of functions moved down, as long as there are more of
+// them that have no room for what code in line keeps.
+func (r *driverRewriting) rewrite(object []byte) ([]byte, *Report, error) {
+	for {
+		drivers, err := newDrivers(r.accessors)
+		if err != nil {
+			return nil, nil, err
+		}
+		lowered, stretches := lowerStacks(object, r.cramped)
+		drivers.calls, drivers.lowered = r.calls, stretches
+		out, report, err := rewriteForDrivers(lowered, drivers, r.options)
+		known := len(r.cramped)
+		if err == nil || known > 0 && len(stretches) == 0 {
+			return out, report, err
+		}
+		if maps.Copy(drivers.cramped, r.cramped); len(drivers.cramped) == known {
+			return out, report, err
+		}
+		r.cramped = drivers.cramped
 	}
+}
+
+func rewriteForDrivers(object []byte, drivers *drivers, opts Options) ([]byte, *Report, error) {
 	out, report, err := rewrite(object, drivers.first.fitted, drivers, opts)
 	var refused *RefusedError
 	if errors.As(err, &refused) {
@@ -276,6 +304,7 @@ func (r *rewriting) planObject() error {
 		p.sources, p.drivers = r.options.sources, r.drivers
 		if r.drivers != nil {
 			r.drivers.find(r.model)
+			r.drivers.oldSlots = r.oldSlots
 		}
 		if err := p.resolve(r.layout); err != nil {
 			return err

@@ -21,6 +21,9 @@ func frame(depth int) int { return (max(depth, 1) + frameUnit - 1) / frameUnit *
 // stackDepth returns how far below r10 a function uses its stack by itself, and what it
 // calls does that knows an address there.
 func (p *planner) stackDepth(fn *function) (int, bool) {
+	if p.isLowered(fn) {
+		return 0, true // all of that is below the headroom
+	}
 	constants, err := p.constantsOf(fn)
 	if err != nil {
 		return 0, false
@@ -29,7 +32,11 @@ func (p *planner) stackDepth(fn *function) (int, bool) {
 		return depth, true
 	}
 	program := p.analyze()
-	return program.pointers.StackDepth(program.subs[fn.Place()])
+	depth, known := program.pointers.StackDepth(program.subs[fn.Place()])
+	if !known {
+		p.noteCramped(fn)
+	}
+	return depth, known
 }
 
 // hasStack reports whether a function can use the stack down to a depth: if all that is
@@ -39,10 +46,13 @@ func (p *planner) hasStack(fn *function, depth int) bool {
 	if !p.framesKnown {
 		p.findFrames()
 	}
-	if depth <= fn.depth {
+	switch {
+	case p.isLowered(fn) && depth > headroom:
+		return false
+	case depth <= fn.depth && !p.isLowered(fn):
 		return true
 	}
-	more := frame(depth) - frame(fn.depth)
+	more := max(0, frame(depth)-frame(fn.depth))
 	return fn.frames != nil && fn.frames.above+fn.frames.size+more+fn.frames.below <= flow.MaxStack
 }
 

@@ -79,15 +79,19 @@ type Constants struct {
 	leaks    memory   // where guided values are left
 
 	// What other analyses need, by index of the instruction: where loads and
-	// stores go in the stack, or in the ctx; from where up other code may change
-	// the stack; and the constants that don't depend on the layout in sums.
+	// stores go in the stack, or among which bytes of it, or in the ctx; from where
+	// up other code may change the stack; and the constants that don't depend on the
+	// layout in sums.
 	places  map[int]place
+	among   map[int]place
 	fields  map[int]int32
 	exposed map[int]int32
 	addends map[int]int64
 	augends map[int]int64
 
 	lowest   int32
+	floor    int32 // the lowest address that is made
+	under    int32 // and what loads and stores add to one that is not constant, if that is negative
 	exact    bool
 	computed bool // not exact for an address that the function itself computes
 }
@@ -178,9 +182,13 @@ func (c *Constants) register(slot int, register asm.Register) (value, bool) {
 // are given. The loader's own use (may_goto, inlined helpers) is not counted.
 func (c *Constants) StackDepth() (int, bool) { return int(-c.lowest), c.exact }
 
+// indexed returns from where up an index may lead into the stack: what is below all
+// addresses that the function makes are registers that the compiler keeps.
+func (c *Constants) indexed() int32 { return c.floor + c.under }
+
 // survey looks at each reached instruction once.
 func (c *Constants) survey() {
-	c.places, c.fields, c.exposed = make(map[int]place), make(map[int]int32), make(map[int]int32)
+	c.places, c.among, c.fields, c.exposed = make(map[int]place), make(map[int]place), make(map[int]int32), make(map[int]int32)
 	c.addends, c.augends = make(map[int]int64), make(map[int]int64)
 	for _, b := range c.function.sequence {
 		if c.solver.before[b] == nil {
@@ -189,8 +197,20 @@ func (c *Constants) survey() {
 		from, to := c.function.span(b)
 		for i := from; i < to; i++ {
 			if ins := &c.function.insns[i]; !ins.IsSecondHalf() {
-				c.note(i, ins, c.solver.at(i))
+				st := c.solver.at(i)
+				c.noteAddresses(st)
+				c.note(i, ins, st)
 			}
+		}
+	}
+}
+
+// noteAddresses notes the lowest address in the stack that the function makes, besides those
+// of single loads and stores.
+func (c *Constants) noteAddresses(st *state[value]) {
+	for r := range insn.Frame {
+		if at, ok := st.regs[r].stackOffset(); ok {
+			c.floor = min(c.floor, at)
 		}
 	}
 }
@@ -217,8 +237,14 @@ func (c *Constants) noteAccess(i int, ins *instruction, st *state[value]) {
 		c.places[i] = at
 		c.lowest = min(c.lowest, at.at)
 	case base.onStack():
+		if among, ok := base.stackRange(ins.Off, ins.Width()); ok {
+			c.among[i], c.exposed[i] = among, among.at
+			c.lowest = min(c.lowest, among.at)
+			break
+		}
 		c.exact, c.computed = false, true
 		c.exposed[i] = lowest
+		c.under = min(c.under, int32(ins.Off))
 	case base.kind == other && st.escaped && ins.Writes():
 		c.exposed[i] = lowest
 	}
@@ -452,9 +478,13 @@ func (d *constantDomain) exchange(s *state[value], ins *instruction, base, v val
 func (d *constantDomain) storeOnStack(s *state[value], ins *instruction, base, v value) {
 	at, ok := ins.placeIn(base)
 	if !ok {
+		from := int32(lowest)
+		if among, ok := base.stackRange(ins.Off, ins.Width()); ok {
+			from = among.at
+		}
 		d.leak(otherMemory, v)
 		d.forget(s, v)
-		d.forgetFrom(s, lowest, v.guided)
+		d.forgetFrom(s, from, v.guided)
 		return
 	}
 	if at.size < 8 {

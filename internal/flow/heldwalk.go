@@ -432,7 +432,7 @@ func (w *way) storeBeyond(i int, h *held, ins *instruction, list []Pointee, v ho
 	}
 	for n := range list {
 		if owner := int32(w.sets.subs[list[n].Subprogram]); list[n].Region == Stack && list[n].Indexed {
-			h.forget(func(c *heldCell) bool { return c.owner == owner })
+			h.forget(func(c *heldCell) bool { return c.owner == owner && w.reaches(i, c) })
 		}
 	}
 	for _, at := range places {
@@ -440,6 +440,17 @@ func (w *way) storeBeyond(i int, h *held, ins *instruction, list []Pointee, v ho
 			h.store(at.owner, at.place, holding{h.add(h.of(old).join(h.of(v))).value, old.isField || v.isField})
 		}
 	}
+}
+
+// reaches reports whether a store to where an index leads may change a cell.
+func (w *way) reaches(i int, c *heldCell) bool {
+	if c.owner != w.fn.number {
+		return true
+	}
+	if among, known := w.fn.constants.among[i]; known {
+		return c.overlaps(among)
+	}
+	return c.end() > w.fn.constants.indexed()
 }
 
 // stored returns what a store stores.

@@ -334,7 +334,7 @@ func (d *pointerDomain) load(s *state[pointer], i int, ins *instruction) pointer
 		if _, stored := s.find(at); stored {
 			return s.exactly(at)
 		}
-		return d.sets.union(d.within(s, at), d.sets.union(d.fn.anywhere, d.fn.leftAnywhere))
+		return d.sets.union(d.within(s, at), d.sets.union(d.anywhere(at), d.fn.leftAnywhere))
 	}
 	if d.isPending(s.regs[ins.Src]) {
 		return d.sets.of(Pointee{Region: pending})
@@ -344,6 +344,15 @@ func (d *pointerDomain) load(s *state[pointer], i int, ins *instruction) pointer
 		v = d.sets.union(v, d.loaded(s, i, ins, &p))
 	}
 	return v
+}
+
+// anywhere returns what the function may have stored at a place of its own stack at a
+// distance that is not constant.
+func (d *pointerDomain) anywhere(at place) pointer {
+	if at.end() > d.fn.constants.indexed() {
+		return d.fn.anywhere
+	}
+	return d.sets.where(d.fn.anywhere, (*Pointee).isKnown)
 }
 
 // loaded returns what is at an address.
@@ -423,6 +432,13 @@ func (d *pointerDomain) store(s *state[pointer], i int, ins *instruction) {
 	if v == 0 {
 		return
 	}
+	if among, ok := d.fn.constants.among[i]; ok {
+		last := int64(among.end()) - 8
+		for at := int64(among.at); at < last+8; at += 8 {
+			d.addAt(s, min(at, last), v)
+		}
+		return
+	}
 	for _, p := range d.sets.list(s.regs[ins.Dst]) {
 		if p.Region == Stack {
 			d.storeBeyond(s, &p, p.Offset+int64(ins.Off), v)
@@ -439,7 +455,8 @@ func (d *pointerDomain) storeBeyond(s *state[pointer], p *Pointee, at int64, v p
 		d.addAt(s, at, v)
 		return
 	case isOwn:
-		d.storeAnywhere(s, v)
+		d.storeAnywhere(s, d.sets.where(v, (*Pointee).isKnown))
+		s.change(d.fn.constants.indexed(), func(old pointer) pointer { return d.sets.union(old, v) })
 	}
 	if !d.effects || d.isPending(v) {
 		return

@@ -9,6 +9,10 @@ type value struct {
 	spare       uint8  // how many bits at the top only repeat the sign
 	kind        kind
 
+	// within is where an address in the stack is, if bits say less of that: a carry makes
+	// some unknown that are far from those of an index.
+	within span
+
 	// guided says that the value depends on one that the rewriting decides, and
 	// that it could be another in another layout.
 	guided bool
@@ -48,6 +52,53 @@ func (v value) constant() (uint64, bool) { return v.bits, v.kind == other && v.k
 // stackOffset returns k of an address that is r10+k.
 func (v value) stackOffset() (int32, bool) { return v.offsetIn(stack) }
 
+// span is from where to where, both included; nothing is known if the first is above the
+// second.
+type span struct{ from, to int32 }
+
+var nowhere = span{from: 1}
+
+// span returns the least and the greatest that the bits of a value can be as a number, if
+// these are small.
+func (v value) span() span {
+	from, to := int64(v.bits&v.known), int64(v.bits|^v.known)
+	if v.known>>63 == 0 || from < -1<<20 || to > 1<<20 {
+		return nowhere
+	}
+	return span{int32(from), int32(to)}
+}
+
+// stackSpan returns between which distances from r10 an address in the stack is.
+func (v value) stackSpan() span {
+	switch {
+	case v.kind != stack:
+		return nowhere
+	case v.within != span{}:
+		return v.within
+	}
+	return v.span()
+}
+
+// plus returns the sum, or difference, of two numbers.
+func (s span) plus(o span, negative bool) span {
+	if negative {
+		o.from, o.to = -o.to, -o.from
+	}
+	sum := span{s.from + o.from, s.to + o.to}
+	if s.from > s.to || o.from > o.to || sum.from < -1<<20 || sum.to > 1<<20 {
+		return nowhere
+	}
+	return sum
+}
+
+// stackRange returns which bytes of the stack a load or store of some at an address can go
+// to, if all of these are in it.
+func (v value) stackRange(offset int16, width int) (place, bool) {
+	s := v.stackSpan()
+	from, to := s.from+int32(offset), s.to+int32(offset)+int32(width)
+	return place{from, to - from}, s.from <= s.to && from >= -MaxStack && to <= 0
+}
+
 // offsetIn returns how far an address is from the start of what it points to.
 func (v value) offsetIn(kind kind) (int32, bool) {
 	k := int64(v.bits)
@@ -61,6 +112,9 @@ func (v value) or(w value) value {
 		kind: v.kind, guided: v.guided || w.guided,
 	}
 	if v.kind == w.kind {
+		if v.within == w.within {
+			joined.within = v.within
+		}
 		return joined
 	}
 	joined = unknown(joined.guided)
@@ -168,6 +222,9 @@ func (ins *instruction) address64(a, b value) (value, bool) {
 	if a.kind == stack || a.kind == context {
 		n := ins.compute(a.number(), b.number(), 64)
 		sum.bits, sum.known = n.value, ^n.mask
+	}
+	if within := a.stackSpan().plus(b.span(), code == insn.OpSUB); a.kind == stack && sum.known != ^uint64(0) && within.from <= within.to {
+		sum.within = within
 	}
 	return sum, true
 }
