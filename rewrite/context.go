@@ -195,9 +195,12 @@ func (p *planner) keepContext(fn *function) (int, error) {
 	if fn.context.depth > 0 {
 		return fn.context.depth, nil
 	}
+	if !fn.startsOnce() {
+		return 0, errNoContextStart
+	}
 	depth, known := p.stackDepth(fn)
 	depth = (depth+7)/8*8 + 8
-	if !known || !fn.startsOnce() || !p.deepen(fn, depth) {
+	if !known || !p.deepen(fn, depth) {
 		return 0, errNoContextRoom
 	}
 	fn.context.depth = depth
@@ -237,6 +240,8 @@ func (p *planner) loadsThrough(access *reloc.Access) (slots []int) {
 var (
 	errNoContext = refuse.Because("call md_desc(ctx) in the function that reads the field, or pass ctx to it as well",
 		"what computes it needs ctx, which the function does not have wherever it is called")
+	errNoContextStart = refuse.Because("do something in front of the loop that the function starts with",
+		"what computes it needs ctx, which the function would keep before anything else, and a loop leads back to its start")
 	errNoContextRoom = refuse.Because("keep less on the stack",
 		"what computes it needs ctx, and there is no room for that on the stack")
 )

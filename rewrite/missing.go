@@ -53,7 +53,11 @@ func (e *Edit) Missing() (reason, remedy string) {
 	}
 	wanted := access.Path[strings.LastIndexAny(access.Path, ".>")+1:]
 	names := slices.Clone(resolution.Fields)
-	slices.SortStableFunc(names, func(a, b string) int { return cmp.Compare(difference(a, wanted), difference(b, wanted)) })
+	differences := make(map[string]int, len(names))
+	for _, name := range names {
+		differences[name] = difference(name, wanted)
+	}
+	slices.SortStableFunc(names, func(a, b string) int { return cmp.Compare(differences[a], differences[b]) })
 	return fmt.Sprintf("%s, it has %s", resolution.Missing, strings.Join(names, ", ")), remedy
 }
 
