@@ -306,14 +306,23 @@ func (p *portable) words(t *testing.T, change func(*ebpf.ProgramSpec)) map[strin
 	return programs
 }
 
-// relocateByCilium returns what cilium/ebpf makes of each program for a kernel, given as
-// ProgramOptions.KernelTypes.
+// relocateByCilium returns what cilium/ebpf makes of each program for a kernel, and loads
+// that, with the kernel given as ProgramOptions.KernelTypes.
 func (p *portable) relocateByCilium(t *testing.T, k kernel) map[string][]uint64 {
 	t.Helper()
 	types, err := btf.LoadSpecFromReader(bytes.NewReader(k.raw))
 	if err != nil {
 		t.Fatal(err)
 	}
+	spec, err := ebpf.LoadCollectionSpecFromReader(bytes.NewReader(p.object))
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaded, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{Programs: ebpf.ProgramOptions{KernelTypes: types}})
+	if err != nil {
+		t.Fatalf("%+v", err)
+	}
+	loaded.Close()
 	programs := p.words(t, func(program *ebpf.ProgramSpec) {
 		var records []*btf.CORERelocation
 		var at []*asm.Instruction
