@@ -1,6 +1,7 @@
 package loader_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -24,12 +25,13 @@ import (
 // driverPackets is how many packets are sent for each way to read the kernel's memory.
 const driverPackets = 20000
 
-// driverFields is struct fields of driver.c.
+// driverFields is struct fields of driver.h.
 type driverFields struct {
-	Hash, Mark, HashType, CsumStatus uint32
-	VlanTCI                          uint16
-	VlanProto                        [2]byte
-	Seen, Found                      uint32
+	RxTimestamp                            uint64
+	Hash, Mark, HashType, Csum, CsumStatus uint32
+	VlanTCI                                uint16
+	VlanProto                              [2]byte
+	Seen, Found                            uint32
 }
 
 // What XDP and TC programs read of each packet, of the driver and of its skb, is what the
@@ -41,11 +43,16 @@ func TestDriver(t *testing.T) {
 				netlab.Need(t, netlab.VoidCasts)
 			}
 			lab := newDriverLab(t)
-			programs := lab.load(&loader.Driver{Name: "veth", Lowering: lowering})
-			lab.attach(programs)
-			lab.send(driverPackets, programs.Maps["by_stack"])
+			programs := lab.load(lab.rewritten("driver", &loader.Driver{Name: "veth", Lowering: lowering}))
+			lab.attachXDP(programs.Programs["received"])
+			lab.attachTC(programs.Programs["stacked"])
+			lab.tag()
+			lab.send(driverPackets, lab.seenIn(programs.Maps["by_stack"]))
 
-			byXDP, byTC, byStack := lab.fields(programs, "by_xdp"), lab.fields(programs, "by_tc"), lab.fields(programs, "by_stack")
+			fields := func(by string) []driverFields {
+				return producerLookupAll[driverFields](t, programs.Maps[by], driverPackets)
+			}
+			byXDP, byTC, byStack := fields("by_xdp"), fields("by_tc"), fields("by_stack")
 			hashes := make(map[uint32]bool)
 			for i := range driverPackets {
 				lab.checkSent(i, byXDP[i], byStack[i])
@@ -66,11 +73,15 @@ func TestDriver(t *testing.T) {
 type driverLab struct {
 	*lab
 	wire    int
-	sockets []int
+	sockets []int // that send, in turns
 }
 
-// driverSockets is how many sockets send: each has a hash of its own.
+// driverSockets is how many sockets there are of a kind. Those that are connected have a
+// hash each, which is that of what they send.
 const driverSockets = 50
+
+// driverPeer is whom packets are sent to.
+var driverPeer = &unix.SockaddrInet4{Addr: [4]byte{192, 0, 2, 2}, Port: 9}
 
 func newDriverLab(t *testing.T) *driverLab {
 	t.Helper()
@@ -91,18 +102,27 @@ func newDriverLab(t *testing.T) *driverLab {
 			t.Fatal(err)
 		}
 	}
-	for range driverSockets {
-		socket, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		lab.sockets = append(lab.sockets, socket)
-		if err := unix.Connect(socket, &unix.SockaddrInet4{Addr: [4]byte{192, 0, 2, 2}, Port: 9}); err != nil {
+	t.Cleanup(lab.close)
+	lab.addSockets()
+	for _, socket := range lab.sockets {
+		if err := unix.Connect(socket, driverPeer); err != nil {
 			t.Fatal(err)
 		}
 	}
-	t.Cleanup(lab.close)
 	return lab
+}
+
+// addSockets adds sockets that are not connected.
+func (l *driverLab) addSockets() {
+	l.Helper()
+
+	for range driverSockets {
+		socket, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+		if err != nil {
+			l.Fatal(err)
+		}
+		l.sockets = append(l.sockets, socket)
+	}
 }
 
 func (l *driverLab) close() {
@@ -111,11 +131,11 @@ func (l *driverLab) close() {
 	}
 }
 
-// load loads driver.c for a driver.
-func (l *driverLab) load(driver *loader.Driver) *ebpf.Collection {
+// rewritten returns a program of testdata that is rewritten for a driver.
+func (l *driverLab) rewritten(name string, driver *loader.Driver) (*ebpf.CollectionSpec, *rewrite.Report) {
 	l.Helper()
 
-	object, err := os.ReadFile(ownProgram("driver"))
+	object, err := os.ReadFile(ownProgram(name))
 	if err != nil {
 		l.Fatal(err)
 	}
@@ -123,18 +143,24 @@ func (l *driverLab) load(driver *loader.Driver) *ebpf.Collection {
 	if err != nil {
 		l.Fatal(err)
 	}
-	file, err := os.Open(ownProgram("driver"))
+	spec, report, err := loader.RewrittenSpec(bytes.NewReader(object), loader.Options{Accessors: accessors})
 	if err != nil {
 		l.Fatal(err)
 	}
-	defer file.Close()
-	spec, report, err := loader.RewrittenSpec(file, loader.Options{Accessors: accessors})
-	if err != nil {
-		l.Fatal(err)
+	drivers := "veth"
+	if len(accessors) > 1 {
+		drivers = "veth, skb"
 	}
-	if report.Driver != "veth, skb" || report.Layout != "" || report.Lowering != string(driver.Lowering) {
+	if report.Driver != drivers || report.Layout != "" || report.Lowering != string(driver.Lowering) {
 		l.Errorf("The report is of driver %q, layout %q, lowering %q", report.Driver, report.Layout, report.Lowering)
 	}
+	return spec, report
+}
+
+// load loads programs.
+func (l *driverLab) load(spec *ebpf.CollectionSpec, report *rewrite.Report) *ebpf.Collection {
+	l.Helper()
+
 	programs, err := ebpf.NewCollection(spec)
 	if err != nil {
 		l.Fatal(loader.ExplainRefusal(err, spec, report))
@@ -143,24 +169,30 @@ func (l *driverLab) load(driver *loader.Driver) *ebpf.Collection {
 	return programs
 }
 
-// attach attaches XDP and TC to the NIC, and what tags packets to the wire.
-func (l *driverLab) attach(programs *ebpf.Collection) {
+func (l *driverLab) attachXDP(program *ebpf.Program) {
 	l.Helper()
 
-	nic, err := net.InterfaceByName("nic0")
-	if err != nil {
-		l.Fatal(err)
-	}
-	xdp, err := link.AttachXDP(link.XDPOptions{Program: programs.Programs["received"], Interface: nic.Index, Flags: link.XDPDriverMode})
+	xdp, err := link.AttachXDP(link.XDPOptions{Program: program, Interface: l.nic.Index, Flags: link.XDPDriverMode})
 	if err != nil {
 		l.Fatal(err)
 	}
 	l.Cleanup(func() { xdp.Close() })
-	tc, err := link.AttachTCX(link.TCXOptions{Program: programs.Programs["stacked"], Interface: nic.Index, Attach: ebpf.AttachTCXIngress})
+}
+
+func (l *driverLab) attachTC(program *ebpf.Program) {
+	l.Helper()
+
+	tc, err := link.AttachTCX(link.TCXOptions{Program: program, Interface: l.nic.Index, Attach: ebpf.AttachTCXIngress})
 	if err != nil {
 		l.Fatal(err)
 	}
 	l.Cleanup(func() { tc.Close() })
+}
+
+// tag has packets tagged on their way.
+func (l *driverLab) tag() {
+	l.Helper()
+
 	tagger := producerTagger(l.T, l.wire)
 	l.Cleanup(func() { tagger.Close() })
 }
@@ -171,8 +203,8 @@ func driverMark(i int) uint32 {
 	return uint32(tag.tci)<<16 | uint32(binary.NativeEndian.Uint16(tag.proto[:]))
 }
 
-// send sends packets, and waits for each few of them until the last one has been seen.
-func (l *driverLab) send(packets int, seen *ebpf.Map) {
+// send sends packets, and waits for each few of them until the last one has arrived.
+func (l *driverLab) send(packets int, arrived func(i int) bool) {
 	l.Helper()
 
 	const window = 64 // of the 256 that a veth has room for
@@ -183,39 +215,28 @@ func (l *driverLab) send(packets int, seen *ebpf.Map) {
 			l.Fatal(err)
 		}
 		binary.BigEndian.PutUint32(payload, uint32(i))
-		if _, err := unix.Write(socket, payload); err != nil {
+		if err := unix.Sendto(socket, payload, 0, driverPeer); err != nil {
 			l.Fatal(err)
 		}
 		if (i+1)%window == 0 || i == packets-1 {
-			l.await(i, seen)
+			l.await(i, arrived)
 		}
 	}
 }
 
-func (l *driverLab) await(i int, seen *ebpf.Map) {
+// seenIn returns what tells whether an array has something of a packet.
+func (l *driverLab) seenIn(array *ebpf.Map) func(i int) bool {
+	return func(i int) bool { return producerLookup[driverFields](l.T, array, i).Seen > 0 }
+}
+
+func (l *driverLab) await(i int, arrived func(int) bool) {
 	l.Helper()
 
-	var fields driverFields
-	for deadline := time.Now().Add(3 * time.Second); fields.Seen == 0; runtime.Gosched() {
-		if err := seen.Lookup(uint32(i), &fields); err != nil {
-			l.Fatal(err)
-		}
+	for deadline := time.Now().Add(3 * time.Second); !arrived(i); runtime.Gosched() {
 		if time.Now().After(deadline) {
 			l.Fatalf("Packet %d is lost", i)
 		}
 	}
-}
-
-func (l *driverLab) fields(programs *ebpf.Collection, name string) []driverFields {
-	l.Helper()
-
-	fields := make([]driverFields, driverPackets)
-	for i := range fields {
-		if err := programs.Maps[name].Lookup(uint32(i), &fields[i]); err != nil {
-			l.Fatal(err)
-		}
-	}
-	return fields
 }
 
 // Of include/linux/skbuff.h and include/net/xdp.h.
@@ -229,19 +250,23 @@ const (
 func (l *driverLab) checkSent(i int, read, stack driverFields) {
 	l.Helper()
 
+	want := driverSent(i)
+	want.Hash, want.HashType = stack.Hash, rssL4
+	if read != want || stack.Hash == 0 || stack.Mark != want.Mark {
+		l.Fatalf("Packet %d: read\n%+v instead of\n%+v; the stack has\n%+v", i, read, want, stack)
+	}
+}
+
+// driverSent is what the sender gave a packet: all but the hash.
+func driverSent(i int) driverFields {
 	tag := producerTags[i%len(producerTags)]
-	want := driverFields{
-		Hash:       stack.Hash,
+	return driverFields{
 		Mark:       driverMark(i),
-		HashType:   rssL4,
 		CsumStatus: checksumUnnecessary, // the sender left the sum to the NIC
 		VlanTCI:    tag.tci,
 		VlanProto:  tag.proto,
 		Seen:       1,
 		Found:      1,
-	}
-	if read != want || stack.Hash == 0 || stack.Mark != want.Mark {
-		l.Fatalf("Packet %d: read\n%+v instead of\n%+v; the stack has\n%+v", i, read, want, stack)
 	}
 }
 
@@ -273,7 +298,7 @@ func TestLoadForDriver(t *testing.T) {
 		}
 	}
 
-	lab.send(100, loaded.Maps["by_xdp"])
+	lab.send(100, lab.seenIn(loaded.Maps["by_xdp"]))
 	var read driverFields
 	if err := loaded.Maps["by_xdp"].Lookup(uint32(7), &read); err != nil {
 		t.Fatal(err)

@@ -3,10 +3,6 @@ package rewrite_test
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -16,85 +12,22 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 
+	"github.com/xdp-load/xdp-load/internal/libbpf"
 	"github.com/xdp-load/xdp-load/reloc"
 	"github.com/xdp-load/xdp-load/rewrite"
 )
 
-// libbpf runs the program in testdata/oracle/relocate.c.
-type libbpf struct{ program, directory string }
+// libbpfOracle tells what libbpf does with accesses.
+type libbpfOracle struct{ *libbpf.Loader }
 
-func buildLibbpf(t *testing.T) *libbpf {
+func newLibbpfOracle(t *testing.T) *libbpfOracle {
 	t.Helper()
-	needTools(t, "gcc")
-	l := &libbpf{directory: t.TempDir()}
-	l.program = filepath.Join(l.directory, "relocate")
-	out, err := exec.Command("gcc", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror", "-O1",
-		dependency(t, "testdata/oracle/relocate.c"), "-o", l.program, "-lbpf").CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v: %s: gcc and libbpf-dev are needed", err, out)
-	}
-	return l
-}
-
-// relocated is what libbpf makes of an object: the instructions of each program,
-// nil if it refuses the object, and what it says.
-type relocated struct {
-	programs map[string][]uint64
-	warnings []string
-}
-
-func (l *libbpf) relocate(t *testing.T, object, types []byte) relocated {
-	t.Helper()
-	objectFile, typesFile := filepath.Join(l.directory, "object.o"), filepath.Join(l.directory, "types.btf")
-	if err := errors.Join(os.WriteFile(objectFile, object, 0o600), os.WriteFile(typesFile, types, 0o600)); err != nil {
-		t.Fatal(err)
-	}
-	out, err := exec.Command(l.program, objectFile, typesFile).Output()
-	var exit *exec.ExitError
-	refused := errors.As(err, &exit) && exit.ExitCode() == 1
-	if err != nil && !refused {
-		t.Fatal(err)
-	}
-	r := parseRelocated(t, string(out))
-	if refused {
-		r.programs = nil
-	}
-	return r
-}
-
-// parseRelocated reads the lines that relocate.c prints.
-func parseRelocated(t *testing.T, out string) relocated {
-	t.Helper()
-	r := relocated{programs: make(map[string][]uint64)}
-	for line := range strings.Lines(out) {
-		words := strings.Fields(line)
-		switch words[0] {
-		case "warning":
-			r.warnings = append(r.warnings, strings.Join(words[1:], " "))
-		case "program":
-			r.programs[words[1]] = parseHex(t, words[2:])
-		default:
-			t.Fatalf("unexpected %q", line)
-		}
-	}
-	return r
-}
-
-func parseHex(t *testing.T, words []string) []uint64 {
-	t.Helper()
-	numbers := make([]uint64, len(words))
-	for i, word := range words {
-		var err error
-		if numbers[i], err = strconv.ParseUint(word, 16, 64); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return numbers
+	return &libbpfOracle{libbpf.Build(t)}
 }
 
 // verdicts returns what libbpf does with each access by its record. A record
 // that makes it refuse the object is taken out, so that it goes on to the others.
-func (l *libbpf) verdicts(t *testing.T, s subject) map[int]verdict {
+func (l *libbpfOracle) verdicts(t *testing.T, s subject) map[int]verdict {
 	t.Helper()
 	accesses, err := reloc.Read(s.object)
 	if err != nil {
@@ -103,12 +36,12 @@ func (l *libbpf) verdicts(t *testing.T, s subject) map[int]verdict {
 	verdicts := make(map[int]verdict)
 	object := bytes.Clone(s.object)
 	for range len(accesses) + 1 {
-		r := l.relocate(t, object, s.layoutObject)
-		if r.programs != nil {
+		r := l.Relocate(t, object, s.layoutObject)
+		if r.Programs != nil {
 			addInstructions(t, verdicts, s, accesses, r)
 			return verdicts
 		}
-		record, reason := refusedRecord(t, accesses, r.warnings)
+		record, reason := refusedRecord(t, accesses, r.Warnings)
 		verdicts[record] = verdict{refusal: reason}
 		takeOut(t, object, record)
 	}
@@ -177,10 +110,10 @@ func takeOut(t *testing.T, object []byte, record int) {
 }
 
 // addInstructions looks up the instruction of each record that is not refused.
-func addInstructions(t *testing.T, verdicts map[int]verdict, s subject, accesses []reloc.Access, r relocated) {
+func addInstructions(t *testing.T, verdicts map[int]verdict, s subject, accesses []reloc.Access, r libbpf.Relocated) {
 	t.Helper()
 	functions := functionsIn(t, s.object)
-	for name, program := range r.programs {
+	for name, program := range r.Programs {
 		starts := functions.place(name, program)
 		for _, access := range accesses {
 			start, ok := starts[access.Program]
@@ -340,7 +273,7 @@ var libbpfDiffers = []difference{
 
 func TestOracleLibbpf(t *testing.T) {
 	t.Parallel()
-	l := buildLibbpf(t)
+	l := newLibbpfOracle(t)
 	checkDifferences(t, libbpfDiffers, subjects(t, "el"), l.verdicts)
 }
 
@@ -350,7 +283,7 @@ func TestOracleLibbpf(t *testing.T) {
 // is once it is answered where descriptors come from: libbpf leaves the question in.
 func TestOracleLibbpfPrograms(t *testing.T) {
 	t.Parallel()
-	l := buildLibbpf(t)
+	l := newLibbpfOracle(t)
 	programs := 0
 	for _, s := range subjects(t, "el") {
 		if _, _, out := ourVerdicts(t, s); out == nil {
@@ -365,20 +298,20 @@ func TestOracleLibbpfPrograms(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		before, after := l.relocate(t, object, s.layoutObject), l.relocate(t, out, s.layoutObject)
-		if before.programs == nil && slices.ContainsFunc(before.warnings, isRefused) {
+		before, after := l.Relocate(t, object, s.layoutObject), l.Relocate(t, out, s.layoutObject)
+		if before.Programs == nil && slices.ContainsFunc(before.Warnings, isRefused) {
 			continue // equal copies, or a part of a number
 		}
 		functions := functionsIn(t, object)
-		for name, program := range before.programs {
-			c := newSideBySide(t, after.programs[name], program, functions.place(name, program), report.Edits)
+		for name, program := range before.Programs {
+			c := newSideBySide(t, after.Programs[name], program, functions.place(name, program), report.Edits)
 			if err := c.run(); err != nil {
 				t.Errorf("%s: program %s: %v:\n got     %x\n libbpf's %x", s.name, name, err, c.ours, c.theirs)
 			}
 			programs++
 		}
-		if len(after.programs) != len(before.programs) {
-			t.Errorf("%s: %q", s.name, after.warnings)
+		if len(after.Programs) != len(before.Programs) {
+			t.Errorf("%s: %q", s.name, after.Warnings)
 		}
 	}
 	t.Logf("%d programs", programs)
@@ -391,18 +324,18 @@ func isRefused(warning string) bool {
 // libbpf refuses objects of the other byte order, and takes layouts of it.
 func TestOracleLibbpfByteOrder(t *testing.T) {
 	t.Parallel()
-	l := buildLibbpf(t)
+	l := newLibbpfOracle(t)
 	object := func(name string) []byte { return readFile(t, testdata+"/"+name+".o") }
 
-	r := l.relocate(t, object("programs/fields-eb"), object("layouts/reordered-eb"))
-	if r.programs != nil || !strings.Contains(strings.Join(r.warnings, "\n"), "endianness mismatch") {
-		t.Errorf("a big-endian object: %q", r.warnings)
+	r := l.Relocate(t, object("programs/fields-eb"), object("layouts/reordered-eb"))
+	if r.Programs != nil || !strings.Contains(strings.Join(r.Warnings, "\n"), "endianness mismatch") {
+		t.Errorf("a big-endian object: %q", r.Warnings)
 	}
 
-	foreign := l.relocate(t, object("programs/fields-el"), object("layouts/reordered-eb"))
-	native := l.relocate(t, object("programs/fields-el"), object("layouts/reordered-el"))
-	if foreign.programs == nil || !slices.Equal(foreign.programs["fields"], native.programs["fields"]) {
-		t.Errorf("a big-endian layout: %q", foreign.warnings)
+	foreign := l.Relocate(t, object("programs/fields-el"), object("layouts/reordered-eb"))
+	native := l.Relocate(t, object("programs/fields-el"), object("layouts/reordered-el"))
+	if foreign.Programs == nil || !slices.Equal(foreign.Programs["fields"], native.Programs["fields"]) {
+		t.Errorf("a big-endian layout: %q", foreign.Warnings)
 	}
 	// TestOtherByteOrder has what we do: refuse both.
 }

@@ -8,9 +8,7 @@ import (
 	"github.com/xdp-load/xdp-load/internal/memlab"
 )
 
-func TestIce(t *testing.T) {
-	testModel(t, "ice", 256<<10, func(s setting) model { return &ice{s} })
-}
+func TestIce(t *testing.T) { testModel(t, "ice") }
 
 // ice is drivers/net/ethernet/intel/ice, and the receive descriptor of the NIC that is its
 // flexible profile 2: 32 bytes, little-endian.

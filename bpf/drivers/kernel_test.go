@@ -28,6 +28,7 @@ type kernel struct {
 	name   string
 	types  *memlab.Types
 	layout *reloc.Layout
+	raw    []byte // the BTF that layout is
 }
 
 const vmlinux = "/sys/kernel/btf/vmlinux"
@@ -78,7 +79,7 @@ func newKernel(t *testing.T, name string, raw, resolved []byte) kernel {
 	if err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
-	return kernel{name, types, layout}
+	return kernel{name, types, layout, resolved}
 }
 
 func runningKernel(t *testing.T) kernel {

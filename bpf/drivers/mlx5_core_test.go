@@ -9,9 +9,7 @@ import (
 	"github.com/xdp-load/xdp-load/internal/memlab"
 )
 
-func TestMlx5(t *testing.T) {
-	testModel(t, "mlx5_core", 1<<20, func(s setting) model { return &mlx5{s} })
-}
+func TestMlx5(t *testing.T) { testModel(t, "mlx5_core") }
 
 // mlx5 is drivers/net/ethernet/mellanox/mlx5/core, and the completion queue entry of the
 // NIC: 64 bytes, big-endian.

@@ -24,6 +24,19 @@ type model interface {
 	decode(descriptor, ctx uint64) map[string]uint64
 }
 
+// modelled is a driver of which there is a model, and the memory that it takes, in bytes.
+type modelled struct {
+	memory int
+	model  func(setting) model
+}
+
+var models = map[string]modelled{
+	"ice":       {256 << 10, func(s setting) model { return &ice{s} }},
+	"mlx5_core": {1 << 20, func(s setting) model { return &mlx5{s} }},
+	"skb":       {64 << 10, func(s setting) model { return &skb{s} }},
+	"veth":      {256 << 10, func(s setting) model { return &veth{s} }},
+}
+
 // setting is what models are made of.
 type setting struct {
 	memory *memlab.Memory
@@ -60,14 +73,14 @@ const scenes = 1500
 // testModel compares the accessors of a driver with its model: in scenes as the driver
 // leaves them, in scenes in which a pointer leads nowhere, and from a descriptor that is
 // nowhere.
-func testModel(t *testing.T, driver string, memorySize int, newModel func(setting) model) {
-	file := read(t, driver)
-	memory := memlab.New(t, memorySize)
+func testModel(t *testing.T, driver string) {
+	file, modelled := read(t, driver), models[driver]
+	memory := memlab.New(t, modelled.memory)
 	lowerings := lowerings(t)
 	for _, k := range kernelsOf(t, driver) {
 		for _, lowering := range lowerings {
 			t.Run(k.name+"/"+string(lowering), func(t *testing.T) {
-				c := &comparison{t, load(t, file, k, lowering), newModel(setting{memory, k.types}), make(map[string]map[uint64]bool)}
+				c := &comparison{t, load(t, file, k, lowering), modelled.model(setting{memory, k.types}), make(map[string]map[uint64]bool)}
 				random := rand.New(rand.NewPCG(1, 2))
 				for range scenes {
 					memory.Clear(random)

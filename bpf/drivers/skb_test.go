@@ -5,9 +5,7 @@ import (
 	"testing"
 )
 
-func TestSkb(t *testing.T) {
-	testModel(t, "skb", 64<<10, func(s setting) model { return &skb{s} })
-}
+func TestSkb(t *testing.T) { testModel(t, "skb") }
 
 // skb is any struct sk_buff, as ctx of a TC program.
 type skb struct{ setting }

@@ -5,9 +5,7 @@ import (
 	"testing"
 )
 
-func TestVeth(t *testing.T) {
-	testModel(t, "veth", 256<<10, func(s setting) model { return &veth{s} })
-}
+func TestVeth(t *testing.T) { testModel(t, "veth") }
 
 // veth is drivers/net/veth.c.
 type veth struct{ setting }

@@ -1,58 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/*
- * What XDP and TC say of one packet, and what the stack has in its skb. A packet is UDP,
- * and says its number at the start of its payload, in network byte order.
- */
+/* What XDP and TC say of one packet, and what the stack has in its skb. */
 
 #include <linux/bpf.h>
-#include <bpf/bpf_endian.h>
-#include "md_desc.h"
-
-struct fields {
-	__u32 hash;
-	__u32 mark;
-	__u32 hash_type;
-	__u32 csum_status;
-	__u16 vlan_tci;
-	__be16 vlan_proto;
-	__u32 seen;	/* packets with this number */
-	__u32 found;	/* those of them that had a descriptor */
-};
+#include "driver.h"
 
 struct numbered {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 30000);
+	__uint(max_entries, MAX_PACKETS);
 	__type(key, __u32);
 	__type(value, struct fields);
 } by_xdp SEC(".maps"), by_tc SEC(".maps"), by_stack SEC(".maps");
-
-#define NUMBER_OFFSET (14 + 20 + 8)
-
-/* The record of a packet, or NULL if it has no number. */
-static __always_inline struct fields *record_of(void *map, void *data, void *data_end)
-{
-	__be32 *number = data + NUMBER_OFFSET;
-	__u32 key;
-
-	if ((void *)(number + 1) > data_end || ((__u8 *)data)[14 + 9] != 17 /* UDP */)
-		return 0;
-	key = bpf_ntohl(*number);
-	return bpf_map_lookup_elem(map, &key);
-}
-
-static __always_inline void record(struct fields *f, struct md_desc *md)
-{
-	f->seen++;
-	if (!md)
-		return;
-	f->found++;
-	f->hash = md->hash;
-	f->mark = md->mark;
-	f->hash_type = md->hash_type;
-	f->csum_status = md->csum_status;
-	f->vlan_tci = md->vlan_tci;
-	f->vlan_proto = md->vlan_proto;
-}
 
 SEC("xdp") int received(struct xdp_md *ctx)
 {

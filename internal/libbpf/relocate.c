@@ -1,4 +1,6 @@
-/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+//go:build ignore
+
 /*
  * relocate OBJECT BTF - print what libbpf makes of an object's CO-RE records
  *
