@@ -9,7 +9,7 @@ kernel-packages = qemu-system-x86 qemu-system-misc kmod iproute2 bpftool $(compi
 # The linter, by its version.
 staticcheck = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
-.PHONY: all build root demo bench lint race check test test-kernels deps generate fuzz fuzz-long
+.PHONY: all build root demo bench lint race check test random test-kernels deps generate fuzz fuzz-long
 
 all: build
 
@@ -60,6 +60,11 @@ test: root deps lint race
 	./.ci/go-test
 	testdata/generate.sh
 	git diff --exit-code --stat -- '*.o'
+
+# More random programs than make test has. Needs root.
+random: root deps
+	go test ./rewrite -count=1 -timeout 30m -run '^Test(Pairs|DriverRandom|NumberRandom)$$' \
+		-pairs.count 2000 -driver.count 240 -numbers.programs 240
 
 # The tests that concern the kernel on others than the running one, which are
 # downloaded once: all, or those that are named, as in KERNELS="5.10 6.12-s390x".

@@ -25,7 +25,7 @@ import (
 var (
 	driverSeed  = flag.Uint64("driver.seed", 0, "seed of the first random programs for a driver, to repeat a failure (default: another one each time)")
 	driverOnly  = flag.Int("driver.only", -1, "which program of an object to check")
-	driverCount = flag.Int("driver.count", 96, "how many random programs for a driver to check")
+	driverCount = flag.Int("driver.count", 48, "how many random programs for a driver to check")
 )
 
 // randomTogether is how many programs are in one object.

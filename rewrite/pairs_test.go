@@ -17,7 +17,7 @@ import (
 
 var (
 	pairsSeed    = flag.Uint64("pairs.seed", 0, "seed of the first batch of random pairs, to repeat a failure (default: another one each time)")
-	pairsCount   = flag.Int("pairs.count", 2000, "how many random pairs of a program and a layout to check")
+	pairsCount   = flag.Int("pairs.count", 400, "how many random pairs of a program and a layout to check")
 	pairsWithout = flag.String("pairs.without", "", "what to leave out of programs, separated by commas: own copies, static programs, another order of records, edits that are made shorter (own, static, order, shortening)")
 )
 
