@@ -157,6 +157,7 @@ static NOINLINE long each(__u32 i, void *p)
 
 // Accessors that need ctx have it wherever a program reads a field.
 func TestDriverContext(t *testing.T) {
+	t.Parallel()
 	v := newVethPair(t)
 	accessors := resolvedAccessors(t, "context.o", costCompile(t, "clang-19", contextSource, "el", "v3"), "")
 	for _, cases := range [][]driverCase{driverCases, contextCases} {

@@ -40,6 +40,7 @@ var randomRefusals = regexp.MustCompile(`room (for that )?on the stack|^use the 
 // Random programs read what a driver, or the skb, has, in every way that their generator
 // knows, and compute the same of it as of the numbers that the verifier lets them read.
 func TestDriverRandom(t *testing.T) {
+	t.Parallel()
 	v := newVethPair(t)
 	seed := *driverSeed
 	if seed == 0 {

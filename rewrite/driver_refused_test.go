@@ -79,6 +79,7 @@ __attribute__((noinline)) int is_there(struct md_desc *md)
 }
 
 func TestDriverRefused(t *testing.T) {
+	t.Parallel()
 	accessors := []*rewrite.Accessors{driverAccessors(t, "veth", "")}
 	for _, test := range driverRefused {
 		for _, compiler := range []string{"clang-14", "clang-19", "clang-22"} {
@@ -102,6 +103,7 @@ func TestDriverRefused(t *testing.T) {
 
 // An object from before the header knew drivers is not taken for one without descriptors.
 func TestDriverOldHeader(t *testing.T) {
+	t.Parallel()
 	old := strings.Replace(driverHeader, `#include "../bpf/md_desc.h"`, `
 struct md_desc { __u32 mark; } __attribute__((preserve_access_index));
 #define md_desc(ctx) ((struct md_desc *)(long)(ctx)->data_meta)

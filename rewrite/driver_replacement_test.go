@@ -13,6 +13,7 @@ import (
 // A program that takes the place of a function is called with all of its arguments, which
 // code in line has to leave as they are.
 func TestDriverReplacement(t *testing.T) {
+	t.Parallel()
 	accessors := driverAccessors(t, "veth", accessor.Probe) // helpers say what they read
 	for _, parameters := range []string{"struct xdp_md *ctx, int a, int b", "int a, struct xdp_md *ctx, int b"} {
 		object := costCompile(t, "clang-19", driverHeader+`

@@ -63,6 +63,7 @@ var driverEvery = flag.Bool("driver.every", false, "compile each strange program
 // Programs that nobody who wrote this project thought of are right, or are refused with a
 // reason. Each is compiled in another way.
 func TestDriverStrange(t *testing.T) {
+	t.Parallel()
 	v := newVethPair(t)
 	all := make(map[string]*rewrite.Accessors)
 	for _, lowering := range []accessor.Lowering{accessor.Zero, accessor.Carrier, accessor.Probe} {

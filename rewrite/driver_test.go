@@ -269,6 +269,7 @@ func compareFields(t *testing.T, loaded *ebpf.Collection) {
 
 // Each compiler makes something else of a program.
 func TestDriverCases(t *testing.T) {
+	t.Parallel()
 	v := newVethPair(t)
 	accessors := driverAccessors(t, "veth", "")
 	for _, c := range driverCases {
@@ -280,6 +281,7 @@ func TestDriverCases(t *testing.T) {
 
 // Each lowering needs other registers, and other room on the stack.
 func TestDriverLowerings(t *testing.T) {
+	t.Parallel()
 	v := newVethPair(t)
 	for _, lowering := range []accessor.Lowering{accessor.Zero, accessor.Carrier, accessor.Probe} {
 		accessors := driverAccessors(t, "veth", lowering)
@@ -291,6 +293,7 @@ func TestDriverLowerings(t *testing.T) {
 
 // Nor does it matter whether accessors are in line.
 func TestDriverCalls(t *testing.T) {
+	t.Parallel()
 	v := newVethPair(t)
 	accessors := []*rewrite.Accessors{driverAccessors(t, "veth", ""), driverAccessors(t, "skb", "")}
 	for _, c := range driverCases {

@@ -63,6 +63,7 @@ func vendorAccessors(t *testing.T) []*rewrite.Accessors {
 
 // An accessor with a loop becomes a function of the object, once, and the report says so.
 func TestDriverLoop(t *testing.T) {
+	t.Parallel()
 	v := newVethPair(t)
 	object := costCompile(t, "clang-19", driverHeader+driverProgram+`
 	check(MARK, md->mark);
@@ -86,6 +87,7 @@ func TestDriverLoop(t *testing.T) {
 
 // Code that jumps back without a loop, as compilers may arrange it, stands in line.
 func TestDriverBackwards(t *testing.T) {
+	t.Parallel()
 	v := newVethPair(t)
 	source := vendorSource[:strings.Index(vendorSource, "MD_FIELD")] + `
 MD_FIELD(hash, "sk_buff.hash", struct sk_buff *skb)
@@ -109,6 +111,7 @@ const packetRead = "it is read from the bytes beside the packet, which "
 
 // What lies beside the packet is gone once it has moved, whichever way.
 func TestDriverPacketField(t *testing.T) {
+	t.Parallel()
 	const header = `
 static NOINLINE int move(struct xdp_md *ctx)
 {
@@ -165,6 +168,7 @@ static NOINLINE __u32 read(struct md_desc *md)
 
 // Accessors may use the stack, each as little of it as it likes.
 func TestDriverStack(t *testing.T) {
+	t.Parallel()
 	v := newVethPair(t)
 	source := vendorSource[:strings.Index(vendorSource, "MD_FIELD")] + `
 MD_FIELD(mark, "sk_buff.mark", struct sk_buff *skb)
@@ -194,6 +198,7 @@ MD_FIELD(hash, "sk_buff.hash", struct sk_buff *skb)
 
 // Programs of both kinds read their own descriptors, in functions that they share, too.
 func TestDriverShared(t *testing.T) {
+	t.Parallel()
 	v := newVethPair(t)
 	for _, specifier := range []string{"static", "__hidden"} {
 		t.Run(specifier, func(t *testing.T) { v.runShared(t, strings.ReplaceAll(sharedSource, "SPECIFIER", specifier)) })
@@ -252,6 +257,7 @@ func (v *vethPair) runShared(t *testing.T, source string) {
 
 // A function that can't be copied is refused.
 func TestDriverSharedElsewhere(t *testing.T) {
+	t.Parallel()
 	object := costCompile(t, "clang-19", driverHeader+`
 SEC("xdp") static NOINLINE __u32 mark(struct md_desc *md)
 {

@@ -139,6 +139,7 @@ const (
 
 // A descriptor that may be NULL is not read.
 func TestNumberUntested(t *testing.T) {
+	t.Parallel()
 	checkNumbers(t, map[string]numberProgram{
 		"not at all":                {program: getNumber + `out = md->hash;`, line: 2, refused: mayBeNull, loads: true},
 		"on one path":               {program: getNumber + `if (in & 1 && !md) return XDP_DROP;` + "\nout = md->hash;", line: 3, refused: mayBeNull, loads: true},
@@ -170,6 +171,7 @@ const moved = "is from before bpf_xdp_adjust_head"
 
 // A descriptor is not read after the packet has moved.
 func TestNumberMoved(t *testing.T) {
+	t.Parallel()
 	const move = "if (bpf_xdp_adjust_head(ctx, 4)) return XDP_DROP;\n"
 	checkNumbers(t, map[string]numberProgram{
 		"at once":           {program: testNumber + move + `out = md->hash;`, line: 4, refused: moved, loads: true},
@@ -193,6 +195,7 @@ NOINLINE int maybe(struct xdp_md *ctx) { if (in & 1) return 0; return move(ctx) 
 
 // A descriptor is only tested, read, and passed to static functions.
 func TestNumberMisused(t *testing.T) {
+	t.Parallel()
 	checkNumbers(t, map[string]numberProgram{
 		"compared with the packet":    {program: testNumber + "if ((void *)md > (void *)(long)ctx->data) return XDP_DROP;", line: 3, refused: "compared"},
 		"its end, with the packet":    {program: testNumber + "if ((void *)md + 32 > (void *)(long)ctx->data) return XDP_DROP;", line: 3, refused: "computed"},
@@ -218,6 +221,7 @@ func TestNumberMisused(t *testing.T) {
 
 // What the verifier takes of a pointer into the metadata area it takes of a descriptor.
 func TestNumberOrdinary(t *testing.T) {
+	t.Parallel()
 	const again = "md = md_desc(ctx); if (!md) return XDP_DROP;\n"
 	checkNumbers(t, map[string]numberProgram{
 		"a test and a read":        {program: getNumber + `if (md && md->hash % 4 == 1) return XDP_DROP;`},
