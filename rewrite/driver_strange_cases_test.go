@@ -1587,6 +1587,34 @@ static __always_inline int get(const meta_t *const restrict m, __u32 *mark, __u3
 		fail();
 	if (__builtin_popcount(md->mark) != __builtin_popcount(want[MARK]))
 		fail();` + strangeEnd},
+	{name: "enumerators", source: strangeStart + `
+	if (!bpf_core_type_exists(enum md_csum_status) || !bpf_core_enum_value_exists(enum md_csum_status, MD_CSUM_BAD))
+		fail();
+	if (bpf_core_enum_value(enum md_csum_status, MD_CSUM_BAD) != 4 || bpf_core_enum_value(enum md_ptype, MD_PTYPE_OTHER_L4) != 256)
+		fail();
+	if (md->csum_status != bpf_core_enum_value(enum md_csum_status, MD_CSUM_BAD))
+		check(MARK, md->mark);` + strangeEnd},
+	{name: "enumerators of a flavour", source: `
+enum md_csum_status___newer { MD_CSUM_UNNECESSARY___newer = 17, MD_CSUM_GUESSED = 9 };
+struct md_desc___typed { enum md_csum_status csum_status; enum md_ptype ptype; __u32 mark; } __attribute__((preserve_access_index));
+` + strangeStart + `
+	struct md_desc___typed *typed = (void *)md;
+
+	if (bpf_core_enum_value(enum md_csum_status___newer, MD_CSUM_UNNECESSARY___newer) != MD_CSUM_UNNECESSARY)
+		fail();
+	if (bpf_core_enum_value_exists(enum md_csum_status___newer, MD_CSUM_GUESSED))
+		fail();
+	if (typed->csum_status == bpf_core_enum_value(enum md_csum_status, MD_CSUM_BAD))
+		fail();
+	if (bpf_core_field_exists(typed->ptype) && typed->ptype != MD_PTYPE_TCP)
+		fail();
+	check(MARK, typed->mark);` + strangeEnd},
+	{name: "enumerator that no header has", refused: `MD_CSUM_GUESSED`, source: `
+enum md_csum_status___newer { MD_CSUM_GUESSED = 9 };
+` + strangeStart + `
+	if (md->csum_status == bpf_core_enum_value(enum md_csum_status___newer, MD_CSUM_GUESSED))
+		fail();
+	check(MARK, md->mark);` + strangeEnd},
 	{name: "TC classifier", tc: true, source: strangeStartTC + `
 	check(MARK, md->mark);
 	check(HASH, md->hash);

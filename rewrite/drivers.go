@@ -99,7 +99,7 @@ func (d *drivers) of(at bpf.Place) (*driver, error) {
 }
 
 // layout returns one that has the fields as the accessors return them, one after the
-// other, and the enumerations of the accessors' object. Where they are does not matter.
+// other, and the enumerations of md_desc.h. Where they are does not matter.
 func (a *Accessors) layout() (*reloc.Layout, error) {
 	object, err := elfobj.Parse(a.Object)
 	if err != nil {
@@ -130,13 +130,8 @@ func (a *Accessors) layout() (*reloc.Layout, error) {
 	}
 	desc.Size = (desc.Size + 7) / 8 * 8
 	all := []btf.Type{desc, &btf.Struct{Name: reloc.Marker, Size: 8, Members: []btf.Member{{Name: "desc", Type: &btf.Pointer{Target: new(btf.Void)}}}}}
-	for typ, err := range spec.All() {
-		if err != nil {
-			return nil, err
-		}
-		if enum, ok := typ.(*btf.Enum); ok && enum.Name != "" {
-			all = append(all, enum)
-		}
+	for _, enum := range headerEnums {
+		all = append(all, enum)
 	}
 	builder, err := btf.NewBuilder(all, nil)
 	if err != nil {

@@ -51,6 +51,10 @@ type Options struct {
 	// sources says where what is accessed comes from (optional, the area if nil).
 	sources func(*reloc.Access) source
 
+	// enums says that the enumerations of md_desc.h go with the descriptor: what is asked
+	// of them is resolved, too, and not left to the loader, whose kernel has none.
+	enums bool
+
 	unshortened bool // for tests: without shorten
 	unjudged    bool // for tests: without misused
 	tellsAll    bool // for tests: with the edits of what md_desc() asks, see tellMarker
@@ -94,6 +98,7 @@ func rewriteForDrivers(object []byte, accessors []*Accessors, calls bool, opts O
 	if err != nil {
 		return nil, nil, err
 	}
+	opts.enums = true
 	out, report, err := rewrite(object, drivers.first.fitted, drivers, opts)
 	var refused *RefusedError
 	if errors.As(err, &refused) {
@@ -322,10 +327,14 @@ func (o *Options) isRoot(name string) bool {
 	if len(globs) == 0 {
 		globs = DefaultTypes
 	}
+	essential := btfraw.EssentialName(name)
+	if o.enums && isHeaderEnum(essential) {
+		return o.isRoot(reloc.Descriptor)
+	}
 	return slices.ContainsFunc(globs, func(glob string) bool {
-		full, _ := path.Match(glob, name)
-		essential, _ := path.Match(glob, btfraw.EssentialName(name))
-		return full || essential
+		matches, _ := path.Match(glob, name)
+		matchesEssential, _ := path.Match(glob, essential)
+		return matches || matchesEssential
 	})
 }
 
