@@ -121,6 +121,7 @@ func rewrite(object []byte, layout *reloc.Layout, drivers *drivers, opts Options
 	if err != nil {
 		return nil, nil, err
 	}
+	r.drivers = drivers
 	report := &Report{Layout: layout.Name(), Edits: []Edit{}}
 	if report.Rewritten, err = r.checkMarks(); err != nil {
 		return nil, nil, err
@@ -135,7 +136,7 @@ func rewrite(object []byte, layout *reloc.Layout, drivers *drivers, opts Options
 		return nil, nil, err
 	}
 	answer := fromArea
-	if r.drivers = drivers; drivers != nil {
+	if drivers != nil {
 		answer = fromDriver
 	}
 	if err := r.answerSource(answer); err != nil {
@@ -355,13 +356,15 @@ func (o *Options) choose(accesses []reloc.Access) []reloc.Access {
 
 // resolves reports whether an access is to be resolved.
 func (o *Options) resolves(access *reloc.Access) bool {
-	switch {
-	case access.Kind == reloc.LocalTypeID:
-		return false
-	case access.IsMarker():
+	return access.Kind != reloc.LocalTypeID && (o.choosesRoot(access) || access.Adopted() || access.Lacking())
+}
+
+// choosesRoot reports whether the root type of an access is to be resolved.
+func (o *Options) choosesRoot(access *reloc.Access) bool {
+	if access.IsMarker() {
 		return o.isRoot(reloc.Descriptor)
 	}
-	return o.isRoot(access.RootName()) || access.Adopted() || access.Lacking()
+	return o.isRoot(access.RootName())
 }
 
 // checkDefined wants the layout to define the metadata descriptor if the
