@@ -44,6 +44,7 @@ func TestDriverMark(t *testing.T) {
 	}{
 		{"the same", program, driver(veth), driver(veth), ""},
 		{"the same, nothing read", tested, driver(veth), driver(veth), ""},
+		{"the same, by another name", strings.Replace(program, "struct md_desc *md;", "typedef struct md_desc meta_t; const meta_t *md;", 1), driver(veth), driver(veth), ""},
 		{"a kernel with fewer fields", program, driver(veth), driver(&fewer), ""},
 		{"a kernel without the field", program, driver(veth), driver(&without), "md->mark is u32, and in driver veth it is not there"},
 		{"another driver", program, driver(veth), driver(&other), "the object was rewritten for driver veth, and not for driver rvu-nicvf"},
