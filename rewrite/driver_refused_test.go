@@ -68,6 +68,13 @@ __u32 *volatile kept;
 	check(MARK, md->ptype); /* refused */` + driverEnd,
 		"driver veth has no ptype of a packet, it has "},
 
+	{"a field that is of another kind", `
+struct tag { __u16 vid; };
+struct md_desc___tagged { struct tag vlan_tci; } __attribute__((preserve_access_index));
+` + driverProgram + `
+	check(TCI, ((struct md_desc___tagged *)md)->vlan_tci.vid); /* refused */` + driverEnd,
+		"vlan_tci of struct md_desc is __u16, which is no struct tag"},
+
 	{"a global function", `
 __attribute__((noinline)) int is_there(struct md_desc *md)
 {
