@@ -86,11 +86,16 @@ func (p *planner) findContext(fn *function, c *context) error {
 		return errNoContext
 	case fn.IsEntered():
 		c.argument = asm.Register(fn.ContextArgument())
-		if c.argument == asm.R0 {
+		switch {
+		case c.argument != asm.R0:
+			return nil
+		case fn.IsProgram:
+			return refuse.Because("read the fields in an XDP program or one of TC, or declare the ctx that it gets, struct xdp_md * or struct __sk_buff *",
+				"what computes it needs ctx, and a program in SEC(%q) that does not declare it is given none that is known", fn.Section.Name)
+		default:
 			return refuse.Because("make the function static, or have ctx as one of its parameters",
 				"what computes it needs ctx, and a global function gets no more than it is declared with")
 		}
-		return nil
 	}
 	for n := range fn.Takes() { // what is in other registers the callers don't keep
 		if reg := asm.R1 + asm.Register(n); p.isPassedContext(fn, reg) {

@@ -75,6 +75,17 @@ struct md_desc___tagged { struct tag vlan_tci; } __attribute__((preserve_access_
 	check(TCI, ((struct md_desc___tagged *)md)->vlan_tci.vid); /* refused */` + driverEnd,
 		"vlan_tci of struct md_desc is __u16, which is no struct tag"},
 
+	{"a program of another kind", `
+SEC("tracepoint/syscalls/sys_enter_openat") int traced(void *ctx)
+{
+	struct md_desc *md = md_desc((struct xdp_md *)ctx); /* refused */
+
+	return md && md->mark;
+}
+` + driverProgram + `
+	check(MARK, md->mark);` + driverEnd,
+		`what computes it needs ctx, and a program in SEC("tracepoint/syscalls/sys_enter_openat") that does not declare it is given none that is known`},
+
 	{"a global function", `
 __attribute__((noinline)) int is_there(struct md_desc *md)
 {
