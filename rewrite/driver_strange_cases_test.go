@@ -1615,6 +1615,36 @@ enum md_csum_status___newer { MD_CSUM_GUESSED = 9 };
 	if (md->csum_status == bpf_core_enum_value(enum md_csum_status___newer, MD_CSUM_GUESSED))
 		fail();
 	check(MARK, md->mark);` + strangeEnd},
+	{name: "byte orders", source: `
+struct md_desc___be { __be32 hash; __be16 vlan_tci; __be64 mark; } __attribute__((preserve_access_index));
+struct md_desc___le { __le32 hash; __le16 vlan_proto; __le64 mark; } __attribute__((preserve_access_index));
+struct md_desc___host { __u16 vlan_proto; } __attribute__((preserve_access_index));
+` + strangeStart + `
+	struct md_desc___be *be = (void *)md;
+	struct md_desc___le *le = (void *)md;
+	struct md_desc___host *host = (void *)md;
+
+	if (be->hash != bpf_htonl((__u32)want[HASH]) || be->vlan_tci != bpf_htons((__u16)want[TCI]))
+		fail();
+	if (le->vlan_proto != bpf_ntohs(want[PROTO]) || host->vlan_proto != bpf_ntohs(want[PROTO]))
+		fail();
+	check(HASH, le->hash);
+	check(MARK, le->mark);
+	check(MARK, bpf_be64_to_cpu(be->mark));` + strangeEnd},
+	{name: "bytes of fields as indices", source: `
+struct counts { __u8 of[256]; };
+struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1); __type(key, __u32); __type(value, struct counts); } map SEC(".maps");
+struct md_desc___narrow { __u8 vlan_tci; } __attribute__((preserve_access_index));
+` + strangeStart + `
+	__u32 zero = 0;
+	struct counts *counts = bpf_map_lookup_elem(&map, &zero);
+
+	if (!counts)
+		return XDP_PASS;
+	counts->of[((struct md_desc___narrow *)md)->vlan_tci]++;
+	counts->of[((__u8 *)&md->mark)[3]] = md->mark;
+	counts->of[((__u8 *)&md->rx_timestamp)[7]]++;
+	check(MARK, (want[MARK] & ~0xffULL) | counts->of[0x5c]);` + strangeEnd},
 	{name: "TC classifier", tc: true, source: strangeStartTC + `
 	check(MARK, md->mark);
 	check(HASH, md->hash);
