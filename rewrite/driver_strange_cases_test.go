@@ -1645,6 +1645,38 @@ struct md_desc___narrow { __u8 vlan_tci; } __attribute__((preserve_access_index)
 	counts->of[((__u8 *)&md->mark)[3]] = md->mark;
 	counts->of[((__u8 *)&md->rx_timestamp)[7]]++;
 	check(MARK, (want[MARK] & ~0xffULL) | counts->of[0x5c]);` + strangeEnd},
+	{name: "callback of two functions", source: `
+struct data { struct xdp_md *ctx; __u64 sum, hash; };
+static long turn(__u64 i, void *p)
+{
+	struct data *d = p;
+	struct md_desc *md = md_desc(d->ctx);
+
+	if (!md)
+		return 1;
+	d->sum += md->mark;
+	d->hash = md->hash;
+	return 0;
+}
+static NOINLINE __u64 other(struct xdp_md *ctx, int n)
+{
+	struct data d = { .ctx = ctx };
+
+	bpf_loop(n, turn, &d, 0);
+	return d.sum;
+}
+SEC("xdp") int program(struct xdp_md *ctx)
+{
+	struct data d = { .ctx = ctx };
+
+	expect(ctx);
+	bpf_loop(3, turn, &d, 0);
+	check(MARK, d.sum / 3);
+	check(HASH, d.hash);
+	check(MARK, other(ctx, 2) / 2);
+	return XDP_PASS;
+}
+`},
 	{name: "TC classifier", tc: true, source: strangeStartTC + `
 	check(MARK, md->mark);
 	check(HASH, md->hash);
