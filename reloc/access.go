@@ -218,6 +218,7 @@ func ReadObject(object []byte) (*Recorded, error) {
 // instruction: what a record of that kind, with that access string, from a root type
 // would be about. The byte order is the object's.
 func NewAccess(root btf.Type, accessString string, kind Kind, order binary.ByteOrder) (Access, error) {
+	root = withoutTypedef(root)
 	access := Access{Kind: kind, Root: TypeString(root), order: order}
 	return access, access.resolveLocally(root, 0, accessString)
 }

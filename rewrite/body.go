@@ -3,6 +3,7 @@ package rewrite
 import (
 	"debug/elf"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -174,7 +175,11 @@ func (b *body) inLine(p *planner, access *reloc.Access, load loadAt, convert fun
 	var context contextPlace
 	arguments := insn.Of(load.Src)
 	if b.context {
-		if context, err = p.contextAt(p.function(access), load.slot); err != nil {
+		context, err = p.contextAt(p.function(access), load.slot)
+		if access.IsMarker() && errors.Is(err, errNoContext) { // md_desc() has it at hand
+			context, err = contextPlace{register: load.Src}, nil
+		}
+		if err != nil {
 			return nil, err
 		}
 		if context.depth == 0 {

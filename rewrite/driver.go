@@ -54,7 +54,8 @@ func (p *planner) bodyOf(access *reloc.Access) *body {
 
 func (d *driver) resolve(_ *planner, access *reloc.Access) (reloc.Resolution, error) {
 	resolution, err := d.inLayout(access)
-	if field := access.FieldName(); err == nil && !resolution.Exists && isDescriptor(access) && field != "" {
+	field := access.FieldName()
+	if _, ok := d.accessors.Fields[field]; !ok && field != "" && err == nil && !resolution.Exists && isDescriptor(access) {
 		resolution.Missing = d.missing(field)
 	}
 	return resolution, err

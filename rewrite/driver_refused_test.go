@@ -68,6 +68,41 @@ __u32 *volatile kept;
 	check(MARK, md->ptype); /* refused */` + driverEnd,
 		"driver veth has no ptype of a packet, it has "},
 
+	{"a field that is of another kind", `
+struct tag { __u16 vid; };
+struct md_desc___tagged { struct tag vlan_tci; } __attribute__((preserve_access_index));
+` + driverProgram + `
+	check(TCI, ((struct md_desc___tagged *)md)->vlan_tci.vid); /* refused */` + driverEnd,
+		"vlan_tci of struct md_desc is __u16, which is no struct tag"},
+
+	{"a program of another kind", `
+SEC("tracepoint/syscalls/sys_enter_openat") int traced(void *ctx)
+{
+	struct md_desc *md = md_desc((struct xdp_md *)ctx); /* refused */
+
+	return md && md->mark;
+}
+` + driverProgram + `
+	check(MARK, md->mark);` + driverEnd,
+		`what computes it needs ctx, and a program comes here that has neither struct xdp_md nor struct __sk_buff`},
+
+	{"a function for a program of another kind", `
+static __attribute__((noinline)) int marked(void *ctx)
+{
+	struct md_desc *md = md_desc((struct xdp_md *)ctx); /* refused */
+
+	return md && md->mark;
+}
+SEC("tracepoint/syscalls/sys_enter_openat") int traced(void *ctx)
+{
+	return marked(ctx);
+}
+` + driverProgram + `
+	check(MARK, md->mark);
+	if (marked(ctx))
+		packets += 0;` + driverEnd,
+		`what computes it needs ctx, and a program comes here that has neither struct xdp_md nor struct __sk_buff`},
+
 	{"a global function", `
 __attribute__((noinline)) int is_there(struct md_desc *md)
 {

@@ -1743,6 +1743,96 @@ static __always_inline int get(const meta_t *const restrict m, __u32 *mark, __u3
 		fail();
 	if (__builtin_popcount(md->mark) != __builtin_popcount(want[MARK]))
 		fail();` + strangeEnd},
+	{name: "enumerators", source: strangeStart + `
+	if (!bpf_core_type_exists(enum md_csum_status) || !bpf_core_enum_value_exists(enum md_csum_status, MD_CSUM_BAD))
+		fail();
+	if (bpf_core_enum_value(enum md_csum_status, MD_CSUM_BAD) != 4 || bpf_core_enum_value(enum md_ptype, MD_PTYPE_OTHER_L4) != 256)
+		fail();
+	if (md->csum_status != bpf_core_enum_value(enum md_csum_status, MD_CSUM_BAD))
+		check(MARK, md->mark);` + strangeEnd},
+	{name: "enumerators of a flavour", source: `
+enum md_csum_status___newer { MD_CSUM_UNNECESSARY___newer = 17, MD_CSUM_GUESSED = 9 };
+struct md_desc___typed { enum md_csum_status csum_status; enum md_ptype ptype; __u32 mark; } __attribute__((preserve_access_index));
+` + strangeStart + `
+	struct md_desc___typed *typed = (void *)md;
+
+	if (bpf_core_enum_value(enum md_csum_status___newer, MD_CSUM_UNNECESSARY___newer) != MD_CSUM_UNNECESSARY)
+		fail();
+	if (bpf_core_enum_value_exists(enum md_csum_status___newer, MD_CSUM_GUESSED))
+		fail();
+	if (typed->csum_status == bpf_core_enum_value(enum md_csum_status, MD_CSUM_BAD))
+		fail();
+	if (bpf_core_field_exists(typed->ptype) && typed->ptype != MD_PTYPE_TCP)
+		fail();
+	check(MARK, typed->mark);` + strangeEnd},
+	{name: "enumerator that no header has", refused: `MD_CSUM_GUESSED`, source: `
+enum md_csum_status___newer { MD_CSUM_GUESSED = 9 };
+` + strangeStart + `
+	if (md->csum_status == bpf_core_enum_value(enum md_csum_status___newer, MD_CSUM_GUESSED))
+		fail();
+	check(MARK, md->mark);` + strangeEnd},
+	{name: "byte orders", source: `
+struct md_desc___be { __be32 hash; __be16 vlan_tci; __be64 mark; } __attribute__((preserve_access_index));
+struct md_desc___le { __le32 hash; __le16 vlan_proto; __le64 mark; } __attribute__((preserve_access_index));
+struct md_desc___host { __u16 vlan_proto; } __attribute__((preserve_access_index));
+` + strangeStart + `
+	struct md_desc___be *be = (void *)md;
+	struct md_desc___le *le = (void *)md;
+	struct md_desc___host *host = (void *)md;
+
+	if (be->hash != bpf_htonl((__u32)want[HASH]) || be->vlan_tci != bpf_htons((__u16)want[TCI]))
+		fail();
+	if (le->vlan_proto != bpf_ntohs(want[PROTO]) || host->vlan_proto != bpf_ntohs(want[PROTO]))
+		fail();
+	check(HASH, le->hash);
+	check(MARK, le->mark);
+	check(MARK, bpf_be64_to_cpu(be->mark));` + strangeEnd},
+	{name: "bytes of fields as indices", source: `
+struct counts { __u8 of[256]; };
+struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1); __type(key, __u32); __type(value, struct counts); } map SEC(".maps");
+struct md_desc___narrow { __u8 vlan_tci; } __attribute__((preserve_access_index));
+` + strangeStart + `
+	__u32 zero = 0;
+	struct counts *counts = bpf_map_lookup_elem(&map, &zero);
+
+	if (!counts)
+		return XDP_PASS;
+	counts->of[((struct md_desc___narrow *)md)->vlan_tci]++;
+	counts->of[((__u8 *)&md->mark)[3]] = md->mark;
+	counts->of[((__u8 *)&md->rx_timestamp)[7]]++;
+	check(MARK, (want[MARK] & ~0xffULL) | counts->of[0x5c]);` + strangeEnd},
+	{name: "callback of two functions", source: `
+struct data { struct xdp_md *ctx; __u64 sum, hash; };
+static long turn(__u64 i, void *p)
+{
+	struct data *d = p;
+	struct md_desc *md = md_desc(d->ctx);
+
+	if (!md)
+		return 1;
+	d->sum += md->mark;
+	d->hash = md->hash;
+	return 0;
+}
+static NOINLINE __u64 other(struct xdp_md *ctx, int n)
+{
+	struct data d = { .ctx = ctx };
+
+	bpf_loop(n, turn, &d, 0);
+	return d.sum;
+}
+SEC("xdp") int program(struct xdp_md *ctx)
+{
+	struct data d = { .ctx = ctx };
+
+	expect(ctx);
+	bpf_loop(3, turn, &d, 0);
+	check(MARK, d.sum / 3);
+	check(HASH, d.hash);
+	check(MARK, other(ctx, 2) / 2);
+	return XDP_PASS;
+}
+`},
 	{name: "TC classifier", tc: true, source: strangeStartTC + `
 	check(MARK, md->mark);
 	check(HASH, md->hash);

@@ -68,7 +68,7 @@ func (d *drivers) names() string {
 	return strings.Join(names, ", ")
 }
 
-// find finds out which programs come to each function.
+// find finds out which programs come to each function: nil stands for one of another kind.
 func (d *drivers) find(object *bpf.Object) {
 	d.contexts = make(map[bpf.Place][]*flow.Context)
 	var visit func(at bpf.Place, context *flow.Context)
@@ -82,7 +82,7 @@ func (d *drivers) find(object *bpf.Object) {
 		}
 	}
 	for at := range object.Programs() {
-		if fn := object.Function(at); fn.IsProgram && fn.Context() != nil {
+		if fn := object.Function(at); fn.IsProgram {
 			visit(at, fn.Context())
 		}
 	}
@@ -94,6 +94,9 @@ func (d *drivers) of(at bpf.Place) (*driver, error) {
 	switch {
 	case len(contexts) == 0:
 		return d.first, nil
+	case slices.Contains(contexts, nil):
+		return d.first, refuse.Because("read the fields in an XDP program or one of TC, or declare the ctx that it gets, struct xdp_md * or struct __sk_buff *",
+			"what computes it needs ctx, and a program comes here that has neither struct xdp_md nor struct __sk_buff")
 	case len(contexts) > 1:
 		return d.first, refuse.Because("make two functions of it", "XDP programs and TC programs come here, and what one reads the other does not have")
 	case d.byContext[contexts[0]] == nil:
@@ -103,7 +106,7 @@ func (d *drivers) of(at bpf.Place) (*driver, error) {
 }
 
 // layout returns one that has the fields as the accessors return them, one after the
-// other, and the enumerations of the accessors' object. Where they are does not matter.
+// other, and the enumerations of md_desc.h. Where they are does not matter.
 func (a *Accessors) layout() (*reloc.Layout, error) {
 	object, err := elfobj.Parse(a.Object)
 	if err != nil {
@@ -134,13 +137,8 @@ func (a *Accessors) layout() (*reloc.Layout, error) {
 	}
 	desc.Size = (desc.Size + 7) / 8 * 8
 	all := []btf.Type{desc, &btf.Struct{Name: reloc.Marker, Size: 8, Members: []btf.Member{{Name: "desc", Type: &btf.Pointer{Target: new(btf.Void)}}}}}
-	for typ, err := range spec.All() {
-		if err != nil {
-			return nil, err
-		}
-		if enum, ok := typ.(*btf.Enum); ok && enum.Name != "" {
-			all = append(all, enum)
-		}
+	for _, enum := range headerEnums {
+		all = append(all, enum)
 	}
 	builder, err := btf.NewBuilder(all, nil)
 	if err != nil {

@@ -10,6 +10,9 @@ import (
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
+// HeaderEnums are what a driver answers of enumerations.
+var HeaderEnums = headerEnums
+
 // Unshortened returns options with which edits are left as they are planned alone.
 func Unshortened(options Options) Options {
 	options.unshortened = true

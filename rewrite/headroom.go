@@ -60,6 +60,9 @@ func (p *planner) noteCramped(fn *function) {
 // lowerStacks returns the object with the stack of the functions moved down that some
 // instructions are in, and which these are: those that use r10 in ways that are understood.
 func lowerStacks(object []byte, in map[bpf.Place]bool) ([]byte, []stretch) {
+	if len(in) == 0 {
+		return object, nil
+	}
 	lowered, err := elfobj.Parse(object)
 	if err != nil {
 		return object, nil

@@ -88,7 +88,9 @@ func (r *rewriting) checkMarks() (marked bool, err error) {
 		concerned, err := r.concerned(roots)
 		if err == nil && concerned {
 			marked = true
-			err = r.checkMark(mark, roots)
+			if err = r.checkSource(mark); err == nil {
+				err = r.checkMark(mark, roots)
+			}
 		}
 		if err != nil {
 			return false, err
@@ -173,7 +175,7 @@ func (r *rewriting) concerned(roots map[string]bool) (bool, error) {
 			continue
 		}
 		defined, err := access.DefinedIn(r.layout)
-		if err != nil || defined || r.options.isRoot(access.RootName()) {
+		if err != nil || defined || r.options.choosesRoot(access) {
 			return err == nil, err
 		}
 	}
@@ -182,6 +184,10 @@ func (r *rewriting) concerned(roots map[string]bool) (bool, error) {
 
 // checkMark wants every access of a mark to come to the same in the layout.
 func (r *rewriting) checkMark(m mark, roots map[string]bool) error {
+	m = slices.DeleteFunc(slices.Clone(m), func(one resolved) bool { return one.access.IsMarker() })
+	if len(m) == 0 {
+		return nil
+	}
 	layout, accesses := r.layout, make([]reloc.Access, len(m))
 	for i := range m {
 		accesses[i] = m[i].access
@@ -199,7 +205,7 @@ func (r *rewriting) checkMark(m mark, roots map[string]bool) error {
 		if errors.Is(err, reloc.ErrByteOrder) || errors.Is(err, reloc.ErrAmbiguous) {
 			return err
 		}
-		err = m[i].compare(layout, &resolution, err)
+		err = r.compare(&m[i], resolution, err)
 		if err != nil && accesses[i].Kind == reloc.ByteOffset && !m[i].nested {
 			return err
 		}
@@ -208,22 +214,22 @@ func (r *rewriting) checkMark(m mark, roots map[string]bool) error {
 	return other
 }
 
-// compare refuses an access that comes to something else in a layout, or to nothing
+// compare refuses an access that comes to something else in the layout, or to nothing
 // for a reason.
-func (m *resolved) compare(layout *reloc.Layout, resolution *reloc.Resolution, why error) error {
+func (r *rewriting) compare(m *resolved, resolution reloc.Resolution, why error) error {
 	what, was, is := m.access.Path, reloc.SpellIdentity(m.identity), ""
 	if m.access.Kind != reloc.ByteOffset {
 		what = fmt.Sprintf("%s of %s", m.access.Kind, what)
 	}
 	if why == nil {
-		identity := m.access.Identity(resolution)
+		identity := r.identity(&m.access, resolution)
 		if identity == m.identity {
 			return nil
 		}
 		if is = reloc.SpellIdentity(identity); is == was {
 			is += " of other members"
 		}
-		why = fmt.Errorf("in layout %s it is %s", layout.Name(), is)
+		why = fmt.Errorf("in %s it is %s", r.source(), is)
 	}
 	return &anotherLayoutError{fmt.Sprintf("the object was rewritten for a layout where %s is %s, and %v: take the object as the compiler made it",
 		what, was, why)}
@@ -245,10 +251,10 @@ func (r *rewriting) mark() error {
 	w := &markWriter{types: types, pointers: make(map[uint32]btf.TypeID), marked: make(map[asked]bool)}
 	for i := range r.edits {
 		edit := &r.edits[i]
-		if edit.Own != "" || edit.Access.IsMarker() {
+		if edit.Own != "" || edit.Access.IsMarker() && (r.drivers == nil || edit.Access.Kind != reloc.ByteOffset) {
 			continue // it is the same for all layouts
 		}
-		if err := w.add(edit, &r.ext.CORERelos[edit.Access.Record]); err != nil {
+		if err := w.add(edit, &r.ext.CORERelos[edit.Access.Record], r.identity(&edit.Access, edit.Resolution)); err != nil {
 			return &RefusedError{Layout: r.layout.Name(), Refusals: []Refusal{{Access: edit.Access, Reason: err.Reason, Remedy: err.Remedy}}}
 		}
 	}
@@ -275,15 +281,19 @@ type asked struct {
 	root   uint32
 	access string
 	kind   uint32
+	driver string // of which md_desc() gets the descriptor
 }
 
-func (w *markWriter) add(edit *Edit, record *btfraw.CORERelo) *refuse.Error {
-	same := asked{record.TypeID, record.AccessString, record.Kind}
+func (w *markWriter) add(edit *Edit, record *btfraw.CORERelo, identity string) *refuse.Error {
+	same := asked{record.TypeID, record.AccessString, record.Kind, ""}
+	if edit.Access.IsMarker() {
+		same.driver = identity
+	}
 	if w.marked[same] {
 		return nil
 	}
 	w.marked[same] = true
-	name, err := memberName(edit, record)
+	name, err := memberName(edit, record, identity)
 	if err != nil {
 		return err
 	}
@@ -296,8 +306,8 @@ func (w *markWriter) add(edit *Edit, record *btfraw.CORERelo) *refuse.Error {
 	return nil
 }
 
-func memberName(edit *Edit, record *btfraw.CORERelo) (string, *refuse.Error) {
-	parts := []string{edit.Access.Kind.String(), strings.ReplaceAll(record.AccessString, ":", "_"), edit.Access.Identity(&edit.Resolution)}
+func memberName(edit *Edit, record *btfraw.CORERelo, identity string) (string, *refuse.Error) {
+	parts := []string{edit.Access.Kind.String(), strings.ReplaceAll(record.AccessString, ":", "_"), identity}
 	if edit.Access.Adopted() {
 		parts = slices.Insert(parts, 0, nestedPart)
 	}

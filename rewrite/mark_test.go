@@ -391,3 +391,24 @@ func markLoads(t *testing.T, object []byte) error {
 	}
 	return err
 }
+
+// Another name for the descriptor is one for it in the mark as well.
+func TestMarkOfTypedef(t *testing.T) {
+	object := costCompile(t, "clang-19", driverHeader+`
+typedef struct md_desc meta_t;
+static __always_inline __u32 mark_of(const meta_t *md) { return md->mark; }
+`+driverProgram+"check(MARK, mark_of(md));"+driverEnd, "el", "v3")
+	layout := parseLayout(t, "area-el", costCompile(t, "clang-19", "struct md_desc { unsigned mark; } layout;", "el", "v3"))
+	other := parseLayout(t, "other-el", costCompile(t, "clang-19", "struct md_desc { unsigned pad, mark; } layout;", "el", "v3"))
+	once, _, err := rewrite.Rewrite(object, layout, rewrite.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	twice, _, err := rewrite.Rewrite(once, layout, rewrite.Options{})
+	if err != nil || !bytes.Equal(once, twice) {
+		t.Errorf("again: %v, or another object", err)
+	}
+	if _, _, err := rewrite.Rewrite(once, other, rewrite.Options{}); err == nil || !strings.Contains(err.Error(), "a layout where md->mark is u32 at 0") {
+		t.Errorf("for another layout: %v", err)
+	}
+}

@@ -52,6 +52,10 @@ type Options struct {
 	// sources says where what is accessed comes from (optional, the area if nil).
 	sources func(*reloc.Access) source
 
+	// enums says that the enumerations of md_desc.h go with the descriptor: what is asked
+	// of them is resolved, too, and not left to the loader, whose kernel has none.
+	enums bool
+
 	unshortened bool // for tests: without shorten
 	unjudged    bool // for tests: without misused
 	tellsAll    bool // for tests: with the edits of what md_desc() asks, see tellMarker
@@ -122,6 +126,7 @@ func (r *driverRewriting) rewrite(object []byte) ([]byte, *Report, error) {
 }
 
 func rewriteForDrivers(object []byte, drivers *drivers, opts Options) ([]byte, *Report, error) {
+	opts.enums = true
 	out, report, err := rewrite(object, drivers.first.fitted, drivers, opts)
 	var refused *RefusedError
 	if errors.As(err, &refused) {
@@ -144,6 +149,7 @@ func rewrite(object []byte, layout *reloc.Layout, drivers *drivers, opts Options
 	if err != nil {
 		return nil, nil, err
 	}
+	r.drivers = drivers
 	report := &Report{Layout: layout.Name(), Edits: []Edit{}}
 	if report.Rewritten, err = r.checkMarks(); err != nil {
 		return nil, nil, err
@@ -158,7 +164,7 @@ func rewrite(object []byte, layout *reloc.Layout, drivers *drivers, opts Options
 		return nil, nil, err
 	}
 	answer := fromArea
-	if r.drivers = drivers; drivers != nil {
+	if drivers != nil {
 		answer = fromDriver
 	}
 	if err := r.answerSource(answer); err != nil {
@@ -351,10 +357,14 @@ func (o *Options) isRoot(name string) bool {
 	if len(globs) == 0 {
 		globs = DefaultTypes
 	}
+	essential := btfraw.EssentialName(name)
+	if o.enums && isHeaderEnum(essential) {
+		return o.isRoot(reloc.Descriptor)
+	}
 	return slices.ContainsFunc(globs, func(glob string) bool {
-		full, _ := path.Match(glob, name)
-		essential, _ := path.Match(glob, btfraw.EssentialName(name))
-		return full || essential
+		matches, _ := path.Match(glob, name)
+		matchesEssential, _ := path.Match(glob, essential)
+		return matches || matchesEssential
 	})
 }
 
@@ -375,13 +385,15 @@ func (o *Options) choose(accesses []reloc.Access) []reloc.Access {
 
 // resolves reports whether an access is to be resolved.
 func (o *Options) resolves(access *reloc.Access) bool {
-	switch {
-	case access.Kind == reloc.LocalTypeID:
-		return false
-	case access.IsMarker():
+	return access.Kind != reloc.LocalTypeID && (o.choosesRoot(access) || access.Adopted() || access.Lacking())
+}
+
+// choosesRoot reports whether the root type of an access is to be resolved.
+func (o *Options) choosesRoot(access *reloc.Access) bool {
+	if access.IsMarker() {
 		return o.isRoot(reloc.Descriptor)
 	}
-	return o.isRoot(access.RootName()) || access.Adopted() || access.Lacking()
+	return o.isRoot(access.RootName())
 }
 
 // checkDefined wants the layout to define the metadata descriptor if the

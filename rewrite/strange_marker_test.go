@@ -15,7 +15,6 @@ const markerFinds = `
 
 // However the question where descriptors come from is put, and whatever clang makes of it.
 func TestStrangeMarker(t *testing.T) {
-	t.Parallel()
 	f := strangeProgram{
 		layout: `struct md_desc { __u32 a, hash, mark; }`,
 		area:   "aaaaaaaa" + "05000000" + "07000000",
@@ -117,7 +116,6 @@ func TestStrangeMarker(t *testing.T) {
 
 // Where nothing tells what becomes of the answer, the descriptor may be the driver's.
 func TestStrangeMarkerOutOfSight(t *testing.T) {
-	t.Parallel()
 	f := strangeProgram{layout: `struct md_desc { __u32 a, hash; }`, area: "aaaaaaaa" + "05000000", refused: true}
 	for name, c := range map[string]struct{ source, ask string }{
 		"in memory":     {"volatile int driver;", "driver = ASK;"},
@@ -137,7 +135,6 @@ func TestStrangeMarkerOutOfSight(t *testing.T) {
 
 // As without optimisation.
 func TestStrangeMarkerUnoptimised(t *testing.T) {
-	t.Parallel()
 	strangeProgram{
 		whole: `SEC("xdp") __attribute__((noinline, optnone)) int program(struct xdp_md *ctx) {
 			struct md_desc *md = md_desc(ctx);

@@ -37,7 +37,9 @@ func (r *rewriting) roots(report *Report) []string {
 		}
 	}
 	for i := range r.recorded.Resolved {
-		names = append(names, r.recorded.Resolved[i].RootName())
+		if !r.recorded.Resolved[i].IsMarker() {
+			names = append(names, r.recorded.Resolved[i].RootName())
+		}
 	}
 	for _, title := range report.Unaccessed {
 		names = append(names, strings.TrimPrefix(title, "struct "))
