@@ -1801,6 +1801,16 @@ struct md_desc___narrow { __u8 vlan_tci; } __attribute__((preserve_access_index)
 	counts->of[((__u8 *)&md->mark)[3]] = md->mark;
 	counts->of[((__u8 *)&md->rx_timestamp)[7]]++;
 	check(MARK, (want[MARK] & ~0xffULL) | counts->of[0x5c]);` + strangeEnd},
+	{name: "an address that moves within a field", source: strangeStart + `
+	__u8 *p = packets & 1 ? (__u8 *)&md->mark : (__u8 *)&md->hash;
+	__u64 field = packets & 1 ? want[MARK] : want[HASH];
+
+	barrier_var(p);
+	p += 1;
+	barrier_var(p);
+	if (p[0] != (__u8)(field >> 8) || p[2] != (__u8)(field >> 24) || p[-1] != (__u8)field)
+		fail();
+	check(MARK, md->mark);` + strangeEnd},
 	{name: "callback of two functions", source: `
 struct data { struct xdp_md *ctx; __u64 sum, hash; };
 static long turn(__u64 i, void *p)

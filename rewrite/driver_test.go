@@ -73,25 +73,46 @@ char _license[] SEC("license") = "GPL";
 // driverAccessors are those of the running kernel for veth, lowered as told.
 func driverAccessors(t testing.TB, name string, lowering accessor.Lowering) *rewrite.Accessors {
 	t.Helper()
+	return resolvedAccessors(t, name, driverObject(t, name), lowering)
+}
+
+func driverObject(t testing.TB, name string) []byte {
+	t.Helper()
 	netlab.NeedRoot(t)
 	raw, err := drivers.Object(name, binary.LittleEndian)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return resolvedAccessors(t, name, raw, lowering)
+	return raw
 }
 
 func resolvedAccessors(t testing.TB, name string, raw []byte, lowering accessor.Lowering) *rewrite.Accessors {
+	t.Helper()
+	accessors, err := readAccessors(t, name, raw).Resolve(runningKernel(t), accessor.Options{Lowering: lowering})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return accessors
+}
+
+// portableAccessors returns accessors that loaders resolve.
+func portableAccessors(t testing.TB, name string, raw []byte) *rewrite.Accessors {
+	t.Helper()
+	netlab.Need(t, netlab.Casts)
+	accessors, err := readAccessors(t, name, raw).Portable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return accessors
+}
+
+func readAccessors(t testing.TB, name string, raw []byte) *accessor.File {
 	t.Helper()
 	file, err := accessor.Read(name, raw)
 	if err != nil {
 		t.Fatal(err)
 	}
-	accessors, err := file.Resolve(runningKernel(t), accessor.Options{Lowering: lowering})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return accessors
+	return file
 }
 
 func runningKernel(t testing.TB) *reloc.Layout {

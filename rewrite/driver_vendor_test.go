@@ -238,20 +238,69 @@ SEC("tc") int in_stack(struct __sk_buff *skb)
 }
 `
 
+// loopingSkb are accessors of the skb, each with a loop.
+const loopingSkb = `
+#include "../bpf/md_driver.h"
+
+MD_DRIVER("skb");
+
+struct sk_buff {
+	__u32 mark, hash;
+	__u16 vlan_tci;
+} __core;
+
+MD_DESCRIPTOR(void, struct sk_buff *skb)
+{
+	return (void *)1;
+}
+
+#define BITWISE(number) ({ \
+	__u32 all = 0; \
+	_Pragma("clang loop unroll(disable)") \
+	for (int i = 0; i < 32; i++) \
+		all |= (number) & 1U << i; \
+	all; })
+
+MD_FIELD(mark, "sk_buff.mark, bit by bit", void *desc, struct sk_buff *skb)
+{
+	return BITWISE(skb->mark);
+}
+
+MD_FIELD(hash, "sk_buff.hash, bit by bit", void *desc, struct sk_buff *skb)
+{
+	return BITWISE(skb->hash);
+}
+
+MD_FIELD(vlan_tci, "sk_buff.vlan_tci, bit by bit", void *desc, struct sk_buff *skb)
+{
+	return BITWISE(skb->vlan_tci);
+}
+`
+
 // runShared runs both programs of an object.
 func (v *vethPair) runShared(t *testing.T, source string) {
 	t.Helper()
 	object := costCompile(t, "clang-19", source, "el", "v3")
-	accessors := []*rewrite.Accessors{driverAccessors(t, "veth", ""), driverAccessors(t, "skb", "")}
-	for name, by := range map[string]func([]byte, []*rewrite.Accessors, rewrite.Options) ([]byte, *rewrite.Report, error){
-		"in line": rewrite.RewriteForDriver, "called": rewrite.RewriteCalling,
+	resolved := []*rewrite.Accessors{driverAccessors(t, "veth", ""), driverAccessors(t, "skb", "")}
+	portable := []*rewrite.Accessors{portableAccessors(t, "veth", driverObject(t, "veth")), portableAccessors(t, "skb", driverObject(t, "skb"))}
+	loops := costCompile(t, "clang-19", loopingSkb, "el", "v3")
+	for _, c := range []struct {
+		name      string
+		accessors []*rewrite.Accessors
+		by        func([]byte, []*rewrite.Accessors, rewrite.Options) ([]byte, *rewrite.Report, error)
+	}{
+		{"in line", resolved, rewrite.RewriteForDriver},
+		{"called", resolved, rewrite.RewriteCalling},
+		{"in line, with records", portable, rewrite.RewriteForDriver},
+		{"called, with records", portable, rewrite.RewriteCalling},
+		{"TC called, with records", []*rewrite.Accessors{portable[0], portableAccessors(t, "skb", loops)}, rewrite.RewriteForDriver},
 	} {
-		out, _, err := by(object, accessors, rewrite.Options{})
+		out, _, err := c.by(object, c.accessors, rewrite.Options{})
 		if err != nil {
 			t.Fatal(explained(err))
 		}
-		t.Run(name+"/XDP", func(t *testing.T) { v.run(t, bytes.Clone(out), "program") })
-		t.Run(name+"/TC", func(t *testing.T) { v.runInStack(t, out) })
+		t.Run(c.name+"/XDP", func(t *testing.T) { v.run(t, bytes.Clone(out), "program") })
+		t.Run(c.name+"/TC", func(t *testing.T) { v.runInStack(t, out) })
 	}
 }
 
