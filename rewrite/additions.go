@@ -27,7 +27,7 @@ func (p *planner) additions() additions {
 	added := make(additions)
 	var passed []passedContext
 	for at, fn := range p.functions {
-		if c := fn.context; c != nil && fn.contextErr == nil && c.depth > 0 {
+		if c := fn.context; c != nil && fn.contextErr == nil && len(c.kept()) > 0 {
 			c.keep(added, at)
 			passed = append(passed, c.passed...)
 		}
@@ -48,7 +48,9 @@ func (c *context) keep(added additions, at bpf.Place) {
 		from = asm.R0 // which no function starts with a value in
 		added.add(at, insn.Item{Instruction: asm.LoadMem(from, c.argument, int16(c.offset), asm.DWord)})
 	}
-	added.add(at, insn.Item{Instruction: asm.StoreMem(asm.RFP, int16(-c.depth), from, asm.DWord), Kind: insn.Spill})
+	for _, depth := range c.kept() {
+		added.add(at, insn.Item{Instruction: asm.StoreMem(asm.RFP, int16(-depth), from, asm.DWord), Kind: insn.Spill})
+	}
 }
 
 // item returns what passes ctx.

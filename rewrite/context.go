@@ -36,7 +36,17 @@ type context struct {
 	isThrough bool
 	offset    int64
 
-	depth int // below r10, where the function keeps it; 0 if it does not
+	depth int   // below r10, where the function keeps it; 0 if it does not
+	lent  []int // where it keeps it for callbacks that other functions lend it to as well
+}
+
+// kept returns how far below r10 the function keeps ctx, wherever it does.
+func (c *context) kept() []int {
+	kept := slices.Clone(c.lent)
+	if c.depth > 0 {
+		kept = append(kept, c.depth)
+	}
+	return kept
 }
 
 // passedContext is a call that ctx has to be passed with as one more argument.
@@ -119,31 +129,71 @@ func (p *planner) isPassedContext(fn *function, reg asm.Register) bool {
 	return len(calls) > 0
 }
 
-// findThrough looks for an argument of a callback that points into the stack of a function
-// that has ctx, and has that one keep ctx.
+// findThrough looks for an argument of a callback that points into the stacks of functions
+// that have ctx, and has these keep ctx.
 func (p *planner) findThrough(fn *function, c *context) error {
 	arguments := p.program.pointers.Arguments(p.program.subs[fn.Place()])
 	for n, pointees := range arguments[:fn.Takes()] {
-		if len(pointees) != 1 {
+		lenders, ok := p.lenders(fn, pointees)
+		if !ok {
 			continue
 		}
-		data := &pointees[0]
-		at, known := p.program.places[data.Subprogram]
-		if data.Region != flow.Stack || data.Indexed || data.Field.Subprogram != nil || !known || at == fn.Place() {
-			continue
-		}
-		owner := p.functionAt(at)
-		if _, err := p.contextOf(owner); err != nil {
-			continue
-		}
-		depth, err := p.keepContext(owner)
+		offset, err := p.lendContext(lenders)
 		if err != nil {
 			continue
 		}
-		c.argument, c.isThrough, c.offset = asm.R1+asm.Register(n), true, int64(-depth)-data.Offset
+		c.argument, c.isThrough, c.offset = asm.R1+asm.Register(n), true, offset
 		return nil
 	}
 	return errNoContext
+}
+
+// lender is a function that has ctx, and something in its stack that a callback is given.
+type lender struct {
+	*function
+	data int64 // from r10
+}
+
+// lenders returns the functions that an argument points into the stacks of, if it points
+// nowhere else.
+func (p *planner) lenders(fn *function, pointees []flow.Pointee) (lenders []lender, ok bool) {
+	for n := range pointees {
+		data := &pointees[n]
+		at, known := p.program.places[data.Subprogram]
+		if data.Region != flow.Stack || data.Indexed || data.Field.Subprogram != nil || !known || at == fn.Place() {
+			return nil, false
+		}
+		owner := p.functionAt(at)
+		if _, err := p.contextOf(owner); err != nil {
+			return nil, false
+		}
+		lenders = append(lenders, lender{owner, data.Offset})
+	}
+	return lenders, len(lenders) > 0
+}
+
+// lendContext has functions keep ctx as far from what a callback is given, whichever of
+// them it is from, and returns how far.
+func (p *planner) lendContext(lenders []lender) (offset int64, err error) {
+	if len(lenders) == 1 {
+		depth, err := p.keepContext(lenders[0].function)
+		return int64(-depth) - lenders[0].data, err
+	}
+	for _, l := range lenders {
+		depth, err := p.freeDepth(l.function)
+		if err != nil {
+			return 0, err
+		}
+		offset = min(offset, int64(-depth)-l.data)
+	}
+	for _, l := range lenders {
+		depth := int(-offset - l.data)
+		if depth%8 != 0 || !p.deepen(l.function, depth) {
+			return 0, errNoContextRoom
+		}
+		l.context.lent = append(l.context.lent, depth)
+	}
+	return offset, nil
 }
 
 // addArgument has the callers of a static function pass ctx to it.
@@ -195,16 +245,29 @@ func (p *planner) keepContext(fn *function) (int, error) {
 	if fn.context.depth > 0 {
 		return fn.context.depth, nil
 	}
-	if !fn.startsOnce() {
-		return 0, errNoContextStart
+	depth, err := p.freeDepth(fn)
+	if err != nil {
+		return 0, err
 	}
-	depth, known := p.stackDepth(fn)
-	depth = (depth+7)/8*8 + 8
-	if !known || !p.deepen(fn, depth) {
+	if !p.deepen(fn, depth) {
 		return 0, errNoContextRoom
 	}
 	fn.context.depth = depth
 	return depth, nil
+}
+
+// freeDepth returns how far below r10 there is a place for ctx in a function, below
+// everything else.
+func (p *planner) freeDepth(fn *function) (int, error) {
+	if !fn.startsOnce() {
+		return 0, errNoContextStart
+	}
+	depth, known := p.stackDepth(fn)
+	if !known {
+		return 0, errNoContextRoom
+	}
+	depth = (depth + 7) / 8 * 8
+	return max(depth, slices.Max(append(fn.context.kept(), 0))) + 8, nil
 }
 
 // keepContexts finds the functions that have to keep ctx, before anything else is put on

@@ -1811,6 +1811,65 @@ struct md_desc___narrow { __u8 vlan_tci; } __attribute__((preserve_access_index)
 	if (p[0] != (__u8)(field >> 8) || p[2] != (__u8)(field >> 24) || p[-1] != (__u8)field)
 		fail();
 	check(MARK, md->mark);` + strangeEnd},
+	{name: "TC callbacks of two functions", tc: true, source: `
+struct data { struct md_desc *md; __u64 sum, hash; };
+static NOINLINE __u64 leaf(struct md_desc *md, int n) { packets += 0; return md->hash + n; }
+static long turn(__u64 i, void *p)
+{
+	struct data *d = p;
+
+	d->sum += d->md->mark;
+	d->hash = leaf(d->md, i) - i;
+	return 0;
+}
+static long turn2(__u64 i, void *p) { struct data *d = p; d->sum += d->md->mark; d->hash = leaf(d->md, i) - i; return 0; }
+static NOINLINE __u64 loops(struct md_desc *md, int n)
+{
+	struct data d = { .md = md };
+
+	bpf_loop(n, n & 1 ? turn : turn2, &d, 0);
+	return d.sum;
+}
+` + strangeStartTC + `
+	__u64 more[4] = { packets };
+	struct data d = { .md = md };
+
+	asm volatile("" :: "r"(&more) : "memory");
+	bpf_loop(3, turn, &d, 0);
+	check(MARK, d.sum / 3);
+	check(HASH, d.hash);
+	check(MARK, loops(md, 3) / 3);
+	check(MARK, loops(md, 2) / 2);` + strangeEndTC},
+	{name: "TC ctx to callbacks of two functions", tc: true, source: `
+struct data { struct __sk_buff *skb; __u64 sum, hash; };
+static long turn(__u64 i, void *p)
+{
+	struct data *d = p;
+	struct md_desc *md = md_desc(d->skb);
+
+	if (!md)
+		return 1;
+	d->sum += md->mark;
+	d->hash = md->hash;
+	return 0;
+}
+static NOINLINE __u64 loops(struct __sk_buff *skb, int n)
+{
+	struct data d = { .skb = skb };
+
+	bpf_loop(n, turn, &d, 0);
+	return d.sum;
+}
+` + strangeStartTC + `
+	struct data d = { .skb = ctx };
+	__u64 more[3] = { packets };
+
+	asm volatile("" :: "r"(&more) : "memory");
+	bpf_loop(3, turn, &d, 0);
+	check(MARK, d.sum / 3);
+	check(HASH, d.hash);
+	check(MARK, loops(ctx, 3) / 3);
+	check(MARK, md->mark);` + strangeEndTC},
 	{name: "callback of two functions", source: `
 struct data { struct xdp_md *ctx; __u64 sum, hash; };
 static long turn(__u64 i, void *p)
