@@ -268,7 +268,9 @@ MD_FIELD(csum_status, "e1000_adv_rx_desc.wb.upper.status_error, if rx-checksummi
 
 	if (!igb_has(found, IGB_RXCSUM) || status & IGB_IXSM)
 		return MD_CSUM_NONE;
-	if (status & (IGB_TCPE | IGB_IPE))
+	if (status & IGB_IPE)
+		return MD_CSUM_BAD;
+	if (status & IGB_TCPE)
 		return igb_maybe_right(igb_desc(found), status, xdp) ? MD_CSUM_NONE : MD_CSUM_BAD;
 	return status & (IGB_TCPCS | IGB_UDPCS) ? MD_CSUM_UNNECESSARY : MD_CSUM_NONE;
 }

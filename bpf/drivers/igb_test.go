@@ -204,13 +204,15 @@ func (m *igb) decodeChecksum(descriptor, headers uint64, is func(int) bool, ring
 	if is(15) { // the stamp
 		length -= 16
 	}
-	wrong, mayBeSCTP := is(29) || is(30), headers>>4&3 == 0
+	mayBeSCTP := headers>>4&3 == 0
 	switch {
 	case is(2): // not looked at
 		return none
-	case wrong && uint32(length) <= 60 && mayBeSCTP && ring.Get("flags")>>2&1 != 0:
+	case is(30): // of the IP header
+		return bad
+	case is(29) && uint32(length) <= 60 && mayBeSCTP && ring.Get("flags")>>2&1 != 0:
 		return none
-	case wrong:
+	case is(29):
 		return bad
 	case is(4) || is(5):
 		return unnecessary

@@ -1,5 +1,7 @@
 package main
 
+import "fmt"
+
 // kernel is one of Debian's.
 type kernel struct {
 	series string // "6.18"
@@ -27,15 +29,36 @@ func (k kernel) name() string {
 
 // architecture is a kind of machine, and what is tested on it.
 type architecture struct {
-	arch    string   // what Go and Debian call it
-	qemu    string   // the command
-	devices []string // arguments for it: the character devices "console" and "port" are connected
-	append  string   // to the kernel's command line
-	port    string   // the file of what is connected to "port", for results
-	modules []string // loaded before the tests, with what they depend on; may be built in
-	tools   []string // commands that tests start
-	pairs   int      // how many random pairs are brought along, for want of compilers
-	suites  []suite
+	arch     string    // what Go and Debian call it
+	emulator *emulator // a private one, nil for the machine's
+	qemu     string    // the machine's
+	devices  []string  // arguments for it: the character devices "console" and "port" are connected
+	append   string    // to the kernel's command line
+	port     string    // the file of what is connected to "port", for results
+	nics     []nic     // that tests have to themselves
+	modules  []string  // loaded before the tests, with what they depend on; may be built in
+	tools    []string  // commands that tests start
+	pairs    int       // how many random pairs are brought along, for want of compilers
+	suites   []suite
+}
+
+// nic is a device of QEMU, which is connected to another one: what tests send through
+// that one arrives. Of two addresses that differ by 1 the NIC has the first.
+type nic struct {
+	device string // and its properties
+	wire   string // the other one
+}
+
+// arguments are those for QEMU, for the NIC of a number.
+func (n nic) arguments(number int) []string {
+	port := func(name, device string, last int) []string {
+		id := fmt.Sprint(name, number)
+		return []string{
+			"-netdev", fmt.Sprintf("hubport,id=%s,hubid=%d", id, number),
+			"-device", fmt.Sprintf("%s,netdev=%s,mac=52:54:00:00:%02x:%02x", device, id, number, last),
+		}
+	}
+	return append(port("nic", n.device, 1), port("wire", n.wire, 2)...)
 }
 
 // suite is a package whose tests run in the virtual machines.
@@ -54,13 +77,14 @@ var architectures = map[string]*architecture{amd64.arch: amd64, s390x.arch: s390
 const middleSets = "^TestKernel/-clang(14-v[23]|16|19-v[12]|22-v[123])-"
 
 var amd64 = &architecture{
-	arch:    "amd64",
-	qemu:    "qemu-system-x86_64",
-	devices: []string{"-machine", "q35", "-serial", "chardev:console", "-serial", "chardev:port"},
-	append:  "console=ttyS0",
-	port:    "/dev/ttyS1",
-	modules: []string{"veth"},
-	tools:   []string{"bpftool", "ip", "nsenter", "prlimit", "setpriv", "sh", "sleep", "unshare"},
+	arch:     "amd64",
+	emulator: newEmulator,
+	devices:  []string{"-machine", "q35", "-serial", "chardev:console", "-serial", "chardev:port"},
+	append:   "console=ttyS0",
+	port:     "/dev/ttyS1",
+	nics:     []nic{{"igb", "virtio-net-pci"}},
+	modules:  []string{"veth", "virtio_pci", "virtio_net", "igb", "sch_ingress", "cls_bpf"},
+	tools:    []string{"bpftool", "ethtool", "ip", "nsenter", "prlimit", "setpriv", "sh", "sleep", "tc", "unshare"},
 	suites: []suite{
 		{pkg: "cmd/xdp-load", run: "^TestScript$/^(altname|load)$"},
 		{pkg: "internal/netlab"},
@@ -71,6 +95,7 @@ var amd64 = &architecture{
 			// for; and most of the layouts with kfuncs.
 			skip: "^TestLinked|^TestKilled$|^TestExplainRefusal$/^(lengthy|branchy)$|" +
 				"^TestProducer$/^(reordered|narrow|wide|nested|flavour|packed|swapped|bitfield|nic_a)$",
+			args: []string{"-nics"},
 		},
 		{
 			pkg: "rewrite",
