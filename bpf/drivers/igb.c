@@ -58,6 +58,7 @@ struct igb_ring {
 	struct xdp_buff **rx_buffer_info_zc;
 	void *desc;
 	unsigned long flags;
+	__u16 count;
 	__u16 next_to_clean;
 	struct xdp_rxq_info xdp_rxq;
 } __core;
@@ -121,9 +122,41 @@ static __always_inline union e1000_adv_rx_desc *igb_desc(void *found)
 }
 
 /*
- * igb_clean_rx_irq() moves next_to_clean on behind the program. igb_clean_rx_irq_zc()
- * has an index of its own, and next_to_clean is where it began: whose packet that is
- * can't be told.
+ * igb_clean_rx_irq_zc() counts in a variable, and leaves next_to_clean where the poll has
+ * begun. From there on, as far as a poll goes, each buff is in the ring once: one that is
+ * free again comes back at the end of the poll. None of them: count.
+ */
+#define IGB_BUDGET 64 /* NAPI_POLL_WEIGHT */
+
+static __always_inline __u32 igb_index(__u32 start, __u32 i, __u32 count)
+{
+	return start + i < count ? start + i : start + i - count;
+}
+
+static __always_inline __u32 igb_find_buff(struct igb_ring *ring, struct xdp_buff *xdp)
+{
+	struct xdp_buff **buffs = ring->rx_buffer_info_zc;
+	__u32 count = ring->count, start = ring->next_to_clean, i;
+
+#pragma clang loop unroll(disable)
+	for (i = 0; i < IGB_BUDGET; i++) {
+		if (buffs[igb_index(start, i, count)] == xdp)
+			break;
+	}
+	if (i == IGB_BUDGET)
+		return count;
+	asm("" : "+r"(i)); /* anew, not kept in the loop */
+	return igb_index(start, i, count);
+}
+
+static __always_inline bool igb_is_zero_copy(struct igb_ring *ring, struct xdp_rxq_info *rxq)
+{
+	return bpf_core_field_exists(ring->rx_buffer_info_zc) &&
+	       rxq->mem.type == bpf_core_enum_value(enum xdp_mem_type, MEM_TYPE_XSK_BUFF_POOL);
+}
+
+/*
+ * igb_clean_rx_irq() moves next_to_clean on behind the program.
  *
  * The first descriptor of several says nothing of the packet. There are some if the
  * MTU is more than 1500 and a packet exceeds it: what the NIC takes is up to
@@ -136,13 +169,21 @@ MD_DESCRIPTOR(void, struct xdp_buff *xdp)
 	struct igb_adapter *adapter = md_netdev_priv(dev);
 	struct igb_ring *ring = container_of(rxq, struct igb_ring, xdp_rxq);
 	union e1000_adv_rx_desc *desc;
+	__u32 index;
 
 	if (adapter->rx_ring[rxq->queue_index] != ring)
 		return NULL;
-	if (bpf_core_field_exists(ring->rx_buffer_info_zc) &&
-	    rxq->mem.type == bpf_core_enum_value(enum xdp_mem_type, MEM_TYPE_XSK_BUFF_POOL))
-		return NULL;
-	desc = ring->desc + ring->next_to_clean * IGB_DESC_SIZE;
+	index = ring->next_to_clean;
+	if (igb_is_zero_copy(ring, rxq)) {
+		/* On the stack: what is kept over a load has seven registers. */
+		struct net_device *volatile kept = dev;
+
+		index = igb_find_buff(ring, xdp);
+		if (index == ring->count)
+			return NULL;
+		dev = kept;
+	}
+	desc = ring->desc + index * IGB_DESC_SIZE;
 	if (!(md_le32(desc->wb.upper.status_error) & IGB_EOP))
 		return NULL;
 	return (void *)((__u64)desc | igb_features(dev->features));

@@ -75,10 +75,18 @@ func (m *igb) lay(random *rand.Rand) (ctx, descriptor uint64, pointers []uint64)
 		rxq.At("dev"), xdp.At("rxq"), xdp.At("data")}
 
 	descriptor = m.keep(m.ifLast(descriptor), dev)
-	// In zero-copy mode the index is elsewhere.
-	if chance(random, 8) {
+	// In zero-copy mode the index is that of the buff, as far as a poll goes.
+	if chance(random, 4) && ring.Has("rx_buffer_info_zc") {
 		rxq.Set("mem.type", 3)
-		if ring.Has("rx_buffer_info_zc") {
+		buffs, ahead := m.memory.Take(8*slots), uint64(random.IntN(70))
+		ring.Set("rx_buffer_info_zc", buffs)
+		ring.Set("count", slots)
+		m.memory.Store(buffs+8*((index+ahead)%slots), 8, ctx)
+		pointers = append(pointers, ring.At("rx_buffer_info_zc"))
+		descriptor = descriptors + 16*((index+ahead)%slots)
+		m.layDescriptor(random, descriptor)
+		descriptor = m.keep(m.ifLast(descriptor), dev)
+		if ahead >= 64 {
 			descriptor = 0
 		}
 	}
@@ -135,10 +143,28 @@ func (m *igb) find(ctx uint64) uint64 {
 	if m.memory.Load(adapter.At("rx_ring")+8*rxq.Get("queue_index"), 8) != ring.Address {
 		return 0
 	}
+	index := ring.Get("next_to_clean")
 	if ring.Has("rx_buffer_info_zc") && rxq.Get("mem.type") == 3 {
-		return 0
+		var ok bool
+		if index, ok = m.indexOf(ctx, ring); !ok {
+			return 0
+		}
 	}
-	return m.keep(m.ifLast(ring.Get("desc")+16*ring.Get("next_to_clean")), device)
+	return m.keep(m.ifLast(ring.Get("desc")+16*index), device)
+}
+
+// indexOf returns the place of a buff among the 64 from next_to_clean on.
+func (m *igb) indexOf(ctx uint64, ring *memlab.Struct) (uint64, bool) {
+	for ahead := range uint64(64) {
+		index := ring.Get("next_to_clean") + ahead
+		if count := ring.Get("count"); index >= count {
+			index -= count
+		}
+		if m.memory.Load(ring.Get("rx_buffer_info_zc")+8*index, 8) == ctx {
+			return index, true
+		}
+	}
+	return 0, false
 }
 
 // igbHashed is what went into the hash, by the RSS type of the data sheet.
