@@ -97,7 +97,6 @@ func TestNICs(t *testing.T) {
 		test := &nicTests[i]
 		t.Run(test.driver, func(t *testing.T) {
 			n := newNICLab(t, test)
-			n.set(test.settings...)
 			for _, lowering := range []accessor.Lowering{accessor.Zero, accessor.Carrier, accessor.Probe} {
 				t.Run(string(lowering), func(t *testing.T) {
 					if lowering == accessor.Zero {
@@ -112,7 +111,7 @@ func TestNICs(t *testing.T) {
 			t.Run("zero-copy", func(t *testing.T) {
 				netlab.Need(t, *test.zeroCopy)
 				programs := n.load(t, "")
-				n.attach(t, programs)
+				n.attach(t, programs, link.XDPDriverMode)
 				for queue := range uint32(nicQueues) {
 					bindZeroCopy(t, n.nic.Index, queue)
 				}
@@ -120,6 +119,10 @@ func TestNICs(t *testing.T) {
 				n.send(t, programs)
 				readNICRun(t, programs).check(t, n)
 			})
+			t.Run("generic mode", n.testGeneric)
+			t.Run("test run", n.testTestRun)
+			t.Run("changed", n.testChanged)
+			t.Run("loaded again", n.testLoadedAgain)
 			t.Run("off", func(t *testing.T) {
 				n.set(test.off...)
 				n.run(t, "").checkOff(t, n)
@@ -138,11 +141,7 @@ type nicLab struct {
 func newNICLab(t *testing.T, test *nicTest) *nicLab {
 	t.Helper()
 	n := &nicLab{test: test}
-	n.nic, n.wire = findNIC(t, test.driver)
-	for _, i := range []*net.Interface{n.nic, n.wire} {
-		runOrFail(t, "ip", "link", "set", i.Name, "promisc", "on", "up") // whatever the tag
-	}
-	runOrFail(t, "tc", "qdisc", "add", "dev", n.nic.Name, "clsact")
+	n.start(t)
 	var err error
 	if n.socket, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW, 0); err != nil {
 		t.Fatal(err)
@@ -152,6 +151,17 @@ func newNICLab(t *testing.T, test *nicTest) *nicLab {
 		t.Fatal(err)
 	}
 	return n
+}
+
+// start finds the NIC, and sets it up.
+func (n *nicLab) start(t *testing.T) {
+	t.Helper()
+	n.nic, n.wire = findNIC(t, n.test.driver)
+	for _, i := range []*net.Interface{n.nic, n.wire} {
+		runOrFail(t, "ip", "link", "set", i.Name, "promisc", "on", "up") // whatever the tag
+	}
+	runOrFail(t, "tc", "qdisc", "add", "dev", n.nic.Name, "clsact")
+	n.set(n.test.settings...)
 }
 
 // findNIC returns the NIC of a driver that has another one at its other end: the one with
@@ -199,7 +209,7 @@ func (n *nicLab) set(settings ...string) {
 func (n *nicLab) run(t *testing.T, lowering accessor.Lowering) *nicRun {
 	t.Helper()
 	programs := n.load(t, lowering)
-	n.attach(t, programs)
+	n.attach(t, programs, link.XDPDriverMode)
 	n.send(t, programs)
 	return readNICRun(t, programs)
 }
@@ -227,10 +237,10 @@ func (n *nicLab) load(t *testing.T, lowering accessor.Lowering) *ebpf.Collection
 	return programs
 }
 
-// attach attaches XDP, in native mode, and TC, by the way that all kernels know.
-func (n *nicLab) attach(t *testing.T, programs *ebpf.Collection) {
+// attach attaches XDP, and TC by the way that all kernels know.
+func (n *nicLab) attach(t *testing.T, programs *ebpf.Collection, mode link.XDPAttachFlags) {
 	t.Helper()
-	xdp, err := link.AttachXDP(link.XDPOptions{Program: programs.Programs["received"], Interface: n.nic.Index, Flags: link.XDPDriverMode})
+	xdp, err := link.AttachXDP(link.XDPOptions{Program: programs.Programs["received"], Interface: n.nic.Index, Flags: mode})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,7 +256,12 @@ func (n *nicLab) attach(t *testing.T, programs *ebpf.Collection) {
 		t.Fatal(err)
 	}
 	runOrFail(t, "tc", "filter", "add", "dev", n.nic.Name, "ingress", "bpf", "direct-action", "object-pinned", pin)
-	t.Cleanup(func() { runOrFail(t, "tc", "filter", "del", "dev", n.nic.Name, "ingress") })
+	nic := n.nic
+	t.Cleanup(func() {
+		if _, err := net.InterfaceByIndex(nic.Index); err == nil { // or it went with the driver
+			runOrFail(t, "tc", "filter", "del", "dev", nic.Name, "ingress")
+		}
+	})
 	n.awaitCarrier(t)
 }
 
@@ -341,14 +356,8 @@ func (r *nicRun) check(t *testing.T, n *nicLab) {
 		if r.byXDP[i].Found != 1 {
 			t.Fatalf("Packet %d, %s: no descriptor", i, p)
 		}
-		r.compareWithStack(t, n, i, p)
-		got := r.byXDP[i].fields()
-		for field, want := range n.test.sent(p) {
-			if got[field] != want {
-				t.Fatalf("Packet %d, %s: %s is %#x instead of %#x", i, p, field, got[field], want)
-			}
-		}
-		for field, number := range got {
+		r.compare(t, n, i, p)
+		for field, number := range r.byXDP[i].fields() {
 			if values[field] == nil {
 				values[field] = make(map[uint64]bool)
 			}
@@ -390,13 +399,18 @@ func (r *nicRun) checkArrived(t *testing.T) {
 	}
 }
 
-// compareWithStack compares a packet's fields with those of its skb. What the NIC found
-// wrong is not checked, to the stack.
-func (r *nicRun) compareWithStack(t *testing.T, n *nicLab, i int, p *nicPacket) {
+// compare compares a packet's fields with those of its skb, and with what was sent. What
+// the NIC found wrong is not checked, to the stack.
+func (r *nicRun) compare(t *testing.T, n *nicLab, i int, p *nicPacket) {
 	t.Helper()
 	got, want := r.byXDP[i].fields(), r.byTC[i].fields()
 	if s := &r.byTC[i]; s.Hash != s.RawHash || s.Tag != uint32(s.VlanTCI)|uint32(binary.NativeEndian.Uint16(s.VlanProto[:]))<<16 {
 		t.Fatalf("Packet %d, %s: hash %#x, tag %#x of the skb are read as %+v", i, p, s.RawHash, s.Tag, s)
+	}
+	for field, want := range n.test.sent(p) {
+		if got[field] != want {
+			t.Fatalf("Packet %d, %s: %s is %#x instead of %#x", i, p, field, got[field], want)
+		}
 	}
 	if got["csum_status"] == 4 {
 		got["csum_status"] = 0
