@@ -102,7 +102,7 @@ func (m *machine) boot(ctx context.Context) (*results, error) {
 	}
 
 	start := time.Now()
-	if err := qemu.Start(); err != nil {
+	if err := m.start(qemu.Start); err != nil {
 		return nil, err
 	}
 	r, readErr := readResults(port, m.suites)

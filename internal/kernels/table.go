@@ -1,7 +1,5 @@
 package main
 
-import "fmt"
-
 // kernel is one of Debian's.
 type kernel struct {
 	series string // "6.18"
@@ -42,25 +40,6 @@ type architecture struct {
 	suites   []suite
 }
 
-// nic is a device of QEMU, which is connected to another one: what tests send through
-// that one arrives. Of two addresses that differ by 1 the NIC has the first.
-type nic struct {
-	device string // and its properties
-	wire   string // the other one
-}
-
-// arguments are those for QEMU, for the NIC of a number.
-func (n nic) arguments(number int) []string {
-	port := func(name, device string, last int) []string {
-		id := fmt.Sprint(name, number)
-		return []string{
-			"-netdev", fmt.Sprintf("hubport,id=%s,hubid=%d", id, number),
-			"-device", fmt.Sprintf("%s,netdev=%s,mac=52:54:00:00:%02x:%02x", device, id, number, last),
-		}
-	}
-	return append(port("nic", n.device, 1), port("wire", n.wire, 2)...)
-}
-
 // suite is a package whose tests run in the virtual machines.
 type suite struct {
 	pkg  string   // its directory
@@ -82,7 +61,7 @@ var amd64 = &architecture{
 	devices:  []string{"-machine", "q35", "-serial", "chardev:console", "-serial", "chardev:port"},
 	append:   "console=ttyS0",
 	port:     "/dev/ttyS1",
-	nics:     []nic{{"igb", "virtio-net-pci"}},
+	nics:     []nic{{device: "igb"}},
 	modules:  []string{"veth", "virtio_pci", "virtio_net", "igb", "sch_ingress", "cls_bpf"},
 	tools:    []string{"bpftool", "ethtool", "ip", "nsenter", "prlimit", "setpriv", "sh", "sleep", "tc", "unshare"},
 	suites: []suite{
