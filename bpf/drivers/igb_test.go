@@ -46,7 +46,7 @@ func (m *igb) lay(random *rand.Rand) (ctx, descriptor uint64, pointers []uint64)
 	ctx = m.memory.Take(256)
 	xdp := m.view("xdp_buff", ctx)
 	clock := m.place("cyclecounter", 0)
-	descriptors, index := m.memory.Take(16*(slots+1))+15&^15, uint64(random.IntN(slots))
+	descriptors, index := (m.memory.Take(16*(slots+1))+15)&^15, uint64(random.IntN(slots))
 	packet := m.memory.Take(64) + 16
 
 	own := adapter.At("rx_ring") + 8*queue
