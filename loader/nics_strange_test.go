@@ -1,7 +1,9 @@
 package loader_test
 
 import (
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -107,6 +109,47 @@ func (n *nicLab) checkFlooded(t *testing.T, programs *ebpf.Collection) {
 	for i := range r.byXDP {
 		if r.byXDP[i].Found > 0 && r.byTC[i].Found > 0 {
 			r.compare(t, n, i, newNICPacket(uint32(i), n.nic.HardwareAddr))
+			compared++
+		}
+	}
+	if compared < nicPackets/2 {
+		t.Errorf("Of %d packets, %d were seen", nicPackets, compared)
+	}
+}
+
+// testMoved moves the NIC to another network namespace under traffic, which takes TC's
+// program away and leaves that of XDP.
+func (n *nicLab) testMoved(t *testing.T) {
+	programs := n.load(t, "")
+	n.attach(t, programs, link.XDPDriverMode)
+	away := exec.Command("unshare", "--net", "sleep", "1000")
+	if err := away.Start(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(time.Second) // until it is there
+	pid := fmt.Sprint(away.Process.Pid)
+	runOrFail(t, "ip", "link", "set", n.nic.Name, "netns", pid)
+	runOrFail(t, "nsenter", "--net", "--target", pid, "ip", "link", "set", n.nic.Name, "promisc", "on", "up")
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		n.flood(stop)
+	}()
+	time.Sleep(10 * time.Second)
+	close(stop)
+	<-stopped
+	r := readNICRun(t, programs)
+
+	// It comes back when nobody is left there.
+	away.Process.Kill()
+	away.Wait()
+	time.Sleep(2 * time.Second)
+	n.start(t)
+
+	compared := 0
+	for i := range r.byXDP {
+		if r.byXDP[i].Found > 0 {
+			r.compareWithSent(t, n, i, newNICPacket(uint32(i), n.nic.HardwareAddr))
 			compared++
 		}
 	}
