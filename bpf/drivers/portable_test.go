@@ -232,7 +232,8 @@ const (
 // resolved returns the programs with each record in them resolved, as words.
 func (p *portable) resolved(t *testing.T, layout *reloc.Layout) map[string][]uint64 {
 	t.Helper()
-	programs := p.words(t, func(*ebpf.ProgramSpec) {})
+	functions := make(map[string]map[string]int)
+	programs := p.words(t, func(program *ebpf.ProgramSpec) { functions[program.Name] = startsOf(program.Instructions) })
 	accesses, err := reloc.Read(p.object)
 	if err != nil {
 		t.Fatal(err)
@@ -243,11 +244,27 @@ func (p *portable) resolved(t *testing.T, layout *reloc.Layout) map[string][]uin
 		if err != nil {
 			t.Fatal(err)
 		}
-		at := &programs[access.Program][access.Insn-access.FunctionStart]
-		*at = patched(t, *at, access, &resolution)
+		for name, starts := range functions {
+			if start, ok := starts[access.Program]; ok {
+				at := &programs[name][start+access.Insn-access.FunctionStart]
+				*at = patched(t, *at, access, &resolution)
+			}
+		}
 	}
 	callCast(programs, castID(t))
 	return programs
+}
+
+// startsOf returns the slots that a program and the functions with it start at, by their
+// names.
+func startsOf(insns asm.Instructions) map[string]int {
+	starts := make(map[string]int)
+	for it := insns.Iterate(); it.Next(); {
+		if name := it.Ins.Symbol(); name != "" {
+			starts[name] = int(it.Offset)
+		}
+	}
+	return starts
 }
 
 // callCast has programs call the function by its ID.

@@ -25,19 +25,18 @@ func newCut(specs ...*btf.Spec) *cut {
 	}
 }
 
-// need marks what the structs of an object use.
+// need marks what the types of an object use.
 func (c *cut) need(object *btf.Spec) error {
 	for typ, err := range object.All() {
 		if err != nil {
 			return err
 		}
-		local, ok := typ.(*btf.Struct)
-		if !ok || local.Name == "" {
+		if typ.TypeName() == "" || !isRecorded(typ) {
 			continue
 		}
-		if kernel := c.find(essential(local.Name)); kernel != nil {
+		if kernel := c.find(essential(typ.TypeName())); kernel != nil {
 			c.addRoot(kernel)
-			c.mark(kernel, local)
+			c.mark(kernel, typ)
 		}
 	}
 	return nil
@@ -49,8 +48,15 @@ func (c *cut) addRoot(kernel btf.Type) {
 	}
 }
 
-// find returns the kernel's struct or union of a name. Of several, which are copies, it is
-// the first.
+// isRecorded reports whether a type is of a kind that CO-RE records are about.
+func isRecorded(typ btf.Type) bool {
+	_, isEnum := typ.(*btf.Enum)
+	_, isComposite := composite(typ)
+	return isEnum || isComposite
+}
+
+// find returns the kernel's struct, union or enum of a name. Of several, which are copies,
+// it is the first.
 func (c *cut) find(name string) btf.Type {
 	for _, spec := range c.specs {
 		types, err := spec.AnyTypesByName(name)
@@ -58,7 +64,7 @@ func (c *cut) find(name string) btf.Type {
 			continue
 		}
 		for _, typ := range types {
-			if _, ok := composite(typ); ok {
+			if isRecorded(typ) {
 				return typ
 			}
 		}

@@ -20,6 +20,8 @@ func TestCut(t *testing.T) {
 		{Name: "dev", Type: &btf.Const{Type: &btf.Pointer{Target: device}}, Offset: 64},
 		{Type: inner, Offset: 192},
 	}}
+	descriptor := &btf.Union{Name: "descriptor", Size: 16, Members: []btf.Member{{Name: "read", Type: u64}, {Name: "status", Type: u32}}}
+	kind := &btf.Enum{Name: "kind", Size: 4, Values: []btf.EnumValue{{Name: "KIND_NONE", Value: 0}, {Name: "KIND_POOL", Value: 3}}}
 	other := &btf.Struct{Name: "other", Size: 8, Members: []btf.Member{{Name: "tag", Type: u64}}}
 
 	localDevice := &btf.Struct{Name: "device", Members: []btf.Member{{Name: "features", Type: u64}}}
@@ -29,8 +31,11 @@ func TestCut(t *testing.T) {
 		{Name: "gone", Type: u32},
 	}}
 
-	c := newCut(specOf(t, ring, other))
-	if err := c.need(specOf(t, localRing)); err != nil {
+	localDescriptor := &btf.Union{Name: "descriptor", Members: []btf.Member{{Name: "status", Type: u32}}}
+	localKind := &btf.Enum{Name: "kind", Size: 4, Values: []btf.EnumValue{{Name: "KIND_POOL", Value: 1}}}
+
+	c := newCut(specOf(t, ring, other, descriptor, kind))
+	if err := c.need(specOf(t, localRing, localDescriptor, localKind)); err != nil {
 		t.Fatal(err)
 	}
 	raw, err := c.marshal()
@@ -48,6 +53,14 @@ func TestCut(t *testing.T) {
 	}
 	if err := kept.TypeByName("device", &gotDevice); err != nil {
 		t.Fatal(err)
+	}
+	var gotDescriptor *btf.Union
+	if err := kept.TypeByName("descriptor", &gotDescriptor); err != nil || len(gotDescriptor.Members) != 1 || gotDescriptor.Size != 16 {
+		t.Errorf("%+v, %v", gotDescriptor, err)
+	}
+	var gotKind *btf.Enum
+	if err := kept.TypeByName("kind", &gotKind); err != nil || len(gotKind.Values) != 2 || gotKind.Values[1].Value != 3 {
+		t.Errorf("%+v, %v", gotKind, err)
 	}
 	if err := kept.TypeByName("other", new(*btf.Struct)); err == nil {
 		t.Error("a struct is kept that nothing uses")

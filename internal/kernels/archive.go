@@ -14,28 +14,36 @@ import (
 	"strings"
 )
 
-// archive is where Debian's kernels come from, and the directory that they are
-// kept in. It has an apt of its own, so that the machine's does not see the
-// suites of other releases.
+// archive is where Debian's kernels and the emulator come from, and the directory
+// that they are kept in. It has an apt of its own, so that the machine's does not see
+// the suites of other releases.
 type archive struct{ dir string }
 
 // kernelDir is where a kernel is unpacked.
 func (a archive) kernelDir(k kernel) string { return filepath.Join(a.dir, "kernels", k.name()) }
 
-// fetch downloads the kernels that are not there yet.
+// fetch downloads the kernels, and the emulators for them, that are not there yet.
 func (a archive) fetch(ctx context.Context, wanted []kernel) error {
-	missing := slices.DeleteFunc(slices.Clone(wanted), func(k kernel) bool {
-		_, err := os.Stat(a.kernelDir(k))
-		return err == nil
-	})
-	if len(missing) == 0 {
+	kernels := slices.DeleteFunc(slices.Clone(wanted), func(k kernel) bool { return isThere(a.kernelDir(k)) })
+	var emulators []*emulator
+	for _, k := range wanted {
+		if e := k.emulator; e != nil && !isThere(a.emulatorDir(e)) && !slices.Contains(emulators, e) {
+			emulators = append(emulators, e)
+		}
+	}
+	if len(kernels) == 0 && len(emulators) == 0 {
 		return nil
 	}
-	if err := a.update(ctx, missing); err != nil {
+	if err := a.update(ctx, sourcesOf(kernels, emulators)); err != nil {
 		return err
 	}
 	defer os.RemoveAll(a.apt("")) // some 300 MB of lists
-	for _, k := range missing {
+	for _, e := range emulators {
+		if err := a.fetchEmulator(ctx, e); err != nil {
+			return fmt.Errorf("fetch %s: %w", e.pkg, err)
+		}
+	}
+	for _, k := range kernels {
 		if err := a.fetchKernel(ctx, k); err != nil {
 			return fmt.Errorf("fetch kernel %s: %w", k.name(), err)
 		}
@@ -43,16 +51,21 @@ func (a archive) fetch(ctx context.Context, wanted []kernel) error {
 	return nil
 }
 
+func isThere(dir string) bool {
+	_, err := os.Stat(dir)
+	return err == nil
+}
+
 // update writes the configuration of the private apt, and has it fetch the lists
 // of packages.
-func (a archive) update(ctx context.Context, wanted []kernel) error {
+func (a archive) update(ctx context.Context, from []source) error {
 	mirror, err := debianMirror(ctx)
 	if err != nil {
 		return err
 	}
 	var sources strings.Builder
-	for _, from := range sourcesOf(wanted) {
-		fmt.Fprintf(&sources, "deb [arch=%s signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n", from.arch, mirror, from.suite)
+	for _, s := range from {
+		fmt.Fprintf(&sources, "deb [arch=%s signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n", s.arch, mirror, s.suite)
 	}
 	// What the machine has set up to happen after an update is not for these
 	// lists.
@@ -88,12 +101,18 @@ func (a archive) apt(name string) string { return filepath.Join(a.dir, "apt", na
 // source is where packages are listed.
 type source struct{ arch, suite string }
 
-func sourcesOf(wanted []kernel) []source {
+func sourcesOf(kernels []kernel, emulators []*emulator) []source {
 	var sources []source
-	for _, k := range wanted {
-		if from := (source{k.arch, k.suite}); !slices.Contains(sources, from) {
+	add := func(from source) {
+		if !slices.Contains(sources, from) {
 			sources = append(sources, from)
 		}
+	}
+	for _, k := range kernels {
+		add(source{k.arch, k.suite})
+	}
+	for _, e := range emulators {
+		add(e.source)
 	}
 	return sources
 }
@@ -130,22 +149,30 @@ func (a archive) fetchKernel(ctx context.Context, k kernel) error {
 	if err := a.download(ctx, partial, releases); err != nil {
 		return err
 	}
-	debs, err := filepath.Glob(filepath.Join(partial, "*.deb"))
+	if err := unpack(ctx, partial, partial); err != nil {
+		return err
+	}
+	if err := listModules(ctx, partial); err != nil {
+		return err
+	}
+	return os.Rename(partial, a.kernelDir(k))
+}
+
+// unpack unpacks all packages that are in a directory into another, and removes them.
+func unpack(ctx context.Context, from, dir string) error {
+	debs, err := filepath.Glob(filepath.Join(from, "*.deb"))
 	if err != nil {
 		return err
 	}
 	for _, deb := range debs {
-		if _, err := output(ctx, partial, "dpkg-deb", "--extract", deb, "."); err != nil {
+		if _, err := output(ctx, "", "dpkg-deb", "--extract", deb, dir); err != nil {
 			return err
 		}
 		if err := os.Remove(deb); err != nil {
 			return err
 		}
 	}
-	if err := listModules(ctx, partial); err != nil {
-		return err
-	}
-	return os.Rename(partial, a.kernelDir(k))
+	return nil
 }
 
 // download downloads, into a directory of its own, the packages of the newest of some

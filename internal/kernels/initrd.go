@@ -192,29 +192,33 @@ func (i *initrd) addTools(ctx context.Context, tools []string) error {
 	return nil
 }
 
-// addModules adds modules, and those that they depend on.
+// addModules adds modules, and those that they depend on, each once.
 func (i *initrd) addModules(ctx context.Context, modules []string, kernelDir string) error {
 	release, err := release(kernelDir)
 	if err != nil {
 		return err
 	}
-	n := 0
+	saysBuiltin := isThere(filepath.Join(kernelDir, "lib/modules", release, "modules.builtin"))
+	added := make(map[string]bool)
 	for _, module := range modules {
 		// Lines are "insmod FILE PARAMETER...", or "builtin NAME".
 		steps, err := output(ctx, "", "modprobe", "--config", "/dev/null", "--dirname", kernelDir, "--set-version", release, "--show-depends", module)
+		if err != nil && !saysBuiltin {
+			continue // as in 7.3: what is not there has to be built in
+		}
 		if err != nil {
 			return err
 		}
 		for line := range strings.Lines(steps) {
 			words := strings.Fields(line)
-			if words[0] != "insmod" {
+			if words[0] != "insmod" || added[words[1]] {
 				continue
 			}
-			name := fmt.Sprintf("%s/%03d-%s", guestModules, n, filepath.Base(words[1]))
+			name := fmt.Sprintf("%s/%03d-%s", guestModules, len(added), filepath.Base(words[1]))
 			if err := i.addFile(name, words[1]); err != nil {
 				return err
 			}
-			n++
+			added[words[1]] = true
 		}
 	}
 	return nil

@@ -17,15 +17,16 @@ const patience = 15 * time.Minute
 // machine is a virtual machine.
 type machine struct {
 	*architecture
-	release string // of the kernel, as uname -r says it
-	image   string // the kernel's
+	release string   // of the kernel, as uname -r says it
+	command []string // QEMU's
+	image   string   // the kernel's
 	initrd  string
 	console string          // where the console's output goes
 	stderr  strings.Builder // QEMU's
 }
 
 // newMachine returns the machine for an unpacked kernel. It boots once.
-func newMachine(ctx context.Context, a *architecture, kernelDir, work string) (*machine, error) {
+func newMachine(ctx context.Context, a *architecture, command []string, kernelDir, work string) (*machine, error) {
 	release, err := release(kernelDir)
 	if err != nil {
 		return nil, err
@@ -37,6 +38,7 @@ func newMachine(ctx context.Context, a *architecture, kernelDir, work string) (*
 	m := &machine{
 		architecture: a,
 		release:      release,
+		command:      command,
 		image:        image,
 		initrd:       filepath.Join(work, release+".initrd"),
 		console:      filepath.Join(work, release+".console"),
@@ -82,13 +84,17 @@ func (m *machine) boot(ctx context.Context) (*results, error) {
 
 	// Without KVM, which not every machine that tests has. A kernel that panics
 	// reboots, which ends QEMU.
-	args := append([]string{
+	args := append(m.command[1:len(m.command):len(m.command)],
 		"-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", "2048",
 		"-nodefaults", "-no-reboot", "-display", "none", "-nic", "none",
-		"-chardev", "file,id=console,path=" + m.console, "-chardev", "stdio,id=port",
-		"-kernel", m.image, "-initrd", m.initrd, "-append", m.append + " quiet panic=-1",
-	}, m.devices...)
-	qemu := exec.CommandContext(ctx, m.qemu, args...)
+		"-chardev", "file,id=console,path="+m.console, "-chardev", "stdio,id=port",
+		"-kernel", m.image, "-initrd", m.initrd, "-append", m.append+" quiet panic=-1",
+	)
+	args = append(args, m.devices...)
+	for number, n := range m.nics {
+		args = append(args, n.arguments(number)...)
+	}
+	qemu := exec.CommandContext(ctx, m.command[0], args...)
 	qemu.Stderr = &m.stderr
 	port, err := qemu.StdoutPipe()
 	if err != nil {
@@ -96,7 +102,7 @@ func (m *machine) boot(ctx context.Context) (*results, error) {
 	}
 
 	start := time.Now()
-	if err := qemu.Start(); err != nil {
+	if err := m.start(qemu.Start); err != nil {
 		return nil, err
 	}
 	r, readErr := readResults(port, m.suites)

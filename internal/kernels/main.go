@@ -2,8 +2,8 @@
 // machine. It is run by make test-kernels, as root, from the top of the
 // repository; its arguments name the kernels, all of the table if there are none.
 //
-// Kernels are downloaded once, into xdp-load in the user's cache directory: to
-// have newer ones, remove it.
+// Kernels, and a QEMU that has the NICs, are downloaded once, into xdp-load in the
+// user's cache directory: to have newer ones, remove it.
 package main
 
 import (
@@ -67,7 +67,7 @@ func run(ctx context.Context, names []string) error {
 	var machines errgroup.Group
 	machines.SetLimit(runtime.NumCPU())
 	for _, k := range chosen {
-		machines.Go(func() error { return test(ctx, k, archive.kernelDir(k), filepath.Join(work, k.arch)) })
+		machines.Go(func() error { return test(ctx, archive, k, filepath.Join(work, k.arch)) })
 	}
 	return machines.Wait()
 }
@@ -97,8 +97,12 @@ func listNames() string {
 }
 
 // test boots a kernel with the tests, and prints what they come to.
-func test(ctx context.Context, k kernel, kernelDir, work string) error {
-	m, err := newMachine(ctx, k.architecture, kernelDir, work)
+func test(ctx context.Context, a archive, k kernel, work string) error {
+	command := []string{k.qemu}
+	if k.emulator != nil {
+		command = k.emulator.command(a.emulatorDir(k.emulator))
+	}
+	m, err := newMachine(ctx, k.architecture, command, a.kernelDir(k), work)
 	if err != nil {
 		return fmt.Errorf("kernel %s: %w", k.name(), err)
 	}

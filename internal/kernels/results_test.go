@@ -84,7 +84,7 @@ func TestSummary(t *testing.T) {
 // Of what does not start there are no results, but the reason.
 func TestBootWithout(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	m := &machine{architecture: amd64, release: "6.1.0-50-amd64", console: filepath.Join(t.TempDir(), "console")}
+	m := &machine{architecture: amd64, release: "6.1.0-50-amd64", command: []string{"qemu-system-x86_64"}, console: filepath.Join(t.TempDir(), "console")}
 	err := m.test(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "6.1.0-50-amd64: ") || !strings.Contains(err.Error(), "qemu-system-x86_64") {
 		t.Errorf("Error: %v", err)
@@ -99,7 +99,7 @@ func TestSourcesOf(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []source{{"amd64", "trixie-backports"}, {"amd64", "trixie"}, {"s390x", "trixie"}}
-	if sources := sourcesOf(wanted); !slices.Equal(sources, want) {
+	if sources := sourcesOf(wanted, []*emulator{newEmulator}); !slices.Equal(sources, want) {
 		t.Errorf("Sources: %v", sources)
 	}
 }

@@ -27,15 +27,17 @@ func (k kernel) name() string {
 
 // architecture is a kind of machine, and what is tested on it.
 type architecture struct {
-	arch    string   // what Go and Debian call it
-	qemu    string   // the command
-	devices []string // arguments for it: the character devices "console" and "port" are connected
-	append  string   // to the kernel's command line
-	port    string   // the file of what is connected to "port", for results
-	modules []string // loaded before the tests, with what they depend on; may be built in
-	tools   []string // commands that tests start
-	pairs   int      // how many random pairs are brought along, for want of compilers
-	suites  []suite
+	arch     string    // what Go and Debian call it
+	emulator *emulator // a private one, nil for the machine's
+	qemu     string    // the machine's
+	devices  []string  // arguments for it: the character devices "console" and "port" are connected
+	append   string    // to the kernel's command line
+	port     string    // the file of what is connected to "port", for results
+	nics     []nic     // that tests have to themselves
+	modules  []string  // loaded before the tests, with what they depend on; may be built in
+	tools    []string  // commands that tests start
+	pairs    int       // how many random pairs are brought along, for want of compilers
+	suites   []suite
 }
 
 // suite is a package whose tests run in the virtual machines.
@@ -54,13 +56,14 @@ var architectures = map[string]*architecture{amd64.arch: amd64, s390x.arch: s390
 const middleSets = "^TestKernel/-clang(14-v[23]|16|19-v[12]|22-v[123])-"
 
 var amd64 = &architecture{
-	arch:    "amd64",
-	qemu:    "qemu-system-x86_64",
-	devices: []string{"-machine", "q35", "-serial", "chardev:console", "-serial", "chardev:port"},
-	append:  "console=ttyS0",
-	port:    "/dev/ttyS1",
-	modules: []string{"veth"},
-	tools:   []string{"bpftool", "ip", "nsenter", "prlimit", "setpriv", "sh", "sleep", "unshare"},
+	arch:     "amd64",
+	emulator: newEmulator,
+	devices:  []string{"-machine", "q35", "-serial", "chardev:console", "-serial", "chardev:port"},
+	append:   "console=ttyS0",
+	port:     "/dev/ttyS1",
+	nics:     []nic{{device: "igb"}},
+	modules:  []string{"veth", "virtio_pci", "virtio_net", "igb", "sch_ingress", "cls_bpf"},
+	tools:    []string{"bpftool", "ethtool", "ip", "nsenter", "prlimit", "setpriv", "sh", "sleep", "tc", "unshare"},
 	suites: []suite{
 		{pkg: "cmd/xdp-load", run: "^TestScript$/^(altname|load)$"},
 		{pkg: "internal/netlab"},
@@ -71,6 +74,7 @@ var amd64 = &architecture{
 			// for; and most of the layouts with kfuncs.
 			skip: "^TestLinked|^TestKilled$|^TestExplainRefusal$/^(lengthy|branchy)$|" +
 				"^TestProducer$/^(reordered|narrow|wide|nested|flavour|packed|swapped|bitfield|nic_a)$",
+			args: []string{"-nics"},
 		},
 		{
 			pkg: "rewrite",

@@ -2,6 +2,7 @@ package netlab
 
 import (
 	"errors"
+	"os"
 	"sync"
 	"testing"
 
@@ -96,6 +97,25 @@ var (
 
 	// Trap is the kfunc that clang calls where a program has no meaning.
 	Trap = kernelFunction(6, 16, "__bpf_trap")
+
+	// ModuleTypes are the types of drivers that are modules.
+	ModuleTypes = Feature{5, 11, "types of modules", sync.OnceValue(func() error {
+		files, err := os.ReadDir("/sys/kernel/btf")
+		if err == nil && len(files) < 2 {
+			return errors.New("there are those of the kernel only")
+		}
+		return err
+	})}
+
+	// IgbZeroCopy is what AF_XDP needs to receive into a program's own memory.
+	IgbZeroCopy = Feature{6, 14, "AF_XDP without copying of the driver igb", sync.OnceValue(func() error {
+		igb, err := btf.LoadKernelModuleSpec("igb")
+		if err != nil {
+			return err
+		}
+		var function *btf.Func
+		return igb.TypeByName("igb_clean_rx_irq_zc", &function)
+	})}
 
 	// TCX attaches TC programs by links.
 	TCX = Feature{6, 6, "TC programs attached by links", sync.OnceValue(func() error {
