@@ -141,15 +141,19 @@ const (
 func TestNumberUntested(t *testing.T) {
 	t.Parallel()
 	checkNumbers(t, map[string]numberProgram{
-		"not at all":                {program: getNumber + `out = md->hash;`, line: 2, refused: mayBeNull, loads: true},
-		"on one path":               {program: getNumber + `if (in & 1 && !md) return XDP_DROP;` + "\nout = md->hash;", line: 3, refused: mayBeNull, loads: true},
-		"where it is NULL":          {program: getNumber + "if (md) { out = 1; return XDP_PASS; } OPAQUE(md);\nout = md->hash;", line: 3, refused: "nowhere"},
-		"another one":               {program: testNumber + "OPAQUE(ctx); struct md_desc *again = md_desc(ctx);\nout = again->hash;", line: 4, refused: mayBeNull, loads: true},
-		"in a function":             {source: `NOINLINE __u64 hash(struct md_desc *md) { OPAQUE(md); return md->hash; }`, program: getNumber + `out = hash(md);`, line: 1, inFront: true, refused: mayBeNull, loads: true},
-		"in a function, once":       {source: `NOINLINE __u64 hash(struct md_desc *md) { OPAQUE(md); return md->hash; }`, program: getNumber + `if (in & 1) { out = hash(md); } else if (md) { OPAQUE(md); out = hash(md) + 1; }`, line: 1, inFront: true, refused: mayBeNull, loads: true},
-		"of a function":             {source: `NOINLINE struct md_desc *get(struct xdp_md *ctx) { return md_desc(ctx); }`, program: "struct md_desc *md = get(ctx);\nout = md->hash;", line: 2, refused: mayBeNull, loads: true},
-		"the address of a field":    {program: getNumber + "__u32 *at = in & 1 ? &md->hash : &md->mark;\nout = *at;", line: 3, refused: mayBeNull, loads: true},
-		"in a callback":             {source: callbackSource("out += args->md->hash;"), program: getNumber + callbackProgram, line: 3, inFront: true, refused: mayBeNull, loads: true},
+		"not at all":             {program: getNumber + `out = md->hash;`, line: 2, refused: mayBeNull, loads: true},
+		"on one path":            {program: getNumber + `if (in & 1 && !md) return XDP_DROP;` + "\nout = md->hash;", line: 3, refused: mayBeNull, loads: true},
+		"where it is NULL":       {program: getNumber + "if (md) { out = 1; return XDP_PASS; } OPAQUE(md);\nout = md->hash;", line: 3, refused: "nowhere"},
+		"another one":            {program: testNumber + "OPAQUE(ctx); struct md_desc *again = md_desc(ctx);\nout = again->hash;", line: 4, refused: mayBeNull, loads: true},
+		"in a function":          {source: `NOINLINE __u64 hash(struct md_desc *md) { OPAQUE(md); return md->hash; }`, program: getNumber + `out = hash(md);`, line: 1, inFront: true, refused: mayBeNull, loads: true},
+		"in a function, once":    {source: `NOINLINE __u64 hash(struct md_desc *md) { OPAQUE(md); return md->hash; }`, program: getNumber + `if (in & 1) { out = hash(md); } else if (md) { OPAQUE(md); out = hash(md) + 1; }`, line: 1, inFront: true, refused: mayBeNull, loads: true},
+		"of a function":          {source: `NOINLINE struct md_desc *get(struct xdp_md *ctx) { return md_desc(ctx); }`, program: "struct md_desc *md = get(ctx);\nout = md->hash;", line: 2, refused: mayBeNull, loads: true},
+		"the address of a field": {program: getNumber + "__u32 *at = in & 1 ? &md->hash : &md->mark;\nout = *at;", line: 3, refused: mayBeNull, loads: true},
+		"in a callback":          {source: callbackSource("out += args->md->hash;"), program: getNumber + callbackProgram, line: 3, inFront: true, refused: mayBeNull, loads: true},
+		"in a callback's other data": {source: callbackSource("out += args->md->hash;"),
+			program: testNumber + callbackProgram + `struct args none = { ctx, md_desc(ctx) }; bpf_loop(4, callback, &none, 0);`, line: 3, inFront: true, refused: mayBeNull, loads: true},
+		"in a function's other data": {source: functionSource,
+			program: testNumber + functionProgram + `struct args none = { ctx, md_desc(ctx) }; out += read(&none);`, line: 3, inFront: true, refused: mayBeNull, loads: true},
 		"in a loop that renews it":  {program: testNumber + "for (int i = 0; i < 10; i++) {\nout += md->hash;\nOPAQUE(ctx); md = md_desc(ctx);\n}", line: 4, refused: mayBeNull, loads: true},
 		"kept on the stack":         {program: "struct md_desc *volatile md = md_desc(ctx);\nbpf_ktime_get_ns();\nout = md->hash;", line: 3, refused: mayBeNull, loads: true},
 		"tested only in a function": {source: `NOINLINE int test(struct md_desc *md) { OPAQUE(md); return md != 0; }`, program: getNumber + "out = test(md);\nout += md->hash;", line: 3, refused: mayBeNull, loads: true},
@@ -166,6 +170,13 @@ return 0; }`
 
 const callbackProgram = `struct args args = { ctx, md };
 bpf_loop(4, callback, &args, 0);`
+
+const functionSource = `struct args { struct xdp_md *ctx; struct md_desc *md; };
+NOINLINE __u64 read(struct args *args) { OPAQUE(args);
+return args->md->hash; }`
+
+const functionProgram = `struct args args = { ctx, md };
+out = read(&args);`
 
 const moved = "is from before bpf_xdp_adjust_head"
 
@@ -184,10 +195,12 @@ func TestNumberMoved(t *testing.T) {
 		"by a function":     {source: `NOINLINE int move(struct xdp_md *ctx) { return bpf_xdp_adjust_head(ctx, 4); }`, program: testNumber + "if (move(ctx)) return XDP_DROP;\nout = md->hash;", line: 4, refused: moved, loads: true},
 		"by a function of a function": {source: `NOINLINE int move(struct xdp_md *ctx) { return bpf_xdp_adjust_head(ctx, 4); }
 NOINLINE int maybe(struct xdp_md *ctx) { if (in & 1) return 0; return move(ctx) + 1; }`, program: testNumber + "out = maybe(ctx);\nout = md->hash;", line: 4, refused: moved, loads: true},
-		"by a global function":         {source: `__attribute__((noinline)) int move(struct xdp_md *ctx) { return bpf_xdp_adjust_head(ctx, 4); }`, program: testNumber + "if (move(ctx)) return XDP_DROP;\nout = md->hash;", line: 4, refused: "the global function move", loads: true},
-		"in a function":                {source: "NOINLINE __u64 hash(struct xdp_md *ctx, struct md_desc *md) {\nif (bpf_xdp_adjust_head(ctx, 4)) return 0;\nreturn md->hash; }", program: testNumber + `out = hash(ctx, md);`, line: 3, inFront: true, refused: moved, loads: true},
-		"before a function":            {source: "NOINLINE __u64 hash(struct md_desc *md) { OPAQUE(md);\nreturn md->hash; }", program: testNumber + move + `out = hash(md);`, line: 2, inFront: true, refused: moved, loads: true},
-		"in a callback":                {source: callbackSource("out += args->md->hash;\nbpf_xdp_adjust_head(args->ctx, 1);"), program: testNumber + callbackProgram, line: 3, inFront: true, refused: moved},
+		"by a global function": {source: `__attribute__((noinline)) int move(struct xdp_md *ctx) { return bpf_xdp_adjust_head(ctx, 4); }`, program: testNumber + "if (move(ctx)) return XDP_DROP;\nout = md->hash;", line: 4, refused: "the global function move", loads: true},
+		"in a function":        {source: "NOINLINE __u64 hash(struct xdp_md *ctx, struct md_desc *md) {\nif (bpf_xdp_adjust_head(ctx, 4)) return 0;\nreturn md->hash; }", program: testNumber + `out = hash(ctx, md);`, line: 3, inFront: true, refused: moved, loads: true},
+		"before a function":    {source: "NOINLINE __u64 hash(struct md_desc *md) { OPAQUE(md);\nreturn md->hash; }", program: testNumber + move + `out = hash(md);`, line: 2, inFront: true, refused: moved, loads: true},
+		"in a callback":        {source: callbackSource("out += args->md->hash;\nbpf_xdp_adjust_head(args->ctx, 1);"), program: testNumber + callbackProgram, line: 3, inFront: true, refused: moved},
+		"in a callback's other data": {source: callbackSource("out += args->md->hash;"),
+			program: testNumber + callbackProgram + move + `struct args stale = { ctx, md }; bpf_loop(4, callback, &stale, 0);`, line: 3, inFront: true, refused: moved, loads: true},
 		"by a callback":                {source: callbackSource("bpf_xdp_adjust_head(args->ctx, 1);"), program: testNumber + callbackProgram + "\nout = md->hash;", line: 5, refused: moved},
 		"by a tail call of a function": {source: `NOINLINE int other(struct xdp_md *ctx) { bpf_tail_call(ctx, &programs, 0); return 0; }`, program: testNumber + "out = other(ctx);\nout += md->hash;", line: 4, refused: "bpf_tail_call", loads: true},
 	})
@@ -258,6 +271,11 @@ func TestNumberOrdinary(t *testing.T) {
 		"a function that gets it":  {source: `NOINLINE struct md_desc *get(struct xdp_md *ctx) { return md_desc(ctx); }`, program: `struct md_desc *md = get(ctx); if (md) out = md->hash;`},
 		"a function that may move": {source: `NOINLINE int maybe(struct xdp_md *ctx) { if (in & 1) return 0; bpf_xdp_adjust_head(ctx, 4); return 1; }`, program: testNumber + `if (maybe(ctx) == 0) out = md->hash;`},
 		"a function of a function": {source: `NOINLINE __u64 hash(struct md_desc *md) { OPAQUE(md); return md->hash; } NOINLINE __u64 both(struct md_desc *md) { OPAQUE(md); if (!md) return 0; return hash(md) + md->mark; }`, program: getNumber + `out = both(md);`},
+		"a callback's other data": {source: callbackSource("out += args->md->hash;"),
+			program: testNumber + callbackProgram + `struct args more = { ctx, md }; bpf_loop(4, callback, &more, 0);`},
+		"a callback's data, moved": {source: callbackSource("out += args->md->hash;"),
+			program: testNumber + callbackProgram + "if (bpf_xdp_adjust_head(ctx, 4)) return XDP_DROP;\n" + again + `struct args more = { ctx, md }; bpf_loop(4, callback, &more, 0);`},
+		"a function's other data":  {source: functionSource, program: testNumber + functionProgram + `struct args more = { ctx, md }; out += read(&more);`},
 		"called twice":             {source: `NOINLINE __u64 hash(struct md_desc *md) { OPAQUE(md); return md ? md->hash : 0; }`, program: getNumber + `out = hash(md); if (md) out += hash(md);`},
 		"a global function beside": {source: `__attribute__((noinline)) int take(__u64 n) { return n & 1; }`, program: testNumber + `out = take(in); out += md->hash;`},
 		"a callback":               {source: callbackSource("out += args->md->hash;"), program: testNumber + callbackProgram + `out += md->mark;`},

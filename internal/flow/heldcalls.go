@@ -13,10 +13,11 @@ import (
 const maxEntries = 512
 
 // enter follows a function that is entered in some way, and returns the ways in which it
-// is left. chain are the functions whose stacks there are. It returns to the kernel if it
-// is an entry or a callback.
-func (v *validity) enter(fn *pointerFunction, chain []int32, entry *held, returns bool) []*held {
+// is left. chain are the functions whose stacks there are, and given is what its arguments
+// point at. It returns to the kernel if it is an entry or a callback.
+func (v *validity) enter(fn *pointerFunction, chain []int32, entry *held, given [5]pointer, returns bool) []*held {
 	f := v.functions[fn.sub]
+	f.onlyLess(&given)
 	chain = append(slices.Clone(chain), f.number)
 	key := []byte{0}
 	if returns {
@@ -24,6 +25,9 @@ func (v *validity) enter(fn *pointerFunction, chain []int32, entry *held, return
 	}
 	for _, owner := range chain {
 		key = binary.AppendUvarint(key, uint64(owner))
+	}
+	for _, pointees := range given {
+		key = binary.AppendUvarint(key, uint64(pointees))
 	}
 	key = entry.append(append(key, 0), true)
 	if ways, ok := v.ways[string(key)]; ok {
@@ -35,11 +39,29 @@ func (v *validity) enter(fn *pointerFunction, chain []int32, entry *held, return
 	}
 	f.isActive = true
 	f.entered++
-	w := &way{validity: v, fn: f, chain: chain, returns: returns, heads: make(map[int]*head)}
+	w := &way{validity: v, fn: f, chain: chain, given: given, returns: returns, heads: make(map[int]*head)}
 	ways := w.follow(entry)
 	f.isActive = false
 	v.ways[string(key)] = ways
 	return ways
+}
+
+// onlyLess leaves of what arguments point at what is less than they do for all callers.
+func (f *validFunction) onlyLess(given *[5]pointer) {
+	start := f.solver.at(0)
+	for n := range given {
+		if !f.looks || start == nil || given[n] == start.regs[n+1] {
+			given[n] = 0
+		}
+	}
+}
+
+// copiesOf returns the registers that hold an argument, by its number less one.
+func (f *validFunction) copiesOf(argument int) *Copies {
+	if f.copies[argument] == nil {
+		f.copies[argument] = f.sub.CopiesOf(uint8(argument + 1))
+	}
+	return f.copies[argument]
 }
 
 // unfollowed returns what is left of what a function is entered with if nothing is known
@@ -70,7 +92,11 @@ func (w *way) callStatic(i int, h *held, ins *instruction, callee *Subprogram) b
 		w.afterCall(i, h, holding{})
 		return true
 	}
-	for _, left := range w.enter(f.pointerFunction, w.chain, entry, false) {
+	var given [5]pointer
+	for n, all := range w.fn.arguments[i] {
+		given[n] = w.pointerAt(i, asm.R1+asm.Register(n), all)
+	}
+	for _, left := range w.enter(f.pointerFunction, w.chain, entry, given, false) {
 		next := h.clone()
 		w.afterCall(i, next, pass.back(next, left))
 		w.arrive(i+1, next)
@@ -177,7 +203,7 @@ func (w *way) callOther(i int, h *held, ins *instruction) bool {
 		w.afterCall(i, h, holding{})
 		return true
 	}
-	for _, next := range w.callBack(h, callbacks) {
+	for _, next := range w.callBack(h, callbacks, w.passed(i, ins)) {
 		next = next.clone()
 		w.afterCall(i, next, holding{})
 		w.arrive(i+1, next)
@@ -211,8 +237,22 @@ func (w *way) callbacks(i int) []*validFunction {
 	return given
 }
 
+// passed returns what the arguments of the callbacks of a helper point at, as far as these
+// are arguments of the helper.
+func (w *way) passed(i int, ins *instruction) (given [5]pointer) {
+	if !ins.IsHelperCall() {
+		return given
+	}
+	for n, c := range callbacks[ins.Imm] {
+		if c.passes != 0 {
+			given[n] = w.pointerAt(i, c.passes, w.fn.arguments[i][c.passes-1])
+		}
+	}
+	return given
+}
+
 // callBack returns what is held after functions were called back, any number of times.
-func (w *way) callBack(h *held, callbacks []*validFunction) []*held {
+func (w *way) callBack(h *held, callbacks []*validFunction, given [5]pointer) []*held {
 	var ends head
 	live := insn.Accessible
 	for work := []*held{ends.add(h, live)}; len(work) > 0; {
@@ -223,7 +263,7 @@ func (w *way) callBack(h *held, callbacks []*validFunction) []*held {
 			if entry.entered == 0 && len(entry.cells) == 0 && !f.moves && !f.makes {
 				continue
 			}
-			for _, left := range w.enter(f.pointerFunction, w.chain, entry, true) {
+			for _, left := range w.enter(f.pointerFunction, w.chain, entry, given, true) {
 				next := before.clone()
 				pass.back(next, left)
 				if next = ends.add(next, live); next != nil {

@@ -3,6 +3,8 @@ package flow
 import (
 	"slices"
 
+	"github.com/cilium/ebpf/asm"
+
 	"github.com/xdp-load/xdp-load/internal/insn"
 )
 
@@ -18,6 +20,7 @@ type validFunction struct {
 	arguments map[int][5]pointer // of calls
 	offsets   map[int][2]bool    // whether what an addition adds up may be recorded offsets
 	looks     bool               // at the stack of a caller: it or one that it calls
+	copies    [5]*Copies         // of its arguments, once somebody asks
 
 	entered  int // how often
 	isActive bool
@@ -95,7 +98,7 @@ func (v *validity) noteHolders(f *validFunction) {
 			v.holders[heldPlace{f.number, at}] = true
 			continue
 		}
-		for _, at := range v.placesAt(f, i, ins) {
+		for _, at := range v.placesAt(f.addresses[i], ins) {
 			v.holders[at] = true
 		}
 	}
@@ -107,11 +110,10 @@ type heldPlace struct {
 	place
 }
 
-// placesAt returns where in stacks a load or store may go that is not plainly in the
-// function's own.
-func (v *validity) placesAt(f *validFunction, i int, ins *instruction) []heldPlace {
+// placesAt returns where in stacks a load or store at an address may go.
+func (v *validity) placesAt(address pointer, ins *instruction) []heldPlace {
 	var places []heldPlace
-	for _, p := range v.sets.list(f.addresses[i]) {
+	for _, p := range v.sets.list(address) {
 		if p.Region == Stack && !p.Indexed && p.Field.Subprogram == nil {
 			places = append(places, heldPlace{int32(v.sets.subs[p.Subprogram]), place{int32(p.Offset) + int32(ins.Off), int32(ins.Width())}})
 		}
@@ -123,8 +125,9 @@ func (v *validity) placesAt(f *validFunction, i int, ins *instruction) []heldPla
 type way struct {
 	*validity
 	fn      *validFunction
-	chain   []int32 // the functions whose stacks there are: it comes last
-	returns bool    // to the kernel
+	chain   []int32    // the functions whose stacks there are: it comes last
+	given   [5]pointer // what its arguments point at, where that is less than for all callers; 0 otherwise
+	returns bool       // to the kernel
 
 	heads map[int]*head
 	work  []point
@@ -371,6 +374,23 @@ func (w *way) isDrivers(address pointer) bool {
 	return found
 }
 
+// addressAt returns what the address of a load or store may be that is not plainly in the
+// function's own stack.
+func (w *way) addressAt(i int, ins *instruction) pointer {
+	return w.pointerAt(i, asm.Register(ins.Address()), w.fn.addresses[i])
+}
+
+// pointerAt returns what a register points at in front of an instruction, given that for all
+// ways to enter the function.
+func (w *way) pointerAt(i int, register asm.Register, all pointer) pointer {
+	for n, given := range w.given {
+		if given != 0 && w.fn.copiesOf(n).At(w.fn.sub.start+i).Has(register) {
+			return given
+		}
+	}
+	return all
+}
+
 func (w *way) load(i int, h *held, ins *instruction) holding {
 	if w.fn.sub.Loads[w.fn.sub.start+i] == Driver {
 		return h.add(fact{isDescriptor: true, number: anything})
@@ -378,7 +398,7 @@ func (w *way) load(i int, h *held, ins *instruction) holding {
 	if at, isOwn := w.fn.constants.places[i]; isOwn {
 		return w.reload(i, h, ins, heldPlace{w.fn.number, at})
 	}
-	places := slices.DeleteFunc(w.placesAt(w.fn, i, ins), func(at heldPlace) bool { return !slices.Contains(w.chain, at.owner) })
+	places := slices.DeleteFunc(w.placesAt(w.addressAt(i, ins), ins), func(at heldPlace) bool { return !slices.Contains(w.chain, at.owner) })
 	if len(places) == 0 {
 		return holding{}
 	}
@@ -416,7 +436,7 @@ func (w *way) store(i int, h *held, ins *instruction) {
 		h.store(w.fn.number, at, v)
 		return
 	}
-	list := w.sets.list(w.fn.addresses[i])
+	list := w.sets.list(w.addressAt(i, ins))
 	if h.isDescriptor(v) && (len(list) == 0 || slices.ContainsFunc(list, func(p Pointee) bool { return p.Region != Stack || p.Indexed })) {
 		w.misuse(i, Kept)
 	}
@@ -425,7 +445,7 @@ func (w *way) store(i int, h *held, ins *instruction) {
 
 // storeBeyond stores to the stack where that is not plain from the function alone.
 func (w *way) storeBeyond(i int, h *held, ins *instruction, list []Pointee, v holding) {
-	places := w.placesAt(w.fn, i, ins)
+	places := w.placesAt(w.addressAt(i, ins), ins)
 	if len(list) == 1 && len(places) == 1 {
 		h.store(places[0].owner, places[0].place, v)
 		return

@@ -65,7 +65,7 @@ func (p *Pointers) Misuses(subs []*Subprogram, memory Memory) map[*Subprogram][]
 	}
 	for _, sub := range subs {
 		if fn := p.functions[sub]; fn != nil && fn.solver != nil && (sub.Entry || sub.Global || sub.Alone || !called[sub]) {
-			v.enter(fn, nil, newHeld(), true)
+			v.enter(fn, nil, newHeld(), [5]pointer{}, true)
 		}
 	}
 	return v.sorted()
