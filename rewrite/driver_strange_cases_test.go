@@ -1832,10 +1832,13 @@ static NOINLINE __u64 loops(struct md_desc *md, int n)
 }
 ` + strangeStartTC + `
 	__u64 more[4] = { packets };
-	struct data d = { .md = md };
+	struct data d = { .md = md }, e = { .md = md, .hash = 1 };
 
 	asm volatile("" :: "r"(&more) : "memory");
 	bpf_loop(3, turn, &d, 0);
+	bpf_loop(2, turn, &e, 0);
+	check(MARK, e.sum / 2);
+	check(HASH, e.hash);
 	check(MARK, d.sum / 3);
 	check(HASH, d.hash);
 	check(MARK, loops(md, 3) / 3);

@@ -52,10 +52,7 @@ func (d *pointerDomain) pass(fn *pointerFunction, arguments [5]pointer) {
 	}
 	before, isFirst := fn.arguments, fn.solver == nil
 	for n := range arguments {
-		fn.arguments[n] = d.sets.union(before[n], arguments[n])
-		if fn.solver != nil && fn.arguments[n] != before[n] {
-			fn.arguments[n] = d.sets.coarse(fn.arguments[n])
-		}
+		d.grow(fn, &fn.arguments[n], arguments[n])
 	}
 	if fn.arguments != before || isFirst {
 		d.queue(fn.sub)

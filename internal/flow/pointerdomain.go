@@ -495,13 +495,14 @@ func (d *pointerDomain) within(s *state[pointer], at place) (v pointer) {
 	return v
 }
 
-// grow adds to what may be somewhere in a function's stack, and reports whether that is new.
+// grow adds to what may be somewhere in a function's stack, or an argument of it, and reports
+// whether that is new.
 func (d *pointerDomain) grow(owner *pointerFunction, to *pointer, v pointer) bool {
 	all := d.sets.union(*to, v)
 	if *to != 0 && all != *to {
 		owner.grown++
 	}
-	if owner.grown > grownOften { // what is loaded there may be stored there again
+	if owner.grown > grownOften { // what is loaded or given there may come there again, moved on
 		all = d.sets.coarse(all)
 	}
 	isNew := all != *to
@@ -509,7 +510,7 @@ func (d *pointerDomain) grow(owner *pointerFunction, to *pointer, v pointer) boo
 	return isNew
 }
 
-// grownOften is how often more is found in a stack until values in it are made coarse.
+// grownOften is how often more is found in a function until values in it are made coarse.
 const grownOften = 32
 
 // storeAnywhere adds to what may be anywhere in the function's own stack.
