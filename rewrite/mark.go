@@ -248,13 +248,13 @@ func (r *rewriting) mark() error {
 	if err != nil {
 		return err
 	}
-	w := &markWriter{types: types, pointers: make(map[uint32]btf.TypeID), marked: make(map[asked]bool)}
+	w := &markWriter{types: types, pointers: make(map[uint32]btf.TypeID), marked: make(map[asked]bool), identity: r.identity}
 	for i := range r.edits {
 		edit := &r.edits[i]
 		if edit.Own != "" || edit.Access.IsMarker() && (r.drivers == nil || edit.Access.Kind != reloc.ByteOffset) {
 			continue // it is the same for all layouts
 		}
-		if err := w.add(edit, &r.ext.CORERelos[edit.Access.Record], r.identity(&edit.Access, edit.Resolution)); err != nil {
+		if err := w.add(edit, &r.ext.CORERelos[edit.Access.Record]); err != nil {
 			return &RefusedError{Layout: r.layout.Name(), Refusals: []Refusal{{Access: edit.Access, Reason: err.Reason, Remedy: err.Remedy}}}
 		}
 	}
@@ -274,6 +274,7 @@ type markWriter struct {
 	pointers map[uint32]btf.TypeID // by the ID of the root type
 	members  []btfraw.Member
 	marked   map[asked]bool
+	identity func(*reloc.Access, reloc.Resolution) string // what an access came to
 }
 
 // asked is what the records of equal accesses have in common.
@@ -284,16 +285,16 @@ type asked struct {
 	driver string // of which md_desc() gets the descriptor
 }
 
-func (w *markWriter) add(edit *Edit, record *btfraw.CORERelo, identity string) *refuse.Error {
+func (w *markWriter) add(edit *Edit, record *btfraw.CORERelo) *refuse.Error {
 	same := asked{record.TypeID, record.AccessString, record.Kind, ""}
 	if edit.Access.IsMarker() {
-		same.driver = identity
+		same.driver = w.identity(&edit.Access, edit.Resolution)
 	}
 	if w.marked[same] {
 		return nil
 	}
 	w.marked[same] = true
-	name, err := memberName(edit, record, identity)
+	name, err := memberName(edit, record, w.identity(&edit.Access, edit.Resolution))
 	if err != nil {
 		return err
 	}
