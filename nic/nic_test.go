@@ -2,6 +2,7 @@ package nic_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -82,6 +83,27 @@ func TestXDPFeatures(t *testing.T) {
 		}
 		if got, err := target.HasFragments(); err != nil || got != want {
 			t.Errorf("%s: fragments %v, %v", name, got, err)
+		}
+	}
+}
+
+// A veth has all of them, which the kernel tells since it has the third.
+func TestKfuncs(t *testing.T) {
+	netlab.Need(t, netlab.MetadataFunctions)
+	ns := netlab.Enter(t)
+	if _, err := ns.AddNIC("nic0"); err != nil {
+		t.Fatal(err)
+	}
+	if err := ns.Run("ip", "link", "add", "bridge0", "type", "bridge"); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string][]string{"nic0": nic.Kfuncs(), "lo": nil, "bridge0": nil} {
+		target, err := nic.ByName(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := target.Kfuncs(); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s: %v, %v", name, got, err)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package insn
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/cilium/ebpf/asm"
 )
@@ -138,6 +139,11 @@ func (ins *Instruction) MovesPacket() bool {
 // KfuncMovesPacket reports the same of a kfunc (is_kfunc_pkt_changing of
 // kernel/bpf/verifier.c).
 func KfuncMovesPacket(name string) bool { return name == "bpf_xdp_pull_data" }
+
+// KfuncAsksDevice reports whether a kfunc asks the driver of a device about a packet, which
+// only a program that is bound to the device may (XDP_METADATA_KFUNC_xxx of
+// include/net/xdp.h).
+func KfuncAsksDevice(name string) bool { return strings.HasPrefix(name, "bpf_xdp_metadata_rx_") }
 
 // movers are the helpers of bpf_helper_changes_pkt_data (net/core/filter.c), but for
 // bpf_tail_call: where that returns, the packet is where it was.
