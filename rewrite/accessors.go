@@ -15,7 +15,7 @@ type Accessors struct {
 	Descriptor Accessor            // the descriptor function
 	Fields     map[string]Accessor // by the field's name in struct md_desc
 	Missing    map[string]string   // why a field of the file is not there on this kernel
-	Lowering   string              // how the kernel's memory is loaded, for the report
+	Lowering   string              // how the kernel's memory is loaded, for the report; empty if it is not
 }
 
 // Accessor is a function that computes a number of a packet.
@@ -24,5 +24,6 @@ type Accessor struct {
 	From     string       // where it has the number from, for the report
 	Packet   bool         // whether it reads bytes beside the packet
 	Context  bool         // whether it takes ctx as its second argument
+	Kfunc    string       // that it asks, which only programs bound to the device may (optional)
 	Field    *reloc.Field // the number that it returns: size, signedness, byte order
 }

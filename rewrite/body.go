@@ -25,6 +25,7 @@ type body struct {
 	frame    int           // bytes of the stack that it uses below r10, which are its own
 	context  bool          // it finds ctx in r2
 	packet   bool          // it reads bytes beside the packet
+	isBound  bool          // the program is bound to the device, so that none comes before it
 	loads    uint32        // how many bytes the last instruction loads into r0, if that is all that leads to the end; or 0
 	calls    string        // the function that it is nothing but a call of; empty otherwise
 }
@@ -62,7 +63,7 @@ func (b *body) note(note string) string {
 	if b.calls != "" {
 		notes = append(notes, "calls "+b.calls)
 	}
-	if b.packet {
+	if b.packet && !b.isBound {
 		notes = append(notes, "as long as nobody has moved the packet, or written in front of it, before this program")
 	}
 	return strings.Join(notes, ", ")

@@ -18,6 +18,7 @@ type driver struct {
 	accessors  *Accessors
 	fitted     *reloc.Layout
 	inLayout   func(*reloc.Access) (reloc.Resolution, error)
+	unbound    func(*reloc.Access) (reloc.Resolution, error) // in programs that are not bound to the device
 	descriptor *body
 	fields     map[string]*body // by name
 }
@@ -49,13 +50,25 @@ func (p *planner) bodyOf(access *reloc.Access) *body {
 	if access.IsMarker() {
 		return d.descriptor
 	}
+	if p.drivers.whyNotAsked(d, access) != "" {
+		return nil
+	}
 	return d.fields[access.FieldName()]
 }
 
-func (d *driver) resolve(_ *planner, access *reloc.Access) (reloc.Resolution, error) {
-	resolution, err := d.inLayout(access)
+func (d *driver) resolve(p *planner, access *reloc.Access) (reloc.Resolution, error) {
+	inLayout, why := d.inLayout, p.drivers.whyNotAsked(d, access)
+	if why != "" {
+		inLayout = d.unbound
+	}
+	resolution, err := inLayout(access)
 	field := access.FieldName()
-	if _, ok := d.accessors.Fields[field]; !ok && field != "" && err == nil && !resolution.Exists && isDescriptor(access) {
+	switch _, ok := d.accessors.Fields[field]; {
+	case err != nil || resolution.Exists || !isDescriptor(access):
+	case why != "":
+		resolution.Missing = fmt.Sprintf("driver %s tells the %s of a packet only by %s, which is asked in programs that are bound to the device, and %s",
+			d.accessors.Name, field, d.accessors.Fields[field].Kfunc, why)
+	case !ok && field != "":
 		resolution.Missing = d.missing(field)
 	}
 	return resolution, err
@@ -85,7 +98,8 @@ func (d *driver) plan(p *planner, plan *accessPlan, before asm.Instruction) {
 	case p.bodyOf(access) == nil:
 		plan.refused = refuse.Because("read a field of struct md_desc", "%s is not a whole field of the descriptor", access.Path)
 	default:
-		plan.Driver, plan.From = d.accessors.Name, d.accessors.Fields[access.FieldName()].From
+		accessor := d.accessors.Fields[access.FieldName()]
+		plan.Driver, plan.From, plan.Kfunc = d.accessors.Name, accessor.From, accessor.Kfunc
 		if plan.refused = d.planField(p, plan.Edit, before); plan.refused == nil {
 			plan.Note = p.bodyOf(access).note(plan.Note)
 		}

@@ -26,7 +26,11 @@ func (r *rewriting) link() error {
 	for _, d := range r.drivers.byContext {
 		for i := range r.accesses {
 			access := &r.accesses[i]
-			if of, err := r.drivers.of(functionPlace(access)); err == nil && of == d && d.accessors.Fields[access.FieldName()].Function != "" {
+			accessor := d.accessors.Fields[access.FieldName()]
+			if accessor.Kfunc != "" && (access.Kind != reloc.ByteOffset || r.drivers.whyNotAsked(d, access) != "") {
+				continue // the object does not declare a kfunc that it never asks
+			}
+			if of, err := r.drivers.of(functionPlace(access)); err == nil && of == d && accessor.Function != "" {
 				d.fields[access.FieldName()] = nil
 			}
 		}
@@ -132,7 +136,7 @@ func linkedBody(object *elfobj.Object, linked *link.Linked, accessor *Accessor) 
 	} else {
 		b = callOf(object, linked.Functions[accessor.Function], accessor.Function)
 	}
-	b.context, b.packet = accessor.Context, accessor.Packet
+	b.context, b.packet, b.isBound = accessor.Context, accessor.Packet, accessor.Kfunc != ""
 	return b, nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/xdp-load/xdp-load/internal/bpf"
 	"github.com/xdp-load/xdp-load/internal/elfobj"
 	"github.com/xdp-load/xdp-load/internal/flow"
+	"github.com/xdp-load/xdp-load/internal/insn"
 	"github.com/xdp-load/xdp-load/internal/refuse"
 	"github.com/xdp-load/xdp-load/reloc"
 )
@@ -24,6 +25,9 @@ type drivers struct {
 	first     *driver                       // for code that no program comes to
 	contexts  map[bpf.Place][]*flow.Context // of the programs that come to a function
 	calls     bool                          // nothing is put in line but calls
+
+	unbindable map[string]string    // see Options.Unbound
+	unbound    map[bpf.Place]string // the same of the functions that such programs come to
 
 	oldSlots map[string][]int   // see rewriting
 	cramped  map[bpf.Place]bool // the last instructions of functions whose stack would have to be moved down
@@ -42,11 +46,17 @@ func newDrivers(all []*Accessors) (*drivers, error) {
 		if context == nil || d.byContext[context] != nil {
 			return nil, fmt.Errorf("accessors of %s: for programs with struct %s, as others or as none are", accessors.Name, accessors.Context)
 		}
-		fitted, err := accessors.layout()
+		fitted, err := accessors.layout(func(*Accessor) bool { return true })
 		if err != nil {
 			return nil, fmt.Errorf("accessors of %s: %w", accessors.Name, err)
 		}
-		d.byContext[context] = &driver{accessors: accessors, fitted: fitted, inLayout: fitted.Resolver(), fields: make(map[string]*body)}
+		unbound, err := accessors.layout(func(accessor *Accessor) bool { return accessor.Kfunc == "" })
+		if err != nil {
+			return nil, fmt.Errorf("accessors of %s: %w", accessors.Name, err)
+		}
+		d.byContext[context] = &driver{
+			accessors: accessors, fitted: fitted, inLayout: fitted.Resolver(), unbound: unbound.Resolver(), fields: make(map[string]*body),
+		}
 		if d.first == nil {
 			d.first = d.byContext[context]
 		}
@@ -71,6 +81,7 @@ func (d *drivers) names() string {
 // find finds out which programs come to each function: nil stands for one of another kind.
 func (d *drivers) find(object *bpf.Object) {
 	d.contexts = make(map[bpf.Place][]*flow.Context)
+	d.findUnbound(object)
 	var visit func(at bpf.Place, context *flow.Context)
 	visit = func(at bpf.Place, context *flow.Context) {
 		if slices.Contains(d.contexts[at], context) || !object.IsFunction(at) {
@@ -86,6 +97,37 @@ func (d *drivers) find(object *bpf.Object) {
 			visit(at, fn.Context())
 		}
 	}
+}
+
+// findUnbound finds out which functions programs come to that can't be bound to a device.
+func (d *drivers) findUnbound(object *bpf.Object) {
+	d.unbound = make(map[bpf.Place]string)
+	var visit func(at bpf.Place, why string)
+	visit = func(at bpf.Place, why string) {
+		if d.unbound[at] != "" || !object.IsFunction(at) {
+			return
+		}
+		d.unbound[at] = why
+		for _, callee := range object.Function(at).References() {
+			visit(callee, why)
+		}
+	}
+	for _, section := range object.Code() {
+		for _, symbol := range object.File.Functions(section.Section) {
+			if why := d.unbindable[symbol.Name]; why != "" {
+				visit(bpf.Place{Section: section.Name, Slot: int(symbol.Value / insn.SlotSize)}, why)
+			}
+		}
+	}
+}
+
+// whyNotAsked says why the kfunc that has the field of an access can't be asked there. It is
+// empty if it can, or if none has to be.
+func (d *drivers) whyNotAsked(of *driver, access *reloc.Access) string {
+	if of.accessors.Fields[access.FieldName()].Kfunc == "" {
+		return ""
+	}
+	return d.unbound[functionPlace(access)]
 }
 
 // of returns the source of what a function accesses.
@@ -105,9 +147,9 @@ func (d *drivers) of(at bpf.Place) (*driver, error) {
 	return d.byContext[contexts[0]], nil
 }
 
-// layout returns one that has the fields as the accessors return them, one after the
+// layout returns one that has some of the fields as the accessors return them, one after the
 // other, and the enumerations of md_desc.h. Where they are does not matter.
-func (a *Accessors) layout() (*reloc.Layout, error) {
+func (a *Accessors) layout(has func(*Accessor) bool) (*reloc.Layout, error) {
 	object, err := elfobj.Parse(a.Object)
 	if err != nil {
 		return nil, err
@@ -122,8 +164,12 @@ func (a *Accessors) layout() (*reloc.Layout, error) {
 	}
 	desc := &btf.Struct{Name: reloc.Descriptor}
 	for _, name := range slices.Sorted(maps.Keys(a.Fields)) {
+		accessor := a.Fields[name]
+		if !has(&accessor) {
+			continue
+		}
 		var function *btf.Func
-		if err := spec.TypeByName(a.Fields[name].Function, &function); err != nil {
+		if err := spec.TypeByName(accessor.Function, &function); err != nil {
 			return nil, fmt.Errorf("accessor of %s: %w", name, err)
 		}
 		number := function.Type.(*btf.FuncProto).Return

@@ -254,6 +254,9 @@ func (r *rewriting) mark() error {
 		if edit.Own != "" || edit.Access.IsMarker() && (r.drivers == nil || edit.Access.Kind != reloc.ByteOffset) {
 			continue // it is the same for all layouts
 		}
+		if r.isUnasked(&edit.Access) {
+			continue // it is there for programs that are bound to the device
+		}
 		if err := w.add(edit, &r.ext.CORERelos[edit.Access.Record]); err != nil {
 			return &RefusedError{Layout: r.layout.Name(), Refusals: []Refusal{{Access: edit.Access, Reason: err.Reason, Remedy: err.Remedy}}}
 		}

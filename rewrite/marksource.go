@@ -36,6 +36,16 @@ func (r *rewriting) identity(access *reloc.Access, resolution reloc.Resolution) 
 	return identity
 }
 
+// isUnasked reports whether an access is to a field that is not there as the kfunc for it
+// can't be asked.
+func (r *rewriting) isUnasked(access *reloc.Access) bool {
+	if r.drivers == nil {
+		return false
+	}
+	d, _ := r.drivers.of(functionPlace(access))
+	return r.drivers.whyNotAsked(d, access) != ""
+}
+
 // drivers returns the names of the drivers that a mark is of.
 func (m mark) drivers() []string {
 	var names []string

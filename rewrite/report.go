@@ -87,6 +87,10 @@ type Edit struct {
 	Driver string `json:"driver,omitempty"`
 	From   string `json:"from,omitempty"`
 
+	// Kfunc is the metadata kfunc that is asked for the field, if one is: the program has to
+	// be bound to the device.
+	Kfunc string `json:"kfunc,omitempty"`
+
 	// Exact is set if the layout keeps what is accessed just as the program was
 	// compiled for: nothing is changed, and nothing is read in another way.
 	Exact bool `json:"exact,omitempty"`
@@ -163,6 +167,12 @@ func (r *Report) Poisoned() []Edit {
 		}
 	}
 	return poisoned
+}
+
+// AsksKfuncs reports whether a program has to be bound to a device, as a metadata kfunc is
+// asked for a field.
+func (r *Report) AsksKfuncs() bool {
+	return slices.ContainsFunc(r.Edits, func(e Edit) bool { return e.Kfunc != "" })
 }
 
 // Exact reports whether the program was compiled for exactly this layout, as far

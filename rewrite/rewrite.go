@@ -49,6 +49,10 @@ type Options struct {
 	// the access is refused.
 	Apart bool
 
+	// Unbound says why a program, given by its name, can't be bound to a device (optional).
+	// It and the functions that it comes to don't have the fields that kfuncs are asked for.
+	Unbound map[string]string
+
 	// sources says where what is accessed comes from (optional, the area if nil).
 	sources func(*reloc.Access) source
 
@@ -112,7 +116,7 @@ func (r *driverRewriting) rewrite(object []byte) ([]byte, *Report, error) {
 			return nil, nil, err
 		}
 		lowered, stretches := lowerStacks(object, r.cramped)
-		drivers.calls, drivers.lowered = r.calls, stretches
+		drivers.calls, drivers.lowered, drivers.unbindable = r.calls, stretches, r.options.Unbound
 		out, report, err := rewriteForDrivers(lowered, drivers, r.options)
 		known := len(r.cramped)
 		if err == nil || known > 0 && len(stretches) == 0 {
