@@ -49,6 +49,7 @@ type File struct {
 
 	name   string
 	object []byte
+	loads  bool // whether a function loads from the kernel's memory
 }
 
 // Read reads an accessor file, and checks that its functions are ones that can be lowered.
@@ -104,11 +105,33 @@ func (f *File) read(obj *object) error {
 		if err != nil {
 			return err
 		}
-		if _, err := fn.survey(); err != nil {
+		s, err := fn.survey()
+		if err != nil {
 			return err
 		}
+		f.loads = f.loads || len(s.loads) > 0
+		f.noteKfunc(name, s.kfunc)
 	}
 	return nil
+}
+
+// noteKfunc notes the kfunc that the function of a field calls.
+func (f *File) noteKfunc(function, kfunc string) {
+	if field := strings.TrimPrefix(function, fieldPrefix); kfunc != "" {
+		accessor := f.Fields[field]
+		accessor.Kfunc = kfunc
+		f.Fields[field] = accessor
+	}
+}
+
+// asked returns the file without the fields of kfuncs that are not to be asked.
+func (f *File) asked(kfuncs []string) *File {
+	asked := *f
+	asked.Fields = maps.Clone(f.Fields)
+	maps.DeleteFunc(asked.Fields, func(_ string, accessor rewrite.Accessor) bool {
+		return accessor.Kfunc != "" && !slices.Contains(kfuncs, accessor.Kfunc)
+	})
+	return &asked
 }
 
 // functions returns the names of the file's functions, the descriptor function first.

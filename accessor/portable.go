@@ -12,9 +12,15 @@ import (
 )
 
 // Portable returns the accessors with their records: any loader relocates them for the
-// kernel that it runs on. All fields are there, loads are lowered to Carrier, and the
-// object declares bpf_rdonly_cast.
-func (f *File) Portable() (*rewrite.Accessors, error) {
+// kernel that it runs on. All fields are there, but those of other kfuncs than the given
+// ones, loads are lowered to Carrier, and the object declares bpf_rdonly_cast.
+//
+// It wraps ErrNoAccessors if no field is left.
+func (f *File) Portable(kfuncs ...string) (*rewrite.Accessors, error) {
+	f = f.asked(kfuncs)
+	if len(f.Fields) == 0 {
+		return nil, fmt.Errorf("accessors %s: %w: all fields are asked for by kfuncs that may not be asked", f.name, ErrNoAccessors)
+	}
 	obj, err := newObject(f.object)
 	if err != nil {
 		return nil, fmt.Errorf("accessors %s: %w", f.name, err)

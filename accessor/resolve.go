@@ -21,6 +21,10 @@ type Options struct {
 	// Lowering is how the kernel's memory is loaded (optional, the best that the kernel
 	// has if empty).
 	Lowering Lowering
+
+	// Kfuncs are the metadata kfuncs that may be asked, by name (optional). Fields that
+	// others are asked for are not there.
+	Kfuncs []string
 }
 
 // Resolve returns the accessors for a kernel, given by its BTF: that of the module that has
@@ -29,7 +33,7 @@ type Options struct {
 // A field whose records come to nothing in code that can be reached is missing. It wraps
 // ErrNoAccessors if the descriptor function is, and the errors of rewrite.Rewrite.
 func (f *File) Resolve(kernel *reloc.Layout, opts Options) (*rewrite.Accessors, error) {
-	r := &resolving{file: f, kernel: kernel, missing: make(map[string]string)}
+	r := &resolving{file: f.asked(opts.Kfuncs), kernel: kernel, missing: make(map[string]string)}
 	accessors, err := r.resolve(opts)
 	if err != nil {
 		return nil, fmt.Errorf("accessors %s: %w", f.name, err)
@@ -124,6 +128,9 @@ func (r *resolving) check() error {
 		}
 		whys = append(whys, why)
 	}
+	if len(whys) == 0 {
+		return fmt.Errorf("%w: all fields are asked for by kfuncs that may not be asked", ErrNoAccessors)
+	}
 	return fmt.Errorf("%w: no field is there: %s", ErrNoAccessors, strings.Join(slices.Compact(whys), "; "))
 }
 
@@ -198,7 +205,9 @@ func (f *File) accessors(obj *object, missing map[string]string, lowering Loweri
 		Descriptor: f.Descriptor,
 		Fields:     make(map[string]rewrite.Accessor, len(f.Fields)),
 		Missing:    make(map[string]string),
-		Lowering:   string(lowering),
+	}
+	if f.loads {
+		a.Lowering = string(lowering)
 	}
 	for field, accessor := range f.Fields {
 		if why := missing[accessor.Function]; why != "" {

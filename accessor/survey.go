@@ -19,12 +19,14 @@ type survey struct {
 	constants *flow.Constants
 	loads     []int // slots of the loads of kernel memory
 	recorded  map[int]bool
-	depth     int  // of the stack, in bytes
-	indexed   bool // whether it uses more, or less, by a number that is not constant
+	depth     int    // of the stack, in bytes
+	indexed   bool   // whether it uses more, or less, by a number that is not constant
+	kfunc     string // the metadata kfunc that it calls, empty if it calls none
 }
 
 // survey looks at each instruction of the function, and refuses what can't be put into a
-// program, or lowered: all that an accessor does is to load, to compute, and to branch.
+// program, or lowered: all that an accessor does is to load, to compute, and to branch, or
+// else to ask a metadata kfunc.
 func (fn *function) survey() (*survey, error) {
 	s := &survey{fn: fn, insns: make(map[int]insn.Instruction), recorded: make(map[int]bool)}
 	for slot := fn.Start; slot < fn.End; slot++ {
@@ -51,6 +53,9 @@ func (fn *function) survey() (*survey, error) {
 	}
 	if s.indexed && len(s.loads) > 0 {
 		return nil, fn.errorAt(fn.Start, refuse.Because("index arrays on the stack by constants", "how deep it uses the stack is not known"))
+	}
+	if s.kfunc != "" && (len(s.loads) > 0 || fn.name == descriptorFunction) {
+		return nil, fn.errorAt(fn.Start, refuse.Because("ask it in the function of a field, which does nothing else", "it calls %s, and reads the kernel's memory or finds the descriptor besides", s.kfunc))
 	}
 	s.constants, s.live = constants, constants.Liveness(fn.arguments())
 	return s, nil
@@ -100,7 +105,7 @@ func (s *survey) check(slot int, ins *insn.Instruction) error {
 	case ins.IsHelperCall():
 		return refuse.Because("read the kernel's memory by plain loads, and compute the rest", "it calls a helper, number %d", ins.Imm)
 	case ins.IsCall():
-		return refuse.Because("make what it calls __always_inline", "it calls another function")
+		return s.checkCall(slot)
 	case ins.Class() == insn.ClassLD && ins.Op != insn.LDDW:
 		return refuse.Because("read the packet through a pointer", "it loads from the packet by LD_ABS or LD_IND")
 	case ins.IsGotox():
@@ -108,6 +113,21 @@ func (s *survey) check(slot int, ins *insn.Instruction) error {
 	case ins.Op == insn.LDDW:
 		return s.checkAddress(slot)
 	}
+	return nil
+}
+
+// checkCall wants a call to be of the only metadata kfunc that the function calls.
+func (s *survey) checkCall(slot int) error {
+	kfunc := s.fn.Section.KFuncs()[slot]
+	switch {
+	case kfunc == "":
+		return refuse.Because("make what it calls __always_inline", "it calls another function")
+	case !insn.KfuncAsksDevice(kfunc):
+		return refuse.Because("read the kernel's memory by plain loads, and compute the rest", "it calls %s, which is no metadata kfunc", kfunc)
+	case s.kfunc != "" && s.kfunc != kfunc:
+		return refuse.Because("ask one", "it calls %s and %s", s.kfunc, kfunc)
+	}
+	s.kfunc = kfunc
 	return nil
 }
 

@@ -54,7 +54,7 @@ func (d *Driver) Accessors(object []byte) ([]*rewrite.Accessors, error) {
 // Portable returns the same for any kernel: whoever loads the object resolves what is
 // recorded in the accessors.
 func (d *Driver) Portable(object []byte) ([]*rewrite.Accessors, error) {
-	return d.each(object, (*accessor.File).Portable)
+	return d.each(object, func(file *accessor.File) (*rewrite.Accessors, error) { return file.Portable() })
 }
 
 // each opens the files that the programs of an object need.

@@ -13,8 +13,12 @@ import (
 //go:embed *-el.o *-eb.o
 var objects embed.FS
 
+// Kfuncs is the name of the accessor file that asks the kernel, whatever the driver.
+const Kfuncs = "kfuncs"
+
 // Names returns the names of the accessor files, sorted: "veth" for veth.c. What drivers
-// a file is for, it says itself, by MD_DRIVER.
+// a file is for, it says itself, by MD_DRIVER. The file of Kfuncs, which is for none, is left
+// out.
 func Names() []string {
 	files, err := fs.Glob(objects, "*-el.o")
 	if err != nil {
@@ -22,7 +26,9 @@ func Names() []string {
 	}
 	var names []string
 	for _, file := range files {
-		names = append(names, strings.TrimSuffix(file, "-el.o"))
+		if name := strings.TrimSuffix(file, "-el.o"); name != Kfuncs {
+			names = append(names, name)
+		}
 	}
 	return names
 }
