@@ -39,6 +39,12 @@ type Driver struct {
 	// Lowering is how the kernel's memory is loaded (optional, the best that the kernel
 	// has if empty).
 	Lowering accessor.Lowering
+
+	// Kfuncs are the metadata kfuncs that the device has, by name, as nic.Target.Kfuncs
+	// returns them (optional). They are asked for the fields that the driver's accessors
+	// lack, or that no accessors are there for, by XDP programs that are bound to the device
+	// then: see BindToDevice.
+	Kfuncs []string
 }
 
 // Accessors returns what reads the fields in the programs of an object, on the kernel at
@@ -54,7 +60,7 @@ func (d *Driver) Accessors(object []byte) ([]*rewrite.Accessors, error) {
 // Portable returns the same for any kernel: whoever loads the object resolves what is
 // recorded in the accessors.
 func (d *Driver) Portable(object []byte) ([]*rewrite.Accessors, error) {
-	return d.each(object, func(file *accessor.File) (*rewrite.Accessors, error) { return file.Portable() })
+	return d.each(object, func(file *accessor.File) (*rewrite.Accessors, error) { return file.Portable(d.Kfuncs...) })
 }
 
 // each opens the files that the programs of an object need.
@@ -69,20 +75,33 @@ func (d *Driver) each(object []byte, fit func(*accessor.File) (*rewrite.Accessor
 	}
 	var all []*rewrite.Accessors
 	for _, context := range wanted {
-		file := given
-		if given == nil || given.Context != context {
-			if file, err = d.open(context, orderOf(object)); err != nil {
-				return nil, err
-			}
+		accessors, err := d.inFile(given, context, object, fit)
+		if context == "xdp_buff" {
+			accessors, err = d.withKfuncs(accessors, err, object, fit)
 		}
-		accessors, err := fit(file)
 		if err != nil {
-			return nil, fmt.Errorf("driver %s: %w", d.nameIn(file), err)
+			return nil, err
 		}
-		accessors.Name = d.nameIn(file)
 		all = append(all, accessors)
 	}
 	return all, nil
+}
+
+// inFile returns the accessors for programs that are given a struct as ctx: those of the
+// file that the user has given, if it is for such, or of the driver's.
+func (d *Driver) inFile(given *accessor.File, context string, object []byte, fit func(*accessor.File) (*rewrite.Accessors, error)) (_ *rewrite.Accessors, err error) {
+	file := given
+	if given == nil || given.Context != context {
+		if file, err = d.open(context, orderOf(object)); err != nil {
+			return nil, err
+		}
+	}
+	accessors, err := fit(file)
+	if err != nil {
+		return nil, fmt.Errorf("driver %s: %w", d.nameIn(file), err)
+	}
+	accessors.Name = d.nameIn(file)
+	return accessors, nil
 }
 
 // resolve returns the accessors of a file for the kernel.
@@ -95,7 +114,7 @@ func (d *Driver) resolve(file *accessor.File) (*rewrite.Accessors, error) {
 	if err != nil {
 		return nil, err
 	}
-	accessors, err := file.Resolve(kernel, accessor.Options{Lowering: d.Lowering})
+	accessors, err := file.Resolve(kernel, accessor.Options{Lowering: d.Lowering, Kfuncs: d.Kfuncs})
 	types := lookedUp(kernel.Name(), filepath.Join(dir, file.Module))
 	switch {
 	case errors.Is(err, rewrite.ErrNoDescriptor): // none of all that the file asks for
@@ -140,6 +159,12 @@ func (d *Driver) open(context string, order binary.ByteOrder) (*accessor.File, e
 	}
 	slices.Sort(known)
 	return nil, fmt.Errorf("driver %s: %w, there are some for %s", name, ErrNoAccessors, strings.Join(known, ", "))
+}
+
+// isWithoutAccessors reports whether an error says that there are none, or none that fit the
+// kernel.
+func isWithoutAccessors(err error) bool {
+	return errors.Is(err, ErrNoAccessors) || errors.Is(err, accessor.ErrNoAccessors)
 }
 
 // nearestFirst returns names in an order that has the wanted one first.

@@ -17,6 +17,9 @@ type Plan struct {
 	Target  *nic.Target // nil if nothing would be attached
 	Program string      // that would be attached to it
 
+	// Bound is set if a program would be bound to it, as it calls metadata kfuncs.
+	Bound bool
+
 	// Conditions are what has to be true besides, each a clause such as "the verifier and
 	// the driver accept it": what nobody knows before, or what this process may not ask.
 	Conditions []string
@@ -36,7 +39,7 @@ func Preview(path string, opts Options) (*Plan, error) {
 	if err := l.checkLockdown(lockdownFile); err != nil {
 		return nil, err
 	}
-	plan := &Plan{Report: l.report, Program: l.Program, Conditions: []string{"the verifier accepts it"}}
+	plan := &Plan{Report: l.report, Program: l.Program, Bound: isBound(l.spec), Conditions: []string{"the verifier accepts it"}}
 	if opts.Interface != "" {
 		plan.Conditions[0] = "the verifier and the driver accept it"
 		if err := plan.aim(&opts); err != nil {

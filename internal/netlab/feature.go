@@ -81,6 +81,9 @@ var (
 	// MetadataFunctions are the three kfuncs that ask a driver.
 	MetadataFunctions = kernelFunction(6, 8, "bpf_xdp_metadata_rx_vlan_tag")
 
+	// BoundTailCalls are tail calls from programs that are bound to a device.
+	BoundTailCalls = Feature{6, 15, "tail calls from programs that are bound to a device", sync.OnceValue(loadBoundCaller)}
+
 	// Casts are what the memory of the kernel is read through.
 	Casts = kernelFunction(6, 2, "bpf_rdonly_cast")
 	// VoidCasts are those to nothing at all.
@@ -135,6 +138,36 @@ var (
 		return err
 	})}
 )
+
+// loadBoundCaller loads a program that is bound to a device and has a program array.
+func loadBoundCaller() error {
+	ns, err := New()
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	nic, err := ns.AddNIC("bound")
+	if err != nil {
+		return err
+	}
+	array, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.ProgramArray, KeySize: 4, ValueSize: 4, MaxEntries: 1})
+	if err != nil {
+		return err
+	}
+	defer array.Close()
+	return ns.Do(func() error {
+		program, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+			Type: ebpf.XDP, Flags: unix.BPF_F_XDP_DEV_BOUND_ONLY, Ifindex: uint32(nic.Index),
+			Instructions: asm.Instructions{
+				asm.LoadMapPtr(asm.R2, array.FD()), asm.Mov.Imm(asm.R3, 0), asm.FnTailCall.Call(), asm.Mov.Imm(asm.R0, 0), asm.Return(),
+			},
+		})
+		if err != nil {
+			return err
+		}
+		return program.Close()
+	})
+}
 
 // kernelFunction returns the feature that the kernel has a kfunc.
 func kernelFunction(major, minor uint32, name string) Feature {

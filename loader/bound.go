@@ -1,0 +1,129 @@
+package loader
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/xdp-load/xdp-load/accessor"
+	"github.com/xdp-load/xdp-load/bpf/drivers"
+	"github.com/xdp-load/xdp-load/internal/collection"
+	"github.com/xdp-load/xdp-load/internal/insn"
+	"github.com/xdp-load/xdp-load/nic"
+	"github.com/xdp-load/xdp-load/rewrite"
+)
+
+// The kernel's metadata kfuncs ask the driver of one device, which has to be known when
+// the program is loaded (Documentation/networking/xdp-rx-metadata.rst). The program runs on
+// that device only, in its driver only, and can't be called by a tail call.
+
+// BindToDevice has the programs of a specification that call metadata kfuncs loaded for a
+// device, given by the number of its interface: with BPF_F_XDP_DEV_BOUND_ONLY.
+func BindToDevice(spec *ebpf.CollectionSpec, ifindex int) {
+	for _, program := range spec.Programs {
+		if asksKfuncs(program) {
+			program.Flags |= unix.BPF_F_XDP_DEV_BOUND_ONLY
+			program.Ifindex = uint32(ifindex)
+		}
+	}
+}
+
+// asksKfuncs reports whether kfuncs are asked for a field.
+func (o *Options) asksKfuncs() bool {
+	for _, accessors := range o.Accessors {
+		for _, accessor := range accessors.Fields {
+			if accessor.Kfunc != "" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// asksKfuncs reports whether an XDP program calls a metadata kfunc.
+func asksKfuncs(program *ebpf.ProgramSpec) bool {
+	if program.Type != ebpf.XDP {
+		return false
+	}
+	for i := range program.Instructions {
+		if ins := &program.Instructions[i]; ins.IsKfuncCall() && insn.KfuncAsksDevice(ins.Reference()) {
+			return true
+		}
+	}
+	return false
+}
+
+// isBound reports whether a program is to be loaded for a device.
+func isBound(spec *ebpf.CollectionSpec) bool {
+	for _, program := range spec.Programs {
+		if program.Flags&unix.BPF_F_XDP_DEV_BOUND_ONLY != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// bind binds the programs that call metadata kfuncs to the interface, if there is one.
+func (o *Options) bind(spec *ebpf.CollectionSpec) error {
+	if o.Interface == "" || !slices.ContainsFunc(slices.Collect(maps.Values(spec.Programs)), asksKfuncs) {
+		return nil
+	}
+	target, err := nic.ByName(o.Interface)
+	if err != nil {
+		return err
+	}
+	BindToDevice(spec, target.Index)
+	return nil
+}
+
+// unboundIn says of the programs of an object that the kernel lets nobody bind to a device
+// why it does not, by their names: program arrays, cpumaps and devmaps take no such programs
+// (bpf_prog_map_compatible in kernel/bpf/core.c), and what replaces a function is bound as
+// that is.
+func unboundIn(object []byte) map[string]string {
+	spec, err := collection.Read(bytes.NewReader(object))
+	if err != nil {
+		return nil // what is wrong with it, its rewriting says
+	}
+	unbound := make(map[string]string)
+	for name, program := range spec.Programs {
+		switch {
+		case program.Type == ebpf.Extension:
+			unbound[name] = fmt.Sprintf("program %s is for another program's function", name)
+		case program.AttachType == ebpf.AttachXDPCPUMap, program.AttachType == ebpf.AttachXDPDevMap:
+			unbound[name] = fmt.Sprintf("program %s is for a map, whose programs can't be", name)
+		case isCalled(spec, name):
+			unbound[name] = fmt.Sprintf("program %s is in a program array, whose programs can't be", name)
+		}
+	}
+	return unbound
+}
+
+// withKfuncs returns a driver's accessors with those that ask kfuncs for what they lack, or
+// the latter alone if err says that there are no others.
+func (d *Driver) withKfuncs(accessors *rewrite.Accessors, err error, object []byte, fit func(*accessor.File) (*rewrite.Accessors, error)) (*rewrite.Accessors, error) {
+	if len(d.Kfuncs) == 0 || err != nil && !(d.Name != "" && isWithoutAccessors(err)) {
+		return accessors, err
+	}
+	raw, failed := drivers.Object(drivers.Kfuncs, orderOf(object))
+	if failed != nil {
+		return nil, failed
+	}
+	file, failed := accessor.Read(drivers.Kfuncs, raw)
+	if failed != nil {
+		return nil, failed
+	}
+	kfuncs, failed := fit(file)
+	switch {
+	case failed != nil:
+		return nil, fmt.Errorf("driver %s: %w", d.Name, failed)
+	case err == nil:
+		return accessor.Complete(accessors, kfuncs)
+	}
+	kfuncs.Name = d.Name
+	return kfuncs, nil
+}
