@@ -28,20 +28,29 @@ type askedRecord struct {
 // the others. A packet without a descriptor has none, and neither has a program that is
 // called by a tail call.
 func TestKfuncsAsked(t *testing.T) {
-	for name, driver := range map[string]*loader.Driver{
-		"no accessors": {Name: "toy"},
-		"the mark":     {Name: "veth", File: ownProgram("marks")},
+	for name, test := range map[string]struct {
+		driver     loader.Driver
+		isPortable bool
+	}{
+		"no accessors":            {loader.Driver{Name: "toy"}, false},
+		"the mark":                {loader.Driver{Name: "veth", File: ownProgram("marks")}, false},
+		"the mark, on any kernel": {loader.Driver{Name: "veth", File: ownProgram("marks")}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			netlab.Need(t, netlab.MetadataFunctions)
 			netlab.Need(t, netlab.BoundTailCalls)
 			lab := newDriverLab(t)
+			driver := &test.driver
 			driver.Kfuncs = lab.kfuncs()
 			object, err := os.ReadFile(ownProgram("asked"))
 			if err != nil {
 				t.Fatal(err)
 			}
-			accessors, err := driver.Accessors(object)
+			open := driver.Accessors
+			if test.isPortable {
+				open = driver.Portable
+			}
+			accessors, err := open(object)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -66,6 +66,7 @@ func (d *driver) resolve(p *planner, access *reloc.Access) (reloc.Resolution, er
 	switch _, ok := d.accessors.Fields[field]; {
 	case err != nil || resolution.Exists || !isDescriptor(access):
 	case why != "":
+		resolution.Fields = nil // it is not misspelt
 		resolution.Missing = fmt.Sprintf("driver %s tells the %s of a packet only by %s, which is asked in programs that are bound to the device, and %s",
 			d.accessors.Name, field, d.accessors.Fields[field].Kfunc, why)
 	case !ok && field != "":

@@ -75,6 +75,7 @@ func (l *loading) addFlags(cmd *cobra.Command) {
 	l.addInterface(cmd)
 	l.addLayout(cmd)
 	l.addAccessors(cmd)
+	l.addNoKfuncs(cmd)
 	cmd.Flags().BoolVar(&l.dryRun, "dry-run", false, "check all that can be known without loading, show what would be done, and do nothing")
 	cmd.Flags().StringVar(&l.program, "program", "", "attach the XDP program of this `NAME`, if the object has several")
 }
@@ -134,6 +135,7 @@ type loaded struct {
 	Report     *rewrite.Report    `json:"report"`
 	Attachment *loader.Attachment `json:"attachment"`
 	Maps       []loader.PinnedMap `json:"maps"`
+	Bound      bool               `json:"bound,omitempty"` // to the device
 }
 
 func (f *flags) load(w io.Writer, path string, opts loader.Options) error {
@@ -146,16 +148,24 @@ func (f *flags) load(w io.Writer, path string, opts loader.Options) error {
 
 	if f.json {
 		maps := append([]loader.PinnedMap{}, object.Pinned...) // [] rather than null
-		return printJSON(w, loaded{object.Report, object.Attachment, maps})
+		return printJSON(w, loaded{object.Report, object.Attachment, maps, object.Bound})
 	}
 	if err := printEdits(w, object.Report); err != nil {
 		return err
 	}
 	printPinned(w, object.Pinned)
 	a := object.Attachment
-	fmt.Fprintf(w, "%s (id %d) attached to %s%s, %s, pinned at %s%s\n",
-		a.Program, a.ProgramID, a.Interface, inParentheses(a.Driver, ""), summary(object.Report), a.Pin, inMountsOf(a))
+	fmt.Fprintf(w, "%s (id %d) attached to %s%s, %s%s, pinned at %s%s\n",
+		a.Program, a.ProgramID, a.Interface, inParentheses(a.Driver, ""), summary(object.Report), bound(object.Bound, a.Interface), a.Pin, inMountsOf(a))
 	return nil
+}
+
+// bound says that a program is bound to the device, if it is.
+func bound(isBound bool, iface string) string {
+	if !isBound {
+		return ""
+	}
+	return ", bound to " + iface + " by the kfuncs that it calls"
 }
 
 // printPinned tells where the maps are that the program declares. Those of its
@@ -187,7 +197,8 @@ type planned struct {
 	Report     *rewrite.Report `json:"report"`
 	Target     *nic.Target     `json:"target"`
 	Program    string          `json:"program"`
-	Conditions []string        `json:"conditions"` // that have to be true besides
+	Bound      bool            `json:"bound,omitempty"` // to the device
+	Conditions []string        `json:"conditions"`      // that have to be true besides
 }
 
 func (f *flags) preview(w io.Writer, path string, opts loader.Options) error {
@@ -197,13 +208,13 @@ func (f *flags) preview(w io.Writer, path string, opts loader.Options) error {
 	}
 	f.warnUnaccessed(path, plan.Report)
 	if f.json {
-		return printJSON(w, planned{plan.Report, plan.Target, plan.Program, plan.Conditions})
+		return printJSON(w, planned{plan.Report, plan.Target, plan.Program, plan.Bound, plan.Conditions})
 	}
 	if err := printEdits(w, plan.Report); err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "%s would be attached to %s%s, %s, if %s; nothing was loaded\n",
-		plan.Program, plan.Target.Interface, inParentheses(plan.Target.Driver, plan.Target.Firmware), summary(plan.Report),
+	fmt.Fprintf(w, "%s would be attached to %s%s, %s%s, if %s; nothing was loaded\n",
+		plan.Program, plan.Target.Interface, inParentheses(plan.Target.Driver, plan.Target.Firmware), summary(plan.Report), bound(plan.Bound, plan.Target.Interface),
 		strings.Join(plan.Conditions, ", and if "))
 	return nil
 }

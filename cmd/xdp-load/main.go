@@ -77,15 +77,18 @@ var foreignFlags = map[string]string{
 	"all": onlyOne, "a": onlyOne,
 	"id": onlyOne, "i": onlyOne,
 	"driver": thisDriver, "btf": thisKernel,
+	"kfuncs": whereNeeded, "no-kfuncs": onlyThen,
 }
 
 const (
-	onlyNative = "programs are attached in native mode, since others have an empty metadata area, and nothing of the driver's: leave it out"
-	byName     = "choose a program by its name, --program NAME"
-	pinned     = "maps are pinned below /sys/fs/bpf: leave it out"
-	thisDriver = "the driver is that of the interface: leave it out"
-	thisKernel = "a program that is loaded is loaded for the kernel that runs: leave it out"
-	onlyOne    = "an interface has one program: leave it out"
+	onlyNative  = "programs are attached in native mode, since others have an empty metadata area, and nothing of the driver's: leave it out"
+	byName      = "choose a program by its name, --program NAME"
+	pinned      = "maps are pinned below /sys/fs/bpf: leave it out"
+	thisDriver  = "the driver is that of the interface: leave it out"
+	thisKernel  = "a program that is loaded is loaded for the kernel that runs: leave it out"
+	whereNeeded = "kfuncs are asked for fields that are not read otherwise: leave it out"
+	onlyThen    = "kfuncs are asked with --kfuncs only: leave it out"
+	onlyOne     = "an interface has one program: leave it out"
 )
 
 // flagError makes a usage error of one of pflag's.

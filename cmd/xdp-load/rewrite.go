@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/xdp-load/xdp-load/loader"
+	"github.com/xdp-load/xdp-load/rewrite"
 )
 
 func newRewrite(f *flags) *cobra.Command {
@@ -22,7 +23,9 @@ it comes back as it is.
 
 For a driver the object keeps what its accessors record of the kernel's types: who
 loads it resolves that for the kernel that it runs on. With --btf it is checked
-whether the object fits that kernel, too.`,
+whether the object fits that kernel, too. With --kfuncs it asks the kernel's metadata
+kfuncs for what the driver has no accessors for: its programs have to be loaded with
+BPF_F_XDP_DEV_BOUND_ONLY and the number of the interface.`,
 		Args: oneObject,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if output == "" {
@@ -52,13 +55,21 @@ whether the object fits that kernel, too.`,
 			if err := printEdits(cmd.OutOrStdout(), report); err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", output, summary(report))
+			fmt.Fprintf(cmd.OutOrStdout(), "%s: %s%s\n", output, summary(report), toBeBound(report))
 			return nil
 		},
 	}
 	f.addOffline(cmd)
 	cmd.Flags().StringVarP(&output, "output", "o", "", "`FILE` to write the rewritten object to")
 	return cmd
+}
+
+// toBeBound says how an object has to be loaded that asks kfuncs.
+func toBeBound(report *rewrite.Report) string {
+	if !report.AsksKfuncs() {
+		return ""
+	}
+	return "; asks kfuncs: load it with BPF_F_XDP_DEV_BOUND_ONLY and the number of the interface"
 }
 
 // checkSource wants one source, and flags that fit it.

@@ -25,6 +25,8 @@ type sources struct {
 	accessors string
 	btf       string
 	lower     string
+	kfuncs    bool
+	noKfuncs  bool
 }
 
 func (s *sources) addLayout(cmd *cobra.Command) {
@@ -44,7 +46,13 @@ func (s *sources) addOffline(cmd *cobra.Command) {
 	s.addLayout(cmd)
 	s.addAccessors(cmd)
 	cmd.Flags().StringArrayVar(&s.drivers, "driver", nil, "`NAME` of the driver that the fields come from, as ethtool -i has it")
+	cmd.Flags().BoolVar(&s.kfuncs, "kfuncs", false, "ask the kernel's metadata kfuncs for fields that are not read otherwise: programs have to be bound to the device")
 	cmd.Flags().StringVar(&s.btf, "btf", "", "`DIRECTORY` with the BTF of the driver's kernel: vmlinux, and a file for each module (default "+nic.KernelBTF+")")
+}
+
+// addNoKfuncs adds the flag for a driver that is here.
+func (s *sources) addNoKfuncs(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&s.noKfuncs, "no-kfuncs", false, "leave out fields that only the kernel's metadata kfuncs tell, rather than bind the program to the device")
 }
 
 // lowerings are the ways to load the kernel's memory, by their names on the command line.
@@ -67,6 +75,10 @@ func (s *sources) check(several bool) error {
 		return usagef("more than one --driver: only check takes several")
 	case len(s.layouts) == 0 && (len(s.types) > 0 || s.base != ""):
 		return usagef("--type and --base-btf are for a layout, and none is given: --layout FILE")
+	case s.kfuncs && !s.hasDriver():
+		return usagef("--kfuncs is for a driver, and none is given: --driver NAME")
+	case s.noKfuncs && len(s.layouts) > 0:
+		return usagef("--no-kfuncs is for a driver, and a layout is given")
 	case s.btf != "" && !s.hasDriver():
 		return usagef("--btf is for a driver, and none is given: --driver NAME")
 	case !known:
@@ -92,7 +104,20 @@ var errNoSource = usagef("no layout given: --layout FILE says where this NIC kee
 
 // driver returns the driver of a name, empty for that of the accessors.
 func (s *sources) driver(name string) *loader.Driver {
-	return &loader.Driver{Name: name, File: s.accessors, BTF: s.btf, Lowering: lowerings[s.lower]}
+	driver := &loader.Driver{Name: name, File: s.accessors, BTF: s.btf, Lowering: lowerings[s.lower]}
+	if s.kfuncs {
+		driver.Kfuncs = nic.Kfuncs()
+	}
+	return driver
+}
+
+// driverOf returns the driver of an interface, with the kfuncs that it has.
+func (s *sources) driverOf(target *nic.Target) (driver *loader.Driver, err error) {
+	driver = s.driver(target.Driver)
+	if !s.noKfuncs {
+		driver.Kfuncs, err = target.Kfuncs()
+	}
+	return driver, err
 }
 
 // onlyDriver returns the one that the command line gives.
@@ -131,7 +156,11 @@ func (s *sources) sourceOf(iface string) (opts loader.Options, err error) {
 	if target.Driver == "" {
 		return opts, fmt.Errorf("%s: no layout given, and its driver does not say its name: say where this NIC keeps each field, --layout FILE", iface)
 	}
-	opts.Accessors, err = s.driver(target.Driver).Accessors(nil)
+	driver, err := s.driverOf(target)
+	if err != nil {
+		return opts, err
+	}
+	opts.Accessors, err = driver.Accessors(nil)
 	if errors.Is(err, loader.ErrNoAccessors) || errors.Is(err, accessor.ErrNoAccessors) {
 		err = fmt.Errorf("%s: no layout given, and %w: say where this NIC keeps each field, --layout FILE, or how its driver is read, --accessors FILE", iface, err)
 	}
