@@ -58,8 +58,8 @@
  * be wanted in the order of the host.
  *
  * The functions are cut from the object one by one. They may call what is
- * __always_inline, and nothing else; there are no globals and no constants in
- * memory.
+ * __always_inline, and nothing else, but for a metadata kfunc in the function of a
+ * field that does not load; there are no globals and no constants in memory.
  */
 
 #include "md_desc.h"

@@ -124,17 +124,25 @@ func TestProducerKnowsNothing(t *testing.T) {
 }
 
 // The kernel takes the kfuncs only from a program that is bound to a device, and
-// says so.
+// says so. A program that is loaded on an interface is bound to that.
 func TestProducerUnbound(t *testing.T) {
 	netlab.Need(t, netlab.MetadataFunctions)
 	lab := newLab(t)
-	_, err := loader.LoadRewritten(example("produce"), loader.Options{
-		Layout:    layout(t, "exact"),
-		Interface: lab.nic.Name,
-	})
+	opts := loader.Options{Layout: layout(t, "exact")}
+	_, err := loader.LoadRewritten(example("produce"), opts)
 	var refusal *loader.RefusalError
 	if !errors.As(err, &refusal) || !strings.Contains(refusal.Error(), "metadata kfuncs require device-bound program") {
 		t.Errorf("Got %v", err)
+	}
+	opts.Interface = lab.nic.Name
+	loaded, err := loader.LoadRewritten(example("produce"), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer loaded.Close()
+	defer lab.unload(lab.nic.Name)
+	if !loaded.Bound {
+		t.Error("it is not said to be bound")
 	}
 }
 
@@ -157,9 +165,7 @@ func TestProducerDocs(t *testing.T) {
 
 // attachProducer attaches produce.o to eth0, and leads its packets to next.
 func attachProducer(spec *ebpf.CollectionSpec, eth0, next *net.Interface) (link.Link, error) {
-	produce := spec.Programs["produce"]
-	produce.Ifindex = uint32(eth0.Index)
-	produce.Flags |= unix.BPF_F_XDP_DEV_BOUND_ONLY
+	loader.BindToDevice(spec, eth0.Index)
 
 	producer, err := ebpf.NewCollection(spec)
 	if err != nil {
