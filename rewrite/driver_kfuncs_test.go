@@ -3,12 +3,20 @@ package rewrite_test
 import (
 	"bytes"
 	"encoding/binary"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"golang.org/x/sys/unix"
+
+	"github.com/xdp-load/xdp-load/accessor"
 	"github.com/xdp-load/xdp-load/bpf/drivers"
 	"github.com/xdp-load/xdp-load/internal/collection"
+	"github.com/xdp-load/xdp-load/internal/insn"
+	"github.com/xdp-load/xdp-load/internal/netlab"
 	"github.com/xdp-load/xdp-load/nic"
 	"github.com/xdp-load/xdp-load/rewrite"
 )
@@ -34,6 +42,53 @@ const kfuncHeader = `
 volatile __u64 got, asked;
 char _license[] SEC("license") = "GPL";
 `
+
+// bind has programs that ask kfuncs loaded for the interface.
+func (v *vethPair) bind(spec *ebpf.CollectionSpec) {
+	for _, program := range spec.Programs {
+		if slices.ContainsFunc(program.Instructions, func(ins asm.Instruction) bool { return ins.IsKfuncCall() && insn.KfuncAsksDevice(ins.Reference()) }) {
+			program.Flags |= unix.BPF_F_XDP_DEV_BOUND_ONLY
+			program.Ifindex = uint32(v.index)
+		}
+	}
+}
+
+// vethWithKfuncs are accessors for veth that ask kfuncs for all that these tell. A veth's
+// do not look beside the packet.
+func vethWithKfuncs(t *testing.T) *rewrite.Accessors {
+	t.Helper()
+	kfuncs := kfuncAccessors(t, binary.LittleEndian)
+	veth := *driverAccessors(t, "veth", "")
+	veth.Fields = maps.Clone(veth.Fields)
+	maps.DeleteFunc(veth.Fields, func(field string, _ rewrite.Accessor) bool { return kfuncs.Fields[field].Kfunc != "" })
+	for field, accessor := range kfuncs.Fields {
+		accessor.Packet = false
+		kfuncs.Fields[field] = accessor
+	}
+	all, err := accessor.Complete(&veth, kfuncs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// What kfuncs are asked for is what is read, wherever a program reads it.
+func TestDriverKfuncs(t *testing.T) {
+	netlab.Need(t, netlab.MetadataFunctions)
+	t.Parallel()
+	v := newVethPair(t)
+	accessors := vethWithKfuncs(t)
+	for _, c := range driverCases {
+		t.Run(c.name, func(t *testing.T) { v.runCase(t, c, "clang-19", accessors) })
+		t.Run(c.name+"/called", func(t *testing.T) {
+			out, report, err := rewrite.RewriteCalling(costCompile(t, "clang-19", driverHeader+c.source, "el", "v3"), []*rewrite.Accessors{accessors, driverAccessors(t, "skb", "")}, rewrite.Options{})
+			if err != nil {
+				t.Fatal(explained(err))
+			}
+			v.check(t, out, report)
+		})
+	}
+}
 
 // Programs that can't be bound to the device, and functions that they come to, don't have
 // what only kfuncs tell; others of the same object do.

@@ -231,6 +231,7 @@ func (v *vethPair) load(t *testing.T, object []byte) *ebpf.Collection {
 	if err != nil {
 		t.Fatal(err)
 	}
+	v.bind(spec)
 	loaded, err := ebpf.NewCollection(spec)
 	if err != nil {
 		var refused *ebpf.VerifierError
