@@ -42,7 +42,11 @@ func loadBalanceForDriver() error {
 	if err != nil {
 		return err
 	}
-	driver := loader.Driver{Name: target.Driver}
+	kfuncs, err := target.Kfuncs() // for fields that are not read otherwise
+	if err != nil {
+		return err
+	}
+	driver := loader.Driver{Name: target.Driver, Kfuncs: kfuncs}
 	accessors, err := driver.Accessors(nil)
 	if err != nil {
 		return err
