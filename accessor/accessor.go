@@ -124,14 +124,18 @@ func (f *File) noteKfunc(function, kfunc string) {
 	}
 }
 
-// asked returns the file without the fields of kfuncs that are not to be asked.
-func (f *File) asked(kfuncs []string) *File {
+// asked returns the file without the fields of kfuncs that are not to be asked. It wraps
+// ErrNotAsked if there are no others.
+func (f *File) asked(kfuncs []string) (*File, error) {
 	asked := *f
 	asked.Fields = maps.Clone(f.Fields)
 	maps.DeleteFunc(asked.Fields, func(_ string, accessor rewrite.Accessor) bool {
 		return accessor.Kfunc != "" && !slices.Contains(kfuncs, accessor.Kfunc)
 	})
-	return &asked
+	if len(asked.Fields) == 0 {
+		return nil, fmt.Errorf("accessors %s: %w", f.name, ErrNotAsked)
+	}
+	return &asked, nil
 }
 
 // functions returns the names of the file's functions, the descriptor function first.

@@ -47,7 +47,7 @@ func TestKfuncs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := readFile(t, raw).Portable(); !errors.Is(err, accessor.ErrNoAccessors) {
+	if _, err := readFile(t, raw).Portable(); !errors.Is(err, accessor.ErrNotAsked) {
 		t.Errorf("without kfuncs: %v", err)
 	}
 }

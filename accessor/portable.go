@@ -15,11 +15,11 @@ import (
 // kernel that it runs on. All fields are there, but those of other kfuncs than the given
 // ones, loads are lowered to Carrier, and the object declares bpf_rdonly_cast.
 //
-// It wraps ErrNoAccessors if no field is left.
+// It wraps ErrNotAsked if no field is left.
 func (f *File) Portable(kfuncs ...string) (*rewrite.Accessors, error) {
-	f = f.asked(kfuncs)
-	if len(f.Fields) == 0 {
-		return nil, fmt.Errorf("accessors %s: %w: all fields are asked for by kfuncs that may not be asked", f.name, ErrNoAccessors)
+	f, err := f.asked(kfuncs)
+	if err != nil {
+		return nil, err
 	}
 	obj, err := newObject(f.object)
 	if err != nil {

@@ -16,6 +16,10 @@ import (
 // what the descriptor function needs, or every field.
 var ErrNoAccessors = errors.New("the driver keeps nothing of it")
 
+// ErrNotAsked is wrapped by the error about a file all of whose fields are asked for by
+// metadata kfuncs, none of which may be asked.
+var ErrNotAsked = errors.New("every field is asked for by a metadata kfunc, and none of these is to be asked, or the device lacks them")
+
 // Options says how to resolve. The zero value is useful.
 type Options struct {
 	// Lowering is how the kernel's memory is loaded (optional, the best that the kernel
@@ -31,9 +35,13 @@ type Options struct {
 // the driver's types, split from the kernel's own. Nothing is left for a loader to resolve.
 //
 // A field whose records come to nothing in code that can be reached is missing. It wraps
-// ErrNoAccessors if the descriptor function is, and the errors of rewrite.Rewrite.
+// ErrNoAccessors if the descriptor function is, ErrNotAsked, and the errors of rewrite.Rewrite.
 func (f *File) Resolve(kernel *reloc.Layout, opts Options) (*rewrite.Accessors, error) {
-	r := &resolving{file: f.asked(opts.Kfuncs), kernel: kernel, missing: make(map[string]string)}
+	file, err := f.asked(opts.Kfuncs)
+	if err != nil {
+		return nil, err
+	}
+	r := &resolving{file: file, kernel: kernel, missing: make(map[string]string)}
 	accessors, err := r.resolve(opts)
 	if err != nil {
 		return nil, fmt.Errorf("accessors %s: %w", f.name, err)
@@ -127,9 +135,6 @@ func (r *resolving) check() error {
 			return nil
 		}
 		whys = append(whys, why)
-	}
-	if len(whys) == 0 {
-		return fmt.Errorf("%w: all fields are asked for by kfuncs that may not be asked", ErrNoAccessors)
 	}
 	return fmt.Errorf("%w: no field is there: %s", ErrNoAccessors, strings.Join(slices.Compact(whys), "; "))
 }

@@ -51,7 +51,7 @@ type Driver struct {
 // hand: in XDP programs what the driver keeps, in those of TC the skb. An object that is nil
 // has XDP programs, for this machine.
 //
-// Returns an error wrapping ErrNoAccessors, and the errors of nic.OpenModule,
+// Returns an error wrapping ErrNoAccessors, or accessor.ErrNotAsked, and the errors of nic.OpenModule,
 // accessor.Read and its Resolve.
 func (d *Driver) Accessors(object []byte) ([]*rewrite.Accessors, error) {
 	return d.each(object, d.resolve)

@@ -56,9 +56,10 @@ func (l *load) mayRead() error {
 		ErrPrivileges, namesOf(needed), namesOf(effective().without(needed)), l.report.Driver)
 }
 
-// readsDriver reports whether a program reads what a driver keeps of a packet.
+// readsDriver reports whether a program reads what a driver keeps of a packet, rather than
+// ask kfuncs for all of it.
 func (l *load) readsDriver() bool {
-	return slices.ContainsFunc(l.report.Edits, func(edit rewrite.Edit) bool { return edit.Driver != "" })
+	return l.report.Lowering != "" && slices.ContainsFunc(l.report.Edits, func(edit rewrite.Edit) bool { return edit.Driver != "" })
 }
 
 // ErrLockdown is wrapped by the error about a kernel that lets no program read its memory.

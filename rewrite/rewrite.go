@@ -144,7 +144,12 @@ func rewriteForDrivers(object []byte, drivers *drivers, opts Options) ([]byte, *
 	if err != nil {
 		return nil, nil, err
 	}
-	report.Layout, report.Driver, report.Lowering = "", drivers.names(), drivers.first.accessors.Lowering
+	report.Layout, report.Driver = "", drivers.names()
+	for _, context := range []*flow.Context{&flow.XDP, &flow.TC} { // the same for both, if they load
+		if of := drivers.byContext[context]; of != nil {
+			report.Lowering = cmp.Or(report.Lowering, of.accessors.Lowering)
+		}
+	}
 	return out, report, nil
 }
 
