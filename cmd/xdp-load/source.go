@@ -128,10 +128,18 @@ func (s *sources) sourceOf(iface string) (opts loader.Options, err error) {
 	if err != nil {
 		return opts, err
 	}
-	if target.Driver == "" {
+	driver, err := target.XDPDriver()
+	switch {
+	case errors.Is(err, nic.ErrNoSlaves):
+		return opts, fmt.Errorf("%w, whose driver the fields would come from, and no layout given: add its slaves first, or say where they keep each field, --layout FILE", err)
+	case errors.Is(err, nic.ErrSeveralDrivers):
+		return opts, fmt.Errorf("%w, and no layout given: a program reads what one driver keeps: load it on each slave instead of the bond, or say where all keep each field, --layout FILE", err)
+	case err != nil:
+		return opts, err
+	case driver == "":
 		return opts, fmt.Errorf("%s: no layout given, and its driver does not say its name: say where this NIC keeps each field, --layout FILE", iface)
 	}
-	opts.Accessors, err = s.driver(target.Driver).Accessors(nil)
+	opts.Accessors, err = s.driver(driver).Accessors(nil)
 	if errors.Is(err, loader.ErrNoAccessors) || errors.Is(err, accessor.ErrNoAccessors) {
 		err = fmt.Errorf("%s: no layout given, and %w: say where this NIC keeps each field, --layout FILE, or how its driver is read, --accessors FILE", iface, err)
 	}

@@ -62,11 +62,12 @@ var amd64 = &architecture{
 	append:   "console=ttyS0",
 	port:     "/dev/ttyS1",
 	nics:     []nic{{device: "igb"}},
-	modules:  []string{"veth", "virtio_pci", "virtio_net", "igb", "sch_ingress", "cls_bpf"},
+	modules:  []string{"veth", "virtio_pci", "virtio_net", "igb", "bonding", "tun", "sch_ingress", "cls_bpf"},
 	tools:    []string{"bpftool", "ethtool", "ip", "nsenter", "prlimit", "setpriv", "sh", "sleep", "tc", "unshare"},
 	suites: []suite{
-		{pkg: "cmd/xdp-load", run: "^TestScript$/^(altname|load)$"},
+		{pkg: "cmd/xdp-load", run: "^TestScript$/^(altname|bond|load)$"},
 		{pkg: "internal/netlab"},
+		{pkg: "nic", run: "^TestXDPDriver$"},
 		{
 			pkg: "loader",
 			// Those that compile; the one that stops processes while they load, for

@@ -107,6 +107,29 @@ var (
 		return err
 	})}
 
+	// BondXDP is XDP on bonds, where there are bonds at all: NeedBonds.
+	BondXDP = Feature{5, 15, "XDP on bonds", sync.OnceValue(func() error {
+		bonding, err := btf.LoadKernelModuleSpec("bonding")
+		if err != nil {
+			return err
+		}
+		var function *btf.Func
+		return bonding.TypeByName("bond_xdp", &function)
+	})}
+
+	// VethBuff is what the driver veth keeps of a packet for an XDP program.
+	VethBuff = Feature{6, 3, "struct veth_xdp_buff", sync.OnceValue(func() error {
+		veth, err := btf.LoadKernelModuleSpec("veth")
+		if errors.Is(err, os.ErrNotExist) { // it is built in
+			veth, err = btf.LoadKernelSpec()
+		}
+		if err != nil {
+			return err
+		}
+		var buff *btf.Struct
+		return veth.TypeByName("veth_xdp_buff", &buff)
+	})}
+
 	// IgbZeroCopy is what AF_XDP needs to receive into a program's own memory.
 	IgbZeroCopy = Feature{6, 14, "AF_XDP without copying of the driver igb", sync.OnceValue(func() error {
 		igb, err := btf.LoadKernelModuleSpec("igb")
