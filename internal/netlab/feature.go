@@ -81,8 +81,10 @@ var (
 	// MetadataFunctions are the three kfuncs that ask a driver.
 	MetadataFunctions = kernelFunction(6, 8, "bpf_xdp_metadata_rx_vlan_tag")
 
-	// Casts are what the memory of the kernel is read through.
-	Casts = kernelFunction(6, 2, "bpf_rdonly_cast")
+	// Casts are what the memory of the kernel is read through: bpf_rdonly_cast, and a type
+	// that has no end for the verifier, which came shortly before this kfunc.
+	Casts = Feature{6, 5, "bpf_rdonly_cast to a type without an end", kernelFunction(6, 5, "bpf_dynptr_clone").try}
+
 	// VoidCasts are those to nothing at all.
 	VoidCasts = Feature{6, 17, "bpf_rdonly_cast to void", sync.OnceValue(func() error {
 		kernel, err := btf.LoadKernelSpec()
