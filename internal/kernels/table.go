@@ -43,9 +43,18 @@ type architecture struct {
 // suite is a package whose tests run in the virtual machines.
 type suite struct {
 	pkg  string   // its directory
+	of   string   // what tells it from another one of the package, in results (optional)
 	run  string   // which tests, as go test -run takes it; all if empty
 	skip string   // which of them not
 	args []string // further ones
+}
+
+// name is what results call the suite.
+func (s suite) name() string {
+	if s.of == "" {
+		return s.pkg
+	}
+	return s.pkg + " " + s.of
 }
 
 // architectures has each by its name.
@@ -71,9 +80,9 @@ var amd64 = &architecture{
 		{
 			pkg: "loader",
 			// Those that compile; the one that stops processes while they load, for
-			// which they are too slow here; programs that the verifier takes minutes
+			// which they are too slow here; what can't be undone; programs that the verifier takes minutes
 			// for; and most of the layouts with kfuncs.
-			skip: "^TestLinked|^TestKilled$|^TestExplainRefusal$/^(lengthy|branchy)$|" +
+			skip: "^TestLinked|^TestKilled$|^TestLockedDown$|^TestExplainRefusal$/^(lengthy|branchy)$|" +
 				"^TestProducer$/^(reordered|narrow|wide|nested|flavour|packed|swapped|bitfield|nic_a)$",
 			args: []string{"-nics"},
 		},
@@ -83,6 +92,7 @@ var amd64 = &architecture{
 			// Those that compile, that are about other loaders, or not about a kernel.
 			skip: "^TestKernel(Cases|BitFields|Loaders.*|Refusals|Decode)$|" + middleSets,
 		},
+		{pkg: "loader", of: "(locked down)", run: "^TestLockedDown$", args: []string{"-nics"}}, // for good
 	},
 }
 
