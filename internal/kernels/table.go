@@ -37,6 +37,7 @@ type architecture struct {
 	modules  []string  // loaded before the tests, with what they depend on; may be built in
 	tools    []string  // commands that tests start
 	pairs    int       // how many random pairs are brought along, for want of compilers
+	random   int       // how many random programs for a driver are
 	suites   []suite
 }
 
@@ -73,6 +74,7 @@ var amd64 = &architecture{
 	nics:     []nic{{device: "igb"}},
 	modules:  []string{"veth", "virtio_pci", "virtio_net", "igb", "bonding", "tun", "sch_ingress", "cls_bpf"},
 	tools:    []string{"bpftool", "ethtool", "ip", "nsenter", "prlimit", "setpriv", "sh", "sleep", "tc", "unshare"},
+	random:   16,
 	suites: []suite{
 		{pkg: "cmd/xdp-load", run: "^TestScript$/^(altname|bond|load)$"},
 		{pkg: "internal/netlab"},
@@ -88,9 +90,10 @@ var amd64 = &architecture{
 		},
 		{
 			pkg: "rewrite",
-			run: "^TestKernel|InTheKernel$",
+			run: "^TestKernel|InTheKernel$|^TestDriverRandom$",
 			// Those that compile, that are about other loaders, or not about a kernel.
 			skip: "^TestKernel(Cases|BitFields|Loaders.*|Refusals|Decode)$|" + middleSets,
+			args: []string{"-driver.read", "/" + guestRandom},
 		},
 		{pkg: "loader", of: "(locked down)", run: "^TestLockedDown$", args: []string{"-nics"}}, // for good
 	},
