@@ -82,8 +82,8 @@ var amd64 = &architecture{
 		{
 			pkg: "loader",
 			// Those that compile; the one that stops processes while they load, for
-			// which they are too slow here; what can't be undone; programs that the verifier takes minutes
-			// for; and most of the layouts with kfuncs.
+			// which they are too slow here; what can't be undone; programs that the
+			// verifier takes minutes for; and most of the layouts with kfuncs.
 			skip: "^TestLinked|^TestKilled$|^TestLockedDown$|^TestExplainRefusal$/^(lengthy|branchy)$|" +
 				"^TestProducer$/^(reordered|narrow|wide|nested|flavour|packed|swapped|bitfield|nic_a)$",
 			args: []string{"-nics"},
