@@ -146,6 +146,10 @@ func choose(kernel *reloc.Layout, wanted Lowering) (Lowering, cast, error) {
 	if err != nil {
 		return "", cast{}, err
 	}
+	newer, err := kernel.Functions(newerFunction)
+	if err != nil {
+		return "", cast{}, err
+	}
 	carrier, err := kernel.StructID(carrierStruct)
 	if err != nil {
 		return "", cast{}, err
@@ -156,7 +160,7 @@ func choose(kernel *reloc.Layout, wanted Lowering) (Lowering, cast, error) {
 	}
 	has := map[Lowering]bool{
 		Zero:    len(functions) == 1 && toVoid,
-		Carrier: len(functions) == 1 && carrier != 0,
+		Carrier: len(functions) == 1 && carrier != 0 && len(newer) > 0,
 		Probe:   true, // since 5.5
 	}
 	for _, lowering := range []Lowering{Zero, Carrier, Probe} {

@@ -58,6 +58,8 @@ func TestLowering(t *testing.T) {
 		{[]string{"bpf_features"}, "", accessor.Carrier},
 		{[]string{"bpf_features", "bpf_raw_tracepoint_args"}, "", accessor.Probe},
 		{[]string{"bpf_rdonly_cast"}, "", accessor.Probe},
+		{[]string{"bpf_features", "bpf_dynptr_clone"}, "", accessor.Probe}, // Linux 6.2 to 6.4
+		{[]string{"bpf_features", "bpf_dynptr_clone"}, accessor.Carrier, ""},
 		{[]string{"bpf_features"}, accessor.Probe, accessor.Probe},
 		{[]string{"bpf_features"}, accessor.Zero, ""},
 		{[]string{"bpf_rdonly_cast"}, accessor.Carrier, ""},

@@ -88,6 +88,13 @@ func newDriverLab(t *testing.T) *driverLab {
 
 	netlab.Need(t, netlab.Casts)
 	netlab.Need(t, netlab.TCX)
+	return newSenderLab(t)
+}
+
+// newSenderLab returns one for all kernels: it has no TC programs that are attached by links.
+func newSenderLab(t *testing.T) *driverLab {
+	t.Helper()
+
 	lab := &driverLab{lab: newLab(t)}
 	wire, err := net.InterfaceByName("nic0-wire")
 	if err != nil {

@@ -11,6 +11,9 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
+
+	"github.com/xdp-load/xdp-load/internal/netlab"
+	"github.com/xdp-load/xdp-load/nic"
 )
 
 // testGeneric wants no descriptor in generic mode, where the stack makes up a buff of the
@@ -156,6 +159,32 @@ func (n *nicLab) testMoved(t *testing.T) {
 	if compared < nicPackets/2 {
 		t.Errorf("Of %d packets, %d were seen", nicPackets, compared)
 	}
+}
+
+// testBonded makes the NIC the slave of a bond, on which the programs are.
+func (n *nicLab) testBonded(t *testing.T) {
+	netlab.NeedBonds(t)
+	netlab.Need(t, netlab.BondXDP)
+	runOrFail(t, "ip", "link", "add", "bonded", "type", "bond", "mode", "active-backup")
+	t.Cleanup(func() {
+		runOrFail(t, "ip", "link", "del", "bonded")
+		runOrFail(t, "ip", "link", "set", n.nic.Name, "up")
+		n.awaitCarrier(t)
+	})
+	runOrFail(t, "ip", "link", "set", n.nic.Name, "down")
+	runOrFail(t, "ip", "link", "set", n.nic.Name, "master", "bonded")
+	runOrFail(t, "ip", "link", "set", "bonded", "up")
+	bond, err := nic.ByName("bonded")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if driver, err := bond.XDPDriver(); driver != n.test.driver || err != nil {
+		t.Fatalf("The bond is of driver %q, %v", driver, err)
+	}
+	programs := n.load(t, "")
+	n.attachTo(t, bond.Index, programs, link.XDPDriverMode)
+	n.send(t, programs)
+	readNICRun(t, programs).check(t, n)
 }
 
 // testLoadedAgain unloads the driver under traffic, and loads it again: another device

@@ -123,6 +123,7 @@ func TestNICs(t *testing.T) {
 			t.Run("test run", n.testTestRun)
 			t.Run("changed", n.testChanged)
 			t.Run("moved", n.testMoved)
+			t.Run("bonded", n.testBonded)
 			t.Run("loaded again", n.testLoadedAgain)
 			t.Run("off", func(t *testing.T) {
 				n.set(test.off...)
@@ -238,10 +239,16 @@ func (n *nicLab) load(t *testing.T, lowering accessor.Lowering) *ebpf.Collection
 	return programs
 }
 
-// attach attaches XDP, and TC by the way that all kernels know.
+// attach attaches XDP and TC programs to the NIC.
 func (n *nicLab) attach(t *testing.T, programs *ebpf.Collection, mode link.XDPAttachFlags) {
 	t.Helper()
-	xdp, err := link.AttachXDP(link.XDPOptions{Program: programs.Programs["received"], Interface: n.nic.Index, Flags: mode})
+	n.attachTo(t, n.nic.Index, programs, mode)
+}
+
+// attachTo attaches XDP to an interface, and TC to the NIC, by the way that all kernels know.
+func (n *nicLab) attachTo(t *testing.T, index int, programs *ebpf.Collection, mode link.XDPAttachFlags) {
+	t.Helper()
+	xdp, err := link.AttachXDP(link.XDPOptions{Program: programs.Programs["received"], Interface: index, Flags: mode})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -71,7 +71,7 @@ func (l *load) checkLockdown(file string) error {
 	if l.report.Lowering != string(accessor.Probe) || !l.readsDriver() || !isConfidential(file) {
 		return nil
 	}
-	return fmt.Errorf("%w, so that no program may call bpf_probe_read_kernel, and it has no bpf_rdonly_cast, which Linux 6.12 has: nothing can read what driver %s keeps of a packet",
+	return fmt.Errorf("%w, so that no program may call bpf_probe_read_kernel, by which it would read what driver %s keeps of a packet: from Linux 6.5 on it is read by bpf_rdonly_cast, which stays; a layout of the metadata area needs neither",
 		ErrLockdown, l.report.Driver)
 }
 

@@ -15,6 +15,7 @@ import (
 // netInterface is a network interface with all its names.
 type netInterface struct {
 	index    int
+	master   int // number of the one that it is a part of, as of a bond; 0 if there is none
 	name     string
 	altNames []string
 }
@@ -29,6 +30,8 @@ func interfaces() ([]netInterface, error) {
 			switch attributes.Type() {
 			case unix.IFLA_IFNAME:
 				i.name = attributes.String()
+			case unix.IFLA_MASTER:
+				i.master = int(attributes.Uint32())
 			case unix.IFLA_PROP_LIST:
 				attributes.Nested(i.parseProperties)
 			}

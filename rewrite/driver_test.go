@@ -27,7 +27,24 @@ import (
 
 // driverHeader is what the programs have in common. They find the fields themselves,
 // too, through pointers to the kernel's types that the verifier knows.
-const driverHeader = `
+const driverHeader = driverChecks + `
+extern void *bpf_rdonly_cast(const void *obj, __u32 id) __ksym;
+
+static __always_inline void expect(struct xdp_md *ctx)
+{
+	struct veth_xdp_buff *buff = bpf_rdonly_cast(ctx, bpf_core_type_id_kernel(struct veth_xdp_buff));
+	struct sk_buff *skb = bpf_rdonly_cast(buff->skb, bpf_core_type_id_kernel(struct sk_buff));
+
+	packets++;
+	want[MARK] = skb->mark;
+	want[HASH] = skb->hash;
+	want[TCI] = skb->vlan_proto ? skb->vlan_tci : 0;
+	want[PROTO] = skb->vlan_proto;
+}
+`
+
+// driverChecks is how they compare.
+const driverChecks = `
 #include <linux/bpf.h>
 #include "../bpf/md_desc.h"
 #include <bpf/bpf_helpers.h>
@@ -36,8 +53,6 @@ const driverHeader = `
 #define __ref __attribute__((preserve_access_index))
 struct sk_buff { __u32 mark, hash; __be16 vlan_proto; __u16 vlan_tci; } __ref;
 struct veth_xdp_buff { struct sk_buff *skb; } __ref;
-
-extern void *bpf_rdonly_cast(const void *obj, __u32 id) __ksym;
 
 #define NOINLINE __attribute__((noinline))
 
@@ -53,18 +68,6 @@ static __always_inline void check(int field, __u64 value)
 		wrong[field]++;
 		got[field] = value;
 	}
-}
-
-static __always_inline void expect(struct xdp_md *ctx)
-{
-	struct veth_xdp_buff *buff = bpf_rdonly_cast(ctx, bpf_core_type_id_kernel(struct veth_xdp_buff));
-	struct sk_buff *skb = bpf_rdonly_cast(buff->skb, bpf_core_type_id_kernel(struct sk_buff));
-
-	packets++;
-	want[MARK] = skb->mark;
-	want[HASH] = skb->hash;
-	want[TCI] = skb->vlan_proto ? skb->vlan_tci : 0;
-	want[PROTO] = skb->vlan_proto;
 }
 
 char _license[] SEC("license") = "GPL";

@@ -31,6 +31,11 @@ struct net_device dev;
 struct bpf_raw_tracepoint_args args;
 enum bpf_features features;
 
+int bpf_dynptr_clone(void)
+{
+	return 0;
+}
+
 void *bpf_rdonly_cast(const void *address, __u32 id)
 {
 	return (void *)address;

@@ -111,7 +111,7 @@ func behindRunning(t *testing.T, raw []byte) []byte {
 		t.Fatal(err)
 	}
 	b := padded{ids: make(map[btf.TypeID]btf.Type)}
-	for _, name := range []string{"bpf_rdonly_cast", "bpf_raw_tracepoint_args", "bpf_features"} {
+	for _, name := range []string{"bpf_rdonly_cast", "bpf_dynptr_clone", "bpf_raw_tracepoint_args", "bpf_features"} {
 		typ, err := running.AnyTypeByName(name)
 		if err != nil {
 			continue // this kernel lacks it, and what is lowered to it

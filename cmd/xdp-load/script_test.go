@@ -43,6 +43,12 @@ func TestScript(t *testing.T) {
 		RequireUniqueNames:  true,
 		UpdateScripts:       *update,
 		Setup:               func(env *testscript.Env) error { return setUp(env, top) },
+		Condition: func(name string) (bool, error) {
+			if name != "bonds" {
+				return false, fmt.Errorf("no condition %s", name)
+			}
+			return netlab.Has(netlab.BondXDP) && netlab.Has(netlab.VethBuff), nil
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"fails":       fails,
 			"cut-short":   cutShort,

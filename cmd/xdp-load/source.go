@@ -111,9 +111,9 @@ func (s *sources) driver(name string) *loader.Driver {
 	return driver
 }
 
-// driverOf returns the driver of an interface, with the kfuncs that it has.
-func (s *sources) driverOf(target *nic.Target) (driver *loader.Driver, err error) {
-	driver = s.driver(target.Driver)
+// driverOf returns the driver of a name, that of an interface, with the kfuncs that it has.
+func (s *sources) driverOf(target *nic.Target, name string) (driver *loader.Driver, err error) {
+	driver = s.driver(name)
 	if !s.noKfuncs {
 		driver.Kfuncs, err = target.Kfuncs()
 	}
@@ -153,10 +153,18 @@ func (s *sources) sourceOf(iface string) (opts loader.Options, err error) {
 	if err != nil {
 		return opts, err
 	}
-	if target.Driver == "" {
+	name, err := target.XDPDriver()
+	switch {
+	case errors.Is(err, nic.ErrNoSlaves):
+		return opts, fmt.Errorf("%w, whose driver the fields would come from, and no layout given: add its slaves first, or say where they keep each field, --layout FILE", err)
+	case errors.Is(err, nic.ErrSeveralDrivers):
+		return opts, fmt.Errorf("%w, and no layout given: a program reads what one driver keeps: load it on each slave instead of the bond, or say where all keep each field, --layout FILE", err)
+	case err != nil:
+		return opts, err
+	case name == "":
 		return opts, fmt.Errorf("%s: no layout given, and its driver does not say its name: say where this NIC keeps each field, --layout FILE", iface)
 	}
-	driver, err := s.driverOf(target)
+	driver, err := s.driverOf(target, name)
 	if err != nil {
 		return opts, err
 	}

@@ -32,6 +32,7 @@ func mountAll() error {
 	for _, mount := range []struct{ target, fstype string }{
 		{"/proc", "proc"},
 		{"/sys", "sysfs"},
+		{"/sys/kernel/security", "securityfs"},
 		{"/dev", "devtmpfs"},
 		{"/run", "tmpfs"},
 		{"/tmp", "tmpfs"},
@@ -89,7 +90,7 @@ func runSuites() error {
 }
 
 func (s suite) command(port *os.File) *exec.Cmd {
-	args := []string{"-t", "-p", s.pkg, s.binary("/bin"), "-test.v=test2json"}
+	args := []string{"-t", "-p", s.name(), s.binary("/bin"), "-test.v=test2json"}
 	if s.run != "" {
 		args = append(args, "-test.run", s.run)
 	}

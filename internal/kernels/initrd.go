@@ -20,10 +20,11 @@ const (
 	guestSource  = "xdp-load" // the repository
 	guestModules = "modules"  // in the order in which they are to be loaded
 	guestPairs   = "pairs"    // what compilers make of random pairs
+	guestRandom  = "random"   // and of random programs for a driver
 )
 
 // buildTests compiles, into a directory, what runs in the virtual machines: the
-// tests, what makes JSON of their output, and the first process; and pairs.
+// tests, what makes JSON of their output, and the first process; and random programs.
 func (a *architecture) buildTests(ctx context.Context, work string) error {
 	if err := os.MkdirAll(work, 0o755); err != nil {
 		return err
@@ -31,6 +32,13 @@ func (a *architecture) buildTests(ctx context.Context, work string) error {
 	if a.pairs > 0 {
 		_, err := output(ctx, "", "go", "test", "-count=1", "./rewrite", "-run", "^TestPairs$",
 			"-pairs.write", filepath.Join(work, guestPairs), "-pairs.count", strconv.Itoa(a.pairs))
+		if err != nil {
+			return err
+		}
+	}
+	if a.random > 0 {
+		_, err := output(ctx, "", "go", "test", "-count=1", "./rewrite", "-run", "^TestDriverRandom$",
+			"-driver.write", filepath.Join(work, guestRandom), "-driver.count", strconv.Itoa(a.random))
 		if err != nil {
 			return err
 		}
@@ -86,6 +94,11 @@ func (a *architecture) writeInitrd(ctx context.Context, file, kernelDir, work st
 	}
 	if a.pairs > 0 {
 		if err := archive.addTree(guestPairs, filepath.Join(work, guestPairs)); err != nil {
+			return err
+		}
+	}
+	if a.random > 0 {
+		if err := archive.addTree(guestRandom, filepath.Join(work, guestRandom)); err != nil {
 			return err
 		}
 	}

@@ -17,7 +17,7 @@ import (
 type results struct {
 	took   time.Duration
 	wanted []suite
-	suites map[string]*suiteResult // by package
+	suites map[string]*suiteResult // by name
 }
 
 // suiteResult is what the tests of a package come to.
@@ -127,17 +127,17 @@ func (r *results) skipped() map[string]int {
 func (r *results) failures() string {
 	var b strings.Builder
 	for _, suite := range r.wanted {
-		s := r.suite(suite.pkg)
+		s := r.suite(suite.name())
 		leaves := s.leaves()
 		for _, name := range slices.Sorted(maps.Keys(s.tests)) {
 			t := s.tests[name]
 			isExpected := t.outcome == "pass" || t.outcome == "skip" && need.MatchString(t.output)
 			if t.outcome == "fail" || leaves[name] != nil && !isExpected {
-				fmt.Fprintf(&b, "%s: %s: %s\n%s", suite.pkg, name, cmp.Or(t.outcome, "no end"), t.output)
+				fmt.Fprintf(&b, "%s: %s: %s\n%s", suite.name(), name, cmp.Or(t.outcome, "no end"), t.output)
 			}
 		}
 		if s.outcome != "pass" || s.passed() == 0 {
-			fmt.Fprintf(&b, "%s: %s, %d tests passed\n%s", suite.pkg, cmp.Or(s.outcome, "no end"), s.passed(), s.output)
+			fmt.Fprintf(&b, "%s: %s, %d tests passed\n%s", suite.name(), cmp.Or(s.outcome, "no end"), s.passed(), s.output)
 		}
 	}
 	return b.String()
@@ -148,9 +148,9 @@ func (r *results) summary() string {
 	total, skipped := 0, 0
 	var parts []string
 	for _, suite := range r.wanted {
-		n := r.suite(suite.pkg).passed()
+		n := r.suite(suite.name()).passed()
 		total += n
-		parts = append(parts, fmt.Sprintf("%s %d", suite.pkg, n))
+		parts = append(parts, fmt.Sprintf("%s %d", suite.name(), n))
 	}
 	reasons := r.skipped()
 	for _, n := range reasons {

@@ -37,15 +37,25 @@ type architecture struct {
 	modules  []string  // loaded before the tests, with what they depend on; may be built in
 	tools    []string  // commands that tests start
 	pairs    int       // how many random pairs are brought along, for want of compilers
+	random   int       // how many random programs for a driver are
 	suites   []suite
 }
 
 // suite is a package whose tests run in the virtual machines.
 type suite struct {
 	pkg  string   // its directory
+	of   string   // what tells it from another one of the package, in results (optional)
 	run  string   // which tests, as go test -run takes it; all if empty
 	skip string   // which of them not
 	args []string // further ones
+}
+
+// name is what results call the suite.
+func (s suite) name() string {
+	if s.of == "" {
+		return s.pkg
+	}
+	return s.pkg + " " + s.of
 }
 
 // architectures has each by its name.
@@ -62,26 +72,30 @@ var amd64 = &architecture{
 	append:   "console=ttyS0",
 	port:     "/dev/ttyS1",
 	nics:     []nic{{device: "igb"}},
-	modules:  []string{"veth", "virtio_pci", "virtio_net", "igb", "sch_ingress", "cls_bpf"},
+	modules:  []string{"veth", "virtio_pci", "virtio_net", "igb", "bonding", "tun", "sch_ingress", "cls_bpf"},
 	tools:    []string{"bpftool", "ethtool", "ip", "nsenter", "prlimit", "setpriv", "sh", "sleep", "tc", "unshare"},
+	random:   16,
 	suites: []suite{
-		{pkg: "cmd/xdp-load", run: "^TestScript$/^(altname|load)$"},
+		{pkg: "cmd/xdp-load", run: "^TestScript$/^(altname|bond|load)$"},
 		{pkg: "internal/netlab"},
+		{pkg: "nic", run: "^TestXDPDriver$"},
 		{
 			pkg: "loader",
 			// Those that compile; the one that stops processes while they load, for
-			// which they are too slow here; programs that the verifier takes minutes
-			// for; and most of the layouts with kfuncs.
-			skip: "^TestLinked|^TestKilled$|^TestExplainRefusal$/^(lengthy|branchy)$|" +
+			// which they are too slow here; what can't be undone; programs that the
+			// verifier takes minutes for; and most of the layouts with kfuncs.
+			skip: "^TestLinked|^TestKilled$|^TestLockedDown$|^TestExplainRefusal$/^(lengthy|branchy)$|" +
 				"^TestProducer$/^(reordered|narrow|wide|nested|flavour|packed|swapped|bitfield|nic_a)$",
 			args: []string{"-nics"},
 		},
 		{
 			pkg: "rewrite",
-			run: "^TestKernel|InTheKernel$",
+			run: "^TestKernel|InTheKernel$|^TestDriverRandom$",
 			// Those that compile, that are about other loaders, or not about a kernel.
 			skip: "^TestKernel(Cases|BitFields|Loaders.*|Refusals|Decode)$|" + middleSets,
+			args: []string{"-driver.read", "/" + guestRandom},
 		},
+		{pkg: "loader", of: "(locked down)", run: "^TestLockedDown$", args: []string{"-nics"}}, // for good
 	},
 }
 

@@ -84,8 +84,10 @@ var (
 	// BoundTailCalls are tail calls from programs that are bound to a device.
 	BoundTailCalls = Feature{6, 15, "tail calls from programs that are bound to a device", sync.OnceValue(loadBoundCaller)}
 
-	// Casts are what the memory of the kernel is read through.
-	Casts = kernelFunction(6, 2, "bpf_rdonly_cast")
+	// Casts are what the memory of the kernel is read through: bpf_rdonly_cast, and a type
+	// that has no end for the verifier, which came shortly before this kfunc.
+	Casts = Feature{6, 5, "bpf_rdonly_cast to a type without an end", kernelFunction(6, 5, "bpf_dynptr_clone").try}
+
 	// VoidCasts are those to nothing at all.
 	VoidCasts = Feature{6, 17, "bpf_rdonly_cast to void", sync.OnceValue(func() error {
 		kernel, err := btf.LoadKernelSpec()
@@ -108,6 +110,29 @@ var (
 			return errors.New("there are those of the kernel only")
 		}
 		return err
+	})}
+
+	// BondXDP is XDP on bonds, where there are bonds at all: NeedBonds.
+	BondXDP = Feature{5, 15, "XDP on bonds", sync.OnceValue(func() error {
+		bonding, err := btf.LoadKernelModuleSpec("bonding")
+		if err != nil {
+			return err
+		}
+		var function *btf.Func
+		return bonding.TypeByName("bond_xdp", &function)
+	})}
+
+	// VethBuff is what the driver veth keeps of a packet for an XDP program.
+	VethBuff = Feature{6, 3, "struct veth_xdp_buff", sync.OnceValue(func() error {
+		veth, err := btf.LoadKernelModuleSpec("veth")
+		if errors.Is(err, os.ErrNotExist) { // it is built in
+			veth, err = btf.LoadKernelSpec()
+		}
+		if err != nil {
+			return err
+		}
+		var buff *btf.Struct
+		return veth.TypeByName("veth_xdp_buff", &buff)
 	})}
 
 	// IgbZeroCopy is what AF_XDP needs to receive into a program's own memory.

@@ -51,6 +51,19 @@ func NeedRoot(tb testing.TB) {
 	tb.Skip("needs root")
 }
 
+// NeedBonds skips a test on a kernel without bonds, which some are built without. Those that
+// make test-kernels runs have them. The calling thread is in a namespace of the test's.
+func NeedBonds(tb testing.TB) {
+	tb.Helper()
+
+	if err := run("ip", "link", "add", "try-bond", "type", "bond"); err != nil {
+		tb.Skip(err)
+	}
+	if err := run("ip", "link", "del", "try-bond"); err != nil {
+		tb.Fatal(err)
+	}
+}
+
 // NeedTools skips a test that can't run without some commands, but fails it if CI
 // is set. With -short it is skipped where they are, too.
 func NeedTools(tb testing.TB, commands ...string) {
