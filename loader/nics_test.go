@@ -68,7 +68,7 @@ type nicTest struct {
 	native, metadata, zeroCopy *netlab.Feature
 }
 
-// always is there.
+// always needs nothing.
 var always *netlab.Feature
 
 var nicTests = []nicTest{
