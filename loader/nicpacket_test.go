@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"net"
+	"slices"
 )
 
 // nicPacket is a packet that a NIC is sent.
@@ -14,7 +15,9 @@ type nicPacket struct {
 	tag      []byte // of a VLAN, without its EtherType, nil for none
 	wrongIP  bool   // the sum of the header
 	wrongL4  bool
-	frame    []byte
+
+	addresses, ports []byte // from and to
+	frame            []byte
 }
 
 // newNICPacket returns the packet of a number: the same each time.
@@ -55,6 +58,35 @@ func newNICPacket(number uint32, destination net.HardwareAddr) *nicPacket {
 	return p
 }
 
+// hasPorts reports whether a NIC finds ports in the packet.
+func (p *nicPacket) hasPorts() bool { return !p.fragment && (p.l4 == "tcp" || p.l4 == "udp") }
+
+// types are the headers that NICs know, as bits of enum md_ptype.
+func (p *nicPacket) types() uint64 {
+	types := map[int]uint64{4: 1, 6: 2}[p.ip]
+	if p.hasPorts() {
+		types |= map[string]uint64{"tcp": 8, "udp": 16}[p.l4]
+	}
+	return types
+}
+
+// hashed is what goes into a hash, as bits of enum xdp_rss_hash_type.
+func (p *nicPacket) hashed() uint64 {
+	types := map[int]uint64{4: 1, 6: 2}[p.ip]
+	if p.hasPorts() {
+		types |= map[string]uint64{"tcp": 0x18, "udp": 0x28}[p.l4]
+	}
+	return types
+}
+
+// rightSum is MD_CSUM_UNNECESSARY if the packet has sums that are right.
+func (p *nicPacket) rightSum() uint64 {
+	if p.hasPorts() && !p.wrongIP && !p.wrongL4 {
+		return 1
+	}
+	return 0
+}
+
 // protocols are the numbers of IANA.
 var protocols = map[string]byte{"icmp": 1, "icmpv6": 58, "sctp": 132, "tcp": 6, "udp": 17}
 
@@ -65,7 +97,8 @@ func (p *nicPacket) ipv4(random *rand.Rand, payload []byte) []byte {
 		header[6] = 0x20 // more follow
 	}
 	copy(header[12:], []byte{192, 0, 2, byte(random.Uint32()), 192, 0, 2, byte(random.Uint32())})
-	segment := p.segment(random, payload, header[12:20], protocols[p.l4])
+	p.addresses = header[12:]
+	segment := p.segment(random, payload, protocols[p.l4])
 	binary.BigEndian.PutUint16(header[2:], uint16(len(header)+len(segment)))
 	sum := internetSum(header)
 	if p.wrongIP {
@@ -86,13 +119,14 @@ func (p *nicPacket) ipv6(random *rand.Rand, payload []byte) []byte {
 		copy(header[at:], []byte{0x20, 0x01, 0x0d, 0xb8}) // 2001:db8::/32, for documentation
 		header[at+15] = byte(random.Uint32())
 	}
-	segment := p.segment(random, payload, header[8:40], protocol)
+	p.addresses = header[8:]
+	segment := p.segment(random, payload, protocol)
 	binary.BigEndian.PutUint16(header[4:], uint16(len(segment)))
 	return append(header, segment...)
 }
 
 // segment returns the packet behind its IP header, with its sum.
-func (p *nicPacket) segment(random *rand.Rand, payload, addresses []byte, protocol byte) []byte {
+func (p *nicPacket) segment(random *rand.Rand, payload []byte, protocol byte) []byte {
 	var header []byte
 	at := 0 // of the sum
 	switch p.l4 {
@@ -112,11 +146,12 @@ func (p *nicPacket) segment(random *rand.Rand, payload, addresses []byte, protoc
 		binary.BigEndian.PutUint16(header, uint16(1024+random.IntN(60000)))
 		binary.BigEndian.PutUint16(header[2:], uint16(1024+random.IntN(60000)))
 	}
+	p.ports = header[:4]
 	segment := append(header, payload...)
 	if at == 0 {
 		return segment
 	}
-	pseudo := binary.BigEndian.AppendUint32(append([]byte{}, addresses...), uint32(len(segment)))
+	pseudo := binary.BigEndian.AppendUint32(append([]byte{}, p.addresses...), uint32(len(segment)))
 	sum := internetSum(append(append(pseudo, 0, 0, 0, protocol), segment...))
 	if p.wrongL4 {
 		sum ^= 0x0100
@@ -138,4 +173,25 @@ func internetSum(octets []byte) uint16 {
 		sum = sum>>16 + sum&0xffff
 	}
 	return ^uint16(sum)
+}
+
+// toeplitzKey is the one that Microsoft's examples are for.
+var toeplitzKey = []byte{
+	0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3, 0x8f, 0xb0, 0xd0, 0xca, 0x2b, 0xcb,
+	0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3, 0x80, 0x30, 0xf2, 0x0c, 0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa,
+}
+
+// toeplitz is the hash of RSS: for each bit that is set, the 32 bits of the key from its
+// place on.
+func toeplitz(octets []byte) (hash uint32) {
+	key := append(slices.Clone(toeplitzKey), 0, 0, 0, 0)
+	for i, octet := range octets {
+		window := binary.BigEndian.Uint64(key[i:])
+		for bit := range 8 {
+			if octet&(0x80>>bit) != 0 {
+				hash ^= uint32(window << bit >> 32)
+			}
+		}
+	}
+	return hash
 }

@@ -136,14 +136,16 @@ var (
 	})}
 
 	// IgbZeroCopy is what AF_XDP needs to receive into a program's own memory.
-	IgbZeroCopy = Feature{6, 14, "AF_XDP without copying of the driver igb", sync.OnceValue(func() error {
-		igb, err := btf.LoadKernelModuleSpec("igb")
-		if err != nil {
-			return err
-		}
-		var function *btf.Func
-		return igb.TypeByName("igb_clean_rx_irq_zc", &function)
-	})}
+	IgbZeroCopy = moduleFunction(6, 14, "AF_XDP without copying of the driver igb", "igb", "igb_clean_rx_irq_zc")
+	// VirtioZeroCopy is the same, offered since it sends in this way, too.
+	VirtioZeroCopy = moduleFunction(6, 13, "AF_XDP without copying of the driver virtio_net", "virtio_net", "xsk_wakeup")
+
+	// VirtioMetadata is the kfunc of the hash. The stack knows of checked sums under XDP
+	// in the same kernels.
+	VirtioMetadata = moduleFunction(6, 10, "metadata of the driver virtio_net", "virtio_net", "virtnet_xdp_rx_hash")
+
+	// Vmxnet3XDP is native mode.
+	Vmxnet3XDP = moduleFunction(6, 6, "XDP of the driver vmxnet3", "vmxnet3", "vmxnet3_xdp")
 
 	// TCX attaches TC programs by links.
 	TCX = Feature{6, 6, "TC programs attached by links", sync.OnceValue(func() error {
@@ -203,6 +205,18 @@ func kernelFunction(major, minor uint32, name string) Feature {
 		}
 		var function *btf.Func
 		return kernel.TypeByName(name, &function)
+	})}
+}
+
+// moduleFunction returns a feature that is there if a module has a function.
+func moduleFunction(major, minor uint32, what, module, name string) Feature {
+	return Feature{major, minor, what, sync.OnceValue(func() error {
+		types, err := btf.LoadKernelModuleSpec(module)
+		if err != nil {
+			return err
+		}
+		var function *btf.Func
+		return types.TypeByName(name, &function)
 	})}
 }
 

@@ -7,15 +7,16 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_endian.h>
 #include "md_desc.h"
+#include "kfuncs.h"
 
 struct seen {
 	struct md_desc md;
 	__u32 times;	/* packets with this number */
 	__u32 found;	/* those of them that had a descriptor */
 	__u32 queue;
-	__u32 hash;	/* of the skb, as any program of TC has it */
-	__u32 vlan;	/* tag and protocol, in the same way */
-	__u32 reserved;
+	__u32 hash;	/* of the skb, as any program of TC has it; or the kfunc's */
+	__u32 hash_type;	/* the kfunc's */
+	__u32 vlan;	/* tag and protocol of the skb */
 };
 
 struct numbered {
@@ -59,6 +60,23 @@ SEC("xdp") int received(struct xdp_md *ctx)
 	if (s) {
 		s->queue = ctx->rx_queue_index;
 		record(s, md_desc(ctx));
+	}
+	return XDP_PASS;
+}
+
+/* The same, of a device that has the kfunc. */
+SEC("xdp") int asked(struct xdp_md *ctx)
+{
+	struct seen *s = record_of(&by_xdp, (void *)(long)ctx->data, (void *)(long)ctx->data_end);
+	enum xdp_rss_hash_type hash_type = 0;
+	__u32 hash = 0;
+
+	if (s) {
+		s->queue = ctx->rx_queue_index;
+		record(s, md_desc(ctx));
+		bpf_xdp_metadata_rx_hash(ctx, &hash, &hash_type);
+		s->hash = hash;
+		s->hash_type = hash_type;
 	}
 	return XDP_PASS;
 }
