@@ -57,7 +57,7 @@ func NeedBonds(tb testing.TB) {
 	tb.Helper()
 
 	if err := run("ip", "link", "add", "try-bond", "type", "bond"); err != nil {
-		tb.Skip(err)
+		tb.Skipf("needs a kernel with bonds: make test-kernels has some: %v", err)
 	}
 	if err := run("ip", "link", "del", "try-bond"); err != nil {
 		tb.Fatal(err)
@@ -78,7 +78,7 @@ func NeedTools(tb testing.TB, commands ...string) {
 		case err != nil && os.Getenv("CI") != "":
 			tb.Fatal(err)
 		case err != nil:
-			tb.Skip(err)
+			tb.Skipf("needs a kernel with bonds: make test-kernels has some: %v", err)
 		}
 	}
 }
