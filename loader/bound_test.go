@@ -194,7 +194,7 @@ func TestBindToDevice(t *testing.T) {
 // What only kfuncs tell is not there in a program that a program array starts with, and
 // nowhere if they are not to be asked.
 func TestKfuncsNotThere(t *testing.T) {
-	netlab.NeedRoot(t)
+	netlab.Need(t, netlab.VethBuff)
 	object, err := os.ReadFile(ownProgram("calls"))
 	if err != nil {
 		t.Fatal(err)
