@@ -123,6 +123,13 @@ static NOINLINE __u32 read(struct md_desc *md)
 	packets += 0;
 	return md->ptype;
 }
+
+__attribute__((noinline)) int fill(__u32 *front)
+{
+	if (front)
+		*front = packets;
+	return 0;
+}
 `
 	for _, test := range []struct{ name, code, reason string }{
 		{"untouched", `check(MARK, md->ptype);`, ""},
@@ -138,6 +145,21 @@ static NOINLINE __u32 read(struct md_desc *md)
 
 	if ((void *)(front + 1) <= (void *)(long)ctx->data) *front = 1;
 	check(MARK, md->ptype);`, packetRead},
+		{"filled in front", `
+	__u32 *front = (void *)(long)ctx->data_meta;
+
+	if ((void *)(front + 1) <= (void *)(long)ctx->data) bpf_xdp_load_bytes(ctx, 0, front, 4);
+	check(MARK, md->ptype);`, packetRead + "bpf_xdp_load_bytes ("},
+		{"given to a global function", `
+	__u32 *front = (void *)(long)ctx->data_meta;
+
+	if ((void *)(front + 1) <= (void *)(long)ctx->data) fill(front);
+	check(MARK, md->ptype);`, packetRead + "the global function fill ("},
+		{"a packet that is written", `
+	__u8 *octet = (void *)(long)ctx->data;
+
+	if ((void *)(octet + 1) <= (void *)(long)ctx->data_end) { *octet = 1; bpf_xdp_load_bytes(ctx, 1, octet, 1); }
+	check(MARK, md->ptype);`, ""},
 		{"in another turn", `
 	for (int i = 0; i < 2; i++) {
 		md = md_desc(ctx);

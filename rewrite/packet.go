@@ -2,6 +2,7 @@ package rewrite
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/cilium/ebpf/asm"
 
@@ -70,17 +71,27 @@ func (p *planner) spoils(fn *function, slot int, seen map[*function]bool) bool {
 	switch {
 	case ins.IsSecondHalf():
 		return false
-	case ins.IsHelperCall():
-		return ins.MovesPacket()
 	case ins.Writes():
 		pointees, _ := p.program.pointers.Address(p.program.subs[fn.Place()], slot)
 		return regionsOf(pointees).has(flow.Area)
-	}
-	if insn.KfuncMovesPacket(fn.section.KFuncs()[slot]) {
+	case ins.MovesPacket(), insn.KfuncMovesPacket(fn.section.KFuncs()[slot]):
 		return true
 	}
-	callee, ok := fn.References()[slot]
-	return ok && p.object.IsFunction(callee) && p.spoilsAnywhere(p.functionAt(callee), seen)
+	callee, isOwn := fn.References()[slot]
+	if isOwn = isOwn && p.object.IsFunction(callee); isOwn && p.spoilsAnywhere(p.functionAt(callee), seen) {
+		return true
+	}
+	isFollowed := isOwn && !p.functionAt(callee).IsGlobal
+	return ins.IsCall() && !isFollowed && p.givesArea(fn, slot, &ins)
+}
+
+// givesArea reports whether a call gives away an address in front of the packet: of what a
+// helper, a kfunc or a global function writes there nobody knows.
+func (p *planner) givesArea(fn *function, slot int, ins *insn.Instruction) bool {
+	sub := p.program.subs[fn.Place()]
+	return slices.ContainsFunc(insn.Arguments.List(), func(argument asm.Register) bool {
+		return ins.TakesAddress(int(argument)) && regionsOf(p.program.pointers.Argument(sub, slot, argument)).has(flow.Area)
+	})
 }
 
 // spoilsAnywhere reports whether any instruction of a function does.
