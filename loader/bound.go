@@ -32,18 +32,6 @@ func BindToDevice(spec *ebpf.CollectionSpec, ifindex int) {
 	}
 }
 
-// asksKfuncs reports whether kfuncs are asked for a field.
-func (o *Options) asksKfuncs() bool {
-	for _, accessors := range o.Accessors {
-		for _, accessor := range accessors.Fields {
-			if accessor.Kfunc != "" {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 // asksKfuncs reports whether an XDP program calls a metadata kfunc.
 func asksKfuncs(program *ebpf.ProgramSpec) bool {
 	if program.Type != ebpf.XDP {

@@ -112,7 +112,7 @@ func rewriteFor(object []byte, opts Options, isLoaded func(function string) bool
 	case len(opts.Accessors) == 0:
 		return nil, nil, errors.New("no layout, and no accessors, to rewrite the object for")
 	}
-	if opts.asksKfuncs() {
+	if slices.ContainsFunc(opts.Accessors, (*rewrite.Accessors).AskKfuncs) {
 		what.Unbound = unboundIn(object)
 	}
 	rewritten, report, err := rewrite.RewriteForDriver(object, opts.Accessors, what)

@@ -27,3 +27,13 @@ type Accessor struct {
 	Kfunc    string       // that it asks, which only programs bound to the device may (optional)
 	Field    *reloc.Field // the number that it returns: size, signedness, byte order
 }
+
+// AskKfuncs reports whether kfuncs are asked for a field.
+func (a *Accessors) AskKfuncs() bool {
+	for _, accessor := range a.Fields {
+		if accessor.Kfunc != "" {
+			return true
+		}
+	}
+	return false
+}

@@ -23,6 +23,23 @@ type driver struct {
 	fields     map[string]*body // by name
 }
 
+func newDriver(accessors *Accessors) (*driver, error) {
+	fitted, err := accessors.layout(func(*Accessor) bool { return true })
+	if err != nil {
+		return nil, err
+	}
+	d := &driver{accessors: accessors, fitted: fitted, inLayout: fitted.Resolver(), fields: make(map[string]*body)}
+	d.unbound = d.inLayout
+	if accessors.AskKfuncs() {
+		unbound, err := accessors.layout(func(accessor *Accessor) bool { return accessor.Kfunc == "" })
+		if err != nil {
+			return nil, err
+		}
+		d.unbound = unbound.Resolver()
+	}
+	return d, nil
+}
+
 // noteDescriptorLoads notes the loads of a function through the offset of the marker, if
 // that is kept in a register.
 func (p *planner) noteDescriptorLoads(fn *function) {

@@ -46,19 +46,13 @@ func newDrivers(all []*Accessors) (*drivers, error) {
 		if context == nil || d.byContext[context] != nil {
 			return nil, fmt.Errorf("accessors of %s: for programs with struct %s, as others or as none are", accessors.Name, accessors.Context)
 		}
-		fitted, err := accessors.layout(func(*Accessor) bool { return true })
+		of, err := newDriver(accessors)
 		if err != nil {
 			return nil, fmt.Errorf("accessors of %s: %w", accessors.Name, err)
 		}
-		unbound, err := accessors.layout(func(accessor *Accessor) bool { return accessor.Kfunc == "" })
-		if err != nil {
-			return nil, fmt.Errorf("accessors of %s: %w", accessors.Name, err)
-		}
-		d.byContext[context] = &driver{
-			accessors: accessors, fitted: fitted, inLayout: fitted.Resolver(), unbound: unbound.Resolver(), fields: make(map[string]*body),
-		}
+		d.byContext[context] = of
 		if d.first == nil {
-			d.first = d.byContext[context]
+			d.first = of
 		}
 	}
 	if d.first == nil {
@@ -80,44 +74,52 @@ func (d *drivers) names() string {
 
 // find finds out which programs come to each function: nil stands for one of another kind.
 func (d *drivers) find(object *bpf.Object) {
-	d.contexts = make(map[bpf.Place][]*flow.Context)
 	d.findUnbound(object)
-	var visit func(at bpf.Place, context *flow.Context)
-	visit = func(at bpf.Place, context *flow.Context) {
-		if slices.Contains(d.contexts[at], context) || !object.IsFunction(at) {
-			return
+	d.contexts = make(map[bpf.Place][]*flow.Context)
+	for start := range object.Programs() {
+		fn := object.Function(start)
+		if !fn.IsProgram {
+			continue
 		}
-		d.contexts[at] = append(d.contexts[at], context)
-		for _, callee := range object.Function(at).References() {
-			visit(callee, context)
-		}
-	}
-	for at := range object.Programs() {
-		if fn := object.Function(at); fn.IsProgram {
-			visit(at, fn.Context())
-		}
+		context := fn.Context()
+		follow(object, start, func(at bpf.Place) bool {
+			if slices.Contains(d.contexts[at], context) {
+				return false
+			}
+			d.contexts[at] = append(d.contexts[at], context)
+			return true
+		})
 	}
 }
 
 // findUnbound finds out which functions programs come to that can't be bound to a device.
 func (d *drivers) findUnbound(object *bpf.Object) {
 	d.unbound = make(map[bpf.Place]string)
-	var visit func(at bpf.Place, why string)
-	visit = func(at bpf.Place, why string) {
-		if d.unbound[at] != "" || !object.IsFunction(at) {
-			return
-		}
-		d.unbound[at] = why
-		for _, callee := range object.Function(at).References() {
-			visit(callee, why)
-		}
-	}
 	for _, section := range object.Code() {
 		for _, symbol := range object.File.Functions(section.Section) {
-			if why := d.unbindable[symbol.Name]; why != "" {
-				visit(bpf.Place{Section: section.Name, Slot: int(symbol.Value / insn.SlotSize)}, why)
+			why := d.unbindable[symbol.Name]
+			if why == "" {
+				continue
 			}
+			start := bpf.Place{Section: section.Name, Slot: int(symbol.Value / insn.SlotSize)}
+			follow(object, start, func(at bpf.Place) bool {
+				if d.unbound[at] != "" {
+					return false
+				}
+				d.unbound[at] = why
+				return true
+			})
 		}
+	}
+}
+
+// follow visits a function and those that it refers to, and goes on from each that is new.
+func follow(object *bpf.Object, at bpf.Place, isNew func(bpf.Place) bool) {
+	if !object.IsFunction(at) || !isNew(at) {
+		return
+	}
+	for _, callee := range object.Function(at).References() {
+		follow(object, callee, isNew)
 	}
 }
 
