@@ -125,10 +125,18 @@ MD_PACKET_FIELD(hash, "virtio_net_hdr_v1_hash.hash_value, if rxhash is on and th
 }
 
 /*
- * The same number in six bits for each report: IPv4, TCP and UDP over it, IPv6, TCP and
- * UDP over that, and these three with an address of an extension header hashed.
+ * A report's six bits of a number that has some for each: IPv4, TCP and UDP over it, IPv6,
+ * TCP and UDP over that, and these three with an address of an extension header hashed.
  */
 #define VIRTIO_REPORTS(number, bits) ((__u64)(bits) << 6 * (number))
+
+static __always_inline __u32 virtio_reported(__u64 bits, struct virtio_net_hdr_v1_hash *hdr,
+					     struct xdp_buff *xdp)
+{
+	__u32 report = virtio_hash_report(hdr, xdp);
+
+	return virtio_is_hashed(report) ? bits >> 6 * report & 63 : 0;
+}
 
 MD_PACKET_FIELD(hash_type, "virtio_net_hdr_v1_hash.hash_report, if rxhash is on and the device reports hashes",
 		struct virtio_net_hdr_v1_hash *hdr, struct xdp_buff *xdp)
@@ -142,9 +150,8 @@ MD_PACKET_FIELD(hash_type, "virtio_net_hdr_v1_hash.hash_report, if rxhash is on 
 		      VIRTIO_REPORTS(7, MD_HASH_IPV6 | MD_HASH_DYNHDR) |
 		      VIRTIO_REPORTS(8, MD_HASH_IPV6 | MD_HASH_DYNHDR | MD_HASH_TCP) |
 		      VIRTIO_REPORTS(9, MD_HASH_IPV6 | MD_HASH_DYNHDR | MD_HASH_UDP);
-	__u32 report = virtio_hash_report(hdr, xdp);
 
-	return virtio_is_hashed(report) ? types >> 6 * report & 63 : 0;
+	return virtio_reported(types, hdr, xdp);
 }
 
 /*
@@ -173,7 +180,6 @@ MD_PACKET_FIELD(ptype, "virtio_net_hdr_v1_hash.hash_report, if rxhash is on and 
 		      VIRTIO_REPORTS(7, MD_PTYPE_IPV6) |
 		      VIRTIO_REPORTS(8, MD_PTYPE_IPV6 | MD_PTYPE_TCP) |
 		      VIRTIO_REPORTS(9, MD_PTYPE_IPV6 | MD_PTYPE_UDP);
-	__u32 report = virtio_hash_report(hdr, xdp);
 
-	return virtio_is_hashed(report) ? types >> 6 * report & 63 : 0;
+	return virtio_reported(types, hdr, xdp);
 }
