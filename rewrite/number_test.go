@@ -154,9 +154,11 @@ func TestNumberUntested(t *testing.T) {
 			program: testNumber + callbackProgram + `struct args none = { ctx, md_desc(ctx) }; bpf_loop(4, callback, &none, 0);`, line: 3, inFront: true, refused: mayBeNull, loads: true},
 		"in a function's other data": {source: functionSource,
 			program: testNumber + functionProgram + `struct args none = { ctx, md_desc(ctx) }; out += read(&none);`, line: 3, inFront: true, refused: mayBeNull, loads: true},
-		"in a loop that renews it":  {program: testNumber + "for (int i = 0; i < 10; i++) {\nout += md->hash;\nOPAQUE(ctx); md = md_desc(ctx);\n}", line: 4, refused: mayBeNull, loads: true},
-		"kept on the stack":         {program: "struct md_desc *volatile md = md_desc(ctx);\nbpf_ktime_get_ns();\nout = md->hash;", line: 3, refused: mayBeNull, loads: true},
-		"tested only in a function": {source: `NOINLINE int test(struct md_desc *md) { OPAQUE(md); return md != 0; }`, program: getNumber + "out = test(md);\nout += md->hash;", line: 3, refused: mayBeNull, loads: true},
+		"in a loop that renews it":             {program: testNumber + "for (int i = 0; i < 10; i++) {\nout += md->hash;\nOPAQUE(ctx); md = md_desc(ctx);\n}", line: 4, refused: mayBeNull, loads: true},
+		"kept on the stack":                    {program: "struct md_desc *volatile md = md_desc(ctx);\nbpf_ktime_get_ns();\nout = md->hash;", line: 3, refused: mayBeNull, loads: true},
+		"in front of an array that is written": {program: testNumber + "struct { struct md_desc *md; __u64 all[4]; } s = { md, { in, in } }; __u64 *at = s.all; OPAQUE(at);\ns.all[(long)(in & 3) - 1] = in; OPAQUE(at);\nout = s.md->hash;", line: 5, refused: "tested"},
+		"in an array that is written":          {program: testNumber + "__u64 all[4] = { in, (__u64)md, in, in }, *at = all; OPAQUE(at);\nall[in & 3] = in; OPAQUE(at);\nout = ((struct md_desc *)all[1])->hash;", line: 5, refused: "tested"},
+		"tested only in a function":            {source: `NOINLINE int test(struct md_desc *md) { OPAQUE(md); return md != 0; }`, program: getNumber + "out = test(md);\nout += md->hash;", line: 3, refused: mayBeNull, loads: true},
 	})
 }
 
