@@ -8,6 +8,18 @@ import (
 	"github.com/xdp-load/xdp-load/internal/memlab"
 )
 
+var iceModel = modelled{
+	memory: 256 << 10,
+	model:  func(s setting) model { return &ice{s} },
+	values: map[string][]uint64{
+		"csum_status": {0, 1, 4},
+		"hash_type": {0, 1, 2, 1 | 0x18, 2 | 0x18, 1 | 0x28, 2 | 0x28, 1 | 0x48, 2 | 0x48,
+			1 | 0x108, 2 | 0x108},
+		"ptype": {0, 1, 2, 4 | 1, 4 | 2, 8 | 1, 8 | 2, 16 | 1, 16 | 2, 32 | 1, 32 | 2, 64 | 1, 64 | 2,
+			128, 128 | 1, 128 | 2, 128 | 4 | 1, 128 | 8 | 2, 128 | 16 | 1, 128 | 32 | 2, 128 | 64 | 1},
+	},
+}
+
 func TestIce(t *testing.T) { testModel(t, "ice") }
 
 // ice is drivers/net/ethernet/intel/ice, and the receive descriptor of the NIC that is its

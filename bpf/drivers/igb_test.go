@@ -8,6 +8,16 @@ import (
 	"github.com/xdp-load/xdp-load/internal/memlab"
 )
 
+var igbModel = modelled{
+	memory: 512 << 10,
+	model:  func(s setting) model { return &igb{s} },
+	values: map[string][]uint64{
+		"csum_status": {0, 1, 4},
+		"hash_type":   {0, 1, 2, 2 | 4, 1 | 0x18, 2 | 0x18, 2 | 4 | 0x18, 1 | 0x28, 2 | 0x28, 2 | 4 | 0x28},
+		"ptype":       {0, 1, 2, 8 | 1, 8 | 2, 16 | 1, 16 | 2, 32 | 1, 32 | 2, 128 | 2, 256 | 1, 256 | 2},
+	},
+}
+
 func TestIgb(t *testing.T) { testModel(t, "igb") }
 
 // igb is drivers/net/ethernet/intel/igb, and the advanced receive descriptor of the NIC as

@@ -9,6 +9,17 @@ import (
 	"github.com/xdp-load/xdp-load/internal/memlab"
 )
 
+var mlx5Model = modelled{
+	memory: 1 << 20,
+	model:  func(s setting) model { return &mlx5{s} },
+	values: map[string][]uint64{
+		"csum_status": {0, 1, 2},
+		"hash_type":   {0, 1, 2, 1 | 0x18, 2 | 0x18, 1 | 0x28, 2 | 0x28, 1 | 0x88, 2 | 0x88},
+		"ptype": {0, 1, 2, 4 | 1, 4 | 2, 8 | 1, 8 | 2, 16 | 1, 16 | 2,
+			128, 128 | 1, 128 | 2, 128 | 4 | 1, 128 | 4 | 2, 128 | 8 | 1, 128 | 8 | 2, 128 | 16 | 1, 128 | 16 | 2},
+	},
+}
+
 func TestMlx5(t *testing.T) { testModel(t, "mlx5_core") }
 
 // mlx5 is drivers/net/ethernet/mellanox/mlx5/core, and the completion queue entry of the

@@ -5,6 +5,15 @@ import (
 	"testing"
 )
 
+var skbModel = modelled{
+	memory: 64 << 10,
+	model:  func(s setting) model { return &skb{s} },
+	values: map[string][]uint64{
+		"csum_status": {0, 1, 2},
+		"hash_type":   {0, 8},
+	},
+}
+
 func TestSkb(t *testing.T) { testModel(t, "skb") }
 
 // skb is any struct sk_buff, as ctx of a TC program.

@@ -5,6 +5,15 @@ import (
 	"testing"
 )
 
+var vethModel = modelled{
+	memory: 256 << 10,
+	model:  func(s setting) model { return &veth{s} },
+	values: map[string][]uint64{
+		"csum_status": {0, 1, 2},
+		"hash_type":   {0, 8},
+	},
+}
+
 func TestVeth(t *testing.T) { testModel(t, "veth") }
 
 // veth is drivers/net/veth.c.

@@ -5,6 +5,16 @@ import (
 	"testing"
 )
 
+var virtioNetModel = modelled{
+	memory: 64 << 10,
+	model:  func(s setting) model { return &virtioNet{s} },
+	values: map[string][]uint64{
+		"csum_status": {0, 1},
+		"hash_type":   {0, 1, 1 | 0x18, 1 | 0x28, 2, 2 | 0x18, 2 | 0x28, 6, 6 | 0x18, 6 | 0x28},
+		"ptype":       {0, 1, 2, 8 | 1, 8 | 2, 16 | 1, 16 | 2},
+	},
+}
+
 func TestVirtioNet(t *testing.T) { testModel(t, "virtio_net") }
 
 // virtioNet is drivers/net/virtio_net.c, and struct virtio_net_hdr_v1_hash as the virtio

@@ -7,6 +7,17 @@ import (
 	"github.com/xdp-load/xdp-load/internal/memlab"
 )
 
+var vmxnet3Model = modelled{
+	memory: 256 << 10,
+	model:  func(s setting) model { return &vmxnet3{s} },
+	values: map[string][]uint64{
+		"csum_status": {0, 1, 4},
+		"hash_type":   {0, 1, 2, 1 | 0x18, 2 | 0x18, 1 | 0x28, 2 | 0x28, 1 | 0x88, 2 | 0x88},
+		"ptype": {1, 2, 8 | 1, 8 | 2, 16 | 1, 16 | 2, 4 | 1, 4 | 2,
+			128 | 8 | 1, 128 | 8 | 2, 128 | 16 | 1, 128 | 16 | 2},
+	},
+}
+
 func TestVmxnet3(t *testing.T) { testModel(t, "vmxnet3") }
 
 // vmxnet3 is drivers/net/vmxnet3, and the completion of a receive queue: 16 bytes.
