@@ -27,6 +27,7 @@ import (
 const (
 	driversSection = "md_drivers"
 	moduleSection  = "md_module"
+	lacksPrefix    = "md_lacks_"
 
 	descriptorFunction = "md_descriptor"
 	fieldPrefix        = "md_field_"
@@ -46,6 +47,7 @@ type File struct {
 	Context    string                      // the struct that ctx is: "xdp_buff" or "sk_buff"
 	Descriptor rewrite.Accessor            // the descriptor function
 	Fields     map[string]rewrite.Accessor // by the field's name in struct md_desc
+	Lacks      map[string]string           // why the driver can't give a field, on no kernel
 
 	name   string
 	object []byte
@@ -78,6 +80,7 @@ func (f *File) read(obj *object) error {
 	if module := strings.TrimSpace(obj.text(moduleSection)); module != "" {
 		f.Module = module
 	}
+	f.Lacks = obj.texts(lacksPrefix)
 	descriptor, err := obj.function(descriptorFunction)
 	if err != nil {
 		return err
@@ -95,6 +98,11 @@ func (f *File) read(obj *object) error {
 		}
 		if err := f.readField(fn, descriptor); err != nil {
 			return fn.errorAt(fn.Start, err)
+		}
+	}
+	for field := range f.Lacks {
+		if _, ok := f.Fields[field]; ok {
+			return refuse.Because("leave out one of them", "it has a function for %s, and MD_LACKS(%[1]s)", field)
 		}
 	}
 	if len(f.Fields) == 0 {

@@ -67,6 +67,18 @@ func (o *object) text(section string) string {
 	return string(text)
 }
 
+// texts returns the strings in sections whose names have a prefix, by the rest of the
+// name.
+func (o *object) texts(prefix string) map[string]string {
+	texts := make(map[string]string)
+	for _, s := range o.file.Sections {
+		if name, ok := strings.CutPrefix(s.Name, prefix); ok {
+			texts[name] = o.text(s.Name)
+		}
+	}
+	return texts
+}
+
 // fieldFunctions returns the names of the functions of fields, each once, sorted.
 func (o *object) fieldFunctions() (names []string) {
 	for _, symbol := range o.file.Symbols {

@@ -214,6 +214,7 @@ func (f *File) accessors(obj *object, missing map[string]string, lowering Loweri
 		Descriptor: f.Descriptor,
 		Fields:     make(map[string]rewrite.Accessor, len(f.Fields)),
 		Missing:    make(map[string]string),
+		Lacks:      f.Lacks,
 	}
 	if f.loads {
 		a.Lowering = string(lowering)

@@ -90,6 +90,18 @@
 #define MD_MODULE(name) char _md_module[] SEC("md_module") = name
 
 /*
+ * MD_LACKS(field, why) - a field that the driver can't give
+ * @field: its name in struct md_desc
+ * @why: for those who ask for it; not a sentence: "a register of the NIC"
+ *
+ * For what no kernel has. Of a field whose function reads what some kernels lack, the
+ * kernel's BTF says so.
+ */
+#define MD_LACKS(field, why)						\
+	_Static_assert(sizeof(((struct md_desc *)0)->field), "");	\
+	char _md_lacks_##field[] SEC("md_lacks_" #field) = why
+
+/*
  * MD_DESCRIPTOR(type, ctx) { ... } - finds what the NIC wrote for a packet
  * @type: what it returns the address of
  * @ctx: the only parameter: struct xdp_buff * in a file for XDP programs, struct

@@ -15,6 +15,7 @@ type Accessors struct {
 	Descriptor Accessor            // the descriptor function
 	Fields     map[string]Accessor // by the field's name in struct md_desc
 	Missing    map[string]string   // why a field of the file is not there on this kernel
+	Lacks      map[string]string   // why others are there on no kernel, if the file says so
 	Lowering   string              // how the kernel's memory is loaded, for the report; empty if it is not
 }
 

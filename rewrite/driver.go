@@ -98,6 +98,9 @@ func (d *driver) missing(field string) string {
 	if onThisKernel := d.accessors.Missing[field]; onThisKernel != "" {
 		why += fmt.Sprintf(" on this kernel (%s)", onThisKernel)
 	}
+	if lacks := d.accessors.Lacks[field]; lacks != "" {
+		why += fmt.Sprintf(" (%s)", lacks)
+	}
 	return why
 }
 

@@ -66,7 +66,7 @@ __u32 *volatile kept;
 
 	{"a field that the driver does not have", driverProgram + `
 	check(MARK, md->ptype); /* refused */` + driverEnd,
-		"driver veth has no ptype of a packet, it has "},
+		"driver veth has no ptype of a packet (no member of struct sk_buff), it has "},
 
 	{"a field that is of another kind", `
 struct tag { __u16 vid; };

@@ -2,6 +2,7 @@ package drivers_test
 
 import (
 	"encoding/binary"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -35,6 +36,15 @@ func TestObjects(t *testing.T) {
 		little, big := files[0], files[1]
 		if !slices.Contains(little.Drivers, name) || !slices.Equal(little.Drivers, big.Drivers) {
 			t.Errorf("%s is for %v, and %v", name, little.Drivers, big.Drivers)
+		}
+		if !maps.Equal(little.Lacks, big.Lacks) {
+			t.Errorf("%s lacks %v, and %v", name, little.Lacks, big.Lacks)
+		}
+		for _, field := range fields {
+			_, has := little.Fields[field]
+			if why := little.Lacks[field]; !has && why == "" && name != drivers.Kfuncs {
+				t.Errorf("%s does not say why it lacks %s", name, field)
+			}
 		}
 		for field, accessor := range little.Fields {
 			if !slices.Contains(fields, field) {

@@ -6,6 +6,7 @@
 #include "md_driver.h"
 
 MD_DRIVER("ice");
+MD_LACKS(mark, "the descriptor has the number of a filter, which the driver does not hand out");
 
 /* raw_csum: since 6.14 */
 struct ice_32b_rx_flex_desc_nic {

@@ -6,6 +6,8 @@
 #include "md_driver.h"
 
 MD_DRIVER("igb");
+MD_LACKS(csum, "the NIC writes the hash in its place");
+MD_LACKS(mark, "the descriptor has none");
 
 union e1000_adv_rx_desc {
 	struct {

@@ -6,6 +6,7 @@
 #include "sk_buff.h"
 
 MD_DRIVER("skb");
+MD_LACKS(ptype, "no member of struct sk_buff");
 
 /* Every packet has one. ctx is no number that could be returned. */
 MD_DESCRIPTOR(void, struct sk_buff *skb)

@@ -9,6 +9,7 @@
 #include "sk_buff.h"
 
 MD_DRIVER("veth");
+MD_LACKS(ptype, "no member of struct sk_buff");
 
 struct veth_rq {
 	struct net_device *dev;

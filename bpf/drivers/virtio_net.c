@@ -9,6 +9,11 @@
 #include "md_driver.h"
 
 MD_DRIVER("virtio_net");
+MD_LACKS(csum, "the header says where one belongs, not what it is");
+MD_LACKS(mark, "the header has none");
+MD_LACKS(rx_timestamp, "the header has none");
+MD_LACKS(vlan_proto, "the tag stays in the packet");
+MD_LACKS(vlan_tci, "the tag stays in the packet");
 
 struct virtio_net_hdr_v1 {
 	__u8 flags;

@@ -6,6 +6,9 @@
 #include "md_driver.h"
 
 MD_DRIVER("vmxnet3");
+MD_LACKS(csum, "what the completion has is a sum that is still to be finished");
+MD_LACKS(mark, "the completion has none");
+MD_LACKS(rx_timestamp, "the completion has none");
 
 /* The driver reads struct Vmxnet3_RxCompDesc, whose bit-fields are bits of these words. */
 union Vmxnet3_GenericDesc {
