@@ -34,3 +34,28 @@ func (l *Layout) Functions(name string) ([]Function, error) {
 	}
 	return functions, nil
 }
+
+// FunctionsLike returns the names of the layout's own functions, those of the layout that
+// it is split from left out, that have the prototype of the function of a name: the same
+// types, whatever parameters are called. There are none if no function has the name, or
+// several. It takes the time to look at all functions.
+func (l *Layout) FunctionsLike(name string) ([]string, error) {
+	ids, err := l.raw.Functions(name)
+	if err != nil {
+		return nil, fmt.Errorf("layout %s: %w", l.name, err)
+	}
+	if len(ids) != 1 {
+		return nil, nil
+	}
+	alike, err := l.raw.Alike(ids[0])
+	if err != nil {
+		return nil, fmt.Errorf("layout %s: %w", l.name, err)
+	}
+	names := make([]string, len(alike))
+	for i, id := range alike {
+		if names[i], err = l.raw.FunctionName(id); err != nil {
+			return nil, fmt.Errorf("layout %s: %w", l.name, err)
+		}
+	}
+	return names, nil
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/cilium/ebpf/btf"
@@ -154,4 +155,30 @@ func BenchmarkKernel(b *testing.B) {
 			}
 		}
 	})
+}
+
+// veth's functions for the metadata kfuncs have the prototypes of these.
+func TestFunctionsLike(t *testing.T) {
+	layout := newLayout(t, "vmlinux", readFile(t, kernelBTF))
+	for name, want := range map[string]string{
+		"bpf_xdp_metadata_rx_hash":     "veth_xdp_rx_hash",
+		"bpf_xdp_metadata_rx_vlan_tag": "veth_xdp_rx_vlan_tag",
+		"no_such_function":             "",
+	} {
+		asked, err := layout.Functions(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		functions, err := layout.FunctionsLike(name)
+		switch {
+		case err != nil:
+			t.Error(err)
+		case want == "" || len(asked) == 0: // a kernel without these kfuncs
+			if len(functions) > 0 {
+				t.Errorf("%s: %v", name, functions)
+			}
+		case !slices.Contains(functions, want) || slices.Contains(functions, name):
+			t.Errorf("%s: %v, without %s, or with itself", name, functions, want)
+		}
+	}
 }

@@ -182,23 +182,3 @@ func (n *nameIndex) find(essential string, ids []btf.TypeID) []btf.TypeID {
 	slices.Reverse(ids[before:])
 	return ids
 }
-
-// Functions returns the IDs of all functions of a name. It takes the time to look at each.
-func (b *BTF) Functions(name string) ([]btf.TypeID, error) {
-	var ids []btf.TypeID
-	if b.base != nil {
-		var err error
-		if ids, err = b.base.Functions(name); err != nil {
-			return nil, err
-		}
-	}
-	if err := b.Index(); err != nil {
-		return nil, err
-	}
-	for i, offset := range b.offsets {
-		if raw := b.types[offset:]; b.kind(raw) == kindFunc && b.isString(b.word(raw), name) {
-			ids = append(ids, b.first+btf.TypeID(i))
-		}
-	}
-	return ids, nil
-}
