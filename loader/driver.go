@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -33,8 +32,8 @@ type Driver struct {
 	// File is the path of an accessor file (optional: those that come with xdp-load).
 	File string
 
-	// BTF is a directory that is laid out like nic.KernelBTF (optional: that one).
-	BTF string
+	// Kernel is where programs are to run (optional: the kernel that runs).
+	Kernel *nic.Kernel
 
 	// Lowering is how the kernel's memory is loaded (optional, the best that the kernel
 	// has if empty).
@@ -51,7 +50,7 @@ type Driver struct {
 // hand: in XDP programs what the driver keeps, in those of TC the skb. An object that is nil
 // has XDP programs, for this machine.
 //
-// Returns an error wrapping ErrNoAccessors, or accessor.ErrNotAsked, and the errors of nic.OpenModule,
+// Returns an error wrapping ErrNoAccessors, or accessor.ErrNotAsked, and the errors of nic.Kernel.Module,
 // accessor.Read and its Resolve.
 func (d *Driver) Accessors(object []byte) ([]*rewrite.Accessors, error) {
 	return d.each(object, d.resolve)
@@ -106,21 +105,20 @@ func (d *Driver) inFile(given *accessor.File, context string, object []byte, fit
 
 // resolve returns the accessors of a file for the kernel.
 func (d *Driver) resolve(file *accessor.File) (*rewrite.Accessors, error) {
-	dir := d.BTF
-	if dir == "" {
-		dir = nic.KernelBTF
+	kernel := d.Kernel
+	if kernel == nil {
+		kernel = nic.NewKernel("")
 	}
-	kernel, err := nic.OpenModule(dir, file.Module)
+	types, err := kernel.Module(file.Module)
 	if err != nil {
 		return nil, err
 	}
-	accessors, err := file.Resolve(kernel, accessor.Options{Lowering: d.Lowering, Kfuncs: d.Kfuncs})
-	types := lookedUp(kernel.Name(), filepath.Join(dir, file.Module))
-	switch {
+	accessors, err := file.Resolve(types, accessor.Options{Lowering: d.Lowering, Kfuncs: d.Kfuncs})
+	switch in := lookedUp(types.Name(), kernel.File(file.Module)); {
 	case errors.Is(err, rewrite.ErrNoDescriptor): // none of all that the file asks for
-		return nil, fmt.Errorf("%w: the types in %s are not those of a kernel with this driver", accessor.ErrNoAccessors, types)
+		return nil, fmt.Errorf("%w: the types in %s are not those of a kernel with this driver", accessor.ErrNoAccessors, in)
 	case errors.Is(err, accessor.ErrNoAccessors):
-		return nil, fmt.Errorf("%w: by the types in %s", err, types)
+		return nil, fmt.Errorf("%w: by the types in %s", err, in)
 	}
 	return accessors, err
 }

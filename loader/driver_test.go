@@ -19,6 +19,7 @@ import (
 	"github.com/xdp-load/xdp-load/accessor"
 	"github.com/xdp-load/xdp-load/internal/netlab"
 	"github.com/xdp-load/xdp-load/loader"
+	"github.com/xdp-load/xdp-load/nic"
 	"github.com/xdp-load/xdp-load/rewrite"
 )
 
@@ -348,7 +349,7 @@ func TestDriverNotThere(t *testing.T) {
 		want   string
 	}{
 		"driver":    {loader.Driver{Name: "toy"}, loader.ErrNoAccessors, "driver toy: no accessors, there are some for "},
-		"types":     {loader.Driver{Name: "veth", BTF: elsewhere}, os.ErrNotExist, elsewhere + "/vmlinux"},
+		"types":     {loader.Driver{Name: "veth", Kernel: nic.NewKernel(elsewhere)}, os.ErrNotExist, elsewhere + "/vmlinux"},
 		"file":      {loader.Driver{Name: "veth", File: "nowhere.o"}, os.ErrNotExist, "accessors nowhere.o: "},
 		"no file":   {loader.Driver{File: ownProgram("driver")}, nil, "MD_DRIVER"},
 		"of others": {loader.Driver{Name: "toy", File: accessorFile("veth")}, loader.ErrNoAccessors, "driver toy: no accessors in " + accessorFile("veth") + ": they are for veth"},

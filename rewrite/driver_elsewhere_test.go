@@ -188,11 +188,11 @@ func (e *randomElsewhere) accessorsOf(t *testing.T, driver string, lowering acce
 		t.Fatal(err)
 	}
 	file := readAccessors(t, driver, raw)
-	kernel, err := nic.OpenModule(nic.KernelBTF, file.Module)
+	types, err := nic.NewKernel("").Module(file.Module)
 	if err != nil {
 		t.Fatal(err)
 	}
-	accessors, err := file.Resolve(kernel, accessor.Options{Lowering: lowering})
+	accessors, err := file.Resolve(types, accessor.Options{Lowering: lowering})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -104,7 +104,7 @@ var errNoSource = usagef("no layout given: --layout FILE says where this NIC kee
 
 // driver returns the driver of a name, empty for that of the accessors.
 func (s *sources) driver(name string) *loader.Driver {
-	driver := &loader.Driver{Name: name, File: s.accessors, BTF: s.btf, Lowering: lowerings[s.lower]}
+	driver := &loader.Driver{Name: name, File: s.accessors, Kernel: nic.NewKernel(s.btf), Lowering: lowerings[s.lower]}
 	if s.kfuncs {
 		driver.Kfuncs = nic.Kfuncs()
 	}

@@ -7,14 +7,21 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/xdp-load/xdp-load/nic"
+	"github.com/xdp-load/xdp-load/reloc"
 )
+
+func openModule(dir, module string) (*reloc.Layout, error) {
+	return nic.NewKernel(dir).Module(module)
+}
 
 // A directory as the kernel shows it: a module's types are its own and its kernel's, and
 // a module without a file is built in.
-func TestOpenModule(t *testing.T) {
+func TestModule(t *testing.T) {
 	for _, module := range []string{"veth", "nothing_of_this_name"} {
-		kernel, err := nic.OpenModule(nic.KernelBTF, module)
+		kernel, err := openModule("", module)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -23,13 +30,13 @@ func TestOpenModule(t *testing.T) {
 		}
 	}
 	const builtIn = nic.KernelBTF + "/vmlinux"
-	if kernel, _ := nic.OpenModule(nic.KernelBTF, "nothing_of_this_name"); kernel.Name() != builtIn {
+	if kernel, _ := openModule(nic.KernelBTF, "nothing_of_this_name"); kernel.Name() != builtIn {
 		t.Errorf("Types of %s instead of %s", kernel.Name(), builtIn)
 	}
 }
 
 // Of a directory with the BTF of another kernel, every file is read and compared.
-func TestOpenModuleElsewhere(t *testing.T) {
+func TestModuleElsewhere(t *testing.T) {
 	for name, test := range map[string]struct {
 		vmlinux, module []byte
 		want            string // of the error, nothing for none
@@ -55,7 +62,7 @@ func TestOpenModuleElsewhere(t *testing.T) {
 				}
 			}
 
-			kernel, err := nic.OpenModule(dir, "toy")
+			kernel, err := openModule(dir, "toy")
 			switch {
 			case test.want == "" && err != nil:
 				t.Error(err)
@@ -67,5 +74,34 @@ func TestOpenModuleElsewhere(t *testing.T) {
 				t.Errorf("%v instead of %q, %v", err, test.want, test.is)
 			}
 		})
+	}
+}
+
+// The running kernel has a release, and others the names of their directories.
+func TestKernelName(t *testing.T) {
+	var uname unix.Utsname
+	if err := unix.Uname(&uname); err != nil {
+		t.Fatal(err)
+	}
+	release := unix.ByteSliceToString(uname.Release[:])
+	dir := filepath.Join(t.TempDir(), "6.12.1")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "vmlinux"), base(little), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(t.TempDir(), "here")
+	if err := os.Symlink(nic.KernelBTF, link); err != nil {
+		t.Fatal(err)
+	}
+	for from, want := range map[string]string{"": release, nic.KernelBTF: release, link: release, dir: "6.12.1", dir + "/../6.12.1/": "6.12.1"} {
+		if name, err := nic.NewKernel(from).Name(); err != nil || name != want {
+			t.Errorf("%q: %q instead of %q, %v", from, name, want, err)
+		}
+	}
+	t.Chdir(dir)
+	if name, err := nic.NewKernel(".").Name(); err != nil || name != "6.12.1" {
+		t.Errorf("%q, %v", name, err)
 	}
 }
