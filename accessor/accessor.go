@@ -51,7 +51,8 @@ type File struct {
 
 	name   string
 	object []byte
-	loads  bool // whether a function loads from the kernel's memory
+	loads  bool     // whether a function loads from the kernel's memory
+	words  []string // that the names of its structs start with
 }
 
 // Read reads an accessor file, and checks that its functions are ones that can be lowered.
@@ -81,6 +82,10 @@ func (f *File) read(obj *object) error {
 		f.Module = module
 	}
 	f.Lacks = obj.texts(lacksPrefix)
+	var err error
+	if f.words, err = obj.structWords(); err != nil {
+		return err
+	}
 	descriptor, err := obj.function(descriptorFunction)
 	if err != nil {
 		return err

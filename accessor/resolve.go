@@ -104,8 +104,18 @@ func (r *resolving) rewrite() ([]byte, error) {
 func (r *resolving) noteRefused(refused *rewrite.RefusedError) {
 	for i := range refused.Refusals {
 		refusal := &refused.Refusals[i]
-		r.note(&refusal.Access, refusal.Reason)
+		r.note(&refusal.Access, r.whyRefused(refusal))
 	}
+}
+
+// whyRefused leaves out of the reason what else the kernel has, if the access is to what it
+// lacks.
+func (r *resolving) whyRefused(refusal *rewrite.Refusal) string {
+	resolution, err := refusal.Access.Resolve(r.kernel)
+	if err != nil || resolution.Missing == "" {
+		return refusal.Reason
+	}
+	return resolution.Missing
 }
 
 // notePoisoned notes what is not there and may be reached all the same.
@@ -126,7 +136,7 @@ func (r *resolving) note(access *reloc.Access, why string) {
 // check wants the descriptor function, and a field, to be there.
 func (r *resolving) check() error {
 	if why := r.missing[r.file.Descriptor.Function]; why != "" {
-		return fmt.Errorf("%w: the descriptor function: %s", ErrNoAccessors, why)
+		return &withoutError{"the descriptor function: " + why}
 	}
 	var whys []string
 	for _, field := range slices.Sorted(maps.Keys(r.file.Fields)) {
@@ -136,8 +146,14 @@ func (r *resolving) check() error {
 		}
 		whys = append(whys, why)
 	}
-	return fmt.Errorf("%w: no field is there: %s", ErrNoAccessors, strings.Join(slices.Compact(whys), "; "))
+	return &withoutError{"no field is there: " + strings.Join(slices.Compact(whys), "; ")}
 }
+
+// withoutError is ErrNoAccessors with what the kernel lacks.
+type withoutError struct{ why string }
+
+func (e *withoutError) Error() string { return ErrNoAccessors.Error() + ": " + e.why }
+func (e *withoutError) Unwrap() error { return ErrNoAccessors }
 
 // choose returns the lowering that a kernel has, and how it casts. One that is wanted and
 // that the kernel lacks is an error.

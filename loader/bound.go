@@ -97,11 +97,7 @@ func (d *Driver) withKfuncs(accessors *rewrite.Accessors, err error, object []by
 	if len(d.Kfuncs) == 0 || err != nil && !(d.Name != "" && isWithoutAccessors(err)) {
 		return accessors, err
 	}
-	raw, failed := drivers.Object(drivers.Kfuncs, orderOf(object))
-	if failed != nil {
-		return nil, failed
-	}
-	file, failed := accessor.Read(drivers.Kfuncs, raw)
+	file, failed := shipped(drivers.Kfuncs, orderOf(object))
 	if failed != nil {
 		return nil, failed
 	}

@@ -140,11 +140,7 @@ func (d *Driver) open(context string, order binary.ByteOrder) (*accessor.File, e
 	}
 	var known []string
 	for _, file := range nearestFirst(drivers.Names(), name) {
-		raw, err := drivers.Object(file, order)
-		if err != nil {
-			return nil, err
-		}
-		accessors, err := accessor.Read(file, raw)
+		accessors, err := shipped(file, order)
 		switch {
 		case err != nil:
 			return nil, err

@@ -28,20 +28,20 @@ func NewKernel(dir string) *Kernel {
 	return k
 }
 
-func (k *Kernel) vmlinux() string { return filepath.Join(k.dir, "vmlinux") }
+func (k *Kernel) vmlinux() string { return filepath.Join(k.dir, vmlinux) }
 
-func readKernel(vmlinux string) (*reloc.Layout, error) {
-	if resolved(vmlinux) == vmlinuxBTF {
+func readKernel(file string) (*reloc.Layout, error) {
+	if resolved(file) == vmlinuxBTF {
 		return KernelTypes()
 	}
-	types, err := readTypes(vmlinux)
+	types, err := readTypes(file)
 	if err != nil {
 		return nil, fmt.Errorf("types of the kernel: %w", err)
 	}
 	if isSplit(types.btf) {
-		return nil, fmt.Errorf("types of the kernel: %s: is itself %w", vmlinux, ErrNeedsBase)
+		return nil, fmt.Errorf("types of the kernel: %s: is itself %w", file, ErrNeedsBase)
 	}
-	return reloc.NewLayout(vmlinux, types.btf, nil)
+	return reloc.NewLayout(file, types.btf, nil)
 }
 
 // Name returns the release of the kernel that runs, if it is that. BTF does not tell of
@@ -63,16 +63,16 @@ func (k *Kernel) File(module string) string { return filepath.Join(k.dir, module
 // Returns an error wrapping os.ErrNotExist if there is no vmlinux.
 func (k *Kernel) Types() (*reloc.Layout, error) { return k.types() }
 
-// Module returns the types that a module is compiled with: its kernel's and its own. A
-// module without a file is built into the kernel, or not loaded, or not there at all: they
+// Module returns the types that a module is compiled with: its kernel's and its own, those
+// of the kernel alone for "vmlinux". A module without a file is built into the kernel, or not loaded, or not there at all: they
 // are what Types returns then. Messages call them by the file's path.
 //
 // Returns the errors of Types, and one wrapping ErrWrongBase for a module of another
 // kernel's.
 func (k *Kernel) Module(module string) (*reloc.Layout, error) {
 	kernel, err := k.types()
-	if err != nil {
-		return nil, err
+	if err != nil || module == vmlinux {
+		return kernel, err
 	}
 	file := k.File(module)
 	types, err := readTypes(file)

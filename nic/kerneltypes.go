@@ -15,7 +15,10 @@ import (
 // modules, in a file for each (Documentation/bpf/btf.rst).
 const KernelBTF = "/sys/kernel/btf"
 
-const vmlinuxBTF = KernelBTF + "/vmlinux"
+const (
+	vmlinux    = "vmlinux"
+	vmlinuxBTF = KernelBTF + "/" + vmlinux
+)
 
 func isKernelBTF(file string) bool { return filepath.Dir(resolved(file)) == KernelBTF }
 

@@ -16,6 +16,9 @@ var objects embed.FS
 // Kfuncs is the name of the accessor file that asks the kernel, whatever the driver.
 const Kfuncs = "kfuncs"
 
+// Fields are those of struct md_desc in md_desc.h, which files have functions for.
+var Fields = []string{"rx_timestamp", "hash", "hash_type", "csum", "csum_status", "vlan_tci", "vlan_proto", "mark", "ptype"}
+
 // Names returns the names of the accessor files, sorted: "veth" for veth.c. What drivers
 // a file is for, it says itself, by MD_DRIVER. The file of Kfuncs, which is for none, is left
 // out.
@@ -37,7 +40,7 @@ func Names() []string {
 // programs of a byte order.
 func Object(name string, order binary.ByteOrder) ([]byte, error) {
 	suffix := "-el.o"
-	if order == binary.BigEndian {
+	if order.Uint16([]byte{0, 1}) == 1 { // binary.NativeEndian may be that, too
 		suffix = "-eb.o"
 	}
 	object, err := objects.ReadFile(name + suffix)

@@ -1,7 +1,10 @@
 package drivers_test
 
 import (
+	"debug/elf"
 	"encoding/binary"
+	"os"
+	"regexp"
 	"maps"
 	"slices"
 	"strings"
@@ -11,8 +14,22 @@ import (
 	"github.com/xdp-load/xdp-load/bpf/drivers"
 )
 
-// fields are those of struct md_desc.
-var fields = []string{"rx_timestamp", "hash", "hash_type", "csum", "csum_status", "vlan_tci", "vlan_proto", "mark", "ptype"}
+// The fields are the members of struct md_desc, the last one aside, which is no field.
+func TestFields(t *testing.T) {
+	header, err := os.ReadFile("../md_desc.h")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, members, _ := strings.Cut(string(header), "\nstruct md_desc {\n")
+	members, _, _ = strings.Cut(members, "\n}")
+	var names []string
+	for _, member := range regexp.MustCompile(`(?m)^\t__\w+ (\w+);$`).FindAllStringSubmatch(members, -1) {
+		names = append(names, member[1])
+	}
+	if want := append(slices.Clone(drivers.Fields), "reserved"); !slices.Equal(names, want) {
+		t.Errorf("struct md_desc has %v instead of %v", names, want)
+	}
+}
 
 // Every file is there in both byte orders, and says the same in both.
 func TestObjects(t *testing.T) {
@@ -40,20 +57,31 @@ func TestObjects(t *testing.T) {
 		if !maps.Equal(little.Lacks, big.Lacks) {
 			t.Errorf("%s lacks %v, and %v", name, little.Lacks, big.Lacks)
 		}
-		for _, field := range fields {
+		for _, field := range drivers.Fields {
 			_, has := little.Fields[field]
 			if why := little.Lacks[field]; !has && why == "" && name != drivers.Kfuncs {
 				t.Errorf("%s does not say why it lacks %s", name, field)
 			}
 		}
 		for field, accessor := range little.Fields {
-			if !slices.Contains(fields, field) {
+			if !slices.Contains(drivers.Fields, field) {
 				t.Errorf("%s: struct md_desc has no %s", name, field)
 			}
 			if accessor.From == "" || big.Fields[field].From != accessor.From {
 				t.Errorf("%s: %s is from %q, and from %q", name, field, accessor.From, big.Fields[field].From)
 			}
 		}
+	}
+}
+
+// The order of the machine is one of the two.
+func TestNativeObject(t *testing.T) {
+	native, err := drivers.Object("veth", binary.NativeEndian)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if order := elf.Data(native[elf.EI_DATA]); order == elf.ELFDATA2MSB != (binary.NativeEndian.Uint16([]byte{0, 1}) == 1) {
+		t.Errorf("%v", order)
 	}
 }
 
