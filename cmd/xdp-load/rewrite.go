@@ -91,7 +91,7 @@ func (f *flags) portable(path string, object []byte) (loader.Options, error) {
 	if f.lower != "" {
 		return loader.Options{}, usagef("--lower is for a kernel, and the object is for any")
 	}
-	if f.btf != "" {
+	if len(f.btf) > 0 {
 		opts, err := f.source(object)
 		if err == nil {
 			_, _, err = loader.Rewrite(object, opts)

@@ -74,6 +74,8 @@ func setUp(env *testscript.Env, top string) error {
 		return err
 	}
 
+	env.Setenv("BTF", filepath.Join(top, "bpf/drivers/testdata")) // kernels' types
+
 	// Where clang finds headers, if a script compiles something.
 	headers := []string{filepath.Join(top, "bpf")}
 	asm, err := filepath.Glob("/usr/include/*/asm") // of Debian

@@ -23,7 +23,7 @@ type sources struct {
 
 	drivers   []string
 	accessors string
-	btf       string
+	btf       []string
 	lower     string
 	kfuncs    bool
 	noKfuncs  bool
@@ -47,7 +47,11 @@ func (s *sources) addOffline(cmd *cobra.Command) {
 	s.addAccessors(cmd)
 	cmd.Flags().StringArrayVar(&s.drivers, "driver", nil, "`NAME` of the driver that the fields come from, as ethtool -i has it")
 	cmd.Flags().BoolVar(&s.kfuncs, "kfuncs", false, "ask the kernel's metadata kfuncs for fields that are not read otherwise: programs have to be bound to the device")
-	cmd.Flags().StringVar(&s.btf, "btf", "", "`DIRECTORY` with the BTF of the driver's kernel: vmlinux, and a file for each module (default "+nic.KernelBTF+")")
+	s.addBTF(cmd)
+}
+
+func (s *sources) addBTF(cmd *cobra.Command) {
+	cmd.Flags().StringArrayVar(&s.btf, "btf", nil, "`DIRECTORY` with the BTF of the driver's kernel: vmlinux, and a file for each module (default "+nic.KernelBTF+")")
 }
 
 // addNoKfuncs adds the flag for a driver that is here.
@@ -79,7 +83,9 @@ func (s *sources) check(several bool) error {
 		return usagef("--kfuncs is for a driver, and none is given: --driver NAME")
 	case s.noKfuncs && len(s.layouts) > 0:
 		return usagef("--no-kfuncs is for a driver, and a layout is given")
-	case s.btf != "" && !s.hasDriver():
+	case !several && len(s.btf) > 1:
+		return usagef("more than one --btf: only check and drivers take several")
+	case len(s.btf) > 0 && !s.hasDriver():
 		return usagef("--btf is for a driver, and none is given: --driver NAME")
 	case !known:
 		return usagef("--lower %q: zero, carrier or probe", s.lower)
@@ -102,9 +108,24 @@ func (s *sources) driverFlag() string {
 // errNoSource is for the commands that load nothing.
 var errNoSource = usagef("no layout given: --layout FILE says where this NIC keeps each field; and no driver: --driver NAME")
 
-// driver returns the driver of a name, empty for that of the accessors.
-func (s *sources) driver(name string) *loader.Driver {
-	driver := &loader.Driver{Name: name, File: s.accessors, Kernel: nic.NewKernel(s.btf), Lowering: lowerings[s.lower]}
+// kernels returns those that the command line gives, or the running one.
+func (s *sources) kernels() []*nic.Kernel {
+	dirs := s.btf
+	if len(dirs) == 0 {
+		dirs = []string{""}
+	}
+	kernels := make([]*nic.Kernel, len(dirs))
+	for i, dir := range dirs {
+		kernels[i] = nic.NewKernel(dir)
+	}
+	return kernels
+}
+
+// driver returns the driver of a name, empty for that of the accessors, on the only kernel.
+func (s *sources) driver(name string) *loader.Driver { return s.driverIn(name, s.kernels()[0]) }
+
+func (s *sources) driverIn(name string, kernel *nic.Kernel) *loader.Driver {
+	driver := &loader.Driver{Name: name, File: s.accessors, Kernel: kernel, Lowering: lowerings[s.lower]}
 	if s.kfuncs {
 		driver.Kfuncs = nic.Kfuncs()
 	}
