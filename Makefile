@@ -47,6 +47,7 @@ lint:
 race:
 ifeq ($(shell go env CGO_ENABLED),1)
 	go test -race ./rewrite -run SharedLayout
+	go test -race ./loader -run Fits
 endif
 
 # The linters, and the tests that need neither root nor packages, with fewer random

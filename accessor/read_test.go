@@ -68,7 +68,7 @@ func TestReadRefuses(t *testing.T) {
 	for name, test := range map[string]struct{ source, want string }{
 		"no driver":                {descriptor + hash, "for which drivers"},
 		"no descriptor":            {driver + hash, "no descriptor function"},
-		"lacks what it has":         {driver + `MD_LACKS(hash, "none");` + descriptor + hash, "a function for hash, and MD_LACKS(hash)"},
+		"lacks what it has":        {driver + `MD_LACKS(hash, "none");` + descriptor + hash, "a function for hash, and MD_LACKS(hash)"},
 		"no field":                 {driver + descriptor, "no function for a field"},
 		"descriptor takes md":      {driver + hash + "MD_DESCRIPTOR(struct rx, struct xdp_md *ctx) { return 0; }", "<stdin>:6: function md_descriptor: the descriptor function takes struct xdp_md * instead of ctx"},
 		"descriptor takes nothing": {driver + hash + "MD_DESCRIPTOR(struct rx, void) { return 0; }", "takes nothing instead of ctx"},

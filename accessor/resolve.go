@@ -1,6 +1,7 @@
 package accessor
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -104,18 +105,8 @@ func (r *resolving) rewrite() ([]byte, error) {
 func (r *resolving) noteRefused(refused *rewrite.RefusedError) {
 	for i := range refused.Refusals {
 		refusal := &refused.Refusals[i]
-		r.note(&refusal.Access, r.whyRefused(refusal))
+		r.note(&refusal.Access, cmp.Or(refusal.Missing, refusal.Reason))
 	}
-}
-
-// whyRefused leaves out of the reason what else the kernel has, if the access is to what it
-// lacks.
-func (r *resolving) whyRefused(refusal *rewrite.Refusal) string {
-	resolution, err := refusal.Access.Resolve(r.kernel)
-	if err != nil || resolution.Missing == "" {
-		return refusal.Reason
-	}
-	return resolution.Missing
 }
 
 // notePoisoned notes what is not there and may be reached all the same.
@@ -136,7 +127,7 @@ func (r *resolving) note(access *reloc.Access, why string) {
 // check wants the descriptor function, and a field, to be there.
 func (r *resolving) check() error {
 	if why := r.missing[r.file.Descriptor.Function]; why != "" {
-		return &withoutError{"the descriptor function: " + why}
+		return &MissingError{"the descriptor function: " + why}
 	}
 	var whys []string
 	for _, field := range slices.Sorted(maps.Keys(r.file.Fields)) {
@@ -146,14 +137,14 @@ func (r *resolving) check() error {
 		}
 		whys = append(whys, why)
 	}
-	return &withoutError{"no field is there: " + strings.Join(slices.Compact(whys), "; ")}
+	return &MissingError{"no field is there: " + strings.Join(slices.Compact(whys), "; ")}
 }
 
-// withoutError is ErrNoAccessors with what the kernel lacks.
-type withoutError struct{ why string }
+// MissingError is ErrNoAccessors with what the kernel lacks.
+type MissingError struct{ Why string }
 
-func (e *withoutError) Error() string { return ErrNoAccessors.Error() + ": " + e.why }
-func (e *withoutError) Unwrap() error { return ErrNoAccessors }
+func (e *MissingError) Error() string { return ErrNoAccessors.Error() + ": " + e.Why }
+func (e *MissingError) Unwrap() error { return ErrNoAccessors }
 
 // choose returns the lowering that a kernel has, and how it casts. One that is wanted and
 // that the kernel lacks is an error.

@@ -60,9 +60,9 @@ const noFunction = "the accessors have no function for it"
 // without returns why the fields of the file are not there if none is.
 func (f *File) without(err error) map[string]string {
 	why := err.Error()
-	var without *withoutError
-	if errors.As(err, &without) {
-		why = without.why
+	var lacks *MissingError
+	if errors.As(err, &lacks) {
+		why = lacks.Why
 	}
 	missing := make(map[string]string)
 	for field := range f.Fields {

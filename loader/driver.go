@@ -114,13 +114,40 @@ func (d *Driver) resolve(file *accessor.File) (*rewrite.Accessors, error) {
 		return nil, err
 	}
 	accessors, err := file.Resolve(types, accessor.Options{Lowering: d.Lowering, Kfuncs: d.Kfuncs})
-	switch in := lookedUp(types.Name(), kernel.File(file.Module)); {
-	case errors.Is(err, rewrite.ErrNoDescriptor): // none of all that the file asks for
-		return nil, fmt.Errorf("%w: the types in %s are not those of a kernel with this driver", accessor.ErrNoAccessors, in)
-	case errors.Is(err, accessor.ErrNoAccessors):
-		return nil, fmt.Errorf("%w: by the types in %s", err, in)
+	if errors.Is(err, accessor.ErrNoAccessors) || errors.Is(err, rewrite.ErrNoDescriptor) {
+		return nil, unfitTypes(err, types.Name(), kernel.File(file.Module))
 	}
 	return accessors, err
+}
+
+// unfitError is about types of a kernel that accessors do not fit.
+type unfitError struct {
+	error
+	why string // in short
+}
+
+func (e *unfitError) Unwrap() error { return e.error }
+
+// unfitTypes says in which types it is that there is nothing for accessors, given where
+// those of the module would be.
+func unfitTypes(err error, types, ofModule string) error {
+	e := &unfitError{why: err.Error()}
+	if lacks := (*accessor.MissingError)(nil); errors.As(err, &lacks) {
+		e.why = lacks.Why
+	}
+	if types != ofModule {
+		e.why = noModule(types, ofModule)
+	}
+	e.error = fmt.Errorf("%w: by the types in %s", err, lookedUp(types, ofModule))
+	if errors.Is(err, rewrite.ErrNoDescriptor) { // none of all that the file asks for
+		e.error = fmt.Errorf("%w: the types in %s are not those of a kernel with this driver", accessor.ErrNoAccessors, lookedUp(types, ofModule))
+	}
+	return e
+}
+
+// noModule says that accessors fit no types, as far as there are some.
+func noModule(types, ofModule string) string {
+	return fmt.Sprintf("there is no %s, and %s lacks what the accessors read", ofModule, types)
 }
 
 // lookedUp says which types those of a module are.

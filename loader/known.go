@@ -2,11 +2,7 @@ package loader
 
 import (
 	"cmp"
-	"fmt"
-	"runtime"
 	"slices"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/xdp-load/xdp-load/accessor"
 	"github.com/xdp-load/xdp-load/bpf/drivers"
@@ -34,10 +30,6 @@ type KnownDriver struct {
 //
 // Returns an error if the types of the kernel itself can't be read.
 func KnownDrivers(kernel *nic.Kernel) ([]KnownDriver, error) {
-	name, err := kernel.Name()
-	if err != nil {
-		return nil, err
-	}
 	types, err := kernel.Types()
 	if err != nil {
 		return nil, err
@@ -51,7 +43,7 @@ func KnownDrivers(kernel *nic.Kernel) ([]KnownDriver, error) {
 
 	known := slices.Concat(rows...)
 	for i := range known {
-		known[i].Kernel = name
+		known[i].Kernel = kernel.Name()
 	}
 	slices.SortFunc(known, func(a, b KnownDriver) int { return cmp.Compare(a.Driver, b.Driver) })
 	return known, nil
@@ -69,19 +61,6 @@ func filesFor(kernel *reloc.Layout) ([]*accessor.File, error) {
 		}
 	}
 	return files, nil
-}
-
-// inParallel does something for each number below n, on all processors.
-func inParallel(n int, do func(int)) {
-	var group errgroup.Group
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	for i := range n {
-		group.Go(func() error {
-			do(i)
-			return nil
-		})
-	}
-	_ = group.Wait()
 }
 
 // knownIn returns what a file has for a kernel, for each of its drivers.
@@ -119,7 +98,7 @@ func sourcesOf(file *accessor.File, kernel *nic.Kernel) (map[string]accessor.Sou
 	}
 	sources, err := accessor.Sources(file, kfuncs, types, drivers.Fields)
 	if own := kernel.File(moduleOf(file)); err == nil && types.Name() != own && !isAnywhere(sources) {
-		return nowhere(fmt.Sprintf("there is no %s, and %s lacks what the accessors read", own, types.Name())), nil
+		return nowhere(noModule(types.Name(), own)), nil
 	}
 	return sources, err
 }

@@ -14,6 +14,7 @@ import (
 // those of the kernel once. It may be shared by goroutines.
 type Kernel struct {
 	dir   string
+	name  string
 	types func() (*reloc.Layout, error)
 }
 
@@ -24,6 +25,7 @@ func NewKernel(dir string) *Kernel {
 		dir = KernelBTF
 	}
 	k := &Kernel{dir: dir}
+	k.name = k.findName()
 	k.types = sync.OnceValues(func() (*reloc.Layout, error) { return readKernel(k.vmlinux()) })
 	return k
 }
@@ -44,14 +46,37 @@ func readKernel(file string) (*reloc.Layout, error) {
 	return reloc.NewLayout(file, types.btf, nil)
 }
 
+// NewKernels returns what NewKernel does for each directory. Those that would go by the same
+// name go by the paths of their directories.
+func NewKernels(dirs ...string) []*Kernel {
+	kernels := make([]*Kernel, len(dirs))
+	named := make(map[string]int)
+	for i, dir := range dirs {
+		kernels[i] = NewKernel(dir)
+		named[kernels[i].name]++
+	}
+	for _, kernel := range kernels {
+		if named[kernel.name] > 1 {
+			kernel.name = kernel.dir
+		}
+	}
+	return kernels
+}
+
 // Name returns the release of the kernel that runs, if it is that. BTF does not tell of
 // which release it is, so another kernel goes by the name of its directory.
-func (k *Kernel) Name() (string, error) {
+func (k *Kernel) Name() string { return k.name }
+
+func (k *Kernel) findName() string {
 	if resolved(k.vmlinux()) == vmlinuxBTF {
-		return kernelRelease()
+		if release, err := kernelRelease(); err == nil {
+			return release
+		}
 	}
-	dir, err := filepath.Abs(k.dir)
-	return filepath.Base(dir), err
+	if dir, err := filepath.Abs(k.dir); err == nil {
+		return filepath.Base(dir)
+	}
+	return k.dir
 }
 
 // File returns the path of the file that a module's types are in, if they are not the

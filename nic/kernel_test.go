@@ -96,12 +96,21 @@ func TestKernelName(t *testing.T) {
 		t.Fatal(err)
 	}
 	for from, want := range map[string]string{"": release, nic.KernelBTF: release, link: release, dir: "6.12.1", dir + "/../6.12.1/": "6.12.1"} {
-		if name, err := nic.NewKernel(from).Name(); err != nil || name != want {
-			t.Errorf("%q: %q instead of %q, %v", from, name, want, err)
+		if name := nic.NewKernel(from).Name(); name != want {
+			t.Errorf("%q: %q instead of %q", from, name, want)
 		}
 	}
 	t.Chdir(dir)
-	if name, err := nic.NewKernel(".").Name(); err != nil || name != "6.12.1" {
-		t.Errorf("%q, %v", name, err)
+	if name := nic.NewKernel(".").Name(); name != "6.12.1" {
+		t.Errorf("%q", name)
+	}
+}
+
+// Of several that have one name each is told by its path.
+func TestKernelNames(t *testing.T) {
+	for i, kernel := range nic.NewKernels("a/btf", "b/btf", "c/6.12", "6.1") {
+		if want := []string{"a/btf", "b/btf", "6.12", "6.1"}[i]; kernel.Name() != want {
+			t.Errorf("%q instead of %q", kernel.Name(), want)
+		}
 	}
 }

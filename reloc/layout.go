@@ -21,6 +21,7 @@ import (
 type Layout struct {
 	name string
 	raw  *btfraw.BTF
+	base *Layout // what it is split from, nil if it stands alone
 
 	mutex      sync.Mutex             // of candidates
 	candidates map[string][]candidate // by essential name
@@ -48,13 +49,13 @@ func NewLayout(name string, raw, base []byte) (*Layout, error) {
 		if err != nil {
 			return nil, fmt.Errorf("layout %s: base: %w", name, err)
 		}
-		return newLayout(name, of).Split(name, raw)
+		return newLayout(name, of, nil).Split(name, raw)
 	}
 	blob, err := parseBTF(raw)
 	if err != nil {
 		return nil, fmt.Errorf("layout %s: %w", name, err)
 	}
-	return newLayout(name, blob), nil
+	return newLayout(name, blob, nil), nil
 }
 
 func parseBTF(raw []byte) (*btfraw.BTF, error) {
@@ -75,11 +76,11 @@ func (l *Layout) Split(name string, raw []byte) (*Layout, error) {
 	if err != nil {
 		return nil, fmt.Errorf("layout %s: %w: %w", name, ErrWrongBase, err)
 	}
-	return newLayout(name, blob), nil
+	return newLayout(name, blob, l), nil
 }
 
-func newLayout(name string, raw *btfraw.BTF) *Layout {
-	return &Layout{name: name, raw: raw, candidates: make(map[string][]candidate)}
+func newLayout(name string, raw *btfraw.BTF, base *Layout) *Layout {
+	return &Layout{name: name, raw: raw, base: base, candidates: make(map[string][]candidate)}
 }
 
 // ErrWrongBase is wrapped by NewLayout's error about BTF that was not split from the base
@@ -120,6 +121,9 @@ func (l *Layout) named(essential string) ([]candidate, error) {
 	ids, err := l.raw.Named(essential)
 	if err != nil {
 		return nil, fmt.Errorf("layout %s: %w", l.name, err)
+	}
+	if l.base != nil && !slices.ContainsFunc(ids, l.raw.Has) { // as of most, for each module
+		return l.base.named(essential)
 	}
 	types, part, err := l.read(ids)
 	if err != nil {

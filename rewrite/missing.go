@@ -26,7 +26,7 @@ func (p *planner) judgeMissing(edit *Edit) error {
 	switch verdict {
 	case flow.Reachable:
 		reason, remedy := edit.Missing()
-		return refuse.Because(remedy, "%s, and the program can reach it", reason)
+		return &refuse.Error{Reason: reason + ", and the program can reach it", Remedy: remedy, Missing: edit.Resolution.Missing}
 	case flow.Unreachable:
 		edit.Guarded = true
 	}

@@ -46,7 +46,7 @@ func (p *planner) plan(layout string) ([]Edit, error) {
 		var r *refuse.Error
 		if errors.As(err, &r) {
 			access.Source = p.usedAt(&access)
-			refused = append(refused, Refusal{Access: access, Reason: r.Reason, Remedy: r.Remedy})
+			refused = append(refused, Refusal{Access: access, Reason: r.Reason, Remedy: r.Remedy, Missing: r.Missing})
 			continue
 		}
 		return nil, located(access, err)

@@ -1,6 +1,7 @@
 package rewrite
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -34,6 +35,10 @@ type Refusal struct {
 	Reason string       `json:"reason"` // what is wrong, with the layout's side of it
 	Remedy string       `json:"remedy"` // what to do about it
 
+	// Missing is what the layout or the driver lacks, if that is all that is wrong: Reason
+	// without what it has instead.
+	Missing string `json:"-"`
+
 	// Unrecorded says that the compiler recorded nothing of the access: of Access only
 	// the place is set, with the root type for a path, and Record is -1.
 	Unrecorded bool `json:"unrecorded,omitempty"`
@@ -51,6 +56,12 @@ func (e *RefusedError) Error() string {
 		line += fmt.Sprintf(", and %d more", more)
 	}
 	return line
+}
+
+// Short returns what and why, about the first access.
+func (e *RefusedError) Short() string {
+	first := &e.Refusals[0]
+	return first.Access.Path + ": " + cmp.Or(first.Missing, first.Reason)
 }
 
 // Source returns what the accesses were refused for: "layout NAME" or "driver NAME".

@@ -3,9 +3,9 @@ package drivers_test
 import (
 	"debug/elf"
 	"encoding/binary"
+	"maps"
 	"os"
 	"regexp"
-	"maps"
 	"slices"
 	"strings"
 	"testing"

@@ -16,14 +16,16 @@ import (
 func newCheck(f *flags) *cobra.Command {
 	var exact bool
 	cmd := &cobra.Command{
-		Use:   "check {--layout FILE | --driver NAME} [...] prog.o",
+		Use:   "check {--layout FILE | --driver NAME [--btf DIRECTORY]} [...] prog.o",
 		Short: "Say whether an object fits each of several layouts and drivers",
 		Long: `Say whether an object fits each of several layouts and drivers.
 
 An object fits if every access can be rewritten. Accesses to fields that a layout or a
 driver lacks are named: the program then loads only if it guards them with
 bpf_core_field_exists. An object with a descriptor and no access to it has nothing
-to fit. Drivers are looked at as they are in the kernel with the types in --btf.
+to fit. Drivers are looked at as they are in the kernel with the types in --btf; of
+several drivers each is, on each of several kernels, and why an object does not fit
+is said in short.
 
 Exits with 1 if one of them does not fit.`,
 		Args: oneObject,
@@ -54,6 +56,7 @@ Exits with 1 if one of them does not fit.`,
 type checkResult struct {
 	Layout    string    `json:"layout,omitempty"`
 	Driver    string    `json:"driver,omitempty"`
+	Kernel    string    `json:"kernel,omitempty"` // if there are several
 	Fits      bool      `json:"fits"`
 	Exact     bool      `json:"exact"`
 	Accesses  int       `json:"accesses"`
@@ -68,36 +71,54 @@ type checkResult struct {
 	Unaccessed   []string `json:"unaccessed,omitempty"` // see rewrite.Report
 
 	report *rewrite.Report
+	short  string // why it does not fit, if it is one of many
 }
 
-// checkAll rewrites the object for each layout, and for each driver. With exact, one that
-// asks for any change does not fit.
+// checkAll rewrites the object for each layout, and for each driver on each kernel. With
+// exact, one that asks for any change does not fit.
 func (f *flags) checkAll(object []byte, exact bool) []checkResult {
 	var results []checkResult
 	for _, path := range f.layouts {
 		result := checkResult{Layout: path}
 		layout, err := f.openLayout(path)
-		result.check(object, loader.Options{Layout: layout, Types: f.types}, err, exact)
+		if err == nil {
+			_, result.report, err = loader.Rewrite(object, loader.Options{Layout: layout, Types: f.types})
+		}
+		result.judge(err, exact)
 		results = append(results, result)
 	}
+	return append(results, f.checkDrivers(object, exact)...)
+}
+
+func (f *flags) checkDrivers(object []byte, exact bool) []checkResult {
 	names := f.drivers
 	if len(names) == 0 && f.accessors != "" {
 		names = []string{""}
 	}
+	kernels := f.kernels()
+	var fleet []*loader.Driver
 	for _, name := range names {
-		accessors, err := f.driver(name).Accessors(object)
-		result := checkResult{Driver: name}
-		result.check(object, loader.Options{Accessors: accessors}, err, exact)
-		results = append(results, result)
+		for _, kernel := range kernels {
+			fleet = append(fleet, f.driverIn(name, kernel))
+		}
+	}
+	results := make([]checkResult, len(fleet))
+	for i, fit := range loader.Fits(object, fleet) {
+		result := checkResult{Driver: fleet[i].Name, report: fit.Report}
+		if len(fleet) > 1 && fit.Err != nil {
+			result.short = fit.Why()
+		}
+		if len(kernels) > 1 {
+			result.Kernel = fleet[i].Kernel.Name()
+		}
+		result.judge(fit.Err, exact)
+		results[i] = result
 	}
 	return results
 }
 
-// check rewrites the object, unless what it is to be rewritten for could not be had.
-func (r *checkResult) check(object []byte, opts loader.Options, err error, exact bool) {
-	if err == nil {
-		_, r.report, err = loader.Rewrite(object, opts)
-	}
+// judge says what is to be said of the report, or of the error if there is none.
+func (r *checkResult) judge(err error, exact bool) {
 	if err != nil {
 		r.Error, r.Refusals = err.Error(), refusalsOf(err)
 		var refused *rewrite.RefusedError
@@ -124,13 +145,17 @@ func (r *checkResult) check(object []byte, opts loader.Options, err error, exact
 
 // name returns what the result is about.
 func (r *checkResult) name() string {
+	inKernel := ""
+	if r.Kernel != "" {
+		inKernel = ", " + r.Kernel
+	}
 	switch {
 	case r.Layout != "":
 		return r.Layout
 	case r.Driver != "":
-		return "driver " + r.Driver
+		return "driver " + r.Driver + inKernel
 	}
-	return "accessors"
+	return "accessors" + inKernel
 }
 
 // missingPaths returns the paths of accesses to what the layout lacks, each once.
@@ -172,6 +197,8 @@ func (f *flags) printChecks(w io.Writer, results []checkResult) error {
 
 func (r *checkResult) String() string {
 	switch {
+	case !r.Fits && r.short != "":
+		return "does not fit: " + strings.TrimPrefix(r.short, "driver "+r.Driver+": ")
 	case !r.Fits:
 		return strings.TrimRight("does not fit: "+strings.TrimPrefix(r.Error, r.name()+": ")+"\n    "+strings.Join(r.Details, "    "), " \n")
 	case r.NothingToFit:
@@ -219,6 +246,8 @@ func unfit(path string, results []checkResult) error {
 		return inObject(path, fmt.Errorf("fits the driver; %s: %s", unfitLayouts[0].name(), unfitLayouts[0].why()))
 	case len(drivers) == 0:
 		return inObject(path, fmt.Errorf("does not fit %d of %s", failed, count(len(results), "layout", "layouts")))
+	case len(layouts) == 0 && drivers[0].Kernel != "":
+		return inObject(path, fmt.Errorf("does not fit %d of %d combinations of driver and kernel", failed, len(results)))
 	case len(layouts) == 0:
 		return inObject(path, fmt.Errorf("does not fit %d of %s", failed, count(len(results), "driver", "drivers")))
 	}

@@ -114,11 +114,7 @@ func (s *sources) kernels() []*nic.Kernel {
 	if len(dirs) == 0 {
 		dirs = []string{""}
 	}
-	kernels := make([]*nic.Kernel, len(dirs))
-	for i, dir := range dirs {
-		kernels[i] = nic.NewKernel(dir)
-	}
-	return kernels
+	return nic.NewKernels(dirs...)
 }
 
 // driver returns the driver of a name, empty for that of the accessors, on the only kernel.

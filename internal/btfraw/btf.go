@@ -39,6 +39,7 @@ type BTF struct {
 
 	makeNames sync.Once
 	names     *nameIndex
+	functions sync.Map // that were asked for: IDs by name
 }
 
 // Parse reads the header of a raw BTF blob, whose byte order it finds from the

@@ -2,28 +2,40 @@ package btfraw
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/cilium/ebpf/btf"
 )
 
-// Functions returns the IDs of all functions of a name. It takes the time to look at each.
+// Functions returns the IDs of all functions of a name. It takes the time to look at each,
+// the first time that it is asked for them.
 func (b *BTF) Functions(name string) ([]btf.TypeID, error) {
-	var ids []btf.TypeID
-	if b.base != nil {
-		var err error
-		if ids, err = b.base.Functions(name); err != nil {
-			return nil, err
-		}
-	}
 	if err := b.Index(); err != nil {
 		return nil, err
+	}
+	own := b.ownFunctions(name)
+	if b.base == nil {
+		return own, nil
+	}
+	ids, err := b.base.Functions(name)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat(ids, own), nil
+}
+
+// ownFunctions leaves out those of the base.
+func (b *BTF) ownFunctions(name string) (ids []btf.TypeID) {
+	if known, ok := b.functions.Load(name); ok {
+		return known.([]btf.TypeID)
 	}
 	for i, offset := range b.offsets {
 		if raw := b.types[offset:]; b.kind(raw) == kindFunc && b.isString(b.word(raw), name) {
 			ids = append(ids, b.first+btf.TypeID(i))
 		}
 	}
-	return ids, nil
+	b.functions.Store(name, ids)
+	return ids
 }
 
 // Alike returns the IDs of the functions of the blob itself, those of its base left out,

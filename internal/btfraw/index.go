@@ -98,6 +98,9 @@ func (b *BTF) word(raw []byte) uint32 {
 // end returns one past the last ID.
 func (b *BTF) end() btf.TypeID { return b.first + btf.TypeID(len(b.offsets)) }
 
+// Has reports whether an ID is of a type of the blob itself, and not of its base.
+func (b *BTF) Has(id btf.TypeID) bool { return id >= b.first && id < b.end() }
+
 // find returns a type: struct btf_type and what follows.
 func (b *BTF) find(id btf.TypeID) ([]byte, error) {
 	if err := b.Index(); err != nil {

@@ -8,13 +8,16 @@ import "fmt"
 type Error struct {
 	Reason string // what is wrong
 	Remedy string // what to do about it
+
+	// Missing is what the other side lacks, if that is all that is wrong (optional).
+	Missing string
 }
 
 func (e *Error) Error() string { return e.Reason + ": " + e.Remedy }
 
 // Because returns an *Error with a reason that is formatted as by fmt.Sprintf.
 func Because(remedy, format string, args ...any) error {
-	return &Error{fmt.Sprintf(format, args...), remedy}
+	return &Error{Reason: fmt.Sprintf(format, args...), Remedy: remedy}
 }
 
 // Remedies that several refusals share.
