@@ -77,6 +77,7 @@ func TestReadRefuses(t *testing.T) {
 		"field takes a number":     {driver + descriptor + `MD_FIELD(hash, "", int rx) { return rx; }`, "takes int instead of a descriptor"},
 		"field takes another ctx":  {driver + descriptor + `MD_FIELD(hash, "", struct rx *rx, struct net_device *xdp) { return rx->hash + xdp->features; }`, "second parameter is struct net_device *"},
 		"field returns an address": {driver + descriptor + "static __attribute__((noinline, used)) void *md_field_x(struct rx *rx) { return rx; }", "returns void *, which is no number"},
+		"time":                     {driver + descriptor + `MD_FIELD(rx_timestamp, "", struct rx *rx) { return rx->sum ? bpf_ktime_get_tai_ns() : 0; }`, "<stdin>:6: function md_field_rx_timestamp: it calls bpf_ktime_get_tai_ns, and reads the kernel's memory"},
 		"helper":                   {driver + descriptor + `MD_FIELD(hash, "", struct rx *rx) { return bpf_ktime_get_ns(); }`, "<stdin>:6: function md_field_hash: it calls a helper, number 5"},
 		"function":                 {driver + descriptor + `static __attribute__((noinline)) __u32 f(__u32 x) { asm volatile(""); return x / 3; } MD_FIELD(hash, "", struct rx *rx) { return f(rx->hash); }`, "it calls another function"},
 		"map":                      {driver + descriptor + `struct { __uint(type, 2); __uint(max_entries, 1); __type(key, __u32); __type(value, __u64); } numbers SEC(".maps"); MD_FIELD(hash, "", struct rx *rx) { return *(__u32 *)(void *)&numbers; }`, "uses map numbers"},

@@ -3,6 +3,8 @@ package accessor
 import (
 	"debug/elf"
 
+	"github.com/cilium/ebpf/asm"
+
 	"github.com/xdp-load/xdp-load/internal/bpf"
 	"github.com/xdp-load/xdp-load/internal/flow"
 	"github.com/xdp-load/xdp-load/internal/insn"
@@ -22,11 +24,12 @@ type survey struct {
 	depth     int    // of the stack, in bytes
 	indexed   bool   // whether it uses more, or less, by a number that is not constant
 	kfunc     string // the metadata kfunc that it calls, empty if it calls none
+	clock     bool   // whether it calls the helper that returns the time
 }
 
 // survey looks at each instruction of the function, and refuses what can't be put into a
 // program, or lowered: all that an accessor does is to load, to compute, and to branch, or
-// else to ask a metadata kfunc.
+// else to ask a metadata kfunc or the time.
 func (fn *function) survey() (*survey, error) {
 	s := &survey{fn: fn, insns: make(map[int]insn.Instruction), recorded: make(map[int]bool)}
 	for slot := fn.Start; slot < fn.End; slot++ {
@@ -56,6 +59,9 @@ func (fn *function) survey() (*survey, error) {
 	}
 	if s.kfunc != "" && (len(s.loads) > 0 || fn.name == descriptorFunction) {
 		return nil, fn.errorAt(fn.Start, refuse.Because("ask it in the function of a field, which does nothing else", "it calls %s, and reads the kernel's memory or finds the descriptor besides", s.kfunc))
+	}
+	if s.clock && (s.kfunc != "" || len(s.loads) > 0 || fn.name == descriptorFunction) {
+		return nil, fn.errorAt(fn.Start, refuse.Because("take the time in the function of a field, which does nothing else", "it calls bpf_ktime_get_tai_ns, and reads the kernel's memory or finds the descriptor besides"))
 	}
 	s.constants, s.live = constants, constants.Liveness(fn.arguments())
 	return s, nil
@@ -99,9 +105,14 @@ func (s *survey) subprogram() *flow.Subprogram {
 	return sub
 }
 
+// clockHelper is the only helper that an accessor may call.
+const clockHelper = asm.FnKtimeGetTaiNs
+
 // check refuses instructions that an accessor can't have.
 func (s *survey) check(slot int, ins *insn.Instruction) error {
 	switch {
+	case ins.IsHelperCall() && asm.BuiltinFunc(ins.Imm) == clockHelper:
+		s.clock = true
 	case ins.IsHelperCall():
 		return refuse.Because("read the kernel's memory by plain loads, and compute the rest", "it calls a helper, number %d", ins.Imm)
 	case ins.IsCall():

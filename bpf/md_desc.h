@@ -303,4 +303,12 @@ static __always_inline void md_desc_copy(struct md_desc *dst, const struct md_de
 #undef __md_desc_copy_field
 }
 
+/*
+ * MD_HASH_SOFTWARE - a bit of md_desc.hash_type: the hash is not the NIC's, but was
+ * computed from the packet, which "xdp-load --software hash" asks for
+ *
+ * No bit of enum xdp_rss_hash_type is this one.
+ */
+#define MD_HASH_SOFTWARE (1U << 31)
+
 #endif /* __MD_DESC_H__ */

@@ -9,12 +9,9 @@ import (
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
-	"github.com/xdp-load/xdp-load/accessor"
-	"github.com/xdp-load/xdp-load/bpf/drivers"
 	"github.com/xdp-load/xdp-load/internal/collection"
 	"github.com/xdp-load/xdp-load/internal/insn"
 	"github.com/xdp-load/xdp-load/nic"
-	"github.com/xdp-load/xdp-load/rewrite"
 )
 
 // The kernel's metadata kfuncs ask the driver of one device, which has to be known when
@@ -89,25 +86,4 @@ func unboundIn(object []byte) map[string]string {
 		}
 	}
 	return unbound
-}
-
-// withKfuncs returns a driver's accessors with those that ask kfuncs for what they lack, or
-// the latter alone if err says that there are no others.
-func (d *Driver) withKfuncs(accessors *rewrite.Accessors, err error, object []byte, fit func(*accessor.File) (*rewrite.Accessors, error)) (*rewrite.Accessors, error) {
-	if len(d.Kfuncs) == 0 || err != nil && !(d.Name != "" && isWithoutAccessors(err)) {
-		return accessors, err
-	}
-	file, failed := shipped(drivers.Kfuncs, orderOf(object))
-	if failed != nil {
-		return nil, failed
-	}
-	kfuncs, failed := fit(file)
-	switch {
-	case failed != nil:
-		return nil, fmt.Errorf("driver %s: %w", d.Name, failed)
-	case err == nil:
-		return accessor.Complete(accessors, kfuncs)
-	}
-	kfuncs.Name = d.Name
-	return kfuncs, nil
 }

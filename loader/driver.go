@@ -44,6 +44,10 @@ type Driver struct {
 	// lack, or that no accessors are there for, by XDP programs that are bound to the device
 	// then: see BindToDevice.
 	Kfuncs []string
+
+	// Software are the fields that are computed where neither of these tells them, of those
+	// that Software returns (optional).
+	Software []string
 }
 
 // Accessors returns what reads the fields in the programs of an object, on the kernel at
@@ -76,7 +80,7 @@ func (d *Driver) each(object []byte, fit func(*accessor.File) (*rewrite.Accessor
 	for _, context := range wanted {
 		accessors, err := d.inFile(given, context, object, fit)
 		if context == "xdp_buff" {
-			accessors, err = d.withKfuncs(accessors, err, object, fit)
+			accessors, err = d.withFallbacks(accessors, err, object, fit)
 		}
 		if err != nil {
 			return nil, err

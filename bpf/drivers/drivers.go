@@ -13,15 +13,18 @@ import (
 //go:embed *-el.o *-eb.o
 var objects embed.FS
 
-// Kfuncs is the name of the accessor file that asks the kernel, whatever the driver.
-const Kfuncs = "kfuncs"
+// The accessor files that are for no driver, but for what the file of any may lack.
+const (
+	Kfuncs   = "kfuncs"   // asks the kernel
+	Software = "software" // looks at the packet, and at the clock
+)
 
 // Fields are those of struct md_desc in md_desc.h, which files have functions for.
 var Fields = []string{"rx_timestamp", "hash", "hash_type", "csum", "csum_status", "vlan_tci", "vlan_proto", "mark", "ptype"}
 
 // Names returns the names of the accessor files, sorted: "veth" for veth.c. What drivers
-// a file is for, it says itself, by MD_DRIVER. The file of Kfuncs, which is for none, is left
-// out.
+// a file is for, it says itself, by MD_DRIVER. Those of Kfuncs and Software, which are for
+// none, are left out.
 func Names() []string {
 	files, err := fs.Glob(objects, "*-el.o")
 	if err != nil {
@@ -29,7 +32,7 @@ func Names() []string {
 	}
 	var names []string
 	for _, file := range files {
-		if name := strings.TrimSuffix(file, "-el.o"); name != Kfuncs {
+		if name := strings.TrimSuffix(file, "-el.o"); name != Kfuncs && name != Software {
 			names = append(names, name)
 		}
 	}

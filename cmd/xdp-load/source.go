@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -25,6 +26,7 @@ type sources struct {
 	accessors string
 	btf       []string
 	lower     string
+	software  []string
 	kfuncs    bool
 	noKfuncs  bool
 }
@@ -37,6 +39,7 @@ func (s *sources) addLayout(cmd *cobra.Command) {
 
 func (s *sources) addAccessors(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&s.accessors, "accessors", "", "`FILE` with the accessors of a driver, instead of those that come with xdp-load")
+	cmd.Flags().StringSliceVar(&s.software, "software", nil, "compute these `FIELDS` where the driver does not tell them: "+strings.Join(loader.Software(), ", "))
 	cmd.Flags().StringVar(&s.lower, "lower", "", "load the kernel's memory in this `WAY`: zero, carrier, probe")
 	_ = cmd.Flags().MarkHidden("lower")
 }
@@ -87,10 +90,18 @@ func (s *sources) check(several bool) error {
 		return usagef("more than one --btf: only check and drivers take several")
 	case len(s.btf) > 0 && !s.hasDriver():
 		return usagef("--btf is for a driver, and none is given: --driver NAME")
+	case len(s.software) > 0 && len(s.layouts) > 0:
+		return usagef("--software is for a driver, and a layout is given")
+	case !isSubset(s.software, loader.Software()):
+		return usagef("--software %s: what can be computed is %s", strings.Join(s.software, ","), strings.Join(loader.Software(), ", "))
 	case !known:
 		return usagef("--lower %q: zero, carrier or probe", s.lower)
 	}
 	return nil
+}
+
+func isSubset(some, of []string) bool {
+	return !slices.ContainsFunc(some, func(one string) bool { return !slices.Contains(of, one) })
 }
 
 func (s *sources) hasDriver() bool { return len(s.drivers) > 0 || s.accessors != "" }
@@ -121,7 +132,7 @@ func (s *sources) kernels() []*nic.Kernel {
 func (s *sources) driver(name string) *loader.Driver { return s.driverIn(name, s.kernels()[0]) }
 
 func (s *sources) driverIn(name string, kernel *nic.Kernel) *loader.Driver {
-	driver := &loader.Driver{Name: name, File: s.accessors, Kernel: kernel, Lowering: lowerings[s.lower]}
+	driver := &loader.Driver{Name: name, File: s.accessors, Kernel: kernel, Lowering: lowerings[s.lower], Software: s.software}
 	if s.kfuncs {
 		driver.Kfuncs = nic.Kfuncs()
 	}
