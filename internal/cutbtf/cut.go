@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf/btf"
+
+	"github.com/xdp-load/xdp-load/internal/btfraw"
 )
 
 // cut is a kernel's BTF that is being cut down.
@@ -15,6 +17,8 @@ type cut struct {
 	roots   []btf.Type                   // of the kernel, in the order that they are needed
 	members map[btf.Type]map[string]bool // those that are kept of a struct or union
 	copies  map[btf.Type]btf.Type
+
+	functions []btf.Type // that are kept
 }
 
 func newCut(specs ...*btf.Spec) *cut {
@@ -140,11 +144,41 @@ func memberKey(i int, member btf.Member) string {
 	return member.Name
 }
 
+// needFunctions keeps the functions of some names, and those of the module that have their
+// prototypes. types are the module's, raw and read.
+func (c *cut) needFunctions(raw *btfraw.BTF, types *btf.Spec, names ...string) error {
+	for _, name := range names {
+		ids, err := raw.Functions(name)
+		if err != nil {
+			return err
+		}
+		for _, id := range ids {
+			alike, err := raw.Alike(id)
+			if err != nil {
+				return err
+			}
+			for _, id := range append(alike, id) {
+				typ, err := types.TypeByID(id)
+				if err != nil {
+					return err
+				}
+				c.functions = append(c.functions, typ)
+			}
+		}
+	}
+	return nil
+}
+
 // marshal returns the BTF of what is kept.
 func (c *cut) marshal() ([]byte, error) {
 	var builder btf.Builder
 	for _, root := range c.roots {
 		if _, err := builder.Add(c.copy(root)); err != nil {
+			return nil, err
+		}
+	}
+	for _, function := range c.functions {
+		if _, err := builder.Add(function); err != nil {
 			return nil, err
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf/btf"
+
+	"github.com/xdp-load/xdp-load/internal/btfraw"
 )
 
 // What is kept has the offsets and the sizes that it had.
@@ -79,7 +81,44 @@ func TestCut(t *testing.T) {
 	}
 }
 
+// The functions of a name are kept, with those that have their prototype, and with the
+// types of both.
+func TestCutFunctions(t *testing.T) {
+	u32 := &btf.Int{Name: "u32", Size: 4}
+	takes := func(name string) *btf.FuncProto {
+		return &btf.FuncProto{Return: u32, Params: []btf.FuncParam{{Name: name, Type: u32}}}
+	}
+	raw := marshal(t,
+		&btf.Func{Name: "asked", Type: takes("a")},
+		&btf.Func{Name: "answers", Type: takes("b")},
+		&btf.Func{Name: "other", Type: &btf.FuncProto{Return: &btf.Void{}}})
+	blob, err := btfraw.Parse(raw, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := load(t, raw)
+	c := newCut(spec)
+	if err := c.needFunctions(blob, spec, "asked", "not there"); err != nil {
+		t.Fatal(err)
+	}
+	if raw, err = c.marshal(); err != nil {
+		t.Fatal(err)
+	}
+	kept := load(t, raw)
+	for name, want := range map[string]bool{"asked": true, "answers": true, "other": false} {
+		var function *btf.Func
+		if err := kept.TypeByName(name, &function); (err == nil) != want {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func specOf(t *testing.T, types ...btf.Type) *btf.Spec {
+	t.Helper()
+	return load(t, marshal(t, types...))
+}
+
+func marshal(t *testing.T, types ...btf.Type) []byte {
 	t.Helper()
 	builder, err := btf.NewBuilder(types, nil)
 	if err != nil {
@@ -89,6 +128,11 @@ func specOf(t *testing.T, types ...btf.Type) *btf.Spec {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return raw
+}
+
+func load(t *testing.T, raw []byte) *btf.Spec {
+	t.Helper()
 	spec, err := btf.LoadSpecFromReader(bytes.NewReader(raw))
 	if err != nil {
 		t.Fatal(err)
