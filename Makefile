@@ -9,7 +9,7 @@ kernel-packages = qemu-system-misc kmod iproute2 bpftool ethtool $(compilers)
 # The linter, by its version.
 staticcheck = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
-.PHONY: all build root demo bench lint race check test random test-kernels deps generate fuzz fuzz-long
+.PHONY: all build root demo bench lint race check test random test-kernels drivers deps generate fuzz fuzz-long
 
 all: build
 
@@ -73,6 +73,12 @@ random: root deps
 test-kernels:
 	$(call install,$(kernel-packages))
 	@CGO_ENABLED=0 go run ./internal/kernels $(KERNELS)
+
+# Which accessors read less of a kernel than of the newest that is known, or something else:
+# make drivers BTF=DIRECTORY, laid out like /sys/kernel/btf.
+drivers:
+	@test -n "$(BTF)" || { echo "which kernel: make drivers BTF=DIRECTORY, laid out like /sys/kernel/btf" >&2; exit 1; }
+	@go run ./internal/newkernel $(BTF)
 
 deps:
 	$(call install,$(packages))

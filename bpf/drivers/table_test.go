@@ -7,10 +7,8 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -19,6 +17,7 @@ import (
 
 	"github.com/xdp-load/xdp-load/accessor"
 	"github.com/xdp-load/xdp-load/bpf/drivers"
+	"github.com/xdp-load/xdp-load/internal/drivertypes"
 	"github.com/xdp-load/xdp-load/reloc"
 	"github.com/xdp-load/xdp-load/rewrite"
 )
@@ -74,70 +73,30 @@ func tableRows(t *testing.T) []*tableRow {
 	var rows []*tableRow
 	for _, name := range drivers.Names() {
 		file := read(t, name)
-		for _, path := range typesOf(t, name) {
-			rows = append(rows, newTableRow(t, file, kfuncs, path))
+		types, err := drivertypes.Files("testdata", name)
+		if err != nil || len(types) == 0 {
+			t.Errorf("%s: no kernel's types, %v", name, err)
+		}
+		for _, types := range types {
+			rows = append(rows, newTableRow(t, file, kfuncs, types))
 		}
 	}
 	return rows
 }
 
-// typesOf returns the files with what a driver uses of each kernel, those included that it
-// finds nothing in, in the order of the kernels.
-func typesOf(t *testing.T, name string) []string {
+func newTableRow(t *testing.T, file, kfuncs *accessor.File, types drivertypes.File) *tableRow {
 	t.Helper()
-	var files []string
-	for _, dir := range []string{"testdata", "testdata/without"} {
-		found, err := filepath.Glob(filepath.Join(dir, name+"-*.btf"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		files = append(files, found...)
-	}
-	if len(files) == 0 {
-		t.Errorf("%s: no kernel's types", name)
-	}
-	slices.SortFunc(files, func(a, b string) int { return slices.Compare(version(a), version(b)) })
-	return files
-}
-
-// kernelFile is how files with the types of a kernel are called.
-var kernelFile = regexp.MustCompile(`-((?:[a-z]\w+-)?(\d+)\.(\d+)[^/]*)\.btf$`)
-
-// version returns the numbers of a kernel's series, by the name of such a file.
-func version(path string) []int {
-	match := kernelFile.FindStringSubmatch(path)
-	if match == nil {
-		return nil
-	}
-	major, _ := strconv.Atoi(match[2])
-	minor, _ := strconv.Atoi(match[3])
-	return []int{major, minor}
-}
-
-// seriesOf returns "6.12", or "6.12 arm64".
-func seriesOf(path string) string {
-	match := kernelFile.FindStringSubmatch(path)
-	arch, _, ok := strings.Cut(match[1], "-"+match[2]+".")
-	series := match[2] + "." + match[3]
-	if ok {
-		series += " " + arch
-	}
-	return series
-}
-
-func newTableRow(t *testing.T, file, kfuncs *accessor.File, path string) *tableRow {
-	t.Helper()
-	row := &tableRow{file: file, kernel: seriesOf(path), costs: make(map[string]cost)}
-	kernel, err := reloc.NewLayout(row.kernel, withCast(t, path), nil)
+	row := &tableRow{file: file, kernel: drivertypes.Series(types.Kernel), costs: make(map[string]cost)}
+	kernel, err := reloc.NewLayout(row.kernel, withCast(t, types.Path), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if row.fields, err = accessor.Sources(file, kfuncs, kernel, drivers.Fields); err != nil {
-		t.Fatalf("%s: %v", path, err)
+		t.Fatalf("%s: %v", types.Path, err)
 	}
 	accessors, err := file.Resolve(kernel, accessor.Options{Lowering: accessor.Zero})
-	if isWithout := filepath.Base(filepath.Dir(path)) == "without"; (err != nil) != isWithout {
-		t.Errorf("%s is in the wrong directory: %v", path, err)
+	if (err != nil) != types.Without {
+		t.Errorf("%s is in the wrong directory: %v", types.Path, err)
 	}
 	if err != nil {
 		return row
@@ -242,7 +201,7 @@ func writeTotals(w *strings.Builder, rows []*tableRow) {
 			}
 		}
 	}
-	slices.SortFunc(kernels, func(a, b string) int { return slices.Compare(version("-"+a+".btf"), version("-"+b+".btf")) })
+	slices.SortFunc(kernels, drivertypes.Compare)
 	w.WriteString("| kernel | fields that are read | fields that a kfunc is asked for |\n|---|---|---|\n")
 	for _, kernel := range kernels {
 		fmt.Fprintf(w, "| %s | %d | %d |\n", kernel, read[kernel], asked[kernel])

@@ -12,6 +12,7 @@ import (
 
 	"github.com/xdp-load/xdp-load/accessor"
 	"github.com/xdp-load/xdp-load/bpf/drivers"
+	"github.com/xdp-load/xdp-load/internal/drivertypes"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -57,17 +58,17 @@ func cutDriver(dir string, vmlinux *types, name string) error {
 	if err != nil {
 		return err
 	}
-	return write(file, name+"-"+kernelName(dir)+".btf", raw)
+	return write(file, name, kernelName(dir), raw)
 }
 
 // write writes the types where they belong, and nowhere else.
-func write(file *accessor.File, name string, raw []byte) error {
-	kernel, err := reloc.NewLayout(name, raw, nil)
+func write(file *accessor.File, driver, kernel string, raw []byte) error {
+	types, err := reloc.NewLayout(kernel, raw, nil)
 	if err != nil {
 		return err
 	}
-	path, other := filepath.Join(testdata, name), filepath.Join(testdata, "without", name)
-	if _, err := file.Resolve(kernel, accessor.Options{}); errors.Is(err, accessor.ErrNoAccessors) {
+	path, other := drivertypes.Path(testdata, driver, kernel)
+	if _, err := file.Resolve(types, accessor.Options{}); errors.Is(err, accessor.ErrNoAccessors) {
 		path, other = other, path
 	} else if err != nil {
 		return err
