@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
@@ -169,8 +170,8 @@ func (c *cut) needFunctions(raw *btfraw.BTF, types *btf.Spec, names ...string) e
 	return nil
 }
 
-// marshal returns the BTF of what is kept.
-func (c *cut) marshal() ([]byte, error) {
+// marshal returns the BTF of what is kept, in a byte order.
+func (c *cut) marshal(order binary.ByteOrder) ([]byte, error) {
 	var builder btf.Builder
 	for _, root := range c.roots {
 		if _, err := builder.Add(c.copy(root)); err != nil {
@@ -182,7 +183,7 @@ func (c *cut) marshal() ([]byte, error) {
 			return nil, err
 		}
 	}
-	return builder.Marshal(nil, nil)
+	return builder.Marshal(nil, &btf.MarshalOptions{Order: order})
 }
 
 // copy returns a type with what is kept of it.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/binary"
 	"testing"
 
 	"github.com/cilium/ebpf/btf"
@@ -40,7 +41,7 @@ func TestCut(t *testing.T) {
 	if err := c.need(specOf(t, localRing, localDescriptor, localKind)); err != nil {
 		t.Fatal(err)
 	}
-	raw, err := c.marshal()
+	raw, err := c.marshal(binary.LittleEndian)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +102,7 @@ func TestCutFunctions(t *testing.T) {
 	if err := c.needFunctions(blob, spec, "asked", "not there"); err != nil {
 		t.Fatal(err)
 	}
-	if raw, err = c.marshal(); err != nil {
+	if raw, err = c.marshal(binary.LittleEndian); err != nil {
 		t.Fatal(err)
 	}
 	kept := load(t, raw)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -36,7 +35,7 @@ func cutDrivers(dir string, names []string) error {
 }
 
 func cutDriver(dir string, vmlinux *types, name string) error {
-	object, err := drivers.Object(name, binary.LittleEndian)
+	object, err := drivers.Object(name, vmlinux.raw.Order)
 	if err != nil {
 		return err
 	}

@@ -83,7 +83,7 @@ func cutDown(vmlinux, module *types, objects ...[]byte) ([]byte, error) {
 	if err := c.needFunctions(module.raw, module.spec, nic.Kfuncs()...); err != nil {
 		return nil, err
 	}
-	return c.marshal()
+	return c.marshal(vmlinux.raw.Order)
 }
 
 // types are those of a kernel or a module.
