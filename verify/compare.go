@@ -131,11 +131,11 @@ func compareHashType(o *observation) verdict {
 	return differs("%#x, and the skb has a hash, of type %#x", o.XDP.HashType, o.Skb.HashType)
 }
 
+// headersUnknown is why what is said of a packet's headers can't be checked.
+const headersUnknown = "the packet has headers in it that are not known"
+
 // checkHashType wants that the packet has what is said to be in its hash.
 func checkHashType(o *observation) verdict {
-	if o.packet.mayTunnel || o.packet.cut {
-		return leaves("the packet's headers are not all known")
-	}
 	for _, claim := range []struct {
 		bit  uint32
 		name string
@@ -146,6 +146,9 @@ func checkHashType(o *observation) verdict {
 	} {
 		if o.XDP.HashType&claim.bit == 0 || o.packet.ptype&claim.in != 0 {
 			continue
+		}
+		if o.packet.mayTunnel || o.packet.cut {
+			return leaves(headersUnknown)
 		}
 		return differs("%#x, which has %s, and the packet is %s", o.XDP.HashType, claim.name, o.packet)
 	}
@@ -206,7 +209,7 @@ func checkPtype(o *observation) verdict {
 	case said&^o.packet.ptype == 0:
 		return agreed
 	case o.packet.mayTunnel, o.packet.cut:
-		return leaves("the packet's headers are not all known")
+		return leaves(headersUnknown)
 	}
 	return differs("%#x, and the packet is %s", said, o.packet)
 }

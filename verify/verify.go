@@ -36,6 +36,9 @@ type Options struct {
 	Target *nic.Target
 	Driver *loader.Driver
 
+	// Accessors are what Accessors has made of the driver's (optional: Run does).
+	Accessors []*rewrite.Accessors
+
 	// Packets is how many are compared at most, and Timeout how long to wait for them. Both
 	// are more than zero.
 	Packets int
@@ -53,7 +56,10 @@ type Options struct {
 // A report that has differences is no error: see Report.Err. The errors are those of
 // loader.Driver.Accessors and loader.NewWatch.
 func Run(ctx context.Context, opts Options) (*Report, error) {
-	accessors, err := accessorsOf(opts.Driver)
+	accessors, err := opts.Accessors, error(nil)
+	if accessors == nil {
+		accessors, err = Accessors(opts.Driver)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -77,9 +83,10 @@ func Run(ctx context.Context, opts Options) (*Report, error) {
 	return report, errors.Join(err, watch.Close())
 }
 
-// accessorsOf returns what reads a driver's fields in XDP, those of the skb in TC, and what
-// the programs want to know besides.
-func accessorsOf(driver *loader.Driver) ([]*rewrite.Accessors, error) {
+// Accessors returns what reads a driver's fields in XDP, those of the skb in TC, and what
+// the programs of Run want to know besides. The errors are those of
+// loader.Driver.Accessors.
+func Accessors(driver *loader.Driver) ([]*rewrite.Accessors, error) {
 	with := *driver
 	for name, object := range observe.Accessors() {
 		file, err := accessor.Read(name, object)
