@@ -42,6 +42,8 @@ type Watch struct {
 // options: the one of Options.Program in native mode, and in front of all others there the
 // one of TC. Other programs of the object are not loaded.
 //
+// The driver may give the XDP program packets in several buffers, if it has some.
+//
 // A program that this package has attached to the interface is replaced in one step, and put
 // back in one by Close. If the process is killed before that, the next NewWatch or Unload
 // finds it. Any other makes it fail with ErrOccupied. The other errors are those of
@@ -55,8 +57,7 @@ func NewWatch(object []byte, opts Options, tc string) (*Watch, error) {
 	w := &Watch{Report: report, load: &load{Options: opts, spec: spec, report: report}}
 	_, err = inLastingMounts(func() error { return w.start(tc) })
 	if err != nil {
-		w.load.undo.run()
-		return nil, explainPermission(err)
+		return nil, errors.Join(explainPermission(err), w.Close())
 	}
 	return w, nil
 }
@@ -74,24 +75,35 @@ func (w *Watch) start(tc string) error {
 	if err := cmp.Or(l.mayRead(), l.checkLockdown(lockdownFile)); err != nil {
 		return err
 	}
+	if fragments, err := target.HasFragments(); err == nil && fragments {
+		l.spec.Programs[l.Program].Flags |= unix.BPF_F_XDP_HAS_FRAGS
+	}
 	linkKfuncs(l.spec)
 	_ = rlimit.RemoveMemlock() // explainPermission tells of a limit that could not be lifted
 	if w.Collection, err = ebpf.NewCollection(l.spec); err != nil {
 		return ExplainRefusal(err, l.spec, l.report)
 	}
 	l.undo.later(w.Collection.Close)
-	// First, so that it sees all that the other has seen.
+	if err := w.attachXDP(target, ours); err != nil {
+		return err
+	}
+	// Last, so that the other has seen all that it sees.
 	if err := w.attachTC(target, w.Programs[tc]); err != nil {
 		return fmt.Errorf("%s: attach in TC: %w", target.Interface, err)
 	}
+	return nil
+}
+
+func (w *Watch) attachXDP(target *nic.Target, ours *pinnedLink) error {
+	program := w.Programs[w.load.Program]
 	if ours != nil {
-		return w.replace(ours, w.Programs[l.Program])
+		return w.replace(ours, program)
 	}
-	attached, err := l.link(target, w.Programs[l.Program])
+	attached, err := w.load.link(target, program)
 	if err != nil {
 		return err
 	}
-	l.undo.later(func() { attached.Close() })
+	w.load.undo.later(func() { attached.Close() })
 	return nil
 }
 

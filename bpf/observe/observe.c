@@ -145,7 +145,7 @@ static __always_inline int is_tag(__be16 proto)
  * The head of a packet without its tags: what is in XDP in the packet may be beside it in
  * the skb.
  */
-static __always_inline int head_of(struct key *key, void *data, void *end)
+static __always_inline int head_of(struct key *key, void *data, void *end, __u64 length)
 {
 	struct ethernet *ethernet = data;
 	__u32 *word = (void *)(ethernet + 1);
@@ -168,7 +168,7 @@ static __always_inline int head_of(struct key *key, void *data, void *end)
 	key->words[1] = ethernet->addresses[1];
 	key->words[2] = ethernet->addresses[2];
 	key->words[3] = proto;
-	key->length = end - (void *)word;
+	key->length = length - sizeof(*ethernet) - i * sizeof(struct tag);
 #pragma unroll
 	for (i = 4; i < 15; i++, word++) {
 		if ((void *)(word + 1) > end)
@@ -270,13 +270,15 @@ static __always_inline void ask(struct said *said, struct xdp_md *ctx)
 /* Leaves a note for the TC program, under the packet's head and, if there is room, its number. */
 static __always_inline void leave(struct note *note, struct xdp_md *ctx)
 {
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	__u64 number, length = end - data;
 	struct note *other;
 	struct area *area;
 	struct key key;
-	__u64 number;
 
+	asm("" : "+r"(length)); /* or clang subtracts halves of pointers */
 	count(BY_XDP);
-	if (head_of(&key, (void *)(long)ctx->data, (void *)(long)ctx->data_end)) {
+	if (head_of(&key, data, end, length)) {
 		other = bpf_map_lookup_elem(&notes, &key);
 		note->times = other ? other->times + 1 : 1;
 		bpf_map_update_elem(&notes, &key, note, BPF_ANY);
@@ -358,16 +360,23 @@ static __always_inline void hand_over(struct note *note, struct __sk_buff *skb, 
 	bpf_ringbuf_submit(o, 0);
 }
 
+static __always_inline int skb_head_of(struct key *key, struct __sk_buff *skb)
+{
+	__u32 wanted = sizeof(*key) + 2 * sizeof(struct tag);
+
+	bpf_skb_pull_data(skb, skb->len < wanted ? skb->len : wanted);
+	return head_of(key, (void *)(long)skb->data, (void *)(long)skb->data_end, skb->len);
+}
+
 SEC("tc") int stacked(struct __sk_buff *skb)
 {
-	struct key key;
 	struct note *note;
+	struct key key;
 	__u32 by_head;
 
 	count(BY_TC);
 	by_head = !number_of(&key, skb);
-	if (by_head && (bpf_skb_pull_data(skb, 0),
-			!head_of(&key, (void *)(long)skb->data, (void *)(long)skb->data_end)))
+	if (by_head && !skb_head_of(&key, skb))
 		return -1; /* TC_ACT_UNSPEC */
 	note = bpf_map_lookup_elem(&notes, &key);
 	if (!note)
