@@ -140,6 +140,7 @@ func (v *verifying) print(w io.Writer, report *verify.Report) error {
 	if err := printFields(w, report); err != nil {
 		return err
 	}
+	printNeverSeen(w, report)
 	printLimits(w, report)
 	printExamples(w, report)
 	return nil
@@ -192,6 +193,19 @@ func kfuncSays(k *verify.Kfunc) string {
 		return fmt.Sprintf("%d differ", k.Differ)
 	}
 	return "agrees"
+}
+
+// printNeverSeen says of which fields it is no proof that they agree.
+func printNeverSeen(w io.Writer, report *verify.Report) {
+	var fields []string
+	for _, f := range report.Fields {
+		if f.From != "" && f.Values == 0 && report.Packets.Compared > 0 {
+			fields = append(fields, f.Name)
+		}
+	}
+	if len(fields) > 0 {
+		fmt.Fprintf(w, "no value in any packet: %s\n", strings.Join(fields, ", "))
+	}
 }
 
 func printLimits(w io.Writer, report *verify.Report) {
