@@ -52,6 +52,7 @@ type rawObservation struct {
 	XDP      mdDesc
 	Said     said
 	Words    [64]byte
+	Features uint64
 	Skew     uint32
 	Found    uint32
 	Queue    uint32

@@ -106,6 +106,7 @@ type Example struct {
 	Headers string  `json:"headers"`
 
 	Descriptor string `json:"descriptor"` // its bytes, in hexadecimal digits
+	Features   string `json:"features"`   // of the device: net_device.features
 	Packet     string `json:"packet"`     // its head, as the stack has it
 }
 
@@ -245,6 +246,7 @@ func (f *Field) addExample(o *observation, why string) {
 		Length:     o.Length,
 		Headers:    o.packet.String(),
 		Descriptor: hex.EncodeToString(o.descriptor()),
+		Features:   fmt.Sprintf("%#x", o.Features),
 		Packet:     hex.EncodeToString(o.Head[:min(o.Held, maxHead)]),
 	})
 }
@@ -261,7 +263,7 @@ func (r *Report) Err() error {
 	p := &r.Packets
 	switch {
 	case len(differ) > 0:
-		return fmt.Errorf("%s: %s of %d packets: %w", r.Interface, strings.Join(differ, ", "), p.Compared, ErrDiffer)
+		return fmt.Errorf("%s: %w: %s of %d packets", r.Interface, ErrDiffer, strings.Join(differ, ", "), p.Compared)
 	case p.Compared > 0:
 		return nil
 	case p.NoneFound > 0:

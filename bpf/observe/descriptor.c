@@ -3,7 +3,8 @@
 
 /*
  * What observe.c reads of any driver's descriptor: its bytes. Low bits of the address,
- * which some drivers' accessors keep something in, are no part of it.
+ * which some drivers' accessors keep something in, are no part of it. And of the device:
+ * its features.
  */
 
 #include "md_driver.h"
@@ -44,4 +45,9 @@ MD_WORD(7)
 MD_OBSERVED(__u64, skew, void *desc)
 {
 	return (__u64)desc & 7;
+}
+
+MD_OBSERVED(__u64, features, void *desc, struct xdp_buff *xdp)
+{
+	return xdp->rxq->dev->features;
 }
