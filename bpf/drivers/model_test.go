@@ -32,6 +32,7 @@ type modelled struct {
 }
 
 var models = map[string]modelled{
+	"ena":        enaModel,
 	"ice":        iceModel,
 	"igb":        igbModel,
 	"mlx5_core":  mlx5Model,
