@@ -34,6 +34,7 @@ type modelled struct {
 
 var models = map[string]modelled{
 	"ena":        enaModel,
+	"gve":        gveModel,
 	"ice":        iceModel,
 	"igb":        igbModel,
 	"mlx5_core":  mlx5Model,
