@@ -33,6 +33,7 @@ type modelled struct {
 }
 
 var models = map[string]modelled{
+	"bnxt_en":    bnxtModel,
 	"ena":        enaModel,
 	"gve":        gveModel,
 	"ice":        iceModel,
