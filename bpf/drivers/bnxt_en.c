@@ -62,7 +62,7 @@ struct seqcount {
 	__u32 sequence;
 } __core;
 
-/* ptp_lock: a spinlock in earlier kernels */
+/* In earlier kernels ptp_lock is a spinlock, and old_time all of the counter in 64 bits. */
 struct bnxt_ptp_cfg {
 	struct timecounter tc;
 	struct {
@@ -71,11 +71,6 @@ struct bnxt_ptp_cfg {
 		} seqcount;
 	} ptp_lock;
 	__u32 old_time;
-} __core;
-
-/* in earlier kernels */
-struct bnxt_ptp_cfg___64 {
-	__u64 old_time;
 } __core;
 
 /* rss_cap: since 6.8 */
@@ -364,12 +359,10 @@ static __always_inline bool bnxt_has_stamp(__u32 flags, __u32 stamp, struct bnxt
 /* bnxt_get_rx_ts_p5(): to 32 bits the upper 16 of the counter, as the driver has last read it */
 static __always_inline __u64 bnxt_cycles(struct bnxt_ptp_cfg *ptp, __u32 stamp)
 {
-	__u64 time, cycles;
+	__u64 time = md_bits(ptp, old_time), cycles; /* of 32 bits or 64 */
 
 	if (bpf_core_field_size(ptp->old_time) == 4)
-		time = (__u64)ptp->old_time << 24; /* BNXT_HI_TIMER_SHIFT */
-	else
-		time = ((struct bnxt_ptp_cfg___64 *)ptp)->old_time;
+		time <<= 24; /* BNXT_HI_TIMER_SHIFT */
 	cycles = (time & 0xffff00000000) | stamp;
 	return stamp < (__u32)time ? cycles + (1ULL << 32) : cycles;
 }
