@@ -35,6 +35,7 @@ var models = map[string]modelled{
 	"ice":        iceModel,
 	"igb":        igbModel,
 	"mlx5_core":  mlx5Model,
+	"nfp":        nfpModel,
 	"skb":        skbModel,
 	"veth":       vethModel,
 	"virtio_net": virtioNetModel,
