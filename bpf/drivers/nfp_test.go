@@ -25,13 +25,6 @@ func TestNfp(t *testing.T) { testModel(t, "nfp") }
 // a bit on top, flags (2), a VLAN tag (2). The metadata is big-endian.
 type nfp struct{ setting }
 
-func (m *nfp) little(address uint64, size int) (number uint64) {
-	for i := range size {
-		number |= m.memory.Load(address+uint64(i), 1) << (8 * i)
-	}
-	return number
-}
-
 func (m *nfp) word(address uint64) uint64 { return bigEndian(m.memory.Load(address, 4), 4) }
 
 func (m *nfp) storeWord(address, number uint64) {
