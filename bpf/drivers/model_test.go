@@ -37,6 +37,7 @@ var models = map[string]modelled{
 	"ionic":      ionicModel,
 	"mlx5_core":  mlx5Model,
 	"nfp":        nfpModel,
+	"qede":       qedeModel,
 	"skb":        skbModel,
 	"veth":       vethModel,
 	"virtio_net": virtioNetModel,
