@@ -32,6 +32,7 @@ type modelled struct {
 }
 
 var models = map[string]modelled{
+	"i40e":       i40eModel,
 	"ice":        iceModel,
 	"igb":        igbModel,
 	"mlx5_core":  mlx5Model,
