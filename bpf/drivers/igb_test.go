@@ -264,16 +264,16 @@ func (m *igb) decodeStamp(at uint64, adapter *memlab.Struct) uint64 {
 		late := map[uint64]uint64{10: 20662, 100: 2213, 1000: 448}[adapter.Get("link_speed")]
 		return stamp>>32*1e9 + stamp&0xffffffff - late
 	}
-	return m.timecounter(adapter, stamp)
+	return m.timecounter(adapter, "tc", stamp)
 }
 
-// timecounter is timecounter_cyc2time().
-func (m *igb) timecounter(adapter *memlab.Struct, cycles uint64) uint64 {
-	clock := m.view("cyclecounter", adapter.Get("tc.cc"))
+// timecounter is timecounter_cyc2time() of a member.
+func (s *setting) timecounter(adapter *memlab.Struct, member string, cycles uint64) uint64 {
+	tc := func(name string) uint64 { return adapter.Get(member + "." + name) }
+	clock := s.view("cyclecounter", tc("cc"))
 	mask, mult, shift := clock.Get("mask"), clock.Get("mult"), clock.Get("shift")&63
-	last, ns, frac := adapter.Get("tc.cycle_last"), adapter.Get("tc.nsec"), adapter.Get("tc.frac")
-	if ahead := (cycles - last) & mask; ahead <= mask/2 {
-		return ns + (ahead*mult+frac)>>shift
+	if ahead := (cycles - tc("cycle_last")) & mask; ahead <= mask/2 {
+		return tc("nsec") + (ahead*mult+tc("frac"))>>shift
 	}
-	return ns - ((last-cycles)&mask*mult-frac)>>shift
+	return tc("nsec") - ((tc("cycle_last")-cycles)&mask*mult-tc("frac"))>>shift
 }

@@ -185,13 +185,14 @@ static __always_inline __u32 intel_adv_ptype(__u64 lower)
 	       (lower & INTEL_ADV_IPSEC ? MD_PTYPE_OTHER_L4 : 0);
 }
 
-/* The tag that the NIC took off, or all ones above its 16 bits: none. */
-#define INTEL_ADV_NO_TAG (~0U)
-
-static __always_inline __u32 intel_adv_tag(void *found, __u64 upper)
+/* A tag that the NIC took off. */
+static __always_inline bool intel_adv_has_tag(void *found, __u64 upper)
 {
-	if (!intel_has(found, INTEL_CTAG_RX) || !(upper & INTEL_ADV_VP))
-		return INTEL_ADV_NO_TAG;
+	return intel_has(found, INTEL_CTAG_RX) && upper & INTEL_ADV_VP;
+}
+
+static __always_inline __u16 intel_adv_tag(__u64 upper)
+{
 	return upper >> 48;
 }
 

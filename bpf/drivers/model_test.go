@@ -35,6 +35,8 @@ var models = map[string]modelled{
 	"i40e":       i40eModel,
 	"ice":        iceModel,
 	"igb":        igbModel,
+	"ixgbe":      ixgbeModel,
+	"ixgbevf":    ixgbevfModel,
 	"mlx5_core":  mlx5Model,
 	"skb":        skbModel,
 	"veth":       vethModel,
