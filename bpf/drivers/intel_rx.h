@@ -123,7 +123,7 @@ static __always_inline __u16 intel_adv_length(__u64 upper)
  */
 static __always_inline bool intel_adv_is_last(void *desc)
 {
-	return intel_adv_upper(desc) & INTEL_ADV_EOP;
+	return md_le64(((struct intel_adv_desc *)desc)->upper) & INTEL_ADV_EOP;
 }
 
 /*

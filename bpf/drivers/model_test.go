@@ -35,6 +35,7 @@ var models = map[string]modelled{
 	"i40e":       i40eModel,
 	"ice":        iceModel,
 	"igb":        igbModel,
+	"igc":        igcModel,
 	"ixgbe":      ixgbeModel,
 	"ixgbevf":    ixgbevfModel,
 	"mlx5_core":  mlx5Model,
