@@ -33,6 +33,7 @@ type modelled struct {
 
 var models = map[string]modelled{
 	"ice":        iceModel,
+	"idpf":       idpfModel,
 	"igb":        igbModel,
 	"mlx5_core":  mlx5Model,
 	"skb":        skbModel,
