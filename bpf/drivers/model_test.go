@@ -29,6 +29,7 @@ type modelled struct {
 	memory int
 	model  func(setting) model
 	values map[string][]uint64 // of a field, each of which has to come up
+	lacks  map[string][]string // fields of which a kernel's driver knows nothing, by kernel, sorted
 }
 
 var models = map[string]modelled{
