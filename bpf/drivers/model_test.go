@@ -38,6 +38,7 @@ var models = map[string]modelled{
 	"gve":        gveModel,
 	"i40e":       i40eModel,
 	"ice":        iceModel,
+	"idpf":       idpfModel,
 	"igb":        igbModel,
 	"igc":        igcModel,
 	"ionic":      ionicModel,
