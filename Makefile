@@ -110,6 +110,7 @@ fuzz:
 	go test ./internal/collection -run '^$$' -fuzz FuzzReadable -fuzztime $(fuzztime) -fuzzminimizetime 1x
 	go test ./internal/link -run '^$$' -fuzz FuzzInto -fuzztime $(fuzztime) -fuzzminimizetime 1x
 	go test ./internal/flow -run '^$$' -fuzz FuzzFunction -fuzztime $(fuzztime) -fuzzminimizetime 5x
+	go test ./verify -run '^$$' -fuzz FuzzParsePacket -fuzztime $(fuzztime) -fuzzminimizetime 5x
 	go test ./reloc -run '^$$' -fuzz FuzzRead -fuzztime $(fuzztime) -fuzzminimizetime 5x
 	go test ./rewrite -run '^$$' -fuzz FuzzRewrite -fuzztime $(fuzztime) -fuzzminimizetime 5x
 

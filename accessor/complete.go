@@ -13,7 +13,7 @@ import (
 // Complete returns accessors with the fields of others that they lack. Both are for programs
 // with the same ctx, and fit the same kernel; the descriptor is that of the first, whose
 // fields they stay where both have one. The functions of the other fields are given that
-// descriptor, and must not read it.
+// descriptor, whatever type it has.
 func Complete(accessors, others *rewrite.Accessors) (*rewrite.Accessors, error) {
 	completed, functions := *accessors, make(map[string]string) // fields by functions
 	for field, accessor := range others.Fields {

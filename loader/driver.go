@@ -48,6 +48,10 @@ type Driver struct {
 	// Software are the fields that are computed where neither of these tells them, of those
 	// that Software returns (optional).
 	Software []string
+
+	// More are accessor files with further fields, for flavours of struct md_desc
+	// (optional). Where the kernel has nothing for them, the fields are not there.
+	More []*accessor.File
 }
 
 // Accessors returns what reads the fields in the programs of an object, on the kernel at
@@ -82,12 +86,35 @@ func (d *Driver) each(object []byte, fit func(*accessor.File) (*rewrite.Accessor
 		if context == "xdp_buff" {
 			accessors, err = d.withFallbacks(accessors, err, object, fit)
 		}
+		if err == nil {
+			accessors, err = d.withMore(accessors, context, fit)
+		}
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, accessors)
 	}
 	return all, nil
+}
+
+// withMore returns accessors with the fields of More.
+func (d *Driver) withMore(accessors *rewrite.Accessors, context string, fit func(*accessor.File) (*rewrite.Accessors, error)) (*rewrite.Accessors, error) {
+	for _, file := range d.More {
+		if file.Context != context {
+			continue
+		}
+		more, err := fit(file)
+		if errors.Is(err, accessor.ErrNoAccessors) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if accessors, err = accessor.Complete(accessors, more); err != nil {
+			return nil, err
+		}
+	}
+	return accessors, nil
 }
 
 // inFile returns the accessors for programs that are given a struct as ctx: those of the

@@ -197,6 +197,7 @@ func TestNICs(t *testing.T) {
 			if test.zeroCopy != nil {
 				t.Run("zero-copy", n.testZeroCopy)
 			}
+			t.Run("verify", n.testVerify)
 			t.Run("generic mode", n.testGeneric)
 			t.Run("test run", n.testTestRun)
 			t.Run("changed", n.testChanged)

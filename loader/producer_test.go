@@ -457,34 +457,11 @@ func (line *producerLine) await(i int, arrived func(int) bool) {
 	}
 }
 
-// producerTagger attaches a program to the way out of an interface that tags
-// packets as a VLAN device does: by a note to the driver, which a veth hands to
-// its peer. The tag is what the packet is marked with, TCI and EtherType.
+// producerTagger has packets tagged that leave by an interface: see netlab.AttachTagger.
 func producerTagger(t *testing.T, ifindex int) link.Link {
 	t.Helper()
 
-	const skbMark = 8 // offset in struct __sk_buff
-	tagger, err := ebpf.NewProgram(&ebpf.ProgramSpec{
-		Name:       "vlan_tag",
-		Type:       ebpf.SchedCLS,
-		AttachType: ebpf.AttachTCXEgress,
-		License:    "MIT",
-		Instructions: asm.Instructions{
-			asm.LoadMem(asm.R3, asm.R1, skbMark, asm.Word),
-			asm.Mov.Reg(asm.R2, asm.R3),
-			asm.And.Imm(asm.R2, 0xffff),
-			asm.JEq.Imm(asm.R2, 0, "send"),
-			asm.RSh.Imm(asm.R3, 16),
-			asm.FnSkbVlanPush.Call(),
-			asm.Mov.Imm(asm.R0, 0).WithSymbol("send"), // TC_ACT_OK
-			asm.Return(),
-		},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer tagger.Close()
-	attached, err := link.AttachTCX(link.TCXOptions{Program: tagger, Interface: ifindex, Attach: ebpf.AttachTCXEgress})
+	attached, err := netlab.AttachTagger(ifindex)
 	if err != nil {
 		t.Fatal(err)
 	}

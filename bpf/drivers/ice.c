@@ -3,7 +3,7 @@
 
 /* ice: Intel E800 series. The descriptor is that of the flexible format "NIC". */
 
-#include "md_driver.h"
+#include "libie_rx.h"
 
 MD_DRIVER("ice");
 MD_LACKS(mark, "the descriptor has the number of a filter, which the driver does not hand out");
@@ -103,78 +103,9 @@ MD_DESCRIPTOR(struct ice_32b_rx_flex_desc_nic, struct xdp_buff *xdp)
 	return md_le16(desc->status_error0) & ICE_EOF ? desc : NULL;
 }
 
-/*
- * The packet type, ten bits, as libie_rx_pt_lut[] of the kernel has them: 22 to 87
- * are IPv4, 88 to 153 IPv6, in the same order. Within such a block: 7 plain, 14 IP in
- * IP, and three times 1 + 14 tunnelled by GRE or UDP, with nothing, with a MAC and with
- * a MAC and VLAN in between. Each 7 are a fragment, no L4, UDP, unused, TCP, SCTP and
- * ICMP; each 14 are 7 with IPv4 and 7 with IPv6 inside.
- */
-enum ice_l4 {
-	ICE_L4_FRAGMENT = 0,
-	ICE_L4_NONE = 1,
-	ICE_L4_UDP = 2,
-	ICE_L4_TCP = 4,
-	ICE_L4_SCTP = 5,
-	ICE_L4_ICMP = 6,
-	ICE_L4_UNKNOWN = 7,
-};
-
-#define ICE_PTYPE_IPV4 22
-#define ICE_PTYPE_IPV6 88
-#define ICE_PTYPE_END 154
-
 static __always_inline __u32 ice_ptype(struct ice_32b_rx_flex_desc_nic *desc)
 {
 	return md_le16(desc->ptype_flexi_flags0) & 0x3ff;
-}
-
-static __always_inline bool ice_ptype_is_ipv6(__u32 ptype)
-{
-	return ptype >= ICE_PTYPE_IPV6;
-}
-
-static __always_inline __u32 ice_ptype_in_block(__u32 ptype)
-{
-	return ptype - (ice_ptype_is_ipv6(ptype) ? ICE_PTYPE_IPV6 : ICE_PTYPE_IPV4);
-}
-
-/* In a GRE tunnel: 0 for no IP inside, 1 to 7 for IPv4, 8 to 14 for IPv6. */
-static __always_inline __u32 ice_ptype_in_gre(__u32 place)
-{
-	return (place - 21) % 15;
-}
-
-static __always_inline enum ice_l4 ice_ptype_l4(__u32 ptype)
-{
-	__u32 place, l4;
-
-	if (ptype < ICE_PTYPE_IPV4 || ptype >= ICE_PTYPE_END)
-		return ICE_L4_UNKNOWN;
-	place = ice_ptype_in_block(ptype);
-	if (place < 21)
-		l4 = place % 7;
-	else
-		l4 = ice_ptype_in_gre(place) ? (ice_ptype_in_gre(place) - 1) % 7 : ICE_L4_NONE;
-	return l4 == 3 ? ICE_L4_UNKNOWN : l4;
-}
-
-static __always_inline bool ice_ptype_is_tunnel(__u32 ptype)
-{
-	return ice_ptype_in_block(ptype) >= 7;
-}
-
-/* MD_PTYPE_* of the innermost IP header. */
-static __always_inline __u32 ice_ptype_inner_ip(__u32 ptype)
-{
-	__u32 place = ice_ptype_in_block(ptype);
-	__u32 inside = place < 21 ? place - 6 : ice_ptype_in_gre(place);
-
-	if (place < 7)
-		return ice_ptype_is_ipv6(ptype) ? MD_PTYPE_IPV6 : MD_PTYPE_IPV4;
-	if (!inside)
-		return 0;
-	return inside < 8 ? MD_PTYPE_IPV4 : MD_PTYPE_IPV6;
 }
 
 /* The clock's low 32 bits, and a time of it that is read about twice a second. */
@@ -204,52 +135,35 @@ MD_FIELD(hash, "ice_32b_rx_flex_desc_nic.rss_hash, if rxhash is on",
 	return ice_hash(desc, xdp);
 }
 
-/* Of the outer IP header and the L4 header, as in the driver; a hash of 0 is none. */
+/* As in the driver, a hash of 0 is none. */
 MD_FIELD(hash_type, "ice_32b_rx_flex_desc_nic.ptype_flexi_flags0, if there is a hash",
 	 struct ice_32b_rx_flex_desc_nic *desc, struct xdp_buff *xdp)
 {
-	__u32 ptype = ice_ptype(desc);
-	__u32 ip = ice_ptype_is_ipv6(ptype) ? MD_HASH_IPV6 : MD_HASH_IPV4;
-
 	if (!ice_hash(desc, xdp))
 		return 0;
-
-	switch (ice_ptype_l4(ptype)) {
-	case ICE_L4_UNKNOWN:
-		return 0;
-	case ICE_L4_UDP:
-		return ip | MD_HASH_UDP;
-	case ICE_L4_TCP:
-		return ip | MD_HASH_TCP;
-	case ICE_L4_SCTP:
-		return ip | MD_HASH_SCTP;
-	case ICE_L4_ICMP:
-		return ip | MD_HASH_ICMP;
-	default:
-		return ip;
-	}
+	return libie_hash_type(ice_ptype(desc));
 }
 
 /* E830 sums up packets, on rings that have it switched on. */
 static __always_inline bool ice_has_raw_csum(struct ice_32b_rx_flex_desc_nic *desc,
-					     struct xdp_buff *xdp, enum ice_l4 l4)
+					     struct xdp_buff *xdp, enum libie_l4 l4)
 {
 	if (!bpf_core_field_exists(desc->raw_csum))
 		return false;
 	if (!(ice_ring(xdp)->flags & ICE_RX_FLAGS_RING_GCS) || desc->rxdid != ICE_RXDID_FLEX_NIC)
 		return false;
-	return l4 == ICE_L4_TCP || l4 == ICE_L4_UDP || l4 == ICE_L4_ICMP;
+	return l4 == LIBIE_L4_TCP || l4 == LIBIE_L4_UDP || l4 == LIBIE_L4_ICMP;
 }
 
 static __always_inline __u32 ice_csum_status(struct ice_32b_rx_flex_desc_nic *desc,
 					     struct xdp_buff *xdp)
 {
 	__u32 ptype = ice_ptype(desc), status;
-	enum ice_l4 l4 = ice_ptype_l4(ptype);
+	enum libie_l4 l4 = libie_ptype_l4(ptype);
 
 	if (!md_netdev_has(xdp, MD_NETIF_F_RXCSUM))
 		return MD_CSUM_NONE;
-	if (l4 == ICE_L4_UNKNOWN || l4 == ICE_L4_FRAGMENT || l4 == ICE_L4_NONE)
+	if (l4 == LIBIE_L4_UNKNOWN || l4 == LIBIE_L4_FRAGMENT || l4 == LIBIE_L4_NONE)
 		return MD_CSUM_NONE;
 	if (ice_has_raw_csum(desc, xdp, l4))
 		return MD_CSUM_COMPLETE;
@@ -257,14 +171,14 @@ static __always_inline __u32 ice_csum_status(struct ice_32b_rx_flex_desc_nic *de
 	status = md_le16(desc->status_error0);
 	if (!(status & ICE_L3L4P))
 		return MD_CSUM_NONE;
-	if (ice_ptype_is_ipv6(ptype)) {
+	if (libie_ptype_is_ipv6(ptype)) {
 		/* Extension headers: the L4 sum may have been taken of the wrong bytes. */
 		if (status & ICE_IPV6EXADD)
 			return MD_CSUM_NONE;
 	} else {
 		/* The outer header; without a tunnel the driver does not call it wrong. */
 		if (status & ICE_XSUM_EIPE)
-			return ice_ptype_is_tunnel(ptype) ? MD_CSUM_BAD : MD_CSUM_NONE;
+			return libie_ptype_is_tunnel(ptype) ? MD_CSUM_BAD : MD_CSUM_NONE;
 		if (status & ICE_XSUM_IPE)
 			return MD_CSUM_BAD;
 	}
@@ -278,7 +192,7 @@ static __always_inline __u32 ice_csum_status(struct ice_32b_rx_flex_desc_nic *de
 		return MD_CSUM_BAD;
 
 	/* Of ICMP only the IP header is checked. */
-	return l4 == ICE_L4_ICMP ? MD_CSUM_NONE : MD_CSUM_UNNECESSARY;
+	return l4 == LIBIE_L4_ICMP ? MD_CSUM_NONE : MD_CSUM_UNNECESSARY;
 }
 
 MD_FIELD(csum, "ice_32b_rx_flex_desc_nic.raw_csum, if csum_status is MD_CSUM_COMPLETE",
@@ -331,27 +245,5 @@ MD_FIELD(vlan_proto, "ice_rx_ring.vlan_proto, if the NIC took a tag off",
 
 MD_FIELD(ptype, "ice_32b_rx_flex_desc_nic.ptype_flexi_flags0", struct ice_32b_rx_flex_desc_nic *desc)
 {
-	__u32 ptype = ice_ptype(desc), bits;
-	enum ice_l4 l4 = ice_ptype_l4(ptype);
-
-	if (l4 == ICE_L4_UNKNOWN)
-		return 0;
-	bits = ice_ptype_inner_ip(ptype);
-	if (ice_ptype_is_tunnel(ptype))
-		bits |= MD_PTYPE_TUNNELLED;
-
-	switch (l4) {
-	case ICE_L4_FRAGMENT:
-		return bits | MD_PTYPE_FRAGMENT;
-	case ICE_L4_UDP:
-		return bits | MD_PTYPE_UDP;
-	case ICE_L4_TCP:
-		return bits | MD_PTYPE_TCP;
-	case ICE_L4_SCTP:
-		return bits | MD_PTYPE_SCTP;
-	case ICE_L4_ICMP:
-		return bits | MD_PTYPE_ICMP;
-	default:
-		return bits;
-	}
+	return libie_ptype(ice_ptype(desc));
 }

@@ -1,7 +1,6 @@
 package drivers_test
 
 import (
-	"math/bits"
 	"math/rand/v2"
 	"testing"
 
@@ -23,11 +22,6 @@ func TestIgb(t *testing.T) { testModel(t, "igb") }
 // igb is drivers/net/ethernet/intel/igb, and the advanced receive descriptor of the NIC as
 // it is written back: 16 bytes, little-endian.
 type igb struct{ setting }
-
-// little returns a number of the NIC's.
-func (m *igb) little(address uint64, size int) uint64 {
-	return bits.ReverseBytes64(bigEndian(m.memory.Load(address, size), size)) >> (64 - 8*size)
-}
 
 func (m *igb) store(address uint64, octets ...byte) {
 	for i, octet := range octets {
@@ -264,16 +258,5 @@ func (m *igb) decodeStamp(at uint64, adapter *memlab.Struct) uint64 {
 		late := map[uint64]uint64{10: 20662, 100: 2213, 1000: 448}[adapter.Get("link_speed")]
 		return stamp>>32*1e9 + stamp&0xffffffff - late
 	}
-	return m.timecounter(adapter, stamp)
-}
-
-// timecounter is timecounter_cyc2time().
-func (m *igb) timecounter(adapter *memlab.Struct, cycles uint64) uint64 {
-	clock := m.view("cyclecounter", adapter.Get("tc.cc"))
-	mask, mult, shift := clock.Get("mask"), clock.Get("mult"), clock.Get("shift")&63
-	last, ns, frac := adapter.Get("tc.cycle_last"), adapter.Get("tc.nsec"), adapter.Get("tc.frac")
-	if ahead := (cycles - last) & mask; ahead <= mask/2 {
-		return ns + (ahead*mult+frac)>>shift
-	}
-	return ns - ((last-cycles)&mask*mult-frac)>>shift
+	return m.timecounter(m.view("timecounter", adapter.At("tc")), stamp)
 }

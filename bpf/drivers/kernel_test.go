@@ -28,7 +28,8 @@ type kernel struct {
 	name   string
 	types  *memlab.Types
 	layout *reloc.Layout
-	raw    []byte // the BTF that layout is
+	raw    []byte   // the BTF that layout is
+	lacks  []string // fields of the driver that is asked for, sorted
 }
 
 const vmlinux = "/sys/kernel/btf/vmlinux"
@@ -61,7 +62,9 @@ func readKernels(t *testing.T, driver string) []kernel {
 			t.Fatal(err)
 		}
 		name := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(file), driver+"-"), ".btf")
-		kernels = append(kernels, newKernel(t, name, raw, behindRunning(t, raw)))
+		k := newKernel(t, name, raw, behindRunning(t, raw))
+		k.lacks = models[driver].lacks[name]
+		kernels = append(kernels, k)
 	}
 	if running := runningKernel(t); running.types.Has(driver+"_priv") || driver == "skb" {
 		kernels = append(kernels, running)
@@ -79,7 +82,7 @@ func newKernel(t *testing.T, name string, raw, resolved []byte) kernel {
 	if err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
-	return kernel{name, types, layout, resolved}
+	return kernel{name: name, types: types, layout: layout, raw: resolved}
 }
 
 func runningKernel(t *testing.T) kernel {
@@ -231,8 +234,8 @@ func load(t *testing.T, file *accessor.File, k kernel, lowering accessor.Lowerin
 	if err != nil {
 		t.Fatal(err)
 	}
-	for field, why := range resolved.Missing {
-		t.Errorf("%s is not there: %s", field, why)
+	if missing := slices.Sorted(maps.Keys(resolved.Missing)); !slices.Equal(missing, k.lacks) {
+		t.Errorf("%v are not there, rather than %v: %v", missing, k.lacks, resolved.Missing)
 	}
 	a := &accessors{
 		descriptor: memlab.Load(t, instructions(t, resolved.Object, resolved.Descriptor)),

@@ -29,12 +29,23 @@ type modelled struct {
 	memory int
 	model  func(setting) model
 	values map[string][]uint64 // of a field, each of which has to come up
+	lacks  map[string][]string // fields of which a kernel's driver knows nothing, by kernel, sorted
 }
 
 var models = map[string]modelled{
+	"bnxt_en":    bnxtModel,
+	"ena":        enaModel,
+	"gve":        gveModel,
+	"i40e":       i40eModel,
 	"ice":        iceModel,
 	"igb":        igbModel,
+	"igc":        igcModel,
+	"ionic":      ionicModel,
+	"ixgbe":      ixgbeModel,
+	"ixgbevf":    ixgbevfModel,
 	"mlx5_core":  mlx5Model,
+	"nfp":        nfpModel,
+	"qede":       qedeModel,
 	"skb":        skbModel,
 	"veth":       vethModel,
 	"virtio_net": virtioNetModel,
@@ -149,6 +160,25 @@ func (s *setting) privateOf(device uint64) uint64 {
 // placeDevice takes memory for a device with its private data.
 func (s *setting) placeDevice(private int) *memlab.Struct {
 	return s.place("net_device", alignedPriv+private)
+}
+
+// little returns a number that a NIC keeps as little-endian.
+func (s *setting) little(address uint64, size int) (number uint64) {
+	for i := range size {
+		number |= s.memory.Load(address+uint64(i), 1) << (8 * i)
+	}
+	return number
+}
+
+// timecounter returns the time of a clock in nanoseconds: timecounter_cyc2time().
+func (s *setting) timecounter(tc *memlab.Struct, cycles uint64) uint64 {
+	clock := s.view("cyclecounter", tc.Get("cc"))
+	mask, mult, shift := clock.Get("mask"), clock.Get("mult"), clock.Get("shift")&63
+	last, ns, frac := tc.Get("cycle_last"), tc.Get("nsec"), tc.Get("frac")
+	if ahead := (cycles - last) & mask; ahead <= mask/2 {
+		return ns + (ahead*mult+frac)>>shift
+	}
+	return ns - ((last-cycles)&mask*mult-frac)>>shift
 }
 
 // rarely returns a number that is 0 now and then.

@@ -117,7 +117,8 @@ func TestPortable(t *testing.T) {
 			t.Run(driver+"/"+k.name, func(t *testing.T) {
 				relocated := object.relocate(t, loader, k)
 				model := modelled.model(setting{memory, k.types})
-				object.compare(t, memory, model, memlab.Load(t, object.functions(t, relocated)...))
+				fields := object.fieldsOn(k)
+				compare(t, memory, model, fields, memlab.Load(t, functions(t, fields, relocated)...))
 			})
 		}
 	}
@@ -133,10 +134,16 @@ func (p *portable) relocate(t *testing.T, loader *libbpf.Loader, k kernel) map[s
 	return relocated.Programs
 }
 
+// fieldsOn returns those of the fields that a kernel has.
+func (p *portable) fieldsOn(k kernel) []string {
+	lacks := func(field string) bool { return slices.Contains(k.lacks, field) }
+	return slices.DeleteFunc(slices.Clone(p.fields), lacks)
+}
+
 // functions returns the programs in the order of fields.
-func (p *portable) functions(t *testing.T, programs map[string][]uint64) (functions []asm.Instructions) {
+func functions(t *testing.T, fields []string, programs map[string][]uint64) (functions []asm.Instructions) {
 	t.Helper()
-	for _, field := range p.fields {
+	for _, field := range fields {
 		functions = append(functions, decoded(t, programs[field]))
 	}
 	return functions
@@ -157,7 +164,7 @@ func decoded(t *testing.T, words []uint64) asm.Instructions {
 
 // compare compares programs with a model, in scenes as the driver leaves them and in those
 // in which a pointer leads nowhere.
-func (p *portable) compare(t *testing.T, memory *memlab.Memory, model model, functions *memlab.Functions) {
+func compare(t *testing.T, memory *memlab.Memory, model model, fields []string, functions *memlab.Functions) {
 	t.Helper()
 	random := rand.New(rand.NewPCG(1, 2))
 	descriptors := 0
@@ -174,7 +181,7 @@ func (p *portable) compare(t *testing.T, memory *memlab.Memory, model model, fun
 			descriptors++
 		}
 		for i, got := range functions.Call(ctx, 0) {
-			if field := p.fields[i]; got != wanted[field] {
+			if field := fields[i]; got != wanted[field] {
 				t.Fatalf("scene %d: %s is %#x instead of %#x", scene, field, got, wanted[field])
 			}
 		}
@@ -335,6 +342,9 @@ func (p *portable) relocateByCilium(t *testing.T, k kernel) map[string][]uint64 
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, field := range k.lacks { // which are refused
+		delete(spec.Programs, field)
+	}
 	loaded, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{Programs: ebpf.ProgramOptions{KernelTypes: types}})
 	if err != nil {
 		t.Fatalf("%+v", err)
@@ -414,7 +424,7 @@ func (k kernel) without(t *testing.T, name string) kernel {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return kernel{k.name, k.types, layout, raw}
+	return kernel{name: k.name, types: k.types, layout: layout, raw: raw}
 }
 
 // missing returns the fields that a kernel does not have.

@@ -20,7 +20,7 @@ import (
 // TestDocs runs every command that README.md and docs/ show in a block marked
 // "console", each block after the other from the top of a copy of the tree, and
 // compares what it prints. There is an interface eth0 to load programs on, and
-// another, eth1.
+// another, eth1. Where packets are needed, they come in by eth0.
 func TestDocs(t *testing.T) {
 	netlab.NeedRoot(t)
 	top, err := filepath.Abs("../..")
@@ -48,6 +48,9 @@ func testDoc(t *testing.T, top, doc string) {
 			t.Fatal(err)
 		}
 	}
+	if bytes.Contains(text, []byte("$ xdp-load verify ")) {
+		sendInto(t, "eth0")
+	}
 
 	ran := consoleBlock.ReplaceAllFunc(text, func(block []byte) []byte {
 		return []byte("```console\n" + runBlock(t, dir, string(block)) + "```\n")
@@ -61,6 +64,26 @@ func testDoc(t *testing.T, top, doc string) {
 	if diff := cmp.Diff(withoutNumbers(string(text)), withoutNumbers(string(ran))); diff != "" {
 		t.Errorf("the document and what the commands print differ (-document +run), go test -update writes it anew:\n%s", diff)
 	}
+}
+
+// sendInto sends UDP packets to an emulated NIC until the test ends, each of a flow of its own.
+func sendInto(t *testing.T, nic string) {
+	for _, command := range []string{
+		"ip address add 192.0.2.1/24 dev " + nic + "-wire",
+		"ip neighbour add 192.0.2.2 lladdr 02:00:00:00:00:01 dev " + nic + "-wire",
+	} {
+		if output, err := exec.Command("sh", "-c", command).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v: %s", command, err, output)
+		}
+	}
+	sender := exec.Command("bash", "-c", "for ((i = 1; ; i = i % 60000 + 1)); do echo > /dev/udp/192.0.2.2/$i; done")
+	if err := sender.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		sender.Process.Kill()
+		sender.Wait()
+	})
 }
 
 var consoleBlock = regexp.MustCompile("(?ms)^```console\n.*?^```\n")
@@ -107,7 +130,7 @@ func runLine(t *testing.T, dir, command string) string {
 // of the test's.
 func copyOfTree(t *testing.T, top string) string {
 	dir := t.TempDir()
-	for _, name := range []string{"bpf", "loader/testdata", "testdata/invalid", "testdata/layouts", "testdata/programs"} {
+	for _, name := range []string{"bpf", "loader/testdata", "verify/testdata", "testdata/invalid", "testdata/layouts", "testdata/programs"} {
 		if err := os.CopyFS(filepath.Join(dir, name), os.DirFS(filepath.Join(top, name))); err != nil {
 			t.Fatal(err)
 		}
@@ -123,6 +146,9 @@ func withoutNumbers(text string) string {
 		{`(link|maps)-\d+`, "$1-N"},
 		{`\b[0-9a-f]{16}\b`, "TAG"},
 		{`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`, "TIME"},
+		{`, Linux \S+: `, ", Linux N: "},
+		{`0x[0-9a-f]+(, and (the skb has|its kfunc says)) 0x[0-9a-f]+`, "0xN$1 0xN"},
+		{`(?m)^(  (?:descriptor|packet)  +)[0-9a-f ]+$`, "$1 N"},
 		{`map\[id:\d+\]`, "map[id:N]"},
 		{`(?m)^(eth0 +veth +\w+) +\d+ +`, "$1 N "},
 		{`(?m)^(INTERFACE.*)$`, "INTERFACE"},

@@ -1,0 +1,213 @@
+package loader
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/rlimit"
+	"golang.org/x/sys/unix"
+
+	"github.com/xdp-load/xdp-load/nic"
+	"github.com/xdp-load/xdp-load/rewrite"
+)
+
+// ErrWatched is wrapped by the error about an interface whose program another process has
+// taken off for a while.
+var ErrWatched = errors.New("another process has its own programs there for a while")
+
+// Watch is two programs that are on an interface for a while, by links that nothing pins:
+// they go when the process does.
+type Watch struct {
+	*ebpf.Collection
+
+	// Report says what was rewritten.
+	Report *rewrite.Report
+
+	// Replaced is the program, as messages name it, that Close puts back: one that this
+	// package has attached. It is empty if there was none.
+	Replaced string
+
+	load    *load
+	restore func() error // nil if there is nothing to put back
+}
+
+// NewWatch rewrites an object and attaches two of its programs to the interface of the
+// options: the one of Options.Program in native mode, and in front of all others there the
+// one of TC. Other programs of the object are not loaded.
+//
+// The driver may give the XDP program packets in several buffers, if it has some.
+//
+// A program that this package has attached to the interface is replaced in one step, and put
+// back in one by Close. If the process is killed before that, the next NewWatch or Unload
+// finds it. Any other makes it fail with ErrOccupied. The other errors are those of
+// LoadRewritten, and ErrWatched.
+func NewWatch(object []byte, opts Options, tc string) (*Watch, error) {
+	spec, report, err := RewrittenSpec(bytes.NewReader(object), opts)
+	if err != nil {
+		return nil, err
+	}
+	maps.DeleteFunc(spec.Programs, func(name string, _ *ebpf.ProgramSpec) bool { return name != opts.Program && name != tc })
+	w := &Watch{Report: report, load: &load{Options: opts, spec: spec, report: report}}
+	_, err = inLastingMounts(func() error { return w.start(tc) })
+	if err != nil {
+		return nil, errors.Join(explainPermission(err), w.Close())
+	}
+	return w, nil
+}
+
+func (w *Watch) start(tc string) error {
+	l := w.load
+	target, err := nic.ByName(l.Interface)
+	if err != nil {
+		return err
+	}
+	ours, err := oursOn(target.Interface)
+	if err != nil {
+		return err
+	}
+	if err := cmp.Or(l.mayRead(), l.checkLockdown(lockdownFile)); err != nil {
+		return err
+	}
+	if fragments, err := target.HasFragments(); err == nil && fragments {
+		l.spec.Programs[l.Program].Flags |= unix.BPF_F_XDP_HAS_FRAGS
+	}
+	linkKfuncs(l.spec)
+	_ = rlimit.RemoveMemlock() // explainPermission tells of a limit that could not be lifted
+	if w.Collection, err = ebpf.NewCollection(l.spec); err != nil {
+		return ExplainRefusal(err, l.spec, l.report)
+	}
+	l.undo.later(w.Collection.Close)
+	if err := w.attachXDP(target, ours); err != nil {
+		return err
+	}
+	// Last, so that the other has seen all that it sees.
+	if err := w.attachTC(target, w.Programs[tc]); err != nil {
+		return fmt.Errorf("%s: attach in TC: %w", target.Interface, err)
+	}
+	return nil
+}
+
+func (w *Watch) attachXDP(target *nic.Target, ours *pinnedLink) error {
+	program := w.Programs[w.load.Program]
+	if ours != nil {
+		return w.replace(ours, program)
+	}
+	attached, err := w.load.link(target, program)
+	if err != nil {
+		return err
+	}
+	w.load.undo.later(func() { attached.Close() })
+	return nil
+}
+
+func (w *Watch) attachTC(target *nic.Target, program *ebpf.Program) error {
+	attached, err := link.AttachTCX(link.TCXOptions{Program: program, Interface: target.Index, Attach: ebpf.AttachTCXIngress, Anchor: link.Head()})
+	if errors.Is(err, ebpf.ErrNotSupported) { // before Linux 6.6
+		filter := &tcFilter{ifindex: target.Index}
+		if err := filter.add(program); err != nil {
+			return err
+		}
+		w.load.undo.later(filter.remove)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	w.load.undo.later(func() { attached.Close() })
+	return nil
+}
+
+// oursOn returns the link by which this package has attached a program to an interface, nil
+// if there is no program. If there is another it wraps ErrOccupied.
+func oursOn(iface string) (*pinnedLink, error) {
+	present, err := hookByName(iface)
+	if err != nil || len(present.programs) == 0 {
+		return nil, err
+	}
+	var ours *pinnedLink
+	return ours, withPins(func(pins *pinDir) error {
+		links, _, err := pins.links()
+		if err != nil {
+			return err
+		}
+		at := slices.IndexFunc(links, present.runs)
+		if at < 0 {
+			return present.occupied(pins)
+		}
+		ours = &links[at]
+		return nil
+	})
+}
+
+// replace puts a program in the place of one that this package has attached.
+func (w *Watch) replace(ours *pinnedLink, program *ebpf.Program) error {
+	lock, err := ours.take()
+	if err != nil {
+		return fmt.Errorf("%s: %w", w.load.Interface, err)
+	}
+	w.load.undo.later(func() { lock.Close() })
+	replaced, name, err := ours.openProgram()
+	if err != nil {
+		return err
+	}
+	w.load.undo.later(func() { replaced.Close() })
+	attached, err := openLink(ours.id)
+	if err != nil {
+		return err
+	}
+	w.load.undo.later(func() { attached.Close() })
+	if err := attached.Update(program); err != nil {
+		return fmt.Errorf("%s: replace %s: %w", w.load.Interface, ours.title(), err)
+	}
+	w.Replaced = fmt.Sprintf("%q", name)
+	if info, err := replaced.Info(); err == nil {
+		if id, ok := info.ID(); ok {
+			w.Replaced = fmt.Sprintf("id %d %q", id, name)
+		}
+	}
+	w.restore = func() error {
+		err := attached.Update(replaced)
+		if errors.Is(err, unix.ENOLINK) {
+			return nil // it was unloaded meanwhile
+		}
+		return err
+	}
+	return nil
+}
+
+// take takes a link for this process until what it returns is closed. It wraps ErrWatched
+// if another has it.
+func (p *pinnedLink) take() (*os.File, error) {
+	dir, err := os.Open(linkPins + "/" + pinName(pinsOfPrograms, p.id))
+	if err != nil {
+		return nil, err
+	}
+	locked, err := tryLock(dir, nil)
+	if err == nil && !locked {
+		err = ErrWatched
+	}
+	if err != nil {
+		dir.Close()
+		return nil, err
+	}
+	return dir, nil
+}
+
+// Close takes the programs off, and puts back the one that was there.
+func (w *Watch) Close() (err error) {
+	if w.restore != nil {
+		if err = w.restore(); err != nil {
+			err = fmt.Errorf("%s: put back program %s: %w: xdp-load unload --iface %[1]s, and load it again", w.load.Interface, w.Replaced, err)
+		}
+		w.restore = nil
+	}
+	w.load.undo.run()
+	return err
+}

@@ -1,0 +1,211 @@
+package verify
+
+import (
+	"encoding/binary"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// Headers that packets of these tests are made of.
+var (
+	ethernet = "\x02\x00\x00\x00\x00\x01\x02\x00\x00\x00\x00\x02"
+	tag      = "\x81\x00\x20\x07"
+	ipv4     = "\x08\x00\x45\x00\x00\x2e\x00\x00\x00\x00\x40"
+	ipv6     = "\x86\xdd\x60\x00\x00\x00\x00\x10"
+	rest4    = "\x00\x00\xc0\x00\x02\x01\xc0\x00\x02\x02"
+	rest6    = "\x40" + zeros[:32]
+	zeros    = string(make([]byte, 64))
+)
+
+func TestParsePacket(t *testing.T) {
+	for name, test := range map[string]struct {
+		head string
+		want packet
+	}{
+		"TCP":             {ethernet + ipv4 + "\x06" + rest4 + zeros, packet{ptype: ptypeIPv4 | ptypeTCP}},
+		"tagged UDP":      {ethernet + tag + tag + ipv4 + "\x11" + rest4 + zeros, packet{ptype: ptypeIPv4 | ptypeUDP}},
+		"fragment":        {ethernet + ipv4[:8] + "\x20\x00\x40\x11" + rest4, packet{ptype: ptypeIPv4 | ptypeFragment | ptypeUDP}},
+		"VXLAN":           {ethernet + ipv4 + "\x11" + rest4 + "\x10\x00\x12\xb5" + zeros, packet{ptype: ptypeIPv4 | ptypeUDP, mayTunnel: true}},
+		"GRE":             {ethernet + ipv4 + "\x2f" + rest4, packet{ptype: ptypeIPv4 | ptypeOther, mayTunnel: true}},
+		"ICMPv6":          {ethernet + ipv6 + "\x3a" + rest6 + zeros, packet{ptype: ptypeIPv6 | ptypeICMP}},
+		"SCTP in options": {ethernet + ipv6 + "\x00" + rest6 + "\x84\x00" + zeros, packet{ptype: ptypeIPv6 | ptypeSCTP}},
+		"IPv6 fragment":   {ethernet + ipv6 + "\x2c" + rest6 + "\x06\x00" + zeros, packet{ptype: ptypeIPv6 | ptypeFragment | ptypeTCP}},
+		"AH":              {ethernet + ipv6 + "\x33" + rest6 + "\x06\x04" + zeros, packet{ptype: ptypeIPv6 | ptypeTCP | ptypeOther}},
+		"ESP":             {ethernet + ipv4 + "\x32" + rest4, packet{ptype: ptypeIPv4 | ptypeOther}},
+		"no next header":  {ethernet + ipv6 + "\x3b" + rest6, packet{ptype: ptypeIPv6}},
+		"ARP":             {ethernet + "\x08\x06" + zeros, packet{}},
+		"MPLS":            {ethernet + "\x88\x47" + zeros, packet{mayTunnel: true}},
+		"cut":             {ethernet + ipv6 + "\x00" + rest6 + "\x06", packet{ptype: ptypeIPv6, cut: true}},
+		"short":           {ethernet, packet{cut: true}},
+		"nothing":         {"", packet{cut: true}},
+	} {
+		got := parsePacket([]byte(test.head))
+		if got.ptype != test.want.ptype || got.mayTunnel != test.want.mayTunnel || got.cut != test.want.cut {
+			t.Errorf("%s: %+v instead of %+v", name, *got, test.want)
+		}
+	}
+}
+
+// Whatever the head is, it is parsed.
+func FuzzParsePacket(f *testing.F) {
+	f.Add([]byte(ethernet + tag + ipv6 + "\x00" + rest6 + "\x06"))
+	f.Add([]byte(ethernet + ipv4 + "\x11" + rest4 + "\x10\x00\x12\xb5"))
+	f.Fuzz(func(t *testing.T, head []byte) {
+		if p := parsePacket(head); p.String() == "" {
+			t.Errorf("%+v", p)
+		}
+	})
+}
+
+func TestCompare(t *testing.T) {
+	head := ethernet + ipv4 + "\x11" + rest4 + "\x10\x00\x00\x09" + zeros
+	own := uint32(sum([]byte(head[14:])))
+	for name, test := range map[string]struct {
+		field   string
+		seen    rawObservation
+		outcome outcome
+	}{
+		"hash":                        {"hash", rawObservation{XDP: mdDesc{Hash: 5}, Skb: mdDesc{Hash: 5}}, agree},
+		"another hash":                {"hash", rawObservation{XDP: mdDesc{Hash: 5}, Skb: mdDesc{Hash: 6}}, differ},
+		"a hash of none":              {"hash", rawObservation{Skb: mdDesc{Hash: 6}}, differ},
+		"a hash of the stack":         {"hash", rawObservation{Skb: mdDesc{Hash: 6}, SwHash: 1}, uncompared},
+		"its type":                    {"hash_type", rawObservation{XDP: mdDesc{HashType: hashL4}, Skb: mdDesc{Hash: 5, HashType: hashL4}}, agree},
+		"a type of none":              {"hash_type", rawObservation{XDP: mdDesc{HashType: hashL4}}, differ},
+		"a type without ports":        {"hash_type", rawObservation{XDP: mdDesc{HashType: hashIPv4}, Skb: mdDesc{Hash: 5, HashType: hashL4}}, differ},
+		"all hashes are of addresses": {"hash_type", rawObservation{XDP: mdDesc{HashType: hashL4}, Skb: mdDesc{Hash: 5}}, uncompared},
+
+		"no sum":                {"csum", rawObservation{}, agree},
+		"a sum of none":         {"csum", rawObservation{XDP: mdDesc{Csum: 5}}, differ},
+		"the sum":               {"csum", rawObservation{XDP: mdDesc{Csum: 0x10004, CsumStatus: 2}, Skb: mdDesc{Csum: 5, CsumStatus: 2}}, agree},
+		"another sum":           {"csum", rawObservation{XDP: mdDesc{Csum: 4, CsumStatus: 2}, Skb: mdDesc{Csum: 5, CsumStatus: 2}}, differ},
+		"the packet's sum":      {"csum", rawObservation{XDP: mdDesc{Csum: own, CsumStatus: 2}, Length: uint32(len(head))}, agree},
+		"not the packet's":      {"csum", rawObservation{XDP: mdDesc{Csum: own + 1, CsumStatus: 2}, Length: uint32(len(head))}, differ},
+		"a long packet's":       {"csum", rawObservation{XDP: mdDesc{Csum: own, CsumStatus: 2}, Length: 1500}, uncompared},
+		"a sum with a tag":      {"csum", rawObservation{XDP: mdDesc{Csum: own, CsumStatus: 2}, TagProto: wire16{0x81}, Length: uint32(len(head))}, uncompared},
+		"right":                 {"csum_status", rawObservation{XDP: mdDesc{CsumStatus: 1}, Skb: mdDesc{CsumStatus: 1}}, agree},
+		"wrong":                 {"csum_status", rawObservation{XDP: mdDesc{CsumStatus: 4}}, agree},
+		"wrong, and believed":   {"csum_status", rawObservation{XDP: mdDesc{CsumStatus: 4}, Skb: mdDesc{CsumStatus: 1}}, differ},
+		"right by XDP alone":    {"csum_status", rawObservation{XDP: mdDesc{CsumStatus: 1}}, differ},
+		"a sum that is kept":    {"csum_status", rawObservation{XDP: mdDesc{CsumStatus: 2}, Skb: mdDesc{CsumStatus: 1}}, uncompared},
+		"no sum but the driver": {"csum_status", rawObservation{Skb: mdDesc{CsumStatus: 2}}, differ},
+
+		"a tag":                {"vlan_tci", rawObservation{XDP: mdDesc{VlanTCI: 7, VlanProto: wire16{0x81}}, Skb: mdDesc{VlanTCI: 7, VlanProto: wire16{0x81}}}, agree},
+		"a tag in the packet":  {"vlan_tci", rawObservation{TagProto: wire16{0x81}, TagTCI: wire16{0, 7}, Skb: mdDesc{VlanTCI: 7, VlanProto: wire16{0x81}}}, agree},
+		"another in it":        {"vlan_tci", rawObservation{TagProto: wire16{0x81}, TagTCI: wire16{0, 8}, Skb: mdDesc{VlanTCI: 7, VlanProto: wire16{0x81}}}, differ},
+		"a tag that is lost":   {"vlan_proto", rawObservation{Skb: mdDesc{VlanProto: wire16{0x81}}}, differ},
+		"its protocol swapped": {"vlan_proto", rawObservation{XDP: mdDesc{VlanProto: wire16{0, 0x81}}, Skb: mdDesc{VlanProto: wire16{0x81}}}, differ},
+		"a mark":               {"mark", rawObservation{XDP: mdDesc{Mark: 1}, Skb: mdDesc{Mark: 2}}, differ},
+		"a stamp":              {"rx_timestamp", rawObservation{XDP: mdDesc{RxTimestamp: 1}}, differ},
+	} {
+		o := observed(t, test.seen, head)
+		c := comparisonOf(t, test.field)
+		if got := c.skb(o); got.outcome != test.outcome {
+			t.Errorf("%s: %+v instead of %d", name, got, test.outcome)
+		}
+	}
+}
+
+func TestComparePacket(t *testing.T) {
+	udp := ethernet + ipv4 + "\x11" + rest4 + "\x10\x00\x00\x09" + zeros
+	vxlan := ethernet + ipv4 + "\x11" + rest4 + "\x10\x00\x12\xb5" + zeros
+	for name, test := range map[string]struct {
+		field   string
+		xdp     mdDesc
+		head    string
+		outcome outcome
+	}{
+		"UDP":               {"ptype", mdDesc{Ptype: ptypeIPv4 | ptypeUDP}, udp, agree},
+		"half of it":        {"ptype", mdDesc{Ptype: ptypeIPv4}, udp, agree},
+		"nothing":           {"ptype", mdDesc{}, udp, agree},
+		"TCP":               {"ptype", mdDesc{Ptype: ptypeIPv4 | ptypeTCP}, udp, differ},
+		"a tunnel":          {"ptype", mdDesc{Ptype: ptypeIPv6 | ptypeTCP | ptypeTunnelled}, vxlan, uncompared},
+		"no tunnel":         {"ptype", mdDesc{Ptype: ptypeIPv4 | ptypeUDP | ptypeTunnelled}, udp, differ},
+		"a hash":            {"hash_type", mdDesc{HashType: hashIPv4 | hashL4 | hashUDP}, udp, agree},
+		"a hash of TCP":     {"hash_type", mdDesc{HashType: hashIPv4 | hashL4 | hashTCP}, udp, differ},
+		"a hash of inside":  {"hash_type", mdDesc{HashType: hashIPv6 | hashL4 | hashTCP}, vxlan, uncompared},
+		"a hash of a tag":   {"hash_type", mdDesc{HashType: hashIPv4}, ethernet + tag + ipv4 + "\x06" + rest4, agree},
+		"IPv4 and not IPv6": {"hash_type", mdDesc{HashType: hashIPv6}, udp, differ},
+	} {
+		o := observed(t, rawObservation{XDP: test.xdp}, test.head)
+		if got := comparisonOf(t, test.field).packet(o); got.outcome != test.outcome {
+			t.Errorf("%s: %+v instead of %d", name, got, test.outcome)
+		}
+	}
+}
+
+func TestCompareKfunc(t *testing.T) {
+	const none = -int32(unix.ENODATA)
+	for name, test := range map[string]struct {
+		field   string
+		seen    rawObservation
+		outcome outcome
+	}{
+		"the same":         {"hash", rawObservation{XDP: mdDesc{Hash: 5}, Said: said{Hash: 5}}, agree},
+		"another":          {"hash", rawObservation{XDP: mdDesc{Hash: 5}, Said: said{Hash: 6}}, differ},
+		"none":             {"hash", rawObservation{Said: said{HashError: none}}, agree},
+		"none, but a hash": {"hash", rawObservation{XDP: mdDesc{Hash: 5}, Said: said{HashError: none}}, differ},
+		"not asked":        {"hash", rawObservation{XDP: mdDesc{Hash: 5}, Said: said{HashError: 1}}, uncompared},
+		"not there":        {"hash", rawObservation{XDP: mdDesc{Hash: 5}, Said: said{HashError: -int32(unix.EOPNOTSUPP)}}, uncompared},
+		"a protocol":       {"vlan_proto", rawObservation{XDP: mdDesc{VlanProto: wire16{0x81}}, Said: said{VlanProto: wire16{0x81}}}, agree},
+		"without a kfunc":  {"mark", rawObservation{XDP: mdDesc{Mark: 5}}, uncompared},
+	} {
+		o := observed(t, test.seen, ethernet)
+		if got := comparisonOf(t, test.field).compareKfunc(o); got.outcome != test.outcome {
+			t.Errorf("%s: %+v instead of %d", name, got, test.outcome)
+		}
+	}
+}
+
+// observed returns what user space makes of an observation of a packet.
+func observed(t *testing.T, seen rawObservation, head string) *observation {
+	t.Helper()
+	seen.Held = uint32(copy(seen.Head[:], head))
+	raw, err := binary.Append(nil, binary.NativeEndian, &seen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := parseObservation(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+func comparisonOf(t *testing.T, field string) *comparison {
+	t.Helper()
+	for i := range comparisons {
+		if comparisons[i].field == field {
+			return &comparisons[i]
+		}
+	}
+	t.Fatalf("no field %s", field)
+	return nil
+}
+
+// Of what looks like an address of the kernel's the lower bits are not for others.
+func TestAddressesAreHidden(t *testing.T) {
+	seen := rawObservation{Skew: 4}
+	for i, word := range []uint64{0xffff888012345678, 1<<64 - 1, 0x1234} {
+		binary.NativeEndian.PutUint64(seen.Words[8*i:], word)
+	}
+	descriptor := observed(t, seen, ethernet).descriptor()
+	if len(descriptor) != 60 {
+		t.Fatalf("%d bytes", len(descriptor))
+	}
+	descriptor = append(make([]byte, 4), descriptor...)
+	for i, want := range []uint64{1: 1<<64 - 1, 0x1234} {
+		if got := binary.NativeEndian.Uint64(descriptor[8*i:]); i > 0 && got != want {
+			t.Errorf("%#x instead of %#x", got, want)
+		}
+	}
+	if got := binary.NativeEndian.Uint64(descriptor) &^ (1<<32 - 1); binary.NativeEndian.Uint16([]byte{1, 0}) == 1 && got != 0xffff000000000000 {
+		t.Errorf("%#x", got)
+	}
+}
+
+func TestShortObservation(t *testing.T) {
+	if o, err := parseObservation(make([]byte, 100)); err == nil || o != nil {
+		t.Error(o, err)
+	}
+}

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+
+/* igb, with the descriptor of the packet before. */
+
+#define md_descriptor right_descriptor
+#include "drivers/igb.c"
+#undef md_descriptor
+
+MD_DESCRIPTOR(void, struct xdp_buff *xdp)
+{
+	struct igb_ring *ring = igb_ring(xdp);
+	__u32 index = ring->next_to_clean, count = ring->count;
+	void *desc;
+
+	index = index ? index - 1 : count - 1;
+	desc = ring->desc + index * IGB_DESC_SIZE;
+	return (void *)((__u64)desc | igb_features(xdp->rxq->dev->features));
+}
