@@ -15,20 +15,24 @@ import (
 // reached, branches that always lead one way, offsets in registers, and what is computed
 // and not used. It returns the object as it is then.
 func (o *object) trim(functions []string) (*object, error) {
-	for {
-		changes := 0
+	for len(functions) > 0 {
+		var changed []string // which may have come to have more of it
 		err := o.change(functions, func(s *survey) ([]code.Replacement, error) {
 			replacements, err := s.superfluous()
-			changes += len(replacements)
+			if len(replacements) > 0 {
+				changed = append(changed, s.fn.name)
+			}
 			return replacements, err
 		})
-		if err != nil || changes == 0 {
+		if err != nil || len(changed) == 0 {
 			return o, err
 		}
 		if o, err = o.reread(); err != nil {
 			return nil, err
 		}
+		functions = changed
 	}
+	return o, nil
 }
 
 func (s *survey) superfluous() (replacements []code.Replacement, err error) {
