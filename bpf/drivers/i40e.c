@@ -177,8 +177,11 @@ MD_FIELD(csum_status, "i40e_16byte_rx_desc.wb.qword1.status_error_len, if rx-che
 	if (status & I40E_PPRS)
 		return MD_CSUM_NONE;
 	if (libie_ptype_is_ipv6(ptype)) {
-		/* Extension headers: the L4 sum may have been taken of the wrong bytes. */
-		if (status & I40E_IPV6EXADD)
+		/*
+		 * Extension headers: the L4 sum may have been taken of the wrong bytes. An
+		 * IP header called wrong may be one inside, which the driver does not ask.
+		 */
+		if (status & (I40E_IPV6EXADD | I40E_IPE | I40E_EIPE))
 			return MD_CSUM_NONE;
 	} else if (status & (I40E_IPE | I40E_EIPE)) {
 		return MD_CSUM_BAD;

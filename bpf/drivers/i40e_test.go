@@ -214,11 +214,9 @@ func i40eChecksum(status uint64, p icePacket) uint64 {
 	switch {
 	case p.l4 == "", !checked, notLooked:
 		return none
-	case p.ip == 6 && extended:
+	case p.ip == 6 && (extended || wrongIP || wrongOuterIP):
 		return none
-	case p.ip == 4 && (wrongIP || wrongOuterIP):
-		return bad
-	case wrongL4:
+	case wrongIP, wrongOuterIP, wrongL4:
 		return bad
 	case p.l4 == "icmp":
 		return none

@@ -175,17 +175,12 @@ var igbHashed = [16]uint64{
 }
 
 func (m *igb) decode(found, ctx uint64) map[string]uint64 {
-	descriptor, hashing, summing, untagging := found&^15, found&1 != 0, found&2 != 0, found&4 != 0
+	descriptor, summing, untagging := found&^15, found&2 != 0, found&4 != 0
 	info, status := m.little(descriptor, 2), m.little(descriptor+8, 4)
 	is := func(bit int) bool { return status>>bit&1 != 0 }
 	ring := m.ringOf(ctx)
-	fields := map[string]uint64{
-		"rx_timestamp": 0, "hash": 0, "hash_type": 0, "csum_status": 0, "vlan_tci": 0, "vlan_proto": 0,
-		"ptype": igbPacket(info >> 4),
-	}
-	if hashing && info&15 != 0 {
-		fields["hash"], fields["hash_type"] = m.little(descriptor+4, 4), igbHashed[info&15]
-	}
+	fields := m.decodeAdvanced(found)
+	fields["rx_timestamp"] = 0
 	if summing {
 		fields["csum_status"] = m.decodeChecksum(descriptor, info>>4, is, ring)
 	}
@@ -197,6 +192,20 @@ func (m *igb) decode(found, ctx uint64) map[string]uint64 {
 	}
 	if is(15) {
 		fields["rx_timestamp"] = m.decodeStamp(m.view("xdp_buff", ctx).Get("data")-16, m.view("igb_adapter", m.view("igb_q_vector", ring.Get("q_vector")).Get("adapter")))
+	}
+	return fields
+}
+
+// decodeAdvanced returns what is in the descriptor alone, and the same for igb, igc, ixgbe and
+// ixgbevf.
+func (m *igb) decodeAdvanced(found uint64) map[string]uint64 {
+	descriptor, hashing := found&^15, found&1 != 0
+	info := m.little(descriptor, 2)
+	fields := map[string]uint64{
+		"hash": 0, "hash_type": 0, "csum_status": 0, "vlan_tci": 0, "vlan_proto": 0, "ptype": igbPacket(info >> 4),
+	}
+	if hashed := igbHashed[info&15]; hashing && hashed != 0 {
+		fields["hash"], fields["hash_type"] = m.little(descriptor+4, 4), hashed
 	}
 	return fields
 }

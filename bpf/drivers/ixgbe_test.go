@@ -94,19 +94,6 @@ func (m *ixgbe) find(ctx uint64) uint64 {
 	return m.keep(m.ifLast(ring.Get("desc")+16*ring.Get("next_to_clean")), device)
 }
 
-// decodeAdvanced returns what ixgbe and ixgbevf have from the descriptor alone.
-func (m *igb) decodeAdvanced(found uint64) map[string]uint64 {
-	descriptor, hashing := found&^15, found&1 != 0
-	info := m.little(descriptor, 2)
-	fields := map[string]uint64{
-		"hash": 0, "hash_type": 0, "csum_status": 0, "vlan_tci": 0, "vlan_proto": 0, "ptype": igbPacket(info >> 4),
-	}
-	if hashed := igbHashed[info&15]; hashing && hashed != 0 {
-		fields["hash"], fields["hash_type"] = m.little(descriptor+4, 4), hashed
-	}
-	return fields
-}
-
 func (m *ixgbe) decode(found, ctx uint64) map[string]uint64 {
 	descriptor, summing, untagging := found&^15, found&2 != 0, found&4 != 0
 	info, status := m.little(descriptor, 4), m.little(descriptor+8, 4)
