@@ -38,6 +38,7 @@ var models = map[string]modelled{
 	"igb":        igbModel,
 	"mlx5_core":  mlx5Model,
 	"skb":        skbModel,
+	"stmmac":     stmmacModel,
 	"veth":       vethModel,
 	"virtio_net": virtioNetModel,
 	"vmxnet3":    vmxnet3Model,
