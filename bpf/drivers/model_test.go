@@ -48,6 +48,7 @@ var models = map[string]modelled{
 	"nfp":        nfpModel,
 	"qede":       qedeModel,
 	"skb":        skbModel,
+	"stmmac":     stmmacModel,
 	"veth":       vethModel,
 	"virtio_net": virtioNetModel,
 	"vmxnet3":    vmxnet3Model,
