@@ -38,6 +38,7 @@ var models = map[string]modelled{
 	"gve":        gveModel,
 	"ice":        iceModel,
 	"igb":        igbModel,
+	"mana":       manaModel,
 	"mlx5_core":  mlx5Model,
 	"skb":        skbModel,
 	"veth":       vethModel,
