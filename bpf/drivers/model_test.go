@@ -39,6 +39,7 @@ var models = map[string]modelled{
 	"ice":        iceModel,
 	"igb":        igbModel,
 	"mana":       manaModel,
+	"mlx4_en":    mlx4Model,
 	"mlx5_core":  mlx5Model,
 	"skb":        skbModel,
 	"veth":       vethModel,
