@@ -44,6 +44,8 @@ var models = map[string]modelled{
 	"ionic":      ionicModel,
 	"ixgbe":      ixgbeModel,
 	"ixgbevf":    ixgbevfModel,
+	"mana":       manaModel,
+	"mlx4_en":    mlx4Model,
 	"mlx5_core":  mlx5Model,
 	"nfp":        nfpModel,
 	"qede":       qedeModel,
