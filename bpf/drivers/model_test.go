@@ -38,6 +38,8 @@ var models = map[string]modelled{
 	"mlx5_core":  mlx5Model,
 	"nfp":        nfpModel,
 	"qede":       qedeModel,
+	"sfc":        sfcModel,
+	"sfc_siena":  sfcModel,
 	"skb":        skbModel,
 	"veth":       vethModel,
 	"virtio_net": virtioNetModel,
