@@ -36,6 +36,8 @@ var models = map[string]modelled{
 	"igb":        igbModel,
 	"ionic":      ionicModel,
 	"mlx5_core":  mlx5Model,
+	"mvneta":     mvnetaModel,
+	"mvpp2":      mvpp2Model,
 	"nfp":        nfpModel,
 	"qede":       qedeModel,
 	"sfc":        sfcModel,
