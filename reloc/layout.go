@@ -248,6 +248,19 @@ func (l *Layout) StructID(name string) (btf.TypeID, error) {
 	return 0, nil
 }
 
+// Structs returns the structs of a name and its flavours, of equal copies the first. What
+// they have by value is whole; structs and unions behind their pointers have no members.
+func (l *Layout) Structs(essential string) ([]*btf.Struct, error) {
+	candidates, err := l.named(essential)
+	var structs []*btf.Struct
+	for _, c := range candidates {
+		if typ, ok := c.typ.(*btf.Struct); ok {
+			structs = append(structs, typ)
+		}
+	}
+	return structs, err
+}
+
 // HasEnumerator reports whether the layout has an enumeration of a name, or a flavour of
 // it, with an enumerator.
 func (l *Layout) HasEnumerator(enum, name string) (bool, error) {
