@@ -1,13 +1,11 @@
 package nic_test
 
 import (
-	"bytes"
 	"debug/elf"
 	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -159,7 +157,26 @@ func wantSameLayout(t *testing.T, layout *reloc.Layout, header string) {
 // compileLayout compiles C without any warning, and returns the layout in it.
 func compileLayout(t *testing.T, source, target string) *reloc.Layout {
 	t.Helper()
-	object := filepath.Join(t.TempDir(), "layout.o")
+	file, err := elf.Open(compileObject(t, source, target))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	types, err := file.Section(".BTF").Data()
+	if err != nil {
+		t.Fatal(err)
+	}
+	layout, err := reloc.NewLayout("compiled", types, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return layout
+}
+
+// compileObject compiles C and returns the object's path.
+func compileObject(t *testing.T, source, target string) string {
+	t.Helper()
+	object := filepath.Join(t.TempDir(), "object.o")
 	args := []string{"-O2", "-g", "-Wall", "-Werror", "-target", target, "-x", "c", "-c", "-", "-o", object}
 	asm, err := filepath.Glob("/usr/include/*/asm") // of Debian
 	if err != nil {
@@ -173,23 +190,15 @@ func compileLayout(t *testing.T, source, target string) *reloc.Layout {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s\n%s", err, out, source)
 	}
-	raw, err := os.ReadFile(object)
-	if err != nil {
-		t.Fatal(err)
+	return object
+}
+
+// runTool runs a command, and returns what it complains of.
+func runTool(name string, args ...string) error {
+	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w: %s", name, err, out)
 	}
-	file, err := elf.NewFile(bytes.NewReader(raw))
-	if err != nil {
-		t.Fatal(err)
-	}
-	types, err := file.Section(".BTF").Data()
-	if err != nil {
-		t.Fatal(err)
-	}
-	layout, err := reloc.NewLayout("compiled", types, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return layout
+	return nil
 }
 
 // difference says what is different of two types, by all that BTF has of them but the names

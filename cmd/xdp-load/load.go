@@ -157,7 +157,7 @@ func (f *flags) load(w io.Writer, path string, opts loader.Options) error {
 	printPinned(w, object.Pinned)
 	a := object.Attachment
 	fmt.Fprintf(w, "%s (id %d) attached to %s%s, %s%s, pinned at %s%s\n",
-		a.Program, a.ProgramID, a.Interface, inParentheses(a.Driver, ""), summary(object.Report), bound(object.Bound, a.Interface), a.Pin, inMountsOf(a))
+		a.Program, a.ProgramID, a.Interface, inParentheses(a.Driver, ""), f.foundFor(object.Report), bound(object.Bound, a.Interface), a.Pin, inMountsOf(a))
 	return nil
 }
 
@@ -208,6 +208,7 @@ func (f *flags) preview(w io.Writer, path string, opts loader.Options) error {
 		return err
 	}
 	f.warnUnaccessed(path, plan.Report)
+	plan.Target.Source = f.of
 	if f.json {
 		return printJSON(w, planned{plan.Report, plan.Target, plan.Program, plan.Bound, plan.Conditions})
 	}
@@ -215,7 +216,7 @@ func (f *flags) preview(w io.Writer, path string, opts loader.Options) error {
 		return err
 	}
 	fmt.Fprintf(w, "%s would be attached to %s%s, %s%s, if %s; nothing was loaded\n",
-		plan.Program, plan.Target.Interface, inParentheses(plan.Target.Driver, plan.Target.Firmware), summary(plan.Report), bound(plan.Bound, plan.Target.Interface),
+		plan.Program, plan.Target.Interface, inParentheses(plan.Target.Driver, plan.Target.Firmware), f.foundFor(plan.Report), bound(plan.Bound, plan.Target.Interface),
 		strings.Join(plan.Conditions, ", and if "))
 	return nil
 }
