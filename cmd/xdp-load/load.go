@@ -31,6 +31,7 @@ const loadExamples = `  xdp-load --iface eth0 prog.o
   xdp-load check --layout nic.o --driver veth prog.o
   xdp-load explain prog.o
   xdp-load verify eth0
+  xdp-load header --iface eth0
   xdp-load status
   xdp-load unload eth0`
 

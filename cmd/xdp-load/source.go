@@ -34,9 +34,14 @@ type sources struct {
 }
 
 func (s *sources) addLayout(cmd *cobra.Command) {
+	s.addLayoutFile(cmd)
+	cmd.Flags().StringArrayVar(&s.types, "type", nil, "resolve the root types that `GLOB` matches, flavours included (default md_desc; '*' for every record; repeatable)")
+}
+
+// addLayoutFile adds the flags for what needs no object.
+func (s *sources) addLayoutFile(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&s.layouts, "layout", nil, "`FILE` with the NIC's layout: raw BTF, or an ELF file with .BTF (object, kernel module, vmlinux); or prog:ID, prog:NAME: the BTF of a loaded program")
 	cmd.Flags().StringVarP(&s.base, "base-btf", "B", "", "`FILE` that a kernel module's layout is split from: the vmlinux of its kernel")
-	cmd.Flags().StringArrayVar(&s.types, "type", nil, "resolve the root types that `GLOB` matches, flavours included (default md_desc; '*' for every record; repeatable)")
 }
 
 func (s *sources) addAccessors(cmd *cobra.Command) {
