@@ -1,8 +1,10 @@
 package loader
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/xdp-load/xdp-load/nic"
@@ -27,12 +29,14 @@ type NoSourceError struct {
 
 // Error says what there is none of, and of accessors why.
 func (e *NoSourceError) Error() string {
-	why := strings.TrimPrefix(e.Err.Error(), e.Interface+": ")
 	if len(e.Places) == 0 {
-		return fmt.Sprintf("%s: %s", e.Interface, why)
+		return fmt.Sprintf("%s: %s", e.Interface, e.why())
 	}
-	return fmt.Sprintf("%s: no layout found, and %s", e.Interface, why)
+	return fmt.Sprintf("%s: no layout found, and %s", e.Interface, e.why())
 }
+
+// why says why there are no accessors.
+func (e *NoSourceError) why() string { return strings.TrimPrefix(e.Err.Error(), e.Interface+": ") }
 
 // Unwrap returns ErrNoSource, and why there are no accessors.
 func (e *NoSourceError) Unwrap() []error { return []error{ErrNoSource, e.Err} }
@@ -48,14 +52,15 @@ func (e *NoSourceError) Details() string {
 
 // FindSource looks for what the fields of XDP programs on an interface come from: a layout,
 // as Target.FindLayout does, or else the accessors of the driver that the programs get their
-// packets from. A driver that has a File is asked for accessors only; its Name is filled in.
+// packets from, whose name is filled in. A driver with a File, or Software, is asked for
+// accessors only.
 // The options have the layout or the accessors, and target.Source says what was found.
 //
 // Returns a NoSourceError if there is nothing, and the errors of FindLayout and
 // Driver.Accessors.
 func FindSource(target *nic.Target, search nic.Search, driver *Driver) (opts Options, err error) {
 	var places []nic.Place
-	if driver.File == "" {
+	if driver.File == "" && len(driver.Software) == 0 {
 		if places, err = target.FindLayout(search); err != nil {
 			return opts, err
 		}
@@ -96,21 +101,19 @@ func isWithoutSource(err error) bool {
 // source says where accessors come from.
 func (d *Driver) source(accessors []*rewrite.Accessors) nic.Source {
 	first := accessors[0] // of XDP programs
-	switch {
-	case d.File != "":
-		return nic.Source{Kind: nic.DriverAccessors, Name: d.File}
-	case asksOnly(first):
-		return nic.Source{Kind: nic.MetadataKfuncs, Name: first.Name}
-	}
-	return nic.Source{Kind: nic.DriverAccessors, Name: first.Name}
-}
-
-// asksOnly reports whether kfuncs are asked for all that there is.
-func asksOnly(a *rewrite.Accessors) bool {
-	for _, field := range a.Fields {
-		if field.Kfunc == "" {
-			return false
+	found := nic.Source{Kind: nic.Computed, Name: first.Name}
+	for field, accessor := range first.Fields {
+		switch {
+		case accessor.Kfunc != "":
+			found.Kind = nic.MetadataKfuncs
+		case !d.computes(field):
+			return nic.Source{Kind: nic.DriverAccessors, Name: cmp.Or(d.File, first.Name)}
 		}
 	}
-	return true
+	return found
+}
+
+// computes reports whether a field is one that is computed where nothing else tells it.
+func (d *Driver) computes(field string) bool {
+	return slices.ContainsFunc(d.Software, func(asked string) bool { return slices.Contains(software[asked], field) })
 }

@@ -14,11 +14,12 @@ type SourceKind string
 
 // The kinds of source.
 const (
-	LayoutFile      SourceKind = "layout file"  // of the metadata area
-	ModuleBTF       SourceKind = "module BTF"   // the same, in the BTF of the driver's module
-	ProgramBTF      SourceKind = "program BTF"  // the same, in the BTF of a loaded program
-	DriverAccessors SourceKind = "accessors"    // of what the driver keeps
-	MetadataKfuncs  SourceKind = "kfuncs alone" // that the driver is asked by
+	LayoutFile      SourceKind = "layout file" // of the metadata area
+	ModuleBTF       SourceKind = "module BTF"  // the same, in the BTF of the driver's module
+	ProgramBTF      SourceKind = "program BTF" // the same, in the BTF of a loaded program
+	DriverAccessors SourceKind = "accessors"   // of what the driver keeps
+	MetadataKfuncs  SourceKind = "kfuncs"      // that the driver is asked by, as there are no accessors
+	Computed        SourceKind = "software"    // alone
 )
 
 // Source says where the fields of programs on a target come from. The zero value is none.
@@ -38,7 +39,9 @@ func (s Source) String() string {
 	case DriverAccessors:
 		return "accessors for " + s.Name
 	case MetadataKfuncs:
-		return "kfuncs of " + s.Name
+		return "metadata kfuncs of " + s.Name
+	case Computed:
+		return "software, as there is nothing for " + s.Name
 	}
 	return string(s.Kind) + " " + s.Name
 }
@@ -138,7 +141,7 @@ func (t *Target) wantDescriptor() error {
 // findInModule looks for a struct in the BTF of the driver's module.
 func (t *Target) findInModule(kernel *Kernel, receivers []receiver) ([]Place, error) {
 	if len(receivers) == 0 || !sameDriver(receivers) || receivers[0].driver == "" {
-		return []Place{{"BTF of the driver's module", "there is no one driver"}}, nil
+		return []Place{{"BTF of the driver's module", "there is not one driver whose it would be"}}, nil
 	}
 	layout, place, err := moduleLayout(kernel, receivers[0])
 	if err != nil || layout == nil {

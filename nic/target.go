@@ -126,8 +126,10 @@ func ethtoolDriver(name string) (driverInfo, error) {
 		firmware: unix.ByteSliceToString(info.Fw_version[:]),
 		device:   unix.ByteSliceToString(info.Bus_info[:]),
 	}
-	if found.firmware == "N/A" { // how some drivers spell nothing
-		found.firmware = ""
+	for _, text := range []*string{&found.firmware, &found.device} {
+		if *text == "N/A" { // how some drivers spell nothing
+			*text = ""
+		}
 	}
 	return found, nil
 }

@@ -31,6 +31,7 @@ const loadExamples = `  xdp-load --iface eth0 prog.o
   xdp-load check --layout nic.o --driver veth prog.o
   xdp-load explain prog.o
   xdp-load verify eth0
+  xdp-load nic --iface eth0
   xdp-load header --iface eth0
   xdp-load status
   xdp-load unload eth0`
@@ -106,7 +107,7 @@ func (l *loading) rootArguments(cmd *cobra.Command, args []string) error {
 		return usagef("no command and no object given")
 	}
 	if len(args) > 0 && !exists(args[0]) {
-		if similar := cmd.SuggestionsFor(args[0]); len(similar) > 0 {
+		if similar := cmd.SuggestionsFor(args[0]); len(similar) > 0 && !isInterface(args[0]) {
 			return usagef("no command %q, did you mean %q?", args[0], similar[0])
 		}
 		if len(args) == 2 && l.iface == "" {
@@ -125,6 +126,11 @@ func (l *loading) rootArguments(cmd *cobra.Command, args []string) error {
 // withLoad returns the command line with the command that was left out.
 func (l *loading) withLoad() string {
 	return "xdp-load load " + strings.Join(os.Args[1:], " ")
+}
+
+func isInterface(name string) bool {
+	_, err := nic.ByName(name)
+	return err == nil
 }
 
 func exists(path string) bool {
