@@ -34,6 +34,9 @@ func (p placing) attributes() string {
 	return ""
 }
 
+// maxRecord bounds how much padding is written for BTF that nobody can mean.
+const maxRecord = 1 << 16
+
 // placer finds out how records are to be declared.
 type placer struct {
 	known map[btf.Type]placing
@@ -46,6 +49,9 @@ type placer struct {
 func (p *placer) of(record btf.Type) (placing, error) {
 	if found, ok := p.known[record]; ok {
 		return found, nil
+	}
+	if size, err := btf.Sizeof(record); err != nil || size > maxRecord {
+		return placing{}, fmt.Errorf("%s has more than %d bytes, which no packet has in front of it", reloc.TypeString(record), maxRecord)
 	}
 	align := uint32(1)
 	for _, member := range membersOf(record) {

@@ -1,7 +1,6 @@
 package nic
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -237,5 +236,3 @@ var keywords = strings.Fields(`auto break case char const continue default do do
 	if inline int long register restrict return short signed sizeof static struct switch typedef union unsigned void
 	volatile while asm typeof bool offsetof _Alignas _Alignof _Atomic _Bool _Complex _Generic _Imaginary _Noreturn
 	_Static_assert _Thread_local`)
-
-var errLoop = errors.New("it contains itself")

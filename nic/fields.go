@@ -46,13 +46,17 @@ type Descriptor struct {
 	Fields []Field `json:"fields"`
 }
 
-// maxFields bounds how many a descriptor of some hundred bytes has.
-const maxFields = 1 << 12
+// maxMembers bounds how many members are looked at of a descriptor of some hundred bytes:
+// those without any need not end.
+const maxMembers = 1 << 12
 
 // Descriptors returns those of a layout: one, but for flavours that disagree, of which a
 // program can access no field that they do not agree on. Members of unions are at the same
 // place. It wraps ErrNoDescriptor if there is none.
 func Descriptors(layout *reloc.Layout) ([]Descriptor, error) {
+	if err := checkSize(layout); err != nil {
+		return nil, err
+	}
 	structs, err := layout.Structs(reloc.Descriptor)
 	if err != nil {
 		return nil, err
@@ -63,7 +67,8 @@ func Descriptors(layout *reloc.Layout) ([]Descriptor, error) {
 	var descriptors []Descriptor
 	for _, typ := range structs {
 		d := Descriptor{Name: typ.Name, Size: typ.Size}
-		if err := d.add(typ, "", 0); err != nil {
+		left := maxMembers
+		if err := d.add(typ, "", 0, &left); err != nil {
 			return nil, fmt.Errorf("layout %s: %w", layout.Name(), err)
 		}
 		descriptors = append(descriptors, d)
@@ -71,11 +76,11 @@ func Descriptors(layout *reloc.Layout) ([]Descriptor, error) {
 	return descriptors, nil
 }
 
-// add adds the fields of a struct or union that is at a bit.
-func (d *Descriptor) add(record btf.Type, path string, at uint32) error {
+// add adds the fields of a struct or union that is at a bit, as long as members are left.
+func (d *Descriptor) add(record btf.Type, path string, at uint32, left *int) error {
 	for _, member := range membersOf(record) {
-		if len(d.Fields) == maxFields {
-			return fmt.Errorf("struct %s has more than %d fields", d.Name, maxFields)
+		if *left--; *left < 0 {
+			return fmt.Errorf("struct %s has more than %d members", d.Name, maxMembers)
 		}
 		bit := at + uint32(member.Offset)
 		inner := path + member.Name
@@ -83,7 +88,7 @@ func (d *Descriptor) add(record btf.Type, path string, at uint32) error {
 			if member.Name != "" {
 				inner += "."
 			}
-			if err := d.add(underlying, inner, bit); err != nil {
+			if err := d.add(underlying, inner, bit, left); err != nil {
 				return err
 			}
 			continue

@@ -47,6 +47,7 @@ func header(layout *reloc.Layout, title string) (string, error) {
 		enums:       make(map[*btf.Enum]*anonymousEnum),
 		underway:    make(map[btf.Type]bool),
 		includes:    true,
+		defined:     make(map[btf.Type]bool),
 		definitions: make(map[string]string),
 		enumerators: make(map[string]string),
 	}
@@ -75,6 +76,7 @@ type headerWriter struct {
 	nodes    int
 	includes bool // whether linux/types.h has all typedefs of its names
 
+	defined     map[btf.Type]bool
 	definitions map[string]string // by what they define: "struct rx", "typedef u32"
 	enumerators map[string]string // what each is of
 	forward     []string          // structs and unions that are pointed to
@@ -92,6 +94,9 @@ type anonymousEnum struct {
 // maxNodes bounds how much is written of a layout of some hundred bytes.
 const maxNodes = 1 << 16
 
+// maxDepth bounds how deep types are in each other: compilers don't take more.
+const maxDepth = 128
+
 // survey looks at all types that are declared where they are used, or have a name.
 func (h *headerWriter) survey(typ btf.Type) error {
 	if h.nodes++; h.nodes > maxNodes {
@@ -102,8 +107,8 @@ func (h *headerWriter) survey(typ btf.Type) error {
 	if _, isTypedef := base.(*btf.Typedef); d.isPointer && !isTypedef {
 		return nil
 	}
-	if h.underway[base] {
-		return fmt.Errorf("%s: %w", reloc.TypeString(base), errLoop)
+	if h.underway[base] || len(h.underway) == maxDepth {
+		return fmt.Errorf("%s: it contains itself, or too many others in each other", reloc.TypeString(base))
 	}
 	switch typ := base.(type) {
 	case *btf.Typedef:
@@ -170,6 +175,12 @@ func firstEnumerator(enum *btf.Enum) string {
 // define writes what has to be known of a type before it is used by value.
 func (h *headerWriter) define(typ btf.Type) error {
 	d := declare(typ, "")
+	if !d.isPointer {
+		if h.defined[d.base] {
+			return nil
+		}
+		h.defined[d.base] = true
+	}
 	switch base := d.base.(type) {
 	case *btf.Typedef:
 		return h.defineTypedef(base)

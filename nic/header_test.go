@@ -81,6 +81,34 @@ func TestHeaderRandom(t *testing.T) {
 	}
 }
 
+// What no random layout has.
+func TestHeaderStrange(t *testing.T) {
+	netlab.NeedTools(t, "clang-19")
+	for name, source := range map[string]string{
+		"pointed to before":     "struct tag { int a; }; struct md_desc { struct tag *p; struct tag t; struct md_desc *self; struct md_desc **list[2]; };",
+		"pointed to after":      "struct tag { int a; }; struct md_desc { struct tag t; const struct tag *const p; union nowhere *u; };",
+		"anonymous behind":      "struct md_desc { struct { int a; } *p; enum { A } *e; void *v; int (*f)(int); int (*array)[3]; };",
+		"enumeration twice":     "typedef int md_desc_enum1; struct md_desc { enum { A, B } a, b; struct { enum { C } x, y; } c, d; md_desc_enum1 e; };",
+		"own types of a name":   "typedef unsigned char __u32; typedef __u32 __be32; struct md_desc { __u32 a; __be32 b; };",
+		"bool of the kernel's":  "typedef _Bool bool; struct md_desc { bool a; bool b : 1; const bool c[2]; };",
+		"chain of typedefs":     "typedef unsigned int __u32; typedef __u32 u32; typedef const u32 stamp_t; typedef stamp_t pair[2]; struct md_desc { volatile pair p; u32 q; };",
+		"nothing but room":      "struct md_desc { int : 32; long long : 5; };",
+		"nothing at all":        "struct md_desc { };",
+		"of a shared type":      "struct in { char a, b; }; typedef struct in in_t; struct md_desc { in_t a; struct in b; struct { in_t c; } d[2]; };",
+		"no alignment to go by": "struct md_desc { unsigned char a : 5, b : 5; };",
+		"packed bytes":          "struct md_desc { unsigned char a : 5, b : 5; } __attribute__((packed));",
+	} {
+		t.Run(name, func(t *testing.T) {
+			layout := compileLayout(t, source+"\nstruct md_desc layout;\n", "bpf")
+			header, err := nic.Header(layout, name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantSameLayout(t, layout, header)
+		})
+	}
+}
+
 func TestHeaderRefuses(t *testing.T) {
 	const size, hash = 8, "hash"
 	u32 := &btf.Int{Name: "unsigned int", Size: 4}
