@@ -112,6 +112,7 @@ fuzz:
 	go test ./internal/flow -run '^$$' -fuzz FuzzFunction -fuzztime $(fuzztime) -fuzzminimizetime 5x
 	go test ./verify -run '^$$' -fuzz FuzzParsePacket -fuzztime $(fuzztime) -fuzzminimizetime 5x
 	go test ./reloc -run '^$$' -fuzz FuzzRead -fuzztime $(fuzztime) -fuzzminimizetime 5x
+	go test ./nic -run '^$$' -fuzz FuzzHeader -fuzztime $(fuzztime) -fuzzminimizetime 5x
 	go test ./rewrite -run '^$$' -fuzz FuzzRewrite -fuzztime $(fuzztime) -fuzzminimizetime 5x
 
 # As many random pairs of a program's struct and a layout's as take some hours.

@@ -36,7 +36,7 @@ func loadBalance() error {
 	return nil
 }
 
-// loadBalanceForDriver is the README's example of LoadRewritten without a layout.
+// loadBalanceForDriver is the README's example of FindSource.
 func loadBalanceForDriver() error {
 	target, err := nic.ByName("eth0")
 	if err != nil {
@@ -46,15 +46,12 @@ func loadBalanceForDriver() error {
 	if err != nil {
 		return err
 	}
-	driver := loader.Driver{Name: target.Driver, Kfuncs: kfuncs}
-	accessors, err := driver.Accessors(nil)
+	opts, err := loader.FindSource(target, nic.Search{}, &loader.Driver{Kfuncs: kfuncs})
 	if err != nil {
 		return err
 	}
-	loaded, err := loader.LoadRewritten("balance.o", loader.Options{
-		Accessors: accessors,
-		Interface: target.Interface,
-	})
+	opts.Interface = target.Interface
+	loaded, err := loader.LoadRewritten("balance.o", opts)
 	if err != nil {
 		return err
 	}

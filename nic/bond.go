@@ -31,39 +31,51 @@ func (t *Target) XDPDriver() (string, error) {
 	if t.Driver != bonding {
 		return t.Driver, nil
 	}
-	all, err := interfaces()
-	if err != nil {
-		return "", err
-	}
-	slaves, err := slavesOf(t.Index, all)
+	slaves, err := t.receivers()
 	switch {
 	case err != nil:
 		return "", err
 	case len(slaves) == 0:
 		return "", fmt.Errorf("%s: %w", t.Interface, ErrNoSlaves)
-	case slices.ContainsFunc(slaves, func(s slave) bool { return s.driver != slaves[0].driver }):
+	case !sameDriver(slaves):
 		return "", fmt.Errorf("%s: %w, %s", t.Interface, ErrSeveralDrivers, listSlaves(slaves))
 	}
 	return slaves[0].driver, nil
 }
 
-// slave is an interface that receives for a bond.
-type slave struct{ name, driver string }
+// receiver is an interface that receives for itself, or for a bond.
+type receiver struct{ name, driver, firmware, bus string }
+
+// receivers returns the interface, or a bond's slaves.
+func (t *Target) receivers() ([]receiver, error) {
+	if t.Driver != bonding {
+		return []receiver{{t.Interface, t.Driver, t.Firmware, t.Bus}}, nil
+	}
+	all, err := interfaces()
+	if err != nil {
+		return nil, err
+	}
+	return slavesOf(t.Index, all)
+}
+
+func sameDriver(receivers []receiver) bool {
+	return !slices.ContainsFunc(receivers, func(r receiver) bool { return r.driver != receivers[0].driver })
+}
 
 // slavesOf returns the slaves of the bond of a number. Those that are bonds themselves
 // give way to theirs.
-func slavesOf(bond int, all []netInterface) ([]slave, error) {
-	var slaves []slave
+func slavesOf(bond int, all []netInterface) ([]receiver, error) {
+	var slaves []receiver
 	for i := range all {
 		if all[i].master != bond {
 			continue
 		}
-		name, _, err := driver(all[i].name)
+		info, err := askDriver(all[i].name)
 		if err != nil {
-			return nil, fmt.Errorf("%s: ask for its driver: %w", all[i].name, err)
+			return nil, err
 		}
-		if name != bonding {
-			slaves = append(slaves, slave{all[i].name, name})
+		if info.name != bonding {
+			slaves = append(slaves, receiver{all[i].name, info.name, info.firmware, all[i].busOf(info)})
 			continue
 		}
 		below, err := slavesOf(all[i].index, all)
@@ -76,7 +88,7 @@ func slavesOf(bond int, all []netInterface) ([]slave, error) {
 }
 
 // listSlaves returns "eth0 (igb), eth1 (ice)".
-func listSlaves(slaves []slave) string {
+func listSlaves(slaves []receiver) string {
 	var list []string
 	for _, s := range slaves {
 		list = append(list, fmt.Sprintf("%s (%s)", s.name, cmp.Or(s.driver, "of unknown driver")))

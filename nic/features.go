@@ -26,6 +26,10 @@ const (
 	netdevXDPRxSG           = 1 << 5
 )
 
+// xdpActs are what a driver does with XDP programs, by the bits of enum netdev_xdp_act and
+// the names in Documentation/netlink/specs/netdev.yaml.
+var xdpActs = []string{"basic", "redirect", "ndo-xmit", "xsk-zerocopy", "hw-offload", "rx-sg", "ndo-xmit-sg"}
+
 // metadataKfuncs are the kernel's functions by which an XDP program asks the driver about a
 // packet, by their flags in enum netdev_xdp_rx_metadata.
 var metadataKfuncs = []struct {
@@ -35,6 +39,44 @@ var metadataKfuncs = []struct {
 	{1 << 0, "bpf_xdp_metadata_rx_timestamp"},
 	{1 << 1, "bpf_xdp_metadata_rx_hash"},
 	{1 << 2, "bpf_xdp_metadata_rx_vlan_tag"},
+}
+
+// rxMetadata are the same by their bits, as netdev.yaml calls them.
+var rxMetadata = []string{"timestamp", "hash", "vlan-tag"}
+
+// Features are what a driver says that it does, in the words of the kernel's
+// Documentation/netlink/specs/netdev.yaml.
+type Features struct {
+	XDP      []string `json:"xdp"`      // with XDP programs: none without "basic"
+	Metadata []string `json:"metadata"` // that its metadata kfuncs tell of a packet
+}
+
+// Features returns those of the interface's driver. It needs no privileges. The error wraps
+// ErrFeaturesUnknown if the kernel does not tell.
+func (t *Target) Features() (Features, error) {
+	answer, err := askNetdev(t.Index)
+	if err != nil {
+		return Features{}, fmt.Errorf("%s: ask for its features: %w", t.Interface, err)
+	}
+	return Features{
+		XDP:      bitNames(answer[netdevXDPFeatures], xdpActs),
+		Metadata: bitNames(answer[netdevXDPMetadataKfuncs], rxMetadata),
+	}, nil
+}
+
+// bitNames returns the names of the bits that are set; of those without, "bit 12".
+func bitNames(set uint64, names []string) []string {
+	list := []string{}
+	for bit := range 64 {
+		switch {
+		case set>>bit&1 == 0:
+		case bit < len(names):
+			list = append(list, names[bit])
+		default:
+			list = append(list, fmt.Sprintf("bit %d", bit))
+		}
+	}
+	return list
 }
 
 // Kfuncs returns the names of all metadata kfuncs: those that some driver has.
@@ -48,7 +90,7 @@ func Kfuncs() (names []string) {
 // Kfuncs returns the names of the metadata kfuncs that the interface's driver has. The
 // kernel tells since Linux 6.7; before that there are none. It needs no privileges.
 func (t *Target) Kfuncs() ([]string, error) {
-	features, err := xdpFeatures(t.Index, netdevXDPMetadataKfuncs)
+	answer, err := askNetdev(t.Index)
 	if errors.Is(err, ErrFeaturesUnknown) {
 		return nil, nil
 	}
@@ -57,7 +99,7 @@ func (t *Target) Kfuncs() ([]string, error) {
 	}
 	var names []string
 	for _, kfunc := range metadataKfuncs {
-		if features&kfunc.flag != 0 {
+		if answer[netdevXDPMetadataKfuncs]&kfunc.flag != 0 {
 			names = append(names, kfunc.name)
 		}
 	}
@@ -74,53 +116,54 @@ func (t *Target) HasNativeXDP() (bool, error) { return t.hasXDPFeature(netdevXDP
 func (t *Target) HasFragments() (bool, error) { return t.hasXDPFeature(netdevXDPRxSG) }
 
 func (t *Target) hasXDPFeature(feature uint64) (bool, error) {
-	features, err := xdpFeatures(t.Index, netdevXDPFeatures)
+	answer, err := askNetdev(t.Index)
 	if err != nil {
 		return false, fmt.Errorf("%s: ask for its XDP features: %w", t.Interface, err)
 	}
-	return features&feature != 0, nil
+	return answer[netdevXDPFeatures]&feature != 0, nil
 }
 
-// xdpFeatures returns the flags that an attribute of the kernel's answer about an interface
-// has, 0 if it lacks the attribute.
-func xdpFeatures(ifindex int, attribute uint16) (features uint64, err error) {
+// askNetdev returns the flags in the kernel's answer about an interface, by their
+// attributes.
+func askNetdev(ifindex int) (map[uint16]uint64, error) {
 	conn, err := genetlink.Dial(nil)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer conn.Close()
 	family, err := conn.GetFamily(netdevFamily)
 	if errors.Is(err, os.ErrNotExist) {
-		return 0, ErrFeaturesUnknown
+		return nil, ErrFeaturesUnknown
 	}
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 
 	request := netlink.NewAttributeEncoder()
 	request.Uint32(netdevIfindex, uint32(ifindex))
 	data, err := request.Encode()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	answers, err := conn.Execute(genetlink.Message{
 		Header: genetlink.Header{Command: netdevDevGet, Version: family.Version},
 		Data:   data,
 	}, family.ID, netlink.Request)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	if len(answers) != 1 {
-		return 0, fmt.Errorf("%d answers instead of one", len(answers))
+		return nil, fmt.Errorf("%d answers instead of one", len(answers))
 	}
 	attributes, err := netlink.NewAttributeDecoder(answers[0].Data)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
+	flags := make(map[uint16]uint64)
 	for attributes.Next() {
-		if attributes.Type() == attribute {
-			features = attributes.Uint64()
+		if of := attributes.Type(); of == netdevXDPFeatures || of == netdevXDPMetadataKfuncs {
+			flags[of] = attributes.Uint64()
 		}
 	}
-	return features, attributes.Err()
+	return flags, attributes.Err()
 }

@@ -18,7 +18,15 @@ type netInterface struct {
 	master   int // number of the one that it is a part of, as of a bond; 0 if there is none
 	name     string
 	altNames []string
+
+	bus, device string // that it is of, empty if there is none, or before Linux 5.14
 }
+
+// Of enum in include/uapi/linux/if_link.h: the device that an interface is of, and its bus.
+const (
+	iflaParentDevName    = 56
+	iflaParentDevBusName = 57
+)
 
 // interfaces returns the interfaces in the network namespace of the calling
 // thread.
@@ -32,6 +40,10 @@ func interfaces() ([]netInterface, error) {
 				i.name = attributes.String()
 			case unix.IFLA_MASTER:
 				i.master = int(attributes.Uint32())
+			case iflaParentDevName:
+				i.device = attributes.String()
+			case iflaParentDevBusName:
+				i.bus = attributes.String()
 			case unix.IFLA_PROP_LIST:
 				attributes.Nested(i.parseProperties)
 			}

@@ -3,6 +3,7 @@ package nic
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -24,7 +25,8 @@ const baseHint = "give the vmlinux of the same kernel build as its base"
 // OpenLayout reads a layout from a file: raw BTF, or an ELF file of any machine
 // with a .BTF section, such as an object compiled from a header, a kernel
 // module, a vmlinux, or the object of a program that writes metadata. Messages
-// call the layout by the file's path as given here.
+// call the layout by the file's path as given here. Of prog:ID or prog:NAME it is
+// that of OpenProgram instead; the path of a file of such a name is ./prog:1.
 //
 // The BTF of a kernel module is split: it continues that of its kernel, its
 // base, and means nothing without it. The base is the .BTF.base section of the
@@ -37,19 +39,28 @@ const baseHint = "give the vmlinux of the same kernel build as its base"
 // if it is another kernel's, or os.ErrNotExist. BTF that GCC made is refused, and
 // so is a descriptor that is longer than the metadata area can be.
 func OpenLayout(file, base string) (*reloc.Layout, error) {
-	layout, err := readLayout(file, base)
+	open := func() (*reloc.Layout, error) { return readLayout(file, base) }
+	if program, is := strings.CutPrefix(file, programPrefix); is {
+		open = func() (*reloc.Layout, error) { return OpenProgram(program) }
+	}
+	layout, err := open()
 	if err != nil {
 		return nil, err
 	}
-	size, err := layout.SizeOf(reloc.Descriptor)
-	if err != nil {
+	if err := checkSize(layout); err != nil {
 		return nil, err
-	}
-	if size > maxMetadata {
-		return nil, fmt.Errorf("layout %s: struct %s has %d bytes, and the metadata area no more than %d, so that no packet ever has one: declare what the NIC writes in front of a packet, and nothing else",
-			file, reloc.Descriptor, size, maxMetadata)
 	}
 	return layout, nil
+}
+
+// checkSize refuses a layout whose descriptor no packet can have.
+func checkSize(layout *reloc.Layout) error {
+	size, err := layout.SizeOf(reloc.Descriptor)
+	if err == nil && size > maxMetadata {
+		err = fmt.Errorf("layout %s: struct %s has %d bytes, and the metadata area no more than %d, so that no packet ever has one: declare what the NIC writes in front of a packet, and nothing else",
+			layout.Name(), reloc.Descriptor, size, maxMetadata)
+	}
+	return err
 }
 
 // maxMetadata is how many bytes there can be between data_meta and data: their number

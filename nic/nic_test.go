@@ -2,6 +2,7 @@ package nic_test
 
 import (
 	"errors"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -104,6 +105,58 @@ func TestKfuncs(t *testing.T) {
 		}
 		if got, err := target.Kfuncs(); err != nil || !slices.Equal(got, want) {
 			t.Errorf("%s: %v, %v", name, got, err)
+		}
+	}
+}
+
+// What netlink tells of an interface's device is what sysfs shows; virtual ones have none.
+func TestBus(t *testing.T) {
+	all, err := nic.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, target := range all {
+		want := ""
+		device, err := filepath.EvalSymlinks("/sys/class/net/" + target.Interface + "/device")
+		if err == nil {
+			bus, err := filepath.EvalSymlinks(device + "/subsystem")
+			if err != nil {
+				t.Fatal(err)
+			}
+			want = filepath.Base(bus) + "/" + filepath.Base(device)
+		}
+		if target.Bus != want {
+			t.Errorf("%s: %q instead of %q", target.Interface, target.Bus, want)
+		}
+	}
+}
+
+// The names are those of the flags that decide what is loaded.
+func TestFeatures(t *testing.T) {
+	ns := netlab.Enter(t)
+	if _, err := ns.AddNIC("nic0"); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"nic0", "lo"} {
+		target, err := nic.ByName(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		features, err := target.Features()
+		native, nativeErr := target.HasNativeXDP()
+		if errors.Is(err, nic.ErrFeaturesUnknown) && errors.Is(nativeErr, nic.ErrFeaturesUnknown) {
+			t.Skip("needs Linux 6.3: make test-kernels has some without and some with it")
+		}
+		frags, fragsErr := target.HasFragments()
+		kfuncs, kfuncsErr := target.Kfuncs()
+		if err != nil || nativeErr != nil || fragsErr != nil || kfuncsErr != nil {
+			t.Fatal(err, nativeErr, fragsErr, kfuncsErr)
+		}
+		if slices.Contains(features.XDP, "basic") != native || slices.Contains(features.XDP, "rx-sg") != frags || len(features.Metadata) != len(kfuncs) {
+			t.Errorf("%s: %v, but native XDP %v, fragments %v, kfuncs %v", name, features, native, frags, kfuncs)
+		}
+		if name == "nic0" && !slices.Equal(features.XDP[:1], []string{"basic"}) {
+			t.Errorf("%s: %v", name, features)
 		}
 	}
 }

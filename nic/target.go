@@ -3,6 +3,7 @@
 package nic
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -28,8 +29,13 @@ type Target struct {
 	Driver   string `json:"driver,omitempty"`
 	Firmware string `json:"firmware,omitempty"`
 
-	// Layout is where the NIC keeps each field. ByName leaves it nil: it
-	// comes from OpenLayout.
+	// Bus is the bus and the device that the interface is of, as devlink(8) has it, such as
+	// "pci/0000:03:00.0"; empty if there is none, as of a veth.
+	Bus string `json:"bus,omitempty"`
+
+	// Source is where the fields come from, and Layout where the NIC keeps each of them, if
+	// it is one of the metadata area. ByName leaves them empty: FindLayout looks for them.
+	Source Source        `json:"source,omitzero"`
 	Layout *reloc.Layout `json:"-"`
 }
 
@@ -49,38 +55,81 @@ func ByName(name string) (*Target, error) {
 		return nil, missingInterface(name, all)
 	}
 
-	target := &Target{Interface: all[at].name, Index: all[at].index}
-	target.Driver, target.Firmware, err = driver(target.Interface)
-	if err != nil {
-		return nil, fmt.Errorf("%s: ask for its driver: %w", target.Interface, err)
-	}
-	return target, nil
+	return all[at].target()
 }
 
-// driver returns the names of driver and firmware, empty for an interface
-// without them, such as lo.
-func driver(name string) (driver, firmware string, err error) {
+// All returns the interfaces in the network namespace of the calling thread, as ByName
+// does, by their numbers.
+func All() ([]*Target, error) {
+	all, err := interfaces()
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(all, func(a, b netInterface) int { return cmp.Compare(a.index, b.index) })
+	var targets []*Target
+	for i := range all {
+		target, err := all[i].target()
+		if errors.Is(err, unix.ENODEV) {
+			continue // it has gone since
+		}
+		if err != nil {
+			return nil, err
+		}
+		targets = append(targets, target)
+	}
+	return targets, nil
+}
+
+// target asks for the driver of the interface.
+func (i *netInterface) target() (*Target, error) {
+	info, err := askDriver(i.name)
+	if err != nil {
+		return nil, err
+	}
+	return &Target{Interface: i.name, Index: i.index, Driver: info.name, Firmware: info.firmware, Bus: i.busOf(info)}, nil
+}
+
+// driverInfo is what a driver says of itself, empty if it doesn't.
+type driverInfo struct{ name, firmware, device string }
+
+// askDriver returns what ethtool -i has of an interface, nothing for one without a
+// driver, such as lo.
+func askDriver(name string) (driverInfo, error) {
+	info, err := ethtoolDriver(name)
+	if err != nil {
+		return info, fmt.Errorf("%s: ask for its driver: %w", name, err)
+	}
+	return info, nil
+}
+
+func ethtoolDriver(name string) (driverInfo, error) {
 	// Any socket will do: ethtool(7) requests are not about a protocol.
 	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if errors.Is(err, unix.EAFNOSUPPORT) {
 		socket, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_GENERIC)
 	}
 	if err != nil {
-		return "", "", err
+		return driverInfo{}, err
 	}
 	defer unix.Close(socket)
 
 	info, err := unix.IoctlGetEthtoolDrvinfo(socket, name)
 	if errors.Is(err, unix.EOPNOTSUPP) {
-		return "", "", nil
+		return driverInfo{}, nil
 	}
 	if err != nil {
-		return "", "", err
+		return driverInfo{}, err
 	}
 
-	firmware = unix.ByteSliceToString(info.Fw_version[:])
-	if firmware == "N/A" { // how some drivers spell nothing
-		firmware = ""
+	found := driverInfo{
+		name:     unix.ByteSliceToString(info.Driver[:]),
+		firmware: unix.ByteSliceToString(info.Fw_version[:]),
+		device:   unix.ByteSliceToString(info.Bus_info[:]),
 	}
-	return unix.ByteSliceToString(info.Driver[:]), firmware, nil
+	for _, text := range []*string{&found.firmware, &found.device} {
+		if *text == "N/A" { // how some drivers spell nothing
+			*text = ""
+		}
+	}
+	return found, nil
 }

@@ -125,13 +125,22 @@ func (l *Layout) named(essential string) ([]candidate, error) {
 	if l.base != nil && !slices.ContainsFunc(ids, l.raw.Has) { // as of most, for each module
 		return l.base.named(essential)
 	}
+	candidates, err := l.among(ids, essential, func(btf.Type) bool { return true })
+	if err == nil {
+		l.candidates[essential] = candidates
+	}
+	return candidates, err
+}
+
+// among returns those of some types that bear a name and are wanted.
+func (l *Layout) among(ids []btf.TypeID, essential string, want func(btf.Type) bool) ([]candidate, error) {
 	types, part, err := l.read(ids)
 	if err != nil {
 		return nil, err
 	}
 	var candidates []candidate
 	for i, typ := range types {
-		if is[*btf.Fwd](typ) || !sameKind(typ, typ) || contains(candidates, typ) {
+		if is[*btf.Fwd](typ) || !sameKind(typ, typ) || !want(typ) || contains(candidates, typ) {
 			continue
 		}
 		if len(candidates) == maxCandidates {
@@ -139,8 +148,28 @@ func (l *Layout) named(essential string) ([]candidate, error) {
 		}
 		candidates = append(candidates, candidate{typ: typ, id: ids[i], fields: fields(typ), from: part})
 	}
-	l.candidates[essential] = candidates
 	return candidates, nil
+}
+
+// Flavour returns the layout as one that has no other flavour of a type than that of a name,
+// which may be the essential one; nil if it has no such struct. With own, it has to be in
+// what was split from a base, if that is what the layout is.
+func (l *Layout) Flavour(name string, own bool) (*Layout, error) {
+	essential := btfraw.EssentialName(name)
+	ids, err := l.raw.Named(essential)
+	if err != nil {
+		return nil, fmt.Errorf("layout %s: %w", l.name, err)
+	}
+	if own {
+		ids = slices.DeleteFunc(slices.Clone(ids), func(id btf.TypeID) bool { return !l.raw.Has(id) })
+	}
+	candidates, err := l.among(ids, essential, func(typ btf.Type) bool { return is[*btf.Struct](typ) && typ.TypeName() == name })
+	if err != nil || len(candidates) == 0 {
+		return nil, err
+	}
+	flavour := newLayout(l.name, l.raw, l.base)
+	flavour.candidates[essential] = candidates
+	return flavour, nil
 }
 
 // excerpt is a part of the layout. Behind pointers, structs and unions have no members
@@ -246,6 +275,19 @@ func (l *Layout) StructID(name string) (btf.TypeID, error) {
 		}
 	}
 	return 0, nil
+}
+
+// Structs returns the structs of a name and its flavours, of equal copies the first. What
+// they have by value is whole; structs and unions behind their pointers have no members.
+func (l *Layout) Structs(essential string) ([]*btf.Struct, error) {
+	candidates, err := l.named(essential)
+	var structs []*btf.Struct
+	for _, c := range candidates {
+		if typ, ok := c.typ.(*btf.Struct); ok {
+			structs = append(structs, typ)
+		}
+	}
+	return structs, err
 }
 
 // HasEnumerator reports whether the layout has an enumeration of a name, or a flavour of

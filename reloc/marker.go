@@ -7,6 +7,10 @@ import "github.com/xdp-load/xdp-load/internal/btfraw"
 // not from the metadata area.
 const Marker = "xdp_load_source"
 
+// RewrittenMark is the name of the type that says in a rewritten object for what it was
+// rewritten.
+const RewrittenMark = "xdp_load_rewritten"
+
 // IsMarker reports whether the access is one that md_desc() makes to Marker: the question,
 // or the load that stands for what the driver has. A layout has no say in what these come
 // to, as one that includes md_desc.h declares the struct, too.

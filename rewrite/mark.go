@@ -30,9 +30,6 @@ import (
 // root type), stripping spares .BTF, and kernels take it since 5.9: names of members
 // are C's, and no longer than maxMarkName.
 
-// markName is the name of the type.
-const markName = "xdp_load_rewritten"
-
 // markSize is the size of the type in bytes: that of a pointer.
 const markSize = 8
 
@@ -60,7 +57,7 @@ type resolved struct {
 // readMarks reads the marks of the object. The accesses in them lead to nested types as
 // well as those that have records.
 func (r *rewriting) readMarks() error {
-	types, err := r.recorded.Types.AnyTypesByName(markName)
+	types, err := r.recorded.Types.AnyTypesByName(reloc.RewrittenMark)
 	if errors.Is(err, btf.ErrNotFound) {
 		return nil
 	}
@@ -264,7 +261,7 @@ func (r *rewriting) mark() error {
 	if len(w.members) == 0 {
 		return nil
 	}
-	if _, err := types.Union(markName, markSize, w.members); err != nil {
+	if _, err := types.Union(reloc.RewrittenMark, markSize, w.members); err != nil {
 		return fmt.Errorf("mark of what it is rewritten for: %w", err)
 	}
 	section.Data = types.Bytes()

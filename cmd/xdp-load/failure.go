@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/xdp-load/xdp-load/loader"
+	"github.com/xdp-load/xdp-load/nic"
 	"github.com/xdp-load/xdp-load/reloc"
 	"github.com/xdp-load/xdp-load/rewrite"
 )
@@ -23,6 +24,8 @@ type failure struct {
 	Driver      string    `json:"driver,omitempty"`
 	Refusals    []refusal `json:"refusals,omitempty"`
 	VerifierLog []string  `json:"verifierLog,omitempty"`
+
+	Places []nic.Place `json:"places,omitempty"` // where no source was found
 }
 
 // refusal is what was refused at one place of a program.
@@ -86,6 +89,10 @@ func newFailure(err error, help string) failure {
 	var refused *rewrite.RefusedError
 	if errors.As(err, &refused) {
 		all.Layout, all.Driver = refused.Layout, refused.Driver
+	}
+	var nowhere *loader.NoSourceError
+	if errors.As(err, &nowhere) {
+		all.Places = nowhere.Places
 	}
 	var verifier *ebpf.VerifierError
 	if errors.As(err, &verifier) {

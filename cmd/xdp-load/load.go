@@ -31,6 +31,8 @@ const loadExamples = `  xdp-load --iface eth0 prog.o
   xdp-load check --layout nic.o --driver veth prog.o
   xdp-load explain prog.o
   xdp-load verify eth0
+  xdp-load nic --iface eth0
+  xdp-load header --iface eth0
   xdp-load status
   xdp-load unload eth0`
 
@@ -105,7 +107,7 @@ func (l *loading) rootArguments(cmd *cobra.Command, args []string) error {
 		return usagef("no command and no object given")
 	}
 	if len(args) > 0 && !exists(args[0]) {
-		if similar := cmd.SuggestionsFor(args[0]); len(similar) > 0 {
+		if similar := cmd.SuggestionsFor(args[0]); len(similar) > 0 && !isInterface(args[0]) {
 			return usagef("no command %q, did you mean %q?", args[0], similar[0])
 		}
 		if len(args) == 2 && l.iface == "" {
@@ -124,6 +126,11 @@ func (l *loading) rootArguments(cmd *cobra.Command, args []string) error {
 // withLoad returns the command line with the command that was left out.
 func (l *loading) withLoad() string {
 	return "xdp-load load " + strings.Join(os.Args[1:], " ")
+}
+
+func isInterface(name string) bool {
+	_, err := nic.ByName(name)
+	return err == nil
 }
 
 func exists(path string) bool {
@@ -157,7 +164,7 @@ func (f *flags) load(w io.Writer, path string, opts loader.Options) error {
 	printPinned(w, object.Pinned)
 	a := object.Attachment
 	fmt.Fprintf(w, "%s (id %d) attached to %s%s, %s%s, pinned at %s%s\n",
-		a.Program, a.ProgramID, a.Interface, inParentheses(a.Driver, ""), summary(object.Report), bound(object.Bound, a.Interface), a.Pin, inMountsOf(a))
+		a.Program, a.ProgramID, a.Interface, inParentheses(a.Driver, ""), f.foundFor(object.Report), bound(object.Bound, a.Interface), a.Pin, inMountsOf(a))
 	return nil
 }
 
@@ -208,6 +215,7 @@ func (f *flags) preview(w io.Writer, path string, opts loader.Options) error {
 		return err
 	}
 	f.warnUnaccessed(path, plan.Report)
+	plan.Target.Source = f.of
 	if f.json {
 		return printJSON(w, planned{plan.Report, plan.Target, plan.Program, plan.Bound, plan.Conditions})
 	}
@@ -215,7 +223,7 @@ func (f *flags) preview(w io.Writer, path string, opts loader.Options) error {
 		return err
 	}
 	fmt.Fprintf(w, "%s would be attached to %s%s, %s%s, if %s; nothing was loaded\n",
-		plan.Program, plan.Target.Interface, inParentheses(plan.Target.Driver, plan.Target.Firmware), summary(plan.Report), bound(plan.Bound, plan.Target.Interface),
+		plan.Program, plan.Target.Interface, inParentheses(plan.Target.Driver, plan.Target.Firmware), f.foundFor(plan.Report), bound(plan.Bound, plan.Target.Interface),
 		strings.Join(plan.Conditions, ", and if "))
 	return nil
 }

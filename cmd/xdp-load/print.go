@@ -109,6 +109,15 @@ func summary(report *rewrite.Report) string {
 	return editSummary(report)
 }
 
+// foundFor is the summary of what was rewritten for an interface. It says which layout that
+// was, if it was found.
+func (s *sources) foundFor(report *rewrite.Report) string {
+	if report.Layout == "" || len(s.layouts) > 0 {
+		return summary(report)
+	}
+	return summary(report) + ", by " + s.of.String()
+}
+
 func kindOfSource(report *rewrite.Report) string {
 	if report.Driver != "" {
 		return "driver"

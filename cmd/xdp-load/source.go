@@ -29,12 +29,19 @@ type sources struct {
 	software  []string
 	kfuncs    bool
 	noKfuncs  bool
+
+	of nic.Source // what an interface has: as the command line says, or as was found
 }
 
 func (s *sources) addLayout(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVar(&s.layouts, "layout", nil, "`FILE` with the NIC's layout: raw BTF, or an ELF file with .BTF (object, kernel module, vmlinux)")
-	cmd.Flags().StringVarP(&s.base, "base-btf", "B", "", "`FILE` that a kernel module's layout is split from: the vmlinux of its kernel")
+	s.addLayoutFile(cmd)
 	cmd.Flags().StringArrayVar(&s.types, "type", nil, "resolve the root types that `GLOB` matches, flavours included (default md_desc; '*' for every record; repeatable)")
+}
+
+// addLayoutFile adds the flags for what needs no object.
+func (s *sources) addLayoutFile(cmd *cobra.Command) {
+	cmd.Flags().StringArrayVar(&s.layouts, "layout", nil, "`FILE` with the NIC's layout: raw BTF, or an ELF file with .BTF (object, kernel module, vmlinux); or prog:ID, prog:NAME: the BTF of a loaded program")
+	cmd.Flags().StringVarP(&s.base, "base-btf", "B", "", "`FILE` that a kernel module's layout is split from: the vmlinux of its kernel")
 }
 
 func (s *sources) addAccessors(cmd *cobra.Command) {
@@ -139,9 +146,10 @@ func (s *sources) driverIn(name string, kernel *nic.Kernel) *loader.Driver {
 	return driver
 }
 
-// driverOf returns the driver of a name, that of an interface, with the kfuncs that it has.
-func (s *sources) driverOf(target *nic.Target, name string) (driver *loader.Driver, err error) {
-	driver = s.driver(name)
+// driverOn returns the driver of an interface, whose name is not looked up yet, with the
+// kfuncs that it has.
+func (s *sources) driverOn(target *nic.Target) (driver *loader.Driver, err error) {
+	driver = s.driver("")
 	if !s.noKfuncs {
 		driver.Kfuncs, err = target.Kfuncs()
 	}
@@ -174,6 +182,7 @@ func (s *sources) source(object []byte) (opts loader.Options, err error) {
 func (s *sources) sourceOf(iface string) (opts loader.Options, err error) {
 	opts.Types = s.types
 	if len(s.layouts) > 0 {
+		s.of = nic.LayoutSource(s.layouts[0])
 		opts.Layout, err = s.openLayout(s.layouts[0])
 		return opts, err
 	}
@@ -181,24 +190,27 @@ func (s *sources) sourceOf(iface string) (opts loader.Options, err error) {
 	if err != nil {
 		return opts, err
 	}
-	name, err := target.XDPDriver()
-	switch {
-	case errors.Is(err, nic.ErrNoSlaves):
-		return opts, fmt.Errorf("%w, whose driver the fields would come from, and no layout given: add its slaves first, or say where they keep each field, --layout FILE", err)
-	case errors.Is(err, nic.ErrSeveralDrivers):
-		return opts, fmt.Errorf("%w, and no layout given: a program reads what one driver keeps: load it on each slave instead of the bond, or say where all keep each field, --layout FILE", err)
-	case err != nil:
-		return opts, err
-	case name == "":
-		return opts, fmt.Errorf("%s: no layout given, and its driver does not say its name: say where this NIC keeps each field, --layout FILE", iface)
-	}
-	driver, err := s.driverOf(target, name)
+	opts, err = s.find(target)
+	opts.Types, s.of = s.types, target.Source
+	return opts, err
+}
+
+// find looks for the source of an interface, and notes it in the target.
+func (s *sources) find(target *nic.Target) (opts loader.Options, err error) {
+	driver, err := s.driverOn(target)
 	if err != nil {
 		return opts, err
 	}
-	opts.Accessors, err = driver.Accessors(nil)
-	if errors.Is(err, loader.ErrNoAccessors) || errors.Is(err, accessor.ErrNoAccessors) {
-		err = fmt.Errorf("%s: no layout given, and %w: say where this NIC keeps each field, --layout FILE, or how its driver is read, --accessors FILE", iface, err)
+	opts, err = loader.FindSource(target, nic.Search{}, driver)
+	switch {
+	case errors.Is(err, nic.ErrNoSlaves):
+		return opts, fmt.Errorf("%w: add its slaves first, or say where they keep each field, --layout FILE", err)
+	case errors.Is(err, nic.ErrSeveralDrivers):
+		return opts, fmt.Errorf("%w: a program reads what one driver keeps: load it on each slave instead of the bond, or say where all keep each field, --layout FILE", err)
+	case errors.Is(err, loader.ErrUnnamedDriver):
+		return opts, fmt.Errorf("%w: say where this NIC keeps each field, --layout FILE", err)
+	case errors.Is(err, loader.ErrNoSource):
+		return opts, fmt.Errorf("%w: say where this NIC keeps each field, --layout FILE, or how its driver is read, --accessors FILE", err)
 	}
 	return opts, err
 }

@@ -116,8 +116,12 @@ func (v *verifying) driverToVerify() (*nic.Target, *loader.Driver, error) {
 	case name == "":
 		return nil, nil, fmt.Errorf("%s: its driver does not say its name", v.iface)
 	}
-	driver, err := v.driverOf(target, name)
-	return target, driver, err
+	driver, err := v.driverOn(target)
+	if err != nil {
+		return nil, nil, err
+	}
+	driver.Name = name
+	return target, driver, nil
 }
 
 func (v *verifying) warnReplaced(program string) {

@@ -84,7 +84,7 @@ var amd64 = &architecture{
 	suites: []suite{
 		{pkg: "cmd/xdp-load", run: "^TestScript$/^(altname|bond|load)$"},
 		{pkg: "internal/netlab"},
-		{pkg: "nic", run: "^TestXDPDriver$"},
+		{pkg: "nic", run: "^Test(XDPDriver|FindLayoutOfBond|Bus|Features)$"},
 		{pkg: "verify"},
 		{
 			pkg: "loader",

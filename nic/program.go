@@ -1,0 +1,178 @@
+package nic
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+
+	"github.com/xdp-load/xdp-load/reloc"
+)
+
+// programPrefix is what a layout's name starts with if it is in the BTF of a loaded program.
+const programPrefix = "prog:"
+
+// maxProgramName is how long the names of programs are in the kernel, which cuts off the
+// rest: BPF_OBJ_NAME_LEN less the end of the string.
+const maxProgramName = 15
+
+// ErrNoProgram is wrapped by OpenProgram's error about a program that is not loaded.
+var ErrNoProgram = errors.New("no such program is loaded")
+
+// OpenProgram reads a layout from the BTF that a program was loaded with, given by its ID or
+// its name: that of the producer in front of those to be loaded, which has its own idea of
+// the metadata area. Several programs of a name have to be loaded with the same BTF. It takes
+// CAP_SYS_ADMIN.
+//
+// What was compiled with md_desc.h is refused: the struct in its BTF is the one that it was
+// compiled for, and not what it writes. It wraps ErrNoProgram if there is none, and
+// ErrNoDescriptor for one that was loaded without the struct: cilium/ebpf leaves out
+// what no function and no map has, while libbpf, bpftool and ip link load all.
+func OpenProgram(program string) (*reloc.Layout, error) {
+	raw, err := programBTF(program)
+	if err != nil {
+		return nil, fmt.Errorf("layout %s%s: %w", programPrefix, program, err)
+	}
+	return reloc.NewLayout(programPrefix+program, raw, nil)
+}
+
+func programBTF(program string) ([]byte, error) {
+	if program == "" {
+		return nil, fmt.Errorf("%w: give its ID or its name, %sNAME", ErrNoProgram, programPrefix)
+	}
+	if id, err := strconv.ParseUint(program, 10, 32); err == nil {
+		loaded, err := openProgram(ebpf.ProgramID(id))
+		if err != nil {
+			return nil, err
+		}
+		return loaded.types()
+	}
+	named, err := programsNamed(program)
+	if err != nil {
+		return nil, err
+	}
+	var first []byte
+	for i := range named {
+		raw, err := named[i].types()
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("program %d: %w", named[i].id, err)
+		case i > 0 && !bytes.Equal(first, raw):
+			return nil, fmt.Errorf("programs %d and %d have this name, and different BTF: give the ID of one", named[0].id, named[i].id)
+		}
+		first = raw
+	}
+	return first, nil
+}
+
+// loadedProgram is what is looked at of a program.
+type loadedProgram struct {
+	id   ebpf.ProgramID
+	info *ebpf.ProgramInfo
+}
+
+func openProgram(id ebpf.ProgramID) (*loadedProgram, error) {
+	program, err := ebpf.NewProgramFromID(id)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil, ErrNoProgram
+	case errors.Is(err, os.ErrPermission):
+		return nil, fmt.Errorf("look at a loaded program, which takes CAP_SYS_ADMIN: %w", err)
+	case err != nil:
+		return nil, err
+	}
+	defer program.Close()
+	info, err := program.Info()
+	if err != nil {
+		return nil, err
+	}
+	return &loadedProgram{id, info}, nil
+}
+
+// programsNamed returns the loaded programs of a name.
+func programsNamed(name string) ([]*loadedProgram, error) {
+	var named []*loadedProgram
+	for id := ebpf.ProgramID(0); ; {
+		var err error
+		if id, err = ebpf.ProgramGetNextID(id); errors.Is(err, os.ErrNotExist) {
+			break
+		} else if errors.Is(err, os.ErrPermission) {
+			return nil, fmt.Errorf("list loaded programs, which takes CAP_SYS_ADMIN: %w", err)
+		} else if err != nil {
+			return nil, err
+		}
+		program, err := openProgram(id)
+		if errors.Is(err, ErrNoProgram) {
+			continue // it has gone since
+		}
+		if err != nil {
+			return nil, err
+		}
+		if program.isNamed(name) {
+			named = append(named, program)
+		}
+	}
+	if len(named) == 0 {
+		return nil, fmt.Errorf("%w: xdp-load status and bpftool prog list those that are", ErrNoProgram)
+	}
+	return named, nil
+}
+
+// isNamed reports whether a program has a name. Of a long one the BTF has the whole.
+func (p *loadedProgram) isNamed(name string) bool {
+	if len(name) < maxProgramName || p.info.Name != name[:maxProgramName] {
+		return p.info.Name == name
+	}
+	functions, err := p.info.FuncInfos()
+	if err != nil || len(functions) == 0 {
+		return p.info.Name == name
+	}
+	return functions[0].Func.Name == name
+}
+
+// types returns the BTF that a program was loaded with.
+func (p *loadedProgram) types() ([]byte, error) {
+	id, ok := p.info.BTFID()
+	if !ok || id == 0 {
+		return nil, fmt.Errorf("it was loaded without BTF: compile it with -g, and load it with what passes BTF on")
+	}
+	handle, err := btf.NewHandleFromID(id)
+	if err != nil {
+		return nil, err
+	}
+	defer handle.Close()
+	spec, err := handle.Spec(nil)
+	if err != nil {
+		return nil, err
+	}
+	var types []btf.Type
+	hasDescriptor, isOurs := false, false
+	for typ, err := range spec.All() {
+		if err != nil {
+			return nil, err
+		}
+		if _, isStruct := typ.(*btf.Struct); isStruct {
+			name, _, _ := strings.Cut(typ.TypeName(), "___")
+			hasDescriptor = hasDescriptor || name == reloc.Descriptor
+		}
+		isOurs = isOurs || slices.Contains([]string{reloc.Marker, reloc.RewrittenMark}, typ.TypeName())
+		types = append(types, typ)
+	}
+	switch {
+	case !hasDescriptor:
+		return nil, fmt.Errorf("%w in its BTF: compile it with a variable of the struct, as clang leaves out what nothing uses, and load it with what passes all BTF on; or give its object", ErrNoDescriptor)
+	case isOurs:
+		return nil, fmt.Errorf("it was compiled with md_desc.h, and what it writes is where xdp-load has put it: give the layout that it was rewritten for")
+	}
+	builder, err := btf.NewBuilder(types, nil)
+	if err != nil {
+		return nil, err
+	}
+	return builder.Marshal(nil, nil)
+}
