@@ -18,9 +18,11 @@ import (
 	"github.com/xdp-load/xdp-load/verify"
 )
 
-// verifiedPackets is how many are compared each time: within so many what is wrong has to
-// be found out.
-const verifiedPackets = 1000
+// How many packets are compared, and within how many what is wrong has to be found out.
+const (
+	verifiedPackets = 1000
+	wrongPackets    = 300
+)
 
 // testVerify compares what is read with what the driver tells the stack, by the accessors
 // that come with xdp-load, and by wrong ones.
@@ -38,7 +40,7 @@ func (n *nicLab) testVerify(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	report := n.verify(t, target, driver, accessors)
+	report := n.verify(t, target, driver, accessors, verifiedPackets)
 	if err := report.Err(); err != nil {
 		t.Errorf("%v: %+v", err, report.Packets)
 	}
@@ -46,7 +48,7 @@ func (n *nicLab) testVerify(t *testing.T) {
 		t.Logf("%+v", *f)
 	}
 	for _, wrong := range wrongAccessors(t, driver) {
-		report := n.verify(t, target, driver, wrong.accessors)
+		report := n.verify(t, target, driver, wrong.accessors, wrongPackets)
 		t.Logf("%s: %v", wrong.name, report.Err())
 		if !errors.Is(report.Err(), verify.ErrDiffer) {
 			t.Errorf("%s: not found out: %v, %+v", wrong.name, report.Err(), report.Packets)
@@ -60,12 +62,12 @@ func (n *nicLab) testVerify(t *testing.T) {
 }
 
 // verify sends packets until enough are compared.
-func (n *nicLab) verify(t *testing.T, target *nic.Target, driver *loader.Driver, accessors []*rewrite.Accessors) *verify.Report {
+func (n *nicLab) verify(t *testing.T, target *nic.Target, driver *loader.Driver, accessors []*rewrite.Accessors, packets int) *verify.Report {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	sent := make(chan struct{})
 	report, err := verify.Run(ctx, verify.Options{
-		Target: target, Driver: driver, Accessors: accessors, Packets: verifiedPackets, Timeout: time.Minute,
+		Target: target, Driver: driver, Accessors: accessors, Packets: packets, Timeout: time.Minute,
 		Started: func(string) {
 			n.set(n.test.attached...)
 			n.awaitCarrier(t)
@@ -80,7 +82,7 @@ func (n *nicLab) verify(t *testing.T, target *nic.Target, driver *loader.Driver,
 		t.Fatal(err)
 	}
 	<-sent
-	if report.Packets.Compared != verifiedPackets {
+	if report.Packets.Compared != packets {
 		t.Errorf("%+v", report.Packets)
 	}
 	return report

@@ -53,6 +53,11 @@ func NewWatch(object []byte, opts Options, tc string) (*Watch, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, name := range []string{opts.Program, tc} {
+		if spec.Programs[name] == nil {
+			return nil, fmt.Errorf("no program of the name %q to watch with", name)
+		}
+	}
 	maps.DeleteFunc(spec.Programs, func(name string, _ *ebpf.ProgramSpec) bool { return name != opts.Program && name != tc })
 	w := &Watch{Report: report, load: &load{Options: opts, spec: spec, report: report}}
 	_, err = inLastingMounts(func() error { return w.start(tc) })

@@ -106,11 +106,16 @@ func (o *observation) same(field string) verdict {
 	return differs("%#x, and the skb has %#x", o.xdp[field], o.skb[field])
 }
 
-// compareHash leaves out a hash that the stack computed because the driver has given it none.
+// byStack is why a hash can't be compared. skb_get_hash() makes one for a packet that came
+// without, or with one that the driver did not call one of ports, where it is asked for: by
+// RPS, say, or by veth's kfunc.
+const byStack = "the skb has a hash that the stack has computed"
+
+// compareHash leaves out a hash of the stack's.
 func compareHash(o *observation) verdict {
 	v := o.same("hash")
 	if v.outcome == differ && o.SwHash != 0 {
-		return leaves("the hash of the skb was computed by the stack, as the driver has given it none")
+		return leaves(byStack)
 	}
 	return v
 }
@@ -122,7 +127,7 @@ func compareHashType(o *observation) verdict {
 	case l4 == ofSkb && (o.XDP.HashType != 0 || o.Skb.Hash == 0 || o.XDP.Hash == o.Skb.Hash):
 		return agreed
 	case o.SwHash != 0:
-		return leaves("the hash of the skb was computed by the stack, as the driver has given it none")
+		return leaves(byStack)
 	case o.Skb.Hash == 0:
 		return differs("%#x, and the skb has no hash", o.XDP.HashType)
 	case l4 && !ofSkb:

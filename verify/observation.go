@@ -53,7 +53,7 @@ type rawObservation struct {
 	Said     said
 	Words    [64]byte
 	Features uint64
-	Skew     uint32
+	LowBits  uint32
 	Found    uint32
 	Queue    uint32
 	TagProto wire16
@@ -88,7 +88,7 @@ func parseObservation(raw []byte) (*observation, error) {
 	return o, nil
 }
 
-// descriptor returns bytes of the descriptor, from its address on. Of what looks like an
+// descriptor returns bytes of the descriptor, from its address on without the lower three bits. Of what looks like an
 // address of the kernel's, which is nobody's business, the upper 16 bits are left.
 func (o *observation) descriptor() []byte {
 	octets := bytes.Clone(o.Words[:])
@@ -98,5 +98,5 @@ func (o *observation) descriptor() []byte {
 			binary.NativeEndian.PutUint64(octets[at:], word&^(1<<48-1))
 		}
 	}
-	return octets[min(int(o.Skew), len(octets)):]
+	return octets
 }

@@ -105,7 +105,8 @@ type Example struct {
 	Length  uint32  `json:"length"`
 	Headers string  `json:"headers"`
 
-	Descriptor string `json:"descriptor"` // its bytes, in hexadecimal digits
+	Descriptor string `json:"descriptor"` // its bytes, in hexadecimal digits, from a multiple of 8 on
+	LowBits    uint32 `json:"lowBits"`    // of its address: where in that it starts, or what the accessors keep there
 	Features   string `json:"features"`   // of the device: net_device.features
 	Packet     string `json:"packet"`     // its head, as the stack has it
 }
@@ -246,6 +247,7 @@ func (f *Field) addExample(o *observation, why string) {
 		Length:     o.Length,
 		Headers:    o.packet.String(),
 		Descriptor: hex.EncodeToString(o.descriptor()),
+		LowBits:    o.LowBits,
 		Features:   fmt.Sprintf("%#x", o.Features),
 		Packet:     hex.EncodeToString(o.Head[:min(o.Held, maxHead)]),
 	})

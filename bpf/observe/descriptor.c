@@ -2,9 +2,9 @@
 //go:build ignore
 
 /*
- * What observe.c reads of any driver's descriptor: its bytes. Low bits of the address,
- * which some drivers' accessors keep something in, are no part of it. And of the device:
- * its features.
+ * What observe.c reads of any driver's descriptor: its bytes, from a multiple of 8 on, and the
+ * lower bits of its address, in which some drivers' accessors keep something. And of the
+ * device: its features.
  */
 
 #include "md_driver.h"
@@ -42,7 +42,7 @@ MD_WORD(5)
 MD_WORD(6)
 MD_WORD(7)
 
-MD_OBSERVED(__u64, skew, void *desc)
+MD_OBSERVED(__u64, low_bits, void *desc)
 {
 	return (__u64)desc & 7;
 }

@@ -17,7 +17,7 @@
 /* What descriptor.c and skb.c have besides. */
 struct md_desc___observed {
 	__u64 word0, word1, word2, word3, word4, word5, word6, word7;
-	__u64 skew, features;
+	__u64 low_bits, features;
 	__u32 sw_hash;
 } __attribute__((preserve_access_index));
 
@@ -51,7 +51,7 @@ struct note {
 	struct said said;
 	__u64 words[8];		/* of the descriptor */
 	__u64 features;		/* of the device */
-	__u32 skew;		/* of its address, from the first of them */
+	__u32 low_bits;		/* of its address */
 	__u32 found;		/* whether there is one */
 	__u32 queue;
 	__be16 tag_proto;	/* of the tag in the packet, 0 if there is none */
@@ -246,7 +246,7 @@ static __always_inline void read(struct note *note, struct md_desc *md)
 	note->words[5] = more->word5;
 	note->words[6] = more->word6;
 	note->words[7] = more->word7;
-	note->skew = more->skew;
+	note->low_bits = more->low_bits;
 	note->features = more->features;
 }
 

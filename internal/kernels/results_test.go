@@ -74,7 +74,7 @@ func TestSummary(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.took = 12 * time.Second
-	want := "7 passed, 1 skipped in 12 s: cmd/xdp-load 1, internal/netlab 1, nic 1, loader 2, rewrite 1, loader (locked down) 1\n" +
+	want := "8 passed, 1 skipped in 12 s: cmd/xdp-load 1, internal/netlab 1, nic 1, verify 1, loader 2, rewrite 1, loader (locked down) 1\n" +
 		"  1 skipped: needs Linux 6.8: large areas\n"
 	if got := r.summary(); got != want {
 		t.Errorf("%q instead of\n%q", got, want)

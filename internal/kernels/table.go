@@ -85,7 +85,7 @@ var amd64 = &architecture{
 		{pkg: "cmd/xdp-load", run: "^TestScript$/^(altname|bond|load)$"},
 		{pkg: "internal/netlab"},
 		{pkg: "nic", run: "^Test(XDPDriver|FindLayoutOfBond|Bus|Features)$"},
-		{pkg: "verify"},
+		{pkg: "verify", skip: "^TestBrokenVeth$"}, // what is wrong is found out on NICs
 		{
 			pkg: "loader",
 			// Those that compile; the one that stops processes while they load, for

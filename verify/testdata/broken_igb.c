@@ -10,11 +10,6 @@ BROKEN(hash, swapped, void *found)
 	return igb_rss_type(found) ? __builtin_bswap32(igb_desc(found)->wb.lower.hi_dword.rss) : 0;
 }
 
-BROKEN(hash, masked, void *found)
-{
-	return igb_rss_type(found) ? md_le32(igb_desc(found)->wb.lower.hi_dword.rss) & 0xffffff : 0;
-}
-
 /* hash without a look at its type */
 BROKEN(hash, beside, void *found)
 {

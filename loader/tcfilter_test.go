@@ -1,0 +1,63 @@
+package loader
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/xdp-load/xdp-load/internal/netlab"
+)
+
+// A filter goes with all that was made for it, and with nothing else; what another process
+// has left of one gives way.
+func TestTCFilter(t *testing.T) {
+	ns := netlab.Enter(t)
+	added, err := ns.AddNIC("nic0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type: ebpf.SchedCLS, License: "MIT",
+		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, -1), asm.Return()},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer program.Close()
+	shown := func(args ...string) string {
+		output, err := exec.Command("tc", args...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("tc %v: %v: %s", args, err, output)
+		}
+		return string(output)
+	}
+	filters := func() int {
+		return strings.Count(shown("filter", "show", "dev", "nic0", "ingress"), "xdp-load direct-action")
+	}
+	hasClsact := func() bool { return strings.Contains(shown("qdisc", "show", "dev", "nic0"), "clsact") }
+
+	left := &tcFilter{ifindex: added.Index}
+	if err := left.add(program); err != nil {
+		t.Fatal(err)
+	}
+	again := &tcFilter{ifindex: added.Index}
+	if err := again.add(program); err != nil || filters() != 1 {
+		t.Errorf("%d filters: %v", filters(), err)
+	}
+	if again.remove(); filters() != 0 || !hasClsact() {
+		t.Errorf("%d filters, clsact %t", filters(), hasClsact())
+	}
+	if left.removeQdisc(); hasClsact() {
+		t.Error("clsact is left")
+	}
+	shown("qdisc", "add", "dev", "nic0", "clsact")
+	if err := again.add(program); err != nil || filters() != 1 {
+		t.Errorf("%d filters: %v", filters(), err)
+	}
+	if again.remove(); filters() != 0 || !hasClsact() {
+		t.Errorf("%d filters, clsact %t", filters(), hasClsact())
+	}
+}
