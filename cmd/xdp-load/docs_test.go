@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/xdp-load/xdp-load/accessor"
 	"github.com/xdp-load/xdp-load/bpf/drivers"
 	"github.com/xdp-load/xdp-load/internal/netlab"
 )
@@ -158,16 +160,60 @@ func withoutNumbers(text string) string {
 	return text
 }
 
-// README.md tells of every file with accessors.
+// driverColumns are the columns of the table in README.md, and the fields that they are about.
+var driverColumns = []struct{ title, field string }{
+	{"hash", "hash"}, {"of what", "hash_type"}, {"checksum", "csum_status"}, {"the sum", "csum"}, {"VLAN tag", "vlan_tci"},
+	{"mark", "mark"}, {"timestamp", "rx_timestamp"}, {"packet type", "ptype"},
+}
+
+// driverTable is the table of README.md: a row for every file with accessors.
+func driverTable(t *testing.T) string {
+	t.Helper()
+	var b strings.Builder
+	b.WriteString("| driver |")
+	for _, column := range driverColumns {
+		fmt.Fprintf(&b, " %s |", column.title)
+	}
+	b.WriteString("\n|---" + strings.Repeat("|:-:", len(driverColumns)) + "|\n")
+	for _, name := range drivers.Names() {
+		object, err := drivers.Object(name, binary.LittleEndian)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file, err := accessor.Read(name, object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&b, "| [%s](bpf/drivers/%s.c) |", strings.Join(file.Drivers, ", "), name)
+		for _, column := range driverColumns {
+			cell := " |"
+			if _, ok := file.Fields[column.field]; ok {
+				cell = " ● |"
+			}
+			b.WriteString(cell)
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
+}
+
+// README.md tells of every file with accessors, and of its fields.
 func TestDriversAreTold(t *testing.T) {
-	text, err := os.ReadFile("../../README.md")
+	const readme = "../../README.md"
+	text, err := os.ReadFile(readme)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range drivers.Names() {
-		if !bytes.Contains(text, []byte("(bpf/drivers/"+name+".c)")) {
-			t.Errorf("%s.c is not told of", name)
+	table := driverTable(t)
+	if *update {
+		told := regexp.MustCompile(`(?m)^\| driver \|.*\n(\|.*\n)+`)
+		if err := os.WriteFile(readme, told.ReplaceAllLiteral(text, []byte(table)), 0o644); err != nil {
+			t.Fatal(err)
 		}
+		return
+	}
+	if !bytes.Contains(text, []byte(table)) {
+		t.Errorf("README.md does not have this table, run the test with -update:\n%s", table)
 	}
 }
 
