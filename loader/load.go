@@ -41,6 +41,15 @@ type Options struct {
 	// program arrays start with, the programs that these reach, and their maps.
 	Program string
 
+	// Replace has the program take the place of the one that this package has attached
+	// to the interface, if there is one, in one step: every packet is seen by the one or
+	// by the other. It does so only if what is there then is what was there at the start.
+	Replace bool
+
+	// Force has Replace replace the program of somebody else, too. If that is attached by
+	// a link, the link becomes this package's: it stays when its owner is done with it.
+	Force bool
+
 	// Collection is for ebpf.NewCollectionWithOptions (optional). Maps that
 	// are declared with LIBBPF_PIN_BY_NAME are pinned in its Maps.PinPath, or
 	// in /sys/fs/bpf if that is empty.
@@ -57,6 +66,9 @@ type Loaded struct {
 
 	// Attachment is nil if nothing was to be attached.
 	Attachment *Attachment
+
+	// Replaced is the program that was on the interface before, 0 if there was none.
+	Replaced ebpf.ProgramID
 
 	// Pinned are the maps that are pinned, by their names.
 	Pinned []PinnedMap
@@ -157,7 +169,7 @@ func rewrittenSpec(object io.ReaderAt, opts Options, isLoaded func(function stri
 // can load what the limit leaves room for.
 //
 // If it fails, everything else is as it was before. Errors to tell apart are
-// ErrOccupied, ErrNoNative, ErrNoProgram, ErrSeveralPrograms, ErrPrivileges,
+// ErrOccupied, ErrChanged, ErrBoundElsewhere, ErrNoNative, ErrNoProgram, ErrSeveralPrograms, ErrPrivileges,
 // ErrUntrusted, *RefusalError, nic.ErrNoInterface, and those of rewrite.Rewrite.
 func LoadRewritten(path string, opts Options) (*Loaded, error) {
 	l, err := newLoad(path, opts)
@@ -187,14 +199,18 @@ type load struct {
 	report *rewrite.Report
 	needed *reach // what is to be attached, nil if nothing is
 
+	present *present // what is to be replaced, nil if nothing is
+
 	named    []string          // maps to pin by name
 	taken    map[string]string // those that can't be, with the path
+	renewed  []string          // those that are once what is replaced is gone, which uses what is pinned
 	arrays   []programArray
 	replaced []replacedPrograms
 	pins     *pinDir // nil until something is to be pinned
 	pinned   []PinnedMap
 
-	undo undo
+	undo       undo
+	closeLater []io.Closer // what undoing needs
 }
 
 // newLoad does all that needs no kernel. Later the file may be out of reach:
@@ -286,7 +302,7 @@ func (l *load) do() (_ *Loaded, err error) {
 	}()
 
 	if l.Interface != "" {
-		if err := checkVacant(l.Interface); err != nil {
+		if err := l.look(); err != nil {
 			return nil, err
 		}
 	}
@@ -306,7 +322,14 @@ func (l *load) do() (_ *Loaded, err error) {
 		return nil, err
 	}
 	loaded.Pinned = l.pinned
-	return loaded, l.publish()
+	if err := l.publish(); err != nil {
+		return nil, err
+	}
+	if l.present != nil {
+		loaded.Replaced = l.present.id
+		l.retire(collection)
+	}
+	return loaded, nil
 }
 
 // load brings programs and maps into the kernel, and pins the maps that are to
@@ -410,6 +433,9 @@ func (l *load) publish() error {
 
 // close lets go of what only the load needed.
 func (l *load) close() {
+	for _, closer := range l.closeLater {
+		closer.Close()
+	}
 	for i := range l.replaced {
 		l.replaced[i].close()
 	}
@@ -433,11 +459,18 @@ func (l *load) openPinned() (map[string]*ebpf.Map, error) {
 			return pinned, fmt.Errorf("map %s: %w", name, explainNoMap(err, l.mapPin(name), l.shown(name)))
 		}
 		pinned[name] = m
-		taken, err := l.isTaken(m)
+		user, err := l.userOf(m)
 		if err != nil {
 			return pinned, fmt.Errorf("map %s: %s: %w", name, l.shown(name), err)
 		}
-		if taken {
+		if l.present != nil && user == l.present.id {
+			m.Close()
+			delete(pinned, name)
+			l.notByName(name)
+			l.renewed = append(l.renewed, name)
+			continue
+		}
+		if user != 0 {
 			m.Close()
 			delete(pinned, name)
 			l.notByName(name)
@@ -457,31 +490,31 @@ func (l *load) notByName(name string) {
 	l.named = slices.DeleteFunc(l.named, func(other string) bool { return other == name })
 }
 
-// isTaken reports whether a map is a program array that a program on an interface
-// uses. The programs in it are rewritten for that interface.
-func (l *load) isTaken(m *ebpf.Map) (bool, error) {
+// userOf returns, of a program array, the program on an interface that uses it, 0 if there
+// is none. The programs in the array are rewritten for that interface.
+func (l *load) userOf(m *ebpf.Map) (ebpf.ProgramID, error) {
 	if m.Type() != ebpf.ProgramArray {
-		return false, nil
+		return 0, nil
 	}
 	info, err := m.Info()
 	if err != nil {
-		return false, err
+		return 0, err
 	}
 	id, _ := info.ID()
-	links, _, err := l.pins.links()
+	ours, _, err := l.pins.attachments()
 	if err != nil {
-		return false, err
+		return 0, err
 	}
-	for i := range links {
-		used, err := links[i].maps()
+	for i := range ours {
+		used, err := ours[i].maps()
 		if err != nil {
-			return false, err
+			return 0, err
 		}
 		if used[id] {
-			return true, nil
+			return ours[i].program, nil
 		}
 	}
-	return false, nil
+	return 0, nil
 }
 
 // mapPin returns where a map is pinned by name, and shown what to call that: a bpffs

@@ -119,6 +119,12 @@ func (l *lab) pins() []string {
 	return pins
 }
 
+// programPins and mapPins return where the pins are of an attachment's program.
+func programPins(a loader.Attachment) string {
+	return fmt.Sprintf("%s/programs-%d", pinDir, a.ProgramID)
+}
+func mapPins(a loader.Attachment) string { return fmt.Sprintf("%s/maps-%d", pinDir, a.ProgramID) }
+
 func (l *lab) status() []loader.Attachment {
 	l.Helper()
 
@@ -393,7 +399,7 @@ func TestNotOursElsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	attachment := lab.load(program("fields"))
-	pin := strings.Replace(attachment.Pin, "link-", "programs-", 1) + "/fields"
+	pin := programPins(*attachment) + "/fields"
 	if _, err := run("ip link set nic1 xdp pinned " + pin); err != nil {
 		t.Fatal(err)
 	}
@@ -517,6 +523,7 @@ func foreignProgram(t *testing.T) *ebpf.Program {
 	foreign, err := ebpf.NewProgram(&ebpf.ProgramSpec{
 		Name:         "foreign",
 		Type:         ebpf.XDP,
+		AttachType:   ebpf.AttachXDP,
 		License:      "MIT",
 		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 2), asm.Return()},
 	})

@@ -118,7 +118,7 @@ func TestDamagedAttachment(t *testing.T) {
 	}
 	damaged := lab.loadByCommand(program("fields"), "exact", "nic0")
 	attachment := lab.loadByCommand(program("fields"), "exact", "nic1")
-	if err := os.RemoveAll(strings.Replace(damaged.Pin, "link-", "programs-", 1)); err != nil {
+	if err := os.RemoveAll(programPins(damaged)); err != nil {
 		t.Fatal(err)
 	}
 

@@ -29,8 +29,8 @@ type Attachment struct {
 	Tag       string         `json:"tag"`    // the kernel's hash of its instructions
 	Loaded    time.Time      `json:"loaded"` // to the second
 
-	LinkID link.ID `json:"linkID"`
-	Pin    string  `json:"pin"` // path of the pinned link
+	LinkID link.ID `json:"linkID,omitempty"` // 0 if it is attached without one
+	Pin    string  `json:"pin"`              // path of the pinned link, or of what stands for it
 
 	// MountsOf is a process in whose mount namespace Pin is: nsenter(1) -t MountsOf -m
 	// leads there. It is 0 if that is the caller's.
@@ -60,7 +60,7 @@ func status(pins *pinDir) (attachments []Attachment, skipped []error, err error)
 	if err != nil {
 		return nil, nil, err
 	}
-	links, skipped, err := pins.links()
+	links, skipped, err := pins.attachments()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -107,7 +107,7 @@ func unload(iface string, pins *pinDir) error {
 	if err != nil {
 		return err
 	}
-	links, skipped, err := pins.links()
+	links, skipped, err := pins.attachments()
 	if err != nil {
 		return err
 	}
@@ -115,7 +115,7 @@ func unload(iface string, pins *pinDir) error {
 	if at < 0 {
 		return errors.Join(append([]error{present.notOurs()}, skipped...)...)
 	}
-	if err := pins.detach(links[at].id); err != nil {
+	if err := pins.detach(&links[at]); err != nil {
 		return fmt.Errorf("%s: %w", iface, err)
 	}
 	return nil
@@ -131,7 +131,7 @@ func (h *hook) notOurs() error {
 }
 
 // describe returns the attachment that a pinned link makes.
-func describe(pin *pinnedLink, target *nic.Target) (*Attachment, error) {
+func describe(pin *pinnedAttachment, target *nic.Target) (*Attachment, error) {
 	program, name, err := pin.openProgram()
 	if err != nil {
 		return nil, fmt.Errorf("%s: program %d: %w", target.Interface, pin.program, err)
@@ -144,7 +144,7 @@ func describe(pin *pinnedLink, target *nic.Target) (*Attachment, error) {
 	return newAttachment(pin, target, info, name), nil
 }
 
-func newAttachment(pin *pinnedLink, target *nic.Target, info *ebpf.ProgramInfo, name string) *Attachment {
+func newAttachment(pin *pinnedAttachment, target *nic.Target, info *ebpf.ProgramInfo, name string) *Attachment {
 	return &Attachment{
 		Interface: target.Interface,
 		Index:     target.Index,
@@ -153,7 +153,7 @@ func newAttachment(pin *pinnedLink, target *nic.Target, info *ebpf.ProgramInfo, 
 		ProgramID: pin.program,
 		Tag:       info.Tag,
 		Loaded:    loadTime(info),
-		LinkID:    pin.id,
+		LinkID:    pin.link,
 		Pin:       pin.path(),
 	}
 }

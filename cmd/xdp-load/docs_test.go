@@ -120,6 +120,7 @@ func copyOfTree(t *testing.T, top string) string {
 func withoutNumbers(text string) string {
 	for _, n := range []struct{ pattern, with string }{
 		{`\(id \d+\)`, "(id N)"},
+		{`in place of id \d+`, "in place of id N"},
 		{`(link|maps)-\d+`, "$1-N"},
 		{`\b[0-9a-f]{16}\b`, "TAG"},
 		{`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`, "TIME"},

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/cilium/ebpf"
 	"github.com/spf13/cobra"
 
 	"github.com/xdp-load/xdp-load/loader"
@@ -26,6 +27,7 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong usage.`
 const loadExamples = `  xdp-load --iface eth0 prog.o
   xdp-load --iface eth0 --layout nic.o prog.o
   xdp-load load eth0 --layout nic.o prog.o
+  xdp-load --iface eth0 --replace prog.o
   xdp-load --iface eth0 --layout nic.o --dry-run prog.o
   xdp-load rewrite --layout nic.o prog.o -o out.o
   xdp-load check --layout nic.o --driver veth prog.o
@@ -37,6 +39,8 @@ const loadExamples = `  xdp-load --iface eth0 prog.o
 type loading struct {
 	*flags
 	dryRun  bool
+	replace bool
+	force   bool
 	program string
 }
 
@@ -77,12 +81,17 @@ func (l *loading) addFlags(cmd *cobra.Command) {
 	l.addAccessors(cmd)
 	l.addNoKfuncs(cmd)
 	cmd.Flags().BoolVar(&l.dryRun, "dry-run", false, "check all that can be known without loading, show what would be done, and do nothing")
+	cmd.Flags().BoolVar(&l.replace, "replace", false, "take the place of the program that xdp-load has attached there, if there is one, with no packet unseen")
+	cmd.Flags().BoolVar(&l.force, "force", false, "with --replace, take the place of a program that somebody else has attached, too")
 	cmd.Flags().StringVar(&l.program, "program", "", "attach the XDP program of this `NAME`, if the object has several")
 }
 
 func (l *loading) run(cmd *cobra.Command, object string) error {
 	if l.iface == "" {
 		return usagef("no interface given: --iface INTERFACE, or load INTERFACE")
+	}
+	if l.force && !l.replace {
+		return usagef("--force is for --replace: it takes the place of a program that somebody else has attached")
 	}
 	if err := l.sources.check(false); err != nil {
 		return err
@@ -92,6 +101,7 @@ func (l *loading) run(cmd *cobra.Command, object string) error {
 		return err
 	}
 	opts.Interface, opts.Program = l.iface, l.program
+	opts.Replace, opts.Force = l.replace, l.force
 	if l.dryRun {
 		return l.preview(cmd.OutOrStdout(), object, opts)
 	}
@@ -135,7 +145,8 @@ type loaded struct {
 	Report     *rewrite.Report    `json:"report"`
 	Attachment *loader.Attachment `json:"attachment"`
 	Maps       []loader.PinnedMap `json:"maps"`
-	Bound      bool               `json:"bound,omitempty"` // to the device
+	Bound      bool               `json:"bound,omitempty"`    // to the device
+	Replaced   ebpf.ProgramID     `json:"replaced,omitempty"` // that was there before
 }
 
 func (f *flags) load(w io.Writer, path string, opts loader.Options) error {
@@ -148,15 +159,15 @@ func (f *flags) load(w io.Writer, path string, opts loader.Options) error {
 
 	if f.json {
 		maps := append([]loader.PinnedMap{}, object.Pinned...) // [] rather than null
-		return printJSON(w, loaded{object.Report, object.Attachment, maps, object.Bound})
+		return printJSON(w, loaded{object.Report, object.Attachment, maps, object.Bound, object.Replaced})
 	}
 	if err := printEdits(w, object.Report); err != nil {
 		return err
 	}
 	printPinned(w, object.Pinned)
 	a := object.Attachment
-	fmt.Fprintf(w, "%s (id %d) attached to %s%s, %s%s, pinned at %s%s\n",
-		a.Program, a.ProgramID, a.Interface, inParentheses(a.Driver, ""), summary(object.Report), bound(object.Bound, a.Interface), a.Pin, inMountsOf(a))
+	fmt.Fprintf(w, "%s (id %d) attached to %s%s%s, %s%s, pinned at %s%s\n",
+		a.Program, a.ProgramID, a.Interface, inParentheses(a.Driver, ""), inPlaceOf(object.Replaced), summary(object.Report), bound(object.Bound, a.Interface), a.Pin, inMountsOf(a))
 	return nil
 }
 
@@ -166,6 +177,14 @@ func bound(isBound bool, iface string) string {
 		return ""
 	}
 	return ", bound to " + iface + " by the kfuncs that it calls"
+}
+
+// inPlaceOf says which program was there before.
+func inPlaceOf(replaced ebpf.ProgramID) string {
+	if replaced == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" in place of id %d", replaced)
 }
 
 // printPinned tells where the maps are that the program declares. Those of its
@@ -197,8 +216,9 @@ type planned struct {
 	Report     *rewrite.Report `json:"report"`
 	Target     *nic.Target     `json:"target"`
 	Program    string          `json:"program"`
-	Bound      bool            `json:"bound,omitempty"` // to the device
-	Conditions []string        `json:"conditions"`      // that have to be true besides
+	Bound      bool            `json:"bound,omitempty"`    // to the device
+	Replaces   ebpf.ProgramID  `json:"replaces,omitempty"` // that is there
+	Conditions []string        `json:"conditions"`         // that have to be true besides
 }
 
 func (f *flags) preview(w io.Writer, path string, opts loader.Options) error {
@@ -208,13 +228,13 @@ func (f *flags) preview(w io.Writer, path string, opts loader.Options) error {
 	}
 	f.warnUnaccessed(path, plan.Report)
 	if f.json {
-		return printJSON(w, planned{plan.Report, plan.Target, plan.Program, plan.Bound, plan.Conditions})
+		return printJSON(w, planned{plan.Report, plan.Target, plan.Program, plan.Bound, plan.Replaces, plan.Conditions})
 	}
 	if err := printEdits(w, plan.Report); err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "%s would be attached to %s%s, %s%s, if %s; nothing was loaded\n",
-		plan.Program, plan.Target.Interface, inParentheses(plan.Target.Driver, plan.Target.Firmware), summary(plan.Report), bound(plan.Bound, plan.Target.Interface),
+	fmt.Fprintf(w, "%s would be attached to %s%s%s, %s%s, if %s; nothing was loaded\n",
+		plan.Program, plan.Target.Interface, inParentheses(plan.Target.Driver, plan.Target.Firmware), inPlaceOf(plan.Replaces), summary(plan.Report), bound(plan.Bound, plan.Target.Interface),
 		strings.Join(plan.Conditions, ", and if "))
 	return nil
 }
