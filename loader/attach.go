@@ -108,7 +108,11 @@ func (l *load) attach(collection *ebpf.Collection) (*Attachment, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := l.pinNeeded(program, collection); err != nil {
+	record, err := l.newRecord(target)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.pinNeeded(program, collection, record); err != nil {
 		return nil, fmt.Errorf("%s: %w", l.Interface, err)
 	}
 	// Before the first packet, which must not get to programs for another layout.
@@ -119,7 +123,7 @@ func (l *load) attach(collection *ebpf.Collection) (*Attachment, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newAttachment(pin, target, info, l.Program), nil
+	return newAttachment(pin, target, info, l.Program, record), nil
 }
 
 func (l *load) attachOrReplace(target *nic.Target, program *ebpf.Program) (*pinnedAttachment, error) {
@@ -158,8 +162,8 @@ func (l *load) link(target *nic.Target, program *ebpf.Program) (link.Link, error
 	return nil, l.explainAttach(target, program, err)
 }
 
-// pinNeeded pins the program and the maps that it needs.
-func (l *load) pinNeeded(program *ebpf.Program, collection *ebpf.Collection) error {
+// pinNeeded pins the program, the maps that it needs, and what it was rewritten for.
+func (l *load) pinNeeded(program *ebpf.Program, collection *ebpf.Collection, record *Record) error {
 	id, err := idOf(program)
 	if err != nil {
 		return err
@@ -177,7 +181,7 @@ func (l *load) pinNeeded(program *ebpf.Program, collection *ebpf.Collection) err
 		return err
 	}
 	l.notePinned(paths)
-	return nil
+	return l.pins.bindRecord(program, id, record)
 }
 
 // idOf returns the kernel's number of a program.

@@ -50,6 +50,9 @@ type Options struct {
 	// a link, the link becomes this package's: it stays when its owner is done with it.
 	Force bool
 
+	// Origin goes into the record of the program on the interface (optional).
+	Origin Origin
+
 	// Collection is for ebpf.NewCollectionWithOptions (optional). Maps that
 	// are declared with LIBBPF_PIN_BY_NAME are pinned in its Maps.PinPath, or
 	// in /sys/fs/bpf if that is empty.
@@ -102,7 +105,8 @@ type PinnedMap struct {
 //
 // Returns the errors of Rewrite.
 func RewrittenSpec(object io.ReaderAt, opts Options) (*ebpf.CollectionSpec, *rewrite.Report, error) {
-	return rewrittenSpec(object, opts, nil)
+	spec, report, _, err := rewrittenSpec(object, opts, nil)
+	return spec, report, err
 }
 
 // Rewrite rewrites an object for the layout of the options, or for the driver that the
@@ -138,21 +142,21 @@ func rewriteFor(object []byte, opts Options, isLoaded func(function string) bool
 }
 
 // rewrittenSpec is RewrittenSpec for some functions of an object, all if isLoaded is
-// nil. The others are not to be loaded.
-func rewrittenSpec(object io.ReaderAt, opts Options, isLoaded func(function string) bool) (*ebpf.CollectionSpec, *rewrite.Report, error) {
+// nil. The others are not to be loaded. It returns the digest of the rewritten object, too.
+func rewrittenSpec(object io.ReaderAt, opts Options, isLoaded func(function string) bool) (*ebpf.CollectionSpec, *rewrite.Report, string, error) {
 	raw, err := io.ReadAll(io.NewSectionReader(object, 0, 1<<62))
 	if err != nil {
-		return nil, nil, fmt.Errorf("read object: %w", err)
+		return nil, nil, "", fmt.Errorf("read object: %w", err)
 	}
 	rewritten, report, err := rewriteFor(raw, opts, isLoaded)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, "", err
 	}
 	spec, err := collection.Read(bytes.NewReader(rewritten))
 	if err != nil {
-		return nil, nil, fmt.Errorf("read rewritten object: %w", err)
+		return nil, nil, "", fmt.Errorf("read rewritten object: %w", err)
 	}
-	return spec, report, opts.bind(spec)
+	return spec, report, digestOf(rewritten), opts.bind(spec)
 }
 
 // LoadRewritten loads an object file, rewritten for the layout or the driver, and attaches
@@ -176,8 +180,11 @@ func LoadRewritten(path string, opts Options) (*Loaded, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	return l.run()
+}
 
-	var loaded *Loaded
+// run is what newLoad leaves to do.
+func (l *load) run() (loaded *Loaded, err error) {
 	pid, err := l.where(func() error {
 		loaded, err = l.do()
 		return err
@@ -195,11 +202,15 @@ func LoadRewritten(path string, opts Options) (*Loaded, error) {
 // steps that were taken to get it into the kernel.
 type load struct {
 	Options
+	name   string // of the object's file
+	object []byte
 	spec   *ebpf.CollectionSpec
 	report *rewrite.Report
+	digest string // of the rewritten object
 	needed *reach // what is to be attached, nil if nothing is
 
-	present *present // what is to be replaced, nil if nothing is
+	present  *present       // what is to be replaced, nil if nothing is
+	expected ebpf.ProgramID // which that has to be, 0 if it does not matter
 
 	named    []string          // maps to pin by name
 	taken    map[string]string // those that can't be, with the path
@@ -220,11 +231,16 @@ func newLoad(path string, opts Options) (*load, error) {
 	if err != nil {
 		return nil, errors.Unwrap(err) // without the path
 	}
+	return newLoadOf(path, object, opts)
+}
+
+// newLoadOf is newLoad for what is, or was, in a file.
+func newLoadOf(name string, object []byte, opts Options) (*load, error) {
 	if err := checkByteOrder(object, opts.Layout); err != nil {
 		return nil, err
 	}
 
-	l := &load{Options: opts, taken: make(map[string]string)}
+	l := &load{Options: opts, name: name, object: object, taken: make(map[string]string)}
 	if err := l.read(bytes.NewReader(object)); err != nil {
 		return nil, err
 	}
@@ -239,12 +255,12 @@ func newLoad(path string, opts Options) (*load, error) {
 // read reads and rewrites the object. What the program to attach does not reach is
 // left out, and so is what is wrong with it.
 func (l *load) read(object io.ReaderAt) (err error) {
-	l.spec, l.report, err = RewrittenSpec(object, l.Options)
+	l.spec, l.report, l.digest, err = rewrittenSpec(object, l.Options, nil)
 	if l.Interface == "" {
 		return err
 	}
 	if errors.Is(err, rewrite.ErrRefused) {
-		l.spec, l.report, err = rewrittenPart(object, l.Options, err)
+		l.spec, l.report, l.digest, err = rewrittenPart(object, l.Options, err)
 	}
 	if err != nil {
 		return err
@@ -258,16 +274,16 @@ func (l *load) read(object io.ReaderAt) (err error) {
 	return nil
 }
 
-// rewrittenPart is RewrittenSpec for an object that was refused, but maybe not for
+// rewrittenPart is rewrittenSpec for an object that was refused, but maybe not for
 // what the program to attach reaches.
-func rewrittenPart(object io.ReaderAt, opts Options, refused error) (*ebpf.CollectionSpec, *rewrite.Report, error) {
+func rewrittenPart(object io.ReaderAt, opts Options, refused error) (*ebpf.CollectionSpec, *rewrite.Report, string, error) {
 	spec, err := collection.Read(object)
 	if err != nil {
-		return nil, nil, refused
+		return nil, nil, "", refused
 	}
 	program, err := chooseProgram(spec, opts.Program)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, "", err
 	}
 	return rewrittenSpec(object, opts, reachOf(spec, program).functions())
 }

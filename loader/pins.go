@@ -25,6 +25,7 @@ import (
 const (
 	pinsOfPrograms = "programs" // programs-PROGRAM/NAME: the program that is attached
 	pinsOfMaps     = "maps"     // maps-PROGRAM/NAME: what it and the programs that it calls use
+	pinOfRecord    = "record"   // record-PROGRAM: what it was rewritten for
 	pinsByName     = "names"    // names-PROGRAM/NAME: a map on its way to where it is pinned by name
 	pinOfHook      = "hook"     // hook-PROGRAM: where it is attached without a link, see pinHook
 	pinOfLink      = "link"     // link-LINK
@@ -32,7 +33,7 @@ const (
 )
 
 var (
-	kindsOfProgram = []string{pinsOfPrograms, pinsOfMaps, pinsByName, pinOfHook}
+	kindsOfProgram = []string{pinsOfPrograms, pinsOfMaps, pinOfRecord, pinsByName, pinOfHook}
 	kindsOfLink    = []string{pinOfLink, pinOfTaken}
 )
 

@@ -33,16 +33,24 @@ type present struct {
 // look finds what is on the interface, and whether it may be replaced.
 func (l *load) look() error {
 	there, err := hookByName(l.Interface)
-	if err != nil || len(there.programs) == 0 {
+	if err != nil {
 		return err
+	}
+	if len(there.programs) == 0 {
+		return l.checkExpected(there, 0)
 	}
 	return withPins(func(pins *pinDir) error {
 		// Once more, as it may be another by now.
-		if there, err = hookByName(l.Interface); err != nil || len(there.programs) == 0 {
+		if there, err = hookByName(l.Interface); err != nil {
 			return err
 		}
-		l.present, err = l.mayReplace(there, pins)
-		return err
+		if len(there.programs) == 0 {
+			return l.checkExpected(there, 0)
+		}
+		if l.present, err = l.mayReplace(there, pins); err != nil {
+			return err
+		}
+		return l.checkExpected(there, l.present.id)
 	})
 }
 

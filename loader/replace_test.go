@@ -125,7 +125,7 @@ func TestReplaceUnderTraffic(t *testing.T) {
 	}
 	wantAllCounted(t, traffic.end(t))
 
-	if got := lab.status(); len(got) != 1 || got[0] != *present {
+	if got := lab.status(); len(got) != 1 || differ(got[0], *present) {
 		t.Errorf("Status: %+v instead of %+v", got, present)
 	}
 	lab.wantPinsOf(*present)
@@ -141,7 +141,7 @@ func TestReplaceNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	loaded.Close()
-	if got := lab.status(); loaded.Replaced != 0 || len(got) != 1 || got[0] != *loaded.Attachment {
+	if got := lab.status(); loaded.Replaced != 0 || len(got) != 1 || differ(got[0], *loaded.Attachment) {
 		t.Errorf("Replaced %d, status %+v", loaded.Replaced, got)
 	}
 	lab.unload("nic0")
@@ -266,7 +266,7 @@ func TestReplaceForeign(t *testing.T) {
 			if name != "without link" { // whose owner is gone already
 				vacate()
 			}
-			if got := lab.status(); len(got) != 1 || got[0] != *present {
+			if got := lab.status(); len(got) != 1 || differ(got[0], *present) {
 				t.Errorf("Status: %+v instead of %+v", got, present)
 			}
 			traffic := startTraffic(lab.nic, cafe())
@@ -322,7 +322,7 @@ func TestReplaceFails(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: %v\nlacks %q", name, err, test.want)
 		}
-		if got := lab.status(); len(got) != 1 || got[0] != *present {
+		if got := lab.status(); len(got) != 1 || differ(got[0], *present) {
 			t.Errorf("%s: status %+v instead of %+v", name, got, present)
 		}
 		if now := strings.Join(lab.pins(), "\n"); now != pins {

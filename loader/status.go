@@ -35,6 +35,9 @@ type Attachment struct {
 	// MountsOf is a process in whose mount namespace Pin is: nsenter(1) -t MountsOf -m
 	// leads there. It is 0 if that is the caller's.
 	MountsOf int `json:"mountsOf,omitempty"`
+
+	// Record is what the program was rewritten for, nil if that is not known.
+	Record *Record `json:"record,omitempty"`
 }
 
 // Status returns what this package has attached in the network namespace of
@@ -113,12 +116,17 @@ func unload(iface string, pins *pinDir) error {
 	}
 	at := slices.IndexFunc(links, present.runs)
 	if at < 0 {
-		return errors.Join(append([]error{present.notOurs()}, skipped...)...)
+		return joined(present.notOurs(), skipped)
 	}
 	if err := pins.detach(&links[at]); err != nil {
 		return fmt.Errorf("%s: %w", iface, err)
 	}
 	return nil
+}
+
+// joined returns an error with what may be the reason for it.
+func joined(err error, reasons []error) error {
+	return errors.Join(append([]error{err}, reasons...)...)
 }
 
 // notOurs says that there is nothing to unload, and what is there instead.
@@ -141,10 +149,14 @@ func describe(pin *pinnedAttachment, target *nic.Target) (*Attachment, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: program %d: %w", target.Interface, pin.program, err)
 	}
-	return newAttachment(pin, target, info, name), nil
+	record, err := pin.record()
+	if err != nil {
+		record = nil // of another version of xdp-load, or somebody has taken it away
+	}
+	return newAttachment(pin, target, info, name, record), nil
 }
 
-func newAttachment(pin *pinnedAttachment, target *nic.Target, info *ebpf.ProgramInfo, name string) *Attachment {
+func newAttachment(pin *pinnedAttachment, target *nic.Target, info *ebpf.ProgramInfo, name string, record *Record) *Attachment {
 	return &Attachment{
 		Interface: target.Interface,
 		Index:     target.Index,
@@ -155,6 +167,7 @@ func newAttachment(pin *pinnedAttachment, target *nic.Target, info *ebpf.Program
 		Loaded:    loadTime(info),
 		LinkID:    pin.link,
 		Pin:       pin.path(),
+		Record:    record,
 	}
 }
 

@@ -33,6 +33,7 @@ const loadExamples = `  xdp-load --iface eth0 prog.o
   xdp-load check --layout nic.o --driver veth prog.o
   xdp-load explain prog.o
   xdp-load status
+  xdp-load reload eth0
   xdp-load unload eth0`
 
 // loading is what the root command does, and load.
@@ -156,7 +157,10 @@ func (f *flags) load(w io.Writer, path string, opts loader.Options) error {
 	}
 	defer object.Close()
 	f.warnUnaccessed(path, object.Report)
+	return f.printLoaded(w, object)
+}
 
+func (f *flags) printLoaded(w io.Writer, object *loader.Loaded) error {
 	if f.json {
 		maps := append([]loader.PinnedMap{}, object.Pinned...) // [] rather than null
 		return printJSON(w, loaded{object.Report, object.Attachment, maps, object.Bound, object.Replaced})

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -31,23 +33,71 @@ func newStatus(f *flags) *cobra.Command {
 }
 
 func (f *flags) printStatus(w io.Writer, attached []loader.Attachment) error {
+	all := []statusOf{} // [] rather than null
+	for i := range attached {
+		all = append(all, newStatusOf(&attached[i]))
+	}
 	if f.json {
-		if attached == nil {
-			attached = []loader.Attachment{}
-		}
-		return printJSON(w, attached)
+		return printJSON(w, all)
 	}
 	if len(attached) == 0 {
 		fmt.Fprintln(w, "nothing attached by xdp-load in this network namespace")
 		return nil
 	}
-	return table(w, func(w io.Writer) {
-		fmt.Fprintln(w, "INTERFACE\tDRIVER\tPROGRAM\tID\tTAG\tLOADED\tPINNED LINK")
-		for _, a := range attached {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\t%s%s\n",
-				a.Interface, a.Driver, a.Program, a.ProgramID, a.Tag, a.Loaded.Format(time.DateTime), a.Pin, inMountsOf(&a))
+	err := table(w, func(w io.Writer) {
+		fmt.Fprintln(w, "INTERFACE\tDRIVER\tPROGRAM\tID\tTAG\tLOADED\tREWRITTEN FOR\tPINNED LINK")
+		for i := range all {
+			a := all[i].Attachment
+			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s%s\n",
+				a.Interface, a.Driver, a.Program, a.ProgramID, a.Tag, a.Loaded.Format(time.DateTime), rewrittenFor(a.Record), a.Pin, inMountsOf(a))
 		}
 	})
+	for i := range all {
+		all[i].printChanges(w)
+	}
+	return err
+}
+
+// statusOf is what status prints of an attachment as JSON.
+type statusOf struct {
+	*loader.Attachment
+
+	// Changes are what is different now from what the program was rewritten for. If they
+	// can't be told, Unknown says why.
+	Changes *loader.Changes `json:"changes,omitempty"`
+	Unknown string          `json:"changesUnknown,omitempty"`
+}
+
+func newStatusOf(a *loader.Attachment) statusOf {
+	changes, err := a.Changes(foundAgain(a.Interface))
+	if err != nil {
+		return statusOf{Attachment: a, Unknown: err.Error()}
+	}
+	return statusOf{Attachment: a, Changes: changes}
+}
+
+// rewrittenFor says what a program was rewritten for in a few words.
+func rewrittenFor(record *loader.Record) string {
+	switch {
+	case record == nil:
+		return "unknown"
+	case record.Layout != "":
+		return "layout " + filepath.Base(record.Layout)
+	}
+	return "driver " + record.Source
+}
+
+// printChanges says what is different now, and what to do about it.
+func (s *statusOf) printChanges(w io.Writer) {
+	switch {
+	case s.Record == nil:
+	case s.Changes == nil:
+		fmt.Fprintf(w, "%s: for what is there now it can't be rewritten: %s\n", s.Interface, s.Unknown)
+	case s.Changes.Outdated:
+		fmt.Fprintf(w, "%s: since then, %s: xdp-load reload %[1]s\n", s.Interface, strings.Join(s.Changes.Differences, "; "))
+	case len(s.Changes.Differences) > 0:
+		fmt.Fprintf(w, "%s: since then, %s, which makes no difference to the program\n", s.Interface, strings.Join(s.Changes.Differences, "; "))
+	}
 }
 
 func newUnload(f *flags) *cobra.Command {
