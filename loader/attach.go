@@ -123,7 +123,7 @@ func (l *load) attach(collection *ebpf.Collection) (*Attachment, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newAttachment(pin, target, info, l.Program, record), nil
+	return newAttachment(pin, target, nativeMode, info, l.Program, record), nil
 }
 
 func (l *load) attachOrReplace(target *nic.Target, program *ebpf.Program) (*pinnedAttachment, error) {
@@ -269,12 +269,14 @@ func (h *hook) howToDetach() string {
 
 // foreignLink returns the link that attaches a program to the interface, 0 if there is
 // none. Elsewhere the same program may have a link, too. It takes CAP_SYS_ADMIN.
-func (h *hook) foreignLink() (link.ID, error) {
+func (h *hook) foreignLink() (link.ID, error) { return h.linkOf(h.programs[0].id) }
+
+func (h *hook) linkOf(program ebpf.ProgramID) (link.ID, error) {
 	links := new(link.Iterator)
 	defer links.Close()
 	for links.Next() {
 		info, err := links.Link.Info()
-		if err == nil && info.Type == link.XDPType && info.Program == h.programs[0].id && int(info.XDP().Ifindex) == h.index {
+		if err == nil && info.Type == link.XDPType && info.Program == program && int(info.XDP().Ifindex) == h.index {
 			return links.ID, nil
 		}
 	}

@@ -49,6 +49,16 @@ func (h *hook) runs(pin pinnedAttachment) bool {
 		slices.ContainsFunc(h.programs, func(p hookedProgram) bool { return p.id == pin.program })
 }
 
+// modeOf returns the mode that a program on the interface is in, empty if it is not there.
+func (h *hook) modeOf(program ebpf.ProgramID) string {
+	for _, p := range h.programs {
+		if p.id == program {
+			return p.mode
+		}
+	}
+	return ""
+}
+
 // modes lists the modes in which the interface has programs.
 func (h *hook) modes() string {
 	var modes []string
@@ -57,6 +67,9 @@ func (h *hook) modes() string {
 	}
 	return strings.Join(modes, " and ")
 }
+
+// modeNames are what the modes are called here, by how ip-link(8) calls them.
+var modeNames = map[string]string{nativeMode: "native", "xdpgeneric": "generic", "xdpoffload": "offload"}
 
 // hookByName returns the hook of an interface. It wraps nic.ErrNoInterface.
 func hookByName(name string) (*hook, error) {

@@ -521,16 +521,20 @@ func TestOccupied(t *testing.T) {
 	}
 }
 
-func foreignProgram(t *testing.T) *ebpf.Program {
-	t.Helper()
-
-	foreign, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+func foreignSpec() *ebpf.ProgramSpec {
+	return &ebpf.ProgramSpec{
 		Name:         "foreign",
 		Type:         ebpf.XDP,
 		AttachType:   ebpf.AttachXDP,
 		License:      "MIT",
 		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 2), asm.Return()},
-	})
+	}
+}
+
+func foreignProgram(t *testing.T) *ebpf.Program {
+	t.Helper()
+
+	foreign, err := ebpf.NewProgram(foreignSpec())
 	if err != nil {
 		t.Fatal(err)
 	}

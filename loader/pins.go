@@ -252,7 +252,8 @@ func (d *pinDir) open(kind string, id uint32) (pin *pinnedAttachment, err error)
 	if pin, err = newPinnedLink(pinned); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	if pin.ifindex == 0 { // the interface is gone
+	if pin.ifindex == 0 {
+		d.gone = append(d.gone, fmt.Sprintf("link %d, program %s: the interface is gone, with its network namespace perhaps", id, pin.title()))
 		_ = os.Remove(path)
 		return nil, nil
 	}

@@ -23,6 +23,7 @@ type Attachment struct {
 	Interface string `json:"interface"`
 	Index     int    `json:"index"`
 	Driver    string `json:"driver,omitempty"`
+	Mode      string `json:"mode,omitempty"` // "native", "generic" or "offload"
 
 	Program   string         `json:"program"`
 	ProgramID ebpf.ProgramID `json:"programID"`
@@ -79,7 +80,7 @@ func status(pins *pinDir) (attachments []Attachment, skipped []error, err error)
 		if err != nil {
 			return nil, nil, err
 		}
-		attachment, err := describe(&links[at], target)
+		attachment, err := describe(&links[at], target, hook.modeOf(links[at].program))
 		if errors.Is(err, fs.ErrPermission) {
 			return nil, nil, err
 		}
@@ -92,54 +93,8 @@ func status(pins *pinDir) (attachments []Attachment, skipped []error, err error)
 	return attachments, skipped, nil
 }
 
-// Unload detaches what this package has attached to an interface in the network
-// namespace of the calling thread. Maps that were pinned by name stay, as with
-// other loaders.
-//
-// Returns an error wrapping ErrNotAttached if there is nothing, ErrPrivileges,
-// or nic.ErrNoInterface.
-func Unload(iface string) error {
-	_, err := inLastingMounts(func() error {
-		return withPins(func(pins *pinDir) error { return unload(iface, pins) })
-	})
-	return explainPermission(err)
-}
-
-func unload(iface string, pins *pinDir) error {
-	present, err := hookByName(iface)
-	if err != nil {
-		return err
-	}
-	links, skipped, err := pins.attachments()
-	if err != nil {
-		return err
-	}
-	at := slices.IndexFunc(links, present.runs)
-	if at < 0 {
-		return joined(present.notOurs(), skipped)
-	}
-	if err := pins.detach(&links[at]); err != nil {
-		return fmt.Errorf("%s: %w", iface, err)
-	}
-	return nil
-}
-
-// joined returns an error with what may be the reason for it.
-func joined(err error, reasons []error) error {
-	return errors.Join(append([]error{err}, reasons...)...)
-}
-
-// notOurs says that there is nothing to unload, and what is there instead.
-func (h *hook) notOurs() error {
-	if len(h.programs) == 0 {
-		return fmt.Errorf("%s: %w, nor any other XDP program", h.name, ErrNotAttached)
-	}
-	return fmt.Errorf("%s: %w: to take off %s, which is there, %s",
-		h.name, ErrNotAttached, programTitle(h.programs[0].id), h.howToDetach())
-}
-
 // describe returns the attachment that a pinned link makes.
-func describe(pin *pinnedAttachment, target *nic.Target) (*Attachment, error) {
+func describe(pin *pinnedAttachment, target *nic.Target, mode string) (*Attachment, error) {
 	program, name, err := pin.openProgram()
 	if err != nil {
 		return nil, fmt.Errorf("%s: program %d: %w", target.Interface, pin.program, err)
@@ -153,14 +108,15 @@ func describe(pin *pinnedAttachment, target *nic.Target) (*Attachment, error) {
 	if err != nil {
 		record = nil // of another version of xdp-load, or somebody has taken it away
 	}
-	return newAttachment(pin, target, info, name, record), nil
+	return newAttachment(pin, target, mode, info, name, record), nil
 }
 
-func newAttachment(pin *pinnedAttachment, target *nic.Target, info *ebpf.ProgramInfo, name string, record *Record) *Attachment {
+func newAttachment(pin *pinnedAttachment, target *nic.Target, mode string, info *ebpf.ProgramInfo, name string, record *Record) *Attachment {
 	return &Attachment{
 		Interface: target.Interface,
 		Index:     target.Index,
 		Driver:    target.Driver,
+		Mode:      modeNames[mode],
 		Program:   name,
 		ProgramID: pin.program,
 		Tag:       info.Tag,
