@@ -135,7 +135,8 @@ func (l *load) attachOrReplace(target *nic.Target, program *ebpf.Program) (*pinn
 		return nil, err
 	}
 	// Once it is pinned, the link does not need this process any more.
-	defer attached.Close()
+	l.closeLater = append(l.closeLater, attached)
+	l.undo.later(func() { _ = attached.Detach() })
 	pin, err := l.pins.pinLink(attached)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", l.Interface, err)

@@ -6,5 +6,5 @@ func LoadInSteps(path string, opts Options) (finish func() (*Loaded, error), err
 	if err != nil {
 		return nil, err
 	}
-	return l.do, nil
+	return l.run, nil
 }

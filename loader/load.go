@@ -4,7 +4,6 @@ package loader
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -183,19 +182,15 @@ func LoadRewritten(path string, opts Options) (*Loaded, error) {
 	return l.run()
 }
 
-// run is what newLoad leaves to do.
-func (l *load) run() (loaded *Loaded, err error) {
-	pid, err := l.where(func() error {
-		loaded, err = l.do()
-		return err
-	})
+// run takes the load by itself from where newLoad leaves it.
+func (l *load) run() (*Loaded, error) {
+	b := new(batch)
+	b.add(l)
+	all, err := b.run()
 	if err != nil {
-		return nil, explainPermission(err)
+		return nil, err
 	}
-	if loaded.Attachment != nil {
-		loaded.Attachment.MountsOf = pid
-	}
-	return loaded, nil
+	return all[0], nil
 }
 
 // load is one run of LoadRewritten: a rewritten object, and what undoes the
@@ -217,9 +212,13 @@ type load struct {
 	renewed  []string          // those that are once what is replaced is gone, which uses what is pinned
 	arrays   []programArray
 	replaced []replacedPrograms
-	pins     *pinDir // nil until something is to be pinned
+	pins     *pinDir // the batch's, nil until something is to be pinned
 	pinned   []PinnedMap
 
+	collection *ebpf.Collection // in the kernel
+	attachment *Attachment      // nil if there is none
+
+	batch      *batch
 	undo       undo
 	closeLater []io.Closer // what undoing needs
 }
@@ -301,66 +300,22 @@ func (l *load) takePinsByName() {
 	slices.Sort(l.named)
 }
 
-// where calls fn where what it pins will last, see inLastingMounts.
-func (l *load) where(fn func() error) (pid int, err error) {
-	if l.Interface == "" && len(l.named) == 0 {
-		return 0, fn()
-	}
-	return inLastingMounts(fn)
-}
-
-func (l *load) do() (_ *Loaded, err error) {
-	defer func() {
-		if err != nil {
-			l.undo.run()
-		}
-		l.close()
-	}()
-
-	if l.Interface != "" {
-		if err := l.look(); err != nil {
-			return nil, err
-		}
-	}
-	if err := cmp.Or(l.mayRead(), l.checkLockdown(lockdownFile)); err != nil {
-		return nil, err
-	}
-	collection, err := l.load()
-	if err != nil {
-		return nil, err
-	}
-	loaded := &Loaded{Collection: collection, Report: l.report, Bound: isBound(l.spec)}
-	if l.Interface != "" {
-		if loaded.Attachment, err = l.attach(collection); err != nil {
-			return nil, err
-		}
-	} else if err := l.replacePrograms(collection); err != nil {
-		return nil, err
-	}
-	loaded.Pinned = l.pinned
-	if err := l.publish(); err != nil {
-		return nil, err
-	}
-	if l.present != nil {
-		loaded.Replaced = l.present.id
-		l.retire(collection)
-	}
-	return loaded, nil
-}
+// pinsSomething reports whether the load pins something that has to last.
+func (l *load) pinsSomething() bool { return l.Interface != "" || len(l.named) > 0 }
 
 // load brings programs and maps into the kernel, and pins the maps that are to
 // be pinned by name and are not yet.
-func (l *load) load() (*ebpf.Collection, error) {
+func (l *load) load() error {
 	if len(l.named) > 0 {
 		// Another load must not pin a map of the name between the look and the pin.
 		if err := l.lockPins(); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	pinned, err := l.openPinned()
 	defer closeMaps(pinned)
 	if err != nil {
-		return nil, err
+		return err
 	}
 
 	opts := l.Collection
@@ -374,21 +329,21 @@ func (l *load) load() (*ebpf.Collection, error) {
 	linkKfuncs(spec)
 	// explainPermission tells of a limit that could not be lifted.
 	_ = rlimit.RemoveMemlock()
-	collection, err := ebpf.NewCollectionWithOptions(spec, opts)
+	l.collection, err = ebpf.NewCollectionWithOptions(spec, opts)
 	if err != nil {
-		return nil, ExplainRefusal(err, l.spec, l.report)
+		return ExplainRefusal(err, l.spec, l.report)
 	}
-	l.undo.later(collection.Close)
+	l.undo.later(l.collection.Close)
 
 	for _, name := range l.named {
 		if opts.MapReplacements[name] != nil {
 			continue
 		}
-		if err := l.pinMap(collection.Maps[name], name); err != nil {
-			return nil, err
+		if err := l.pinMap(l.collection.Maps[name], name); err != nil {
+			return err
 		}
 	}
-	return collection, l.fillArrays(collection, opts.MapReplacements)
+	return l.fillArrays(l.collection, opts.MapReplacements)
 }
 
 // fillArrays fills the program arrays that are new. Those that are not are left to
@@ -423,29 +378,8 @@ func (l *load) replacePrograms(collection *ebpf.Collection) error {
 	return nil
 }
 
-// lockPins locks the pins, and makes their directory if something of the load goes
-// into /sys/fs/bpf.
-func (l *load) lockPins() (err error) {
-	switch {
-	case l.pins != nil:
-	case !l.pinsInBPFFS():
-		l.pins, err = lockPins()
-	default:
-		l.pins, err = makePins()
-	}
-	return err
-}
-
 // pinsInBPFFS reports whether a load that pins something does so in /sys/fs/bpf.
 func (l *load) pinsInBPFFS() bool { return l.Interface != "" || l.Collection.Maps.PinPath == bpffs }
-
-// publish makes visible what was pinned.
-func (l *load) publish() error {
-	if l.pins == nil {
-		return nil
-	}
-	return l.pins.publish()
-}
 
 // close lets go of what only the load needed.
 func (l *load) close() {
@@ -455,7 +389,6 @@ func (l *load) close() {
 	for i := range l.replaced {
 		l.replaced[i].close()
 	}
-	l.pins.close()
 }
 
 // openPinned opens the maps to pin that are pinned already, to be used instead
@@ -486,7 +419,7 @@ func (l *load) openPinned() (map[string]*ebpf.Map, error) {
 			l.renewed = append(l.renewed, name)
 			continue
 		}
-		if user != 0 {
+		if user != 0 || l.sharesArray(m) {
 			m.Close()
 			delete(pinned, name)
 			l.notByName(name)
@@ -531,6 +464,17 @@ func (l *load) userOf(m *ebpf.Map) (ebpf.ProgramID, error) {
 		}
 	}
 	return 0, nil
+}
+
+// sharesArray reports whether a map is a program array of another interface's program,
+// which is about to be attached together with this one.
+func (l *load) sharesArray(m *ebpf.Map) bool {
+	info, err := m.Info()
+	if err != nil || m.Type() != ebpf.ProgramArray || l.batch == nil {
+		return false
+	}
+	id, ok := info.ID()
+	return ok && l.batch.sharesArray(l, id)
 }
 
 // mapPin returns where a map is pinned by name, and shown what to call that: a bpffs

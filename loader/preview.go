@@ -95,7 +95,10 @@ func (p *Plan) lookAtHook(l *load) error {
 
 // checkPins looks at where things would be pinned, and at the maps that are.
 func (p *Plan) checkPins(l *load) error {
-	_, err := l.where(l.checkPins)
+	var err error
+	if l.pinsSomething() {
+		_, err = inLastingMounts(l.checkPins)
+	}
 	needed := []capability{unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_NET_ADMIN}
 	if !isBPFFS(bpffs) { // to mount it
 		needed = append(needed, unix.CAP_SYS_ADMIN)
@@ -114,9 +117,6 @@ func (p *Plan) checkPins(l *load) error {
 }
 
 func (l *load) checkPins() error {
-	if l.Interface == "" && len(l.named) == 0 {
-		return nil
-	}
 	if !isBPFFS(bpffs) && l.pinsInBPFFS() {
 		if err := checkMountPoint(); err != nil {
 			return err

@@ -32,6 +32,9 @@ type present struct {
 
 // look finds what is on the interface, and whether it may be replaced.
 func (l *load) look() error {
+	if l.Interface == "" {
+		return nil
+	}
 	there, err := hookByName(l.Interface)
 	if err != nil {
 		return err

@@ -73,7 +73,6 @@ var foreignFlags = map[string]string{
 	"mode": onlyNative, "m": onlyNative,
 	"prog-name": byName, "n": byName,
 	"section": byName, "s": byName,
-	"pin-path": pinned, "p": pinned,
 	"all": onlyOne, "a": onlyOne,
 	"id": onlyOne, "i": onlyOne,
 	"driver": thisDriver, "btf": thisKernel,
@@ -83,7 +82,6 @@ var foreignFlags = map[string]string{
 const (
 	onlyNative  = "programs are attached in native mode, since others have an empty metadata area, and nothing of the driver's: leave it out"
 	byName      = "choose a program by its name, --program NAME"
-	pinned      = "maps are pinned below /sys/fs/bpf: leave it out"
 	thisDriver  = "the driver is that of the interface: leave it out"
 	thisKernel  = "a program that is loaded is loaded for the kernel that runs: leave it out"
 	whereNeeded = "kfuncs are asked for fields that are not read otherwise: leave it out"

@@ -30,7 +30,7 @@ is looked for as it was then.`,
 				return err
 			}
 			defer reloaded.Close()
-			return f.printLoaded(cmd.OutOrStdout(), reloaded)
+			return f.printLoaded(cmd.OutOrStdout(), []*loader.Loaded{reloaded})
 		},
 	}
 	f.addInterface(cmd)
