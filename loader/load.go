@@ -233,14 +233,28 @@ func newLoad(path string, opts Options) (*load, error) {
 	return newLoadOf(path, object, opts)
 }
 
+// newLoadFor is newLoad of one program, though there is no interface to attach it to.
+func newLoadFor(path string, opts Options) (*load, error) {
+	object, err := os.ReadFile(path)
+	if err != nil {
+		return nil, errors.Unwrap(err)
+	}
+	return newLoadPart(path, object, opts, true)
+}
+
 // newLoadOf is newLoad for what is, or was, in a file.
 func newLoadOf(name string, object []byte, opts Options) (*load, error) {
+	return newLoadPart(name, object, opts, opts.Interface != "")
+}
+
+// newLoadPart is newLoadOf of one program and what it reaches, or of all.
+func newLoadPart(name string, object []byte, opts Options, isOne bool) (*load, error) {
 	if err := checkByteOrder(object, opts.Layout); err != nil {
 		return nil, err
 	}
 
 	l := &load{Options: opts, name: name, object: object, taken: make(map[string]string)}
-	if err := l.read(bytes.NewReader(object)); err != nil {
+	if err := l.read(bytes.NewReader(object), isOne); err != nil {
 		return nil, err
 	}
 	if l.Collection.Maps.PinPath == "" {
@@ -251,11 +265,11 @@ func newLoadOf(name string, object []byte, opts Options) (*load, error) {
 	return l, nil
 }
 
-// read reads and rewrites the object. What the program to attach does not reach is
-// left out, and so is what is wrong with it.
-func (l *load) read(object io.ReaderAt) (err error) {
+// read reads and rewrites the object. If it is to be one program, what this does not
+// reach is left out, and so is what is wrong with it.
+func (l *load) read(object io.ReaderAt, isOne bool) (err error) {
 	l.spec, l.report, l.digest, err = rewrittenSpec(object, l.Options, nil)
-	if l.Interface == "" {
+	if !isOne {
 		return err
 	}
 	if errors.Is(err, rewrite.ErrRefused) {

@@ -34,6 +34,7 @@ const loadExamples = `  xdp-load --iface eth0 prog.o
   xdp-load rewrite --layout nic.o prog.o -o out.o
   xdp-load check --layout nic.o --driver veth prog.o
   xdp-load explain prog.o
+  xdp-load run --layout nic.o --meta 00000000cafe0000 prog.o
   xdp-load status
   xdp-load reload eth0
   xdp-load unload eth0`
