@@ -121,6 +121,8 @@ func withoutNumbers(text string) string {
 	for _, n := range []struct{ pattern, with string }{
 		{`\(id \d+\)`, "(id N)"},
 		{`, id \d+, `, ", id N, "},
+		{`time=\S+`, "time=TIME"},
+		{`(id|before)=\d+`, "$1=N"},
 		{`(?m)^(link +id) \d+$`, "$1 N"},
 		{`Linux \d\S*`, "Linux VERSION"},
 		{`in place of id \d+`, "in place of id N"},

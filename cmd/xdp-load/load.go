@@ -37,6 +37,7 @@ const loadExamples = `  xdp-load --iface eth0 prog.o
   xdp-load run --layout nic.o --meta 00000000cafe0000 prog.o
   xdp-load status
   xdp-load reload eth0
+  xdp-load watch
   xdp-load unload eth0`
 
 // loading is what the root command does, and load.

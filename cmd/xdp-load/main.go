@@ -63,7 +63,7 @@ func newRoot(f *flags) *cobra.Command {
 	root.SetFlagErrorFunc(flagError)
 	root.PersistentFlags().BoolVar(&f.json, "json", false, "print JSON instead of text, on stderr as well")
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return f.checkTypes() }
-	root.AddCommand(load, newRewrite(f), newCheck(f), newExplain(f), newStatus(f), newReload(f), newUnload(f), newRun(f))
+	root.AddCommand(load, newRewrite(f), newCheck(f), newExplain(f), newStatus(f), newReload(f), newUnload(f), newWatch(f), newRun(f))
 	return root
 }
 
