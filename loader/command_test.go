@@ -37,6 +37,7 @@ func init() {
 	commands = map[string]func([]string) error{
 		"load":    load,
 		"replace": replace,
+		"reload":  reload,
 		"status":  status,
 		"unload":  func(args []string) error { return loader.Unload(args[0]) },
 		"with":    withCapabilities,
@@ -53,6 +54,16 @@ func load(args []string) error { return loadWith(args, loader.Options{}) }
 
 // replace OBJECT LAYOUT INTERFACE
 func replace(args []string) error { return loadWith(args, loader.Options{Replace: true}) }
+
+// reload INTERFACE LAYOUT
+func reload(args []string) error {
+	_, err := loader.Reload(args[0], func(record *loader.Record) (opts loader.Options, err error) {
+		opts.Origin = record.Origin
+		opts.Layout, err = nic.OpenLayout(args[1], "")
+		return opts, err
+	})
+	return err
+}
 
 func loadWith(args []string, opts loader.Options) error {
 	layout, err := nic.OpenLayout(args[1], "")

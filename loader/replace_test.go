@@ -3,6 +3,7 @@ package loader_test
 import (
 	"encoding/binary"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 
 	"github.com/xdp-load/xdp-load/internal/netlab"
 	"github.com/xdp-load/xdp-load/loader"
@@ -175,16 +177,24 @@ func TestSimultaneousReplaces(t *testing.T) {
 	lab.unload("nic0")
 }
 
-// Killed at any step, a replacement has happened or it hasn't: no packet goes unseen, and
-// nothing is left behind once somebody looks.
+// What kills how often is for make random.
+var kills = flag.Int("replace.kills", 80, "how often a replacement is killed")
+
+// Killed at any step, a replacement, or a reload, has happened or it hasn't: no packet goes
+// unseen, nothing is left behind once somebody looks, and the next one works.
 func TestReplaceKilled(t *testing.T) {
 	netlab.Need(t, netlab.LiveFrames)
 	netlab.Need(t, netlab.LargeMetadata)
 	lab := newLab(t)
-	lab.load(ownProgram("counted"))
+	_, file := lab.loadFrom(ownProgram("counted"), "exact")
 	traffic := startTraffic(lab.nic, cafe())
-	for i := range 80 {
-		cmd := command("replace", ownProgram("counted"), layoutFile([]string{"sparse", "exact"}[i%2]), "nic0")
+	for i := range *kills {
+		layout := []string{"sparse", "exact"}[i/2%2]
+		cmd := command("replace", ownProgram("counted"), file, "nic0")
+		if i%2 == 0 {
+			cmd = command("reload", "nic0", file)
+		}
+		writeLayout(t, file, layout)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -198,9 +208,43 @@ func TestReplaceKilled(t *testing.T) {
 		}
 		lab.wantPinsOf(got[0])
 	}
+	writeLayout(t, file, "exact")
+	if output, err := command("reload", "nic0", file).CombinedOutput(); err != nil {
+		t.Errorf("After all: %v: %s", err, output)
+	}
 	wantAllCounted(t, traffic.end(t))
 	lab.unload("nic0")
 	remove(t, bpffs+"/counts")
+}
+
+// On a bpffs that can't be written to, nothing is replaced, and nothing is lost.
+func TestReplaceOnReadOnlyBPFFS(t *testing.T) {
+	lab := newLab(t)
+	present := lab.load(program("fields"))
+	for _, readOnly := range []bool{true, false} {
+		flags := uintptr(unix.MS_REMOUNT)
+		if readOnly {
+			flags |= unix.MS_RDONLY
+		}
+		if err := unix.Mount("", bpffs, "", flags, ""); err != nil {
+			t.Fatal(err)
+		}
+		for _, force := range []bool{false, true} {
+			loaded, err := loader.LoadRewritten(program("fields"), loader.Options{Layout: layout(t, "sparse"), Interface: "nic0", Replace: true, Force: force})
+			if readOnly != errors.Is(err, unix.EROFS) {
+				t.Fatalf("read-only %t: %v", readOnly, err)
+			}
+			if loaded != nil {
+				loaded.Close()
+				present = loaded.Attachment
+			}
+			if got := lab.status(); len(got) != 1 || differ(got[0], *present) {
+				t.Errorf("read-only %t: status %+v instead of %+v", readOnly, got, present)
+			}
+		}
+	}
+	lab.wantPinsOf(*present)
+	lab.unload("nic0")
 }
 
 // wantPinsOf wants nothing to be pinned with attachments but what is of this one.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -123,6 +124,39 @@ func TestSurveyDispatcher(t *testing.T) {
 		}
 		defer foreign.Unpin()
 		wantForeign(want)
+	}
+}
+
+// From another mount namespace, as of a container, what is attached is known by the record
+// that the program holds, and can be unloaded.
+func TestSurveyOtherMounts(t *testing.T) {
+	netlab.Need(t, netlab.BoundMaps)
+	lab := newLab(t)
+	attachment := lab.load(program("fields"))
+	err := lab.ns.Do(func() error {
+		if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+			return err
+		}
+		if err := unix.Mount("bpf", bpffs, "bpf", 0, "mode=0700"); err != nil {
+			return err
+		}
+		programs := lab.survey(loader.SurveyOptions{}).Programs
+		if len(programs) != 1 || programs[0].Foreign != "xdp-load, with its pins in another mount namespace" || programs[0].LinkID != attachment.LinkID {
+			t.Errorf("%+v", programs)
+		} else if !reflect.DeepEqual(programs[0].Record, attachment.Record) {
+			t.Errorf("%+v\ninstead of\n%+v", programs[0].Record, attachment.Record)
+		}
+		_, err := loader.LoadRewritten(program("fields"), loader.Options{Layout: layout(t, "exact"), Interface: "nic0", Replace: true})
+		if !errors.Is(err, loader.ErrOccupied) {
+			t.Errorf("Replaced from there: %v", err)
+		}
+		return loader.Unload("nic0")
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if overview := lab.survey(loader.SurveyOptions{}); len(overview.Programs) > 0 || len(overview.Gone) != 1 {
+		t.Errorf("%+v", overview)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
 )
 
 // Unload detaches what this package has attached to an interface in the network
@@ -32,6 +33,9 @@ func unload(iface string, pins *pinDir) error {
 	}
 	at := slices.IndexFunc(links, present.runs)
 	if at < 0 {
+		if detached, err := present.detachPinnedElsewhere(); detached || err != nil {
+			return err
+		}
 		return joined(present.notOurs(), skipped)
 	}
 	if err := pins.detach(&links[at]); err != nil {
@@ -52,6 +56,37 @@ func (h *hook) notOurs() error {
 	}
 	return fmt.Errorf("%s: %w: to take off %s, which is there, %s",
 		h.name, ErrNotAttached, programTitle(h.programs[0].id), h.howToDetach())
+}
+
+// detachPinnedElsewhere detaches a program of this package's whose pins are in another mount
+// namespace: its record tells. There they are swept away by the next look. It takes
+// CAP_SYS_ADMIN, without which it reports that there is none.
+func (h *hook) detachPinnedElsewhere() (detached bool, err error) {
+	for _, hooked := range h.programs {
+		program, err := ebpf.NewProgramFromID(hooked.id)
+		if err != nil {
+			continue
+		}
+		_, err = RecordOf(program)
+		program.Close()
+		if err != nil {
+			continue
+		}
+		id, err := h.linkOf(hooked.id)
+		if err != nil || id == 0 {
+			continue
+		}
+		attached, err := link.NewFromID(id)
+		if err != nil {
+			return false, fmt.Errorf("%s: link %d: %w", h.name, id, err)
+		}
+		defer attached.Close()
+		if err := attached.Detach(); err != nil {
+			return false, fmt.Errorf("%s: link %d: %w", h.name, id, err)
+		}
+		return true, nil
+	}
+	return false, nil
 }
 
 // UnloadAll detaches what this package has attached to interfaces in the network namespace
