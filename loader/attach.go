@@ -123,7 +123,7 @@ func (l *load) attach(collection *ebpf.Collection) (*Attachment, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newAttachment(pin, target, nativeMode, info, l.Program, record), nil
+	return newAttachment(pin, target, l.mode(), info, l.Program, record), nil
 }
 
 func (l *load) attachOrReplace(target *nic.Target, program *ebpf.Program) (*pinnedAttachment, error) {
@@ -149,7 +149,7 @@ func (l *load) link(target *nic.Target, program *ebpf.Program) (link.Link, error
 	attached, err := link.AttachXDP(link.XDPOptions{
 		Program:   program,
 		Interface: target.Index,
-		Flags:     link.XDPDriverMode,
+		Flags:     l.mode().flag(),
 	})
 	if err == nil {
 		return attached, nil
@@ -265,7 +265,7 @@ func (h *hook) howToDetach() string {
 	if id, err := h.foreignLink(); err == nil && id != 0 {
 		return fmt.Sprintf("bpftool link detach id %d", id)
 	}
-	return fmt.Sprintf("ip link set dev %s %s off", h.name, h.programs[0].mode)
+	return fmt.Sprintf("ip link set dev %s %s off", h.name, h.programs[0].mode.iproute2())
 }
 
 // foreignLink returns the link that attaches a program to the interface, 0 if there is

@@ -25,20 +25,7 @@ type hook struct {
 // hookedProgram is a program on an interface.
 type hookedProgram struct {
 	id   ebpf.ProgramID
-	mode string // as ip-link(8) calls it
-}
-
-// nativeMode is that of the driver, as ip-link(8) calls it.
-const nativeMode = "xdp"
-
-// hookModes are the attributes that have a program's ID, by mode.
-var hookModes = []struct {
-	attribute uint16
-	name      string
-}{
-	{unix.IFLA_XDP_DRV_PROG_ID, nativeMode},
-	{unix.IFLA_XDP_SKB_PROG_ID, "xdpgeneric"},
-	{unix.IFLA_XDP_HW_PROG_ID, "xdpoffload"},
+	mode Mode
 }
 
 // runs reports whether an attachment is that of the interface: whether this runs its
@@ -50,7 +37,7 @@ func (h *hook) runs(pin pinnedAttachment) bool {
 }
 
 // modeOf returns the mode that a program on the interface is in, empty if it is not there.
-func (h *hook) modeOf(program ebpf.ProgramID) string {
+func (h *hook) modeOf(program ebpf.ProgramID) Mode {
 	for _, p := range h.programs {
 		if p.id == program {
 			return p.mode
@@ -63,13 +50,10 @@ func (h *hook) modeOf(program ebpf.ProgramID) string {
 func (h *hook) modes() string {
 	var modes []string
 	for _, program := range h.programs {
-		modes = append(modes, program.mode)
+		modes = append(modes, string(program.mode))
 	}
 	return strings.Join(modes, " and ")
 }
-
-// modeNames are what the modes are called here, by how ip-link(8) calls them.
-var modeNames = map[string]string{nativeMode: "native", "xdpgeneric": "generic", "xdpoffload": "offload"}
 
 // hookByName returns the hook of an interface. It wraps nic.ErrNoInterface.
 func hookByName(name string) (*hook, error) {
@@ -123,9 +107,9 @@ func (h *hook) parsePrograms(attributes *netlink.AttributeDecoder) error {
 			byMode[attributes.Type()] = ebpf.ProgramID(attributes.Uint32())
 		}
 	}
-	for _, mode := range hookModes {
+	for _, mode := range modes {
 		if id := byMode[mode.attribute]; id != 0 {
-			h.programs = append(h.programs, hookedProgram{id, mode.name})
+			h.programs = append(h.programs, hookedProgram{id, mode.Mode})
 		}
 	}
 	return attributes.Err()

@@ -4,6 +4,7 @@ package loader
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -39,6 +40,12 @@ type Options struct {
 	// has only one). Only it and what it reaches is loaded: the programs that its
 	// program arrays start with, the programs that these reach, and their maps.
 	Program string
+
+	// Mode is where the program runs: Native, in the driver, which it is if it is empty,
+	// or Generic, in the network stack, with any driver. There the metadata area is empty, so
+	// md_desc(ctx) is NULL for every packet, and Accessors are refused, as nothing of the
+	// driver's is there.
+	Mode Mode
 
 	// Replace has the program take the place of the one that this package has attached
 	// to the interface, if there is one, in one step: every packet is seen by the one or
@@ -249,7 +256,7 @@ func newLoadOf(name string, object []byte, opts Options) (*load, error) {
 
 // newLoadPart is newLoadOf of one program and what it reaches, or of all.
 func newLoadPart(name string, object []byte, opts Options, isOne bool) (*load, error) {
-	if err := checkByteOrder(object, opts.Layout); err != nil {
+	if err := cmp.Or(opts.checkMode(), checkByteOrder(object, opts.Layout)); err != nil {
 		return nil, err
 	}
 

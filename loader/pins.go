@@ -320,7 +320,7 @@ func (d *pinDir) detachHook(pin *pinnedAttachment) error {
 		return err
 	}
 	defer program.Close()
-	if err := detachOverNetlink(pin.ifindex, program); err != nil {
+	if err := detachOverNetlink(pin.ifindex, program, Native); err != nil {
 		return err
 	}
 	d.remove(pin.program)

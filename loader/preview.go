@@ -65,6 +65,7 @@ func (p *Plan) aim(l *load) (err error) {
 
 	native, err := p.Target.HasNativeXDP()
 	switch {
+	case l.mode() != Native:
 	case errors.Is(err, nic.ErrFeaturesUnknown):
 		p.Conditions = append(p.Conditions, driverName(p.Target)+" has native XDP")
 	case err != nil:

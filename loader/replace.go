@@ -69,9 +69,12 @@ func (l *load) mayReplace(there *hook, pins *pinDir) (*present, error) {
 	program := there.programs[0]
 	at := slices.IndexFunc(ours, there.runs)
 	switch {
+	case at >= 0 && there.modeOf(ours[at].program) != l.mode():
+		return nil, fmt.Errorf("%s %w: %s, attached by xdp-load in %s mode, which a program in %s mode can't replace: xdp-load unload %[1]s first",
+			there.name, ErrOccupied, ours[at].title(), there.modeOf(ours[at].program), l.mode())
 	case at >= 0:
 		return &present{ours[at].program, ours[at].link, true}, nil
-	case len(there.programs) > 1 || program.mode != nativeMode:
+	case len(there.programs) > 1 || program.mode != Native || l.mode() != Native:
 		return nil, fmt.Errorf("%s %w: %s, not attached by xdp-load, which is not replaced in the mode that it is in, %s: to take it off, %s",
 			there.name, ErrOccupied, programTitle(program.id), there.modes(), there.howToDetach())
 	case !l.Force:

@@ -333,7 +333,7 @@ func TestReplaceGeneric(t *testing.T) {
 	vacate := foreignWithoutLink(lab, "xdpgeneric")
 	defer vacate()
 	_, err := loader.LoadRewritten(program("fields"), loader.Options{Layout: layout(t, "exact"), Interface: "nic0", Replace: true, Force: true})
-	if want := "not replaced in the mode that it is in, xdpgeneric: to take it off, ip link set dev nic0 xdpgeneric off"; !errors.Is(err, loader.ErrOccupied) || !strings.Contains(err.Error(), want) {
+	if want := "not replaced in the mode that it is in, generic: to take it off, ip link set dev nic0 xdpgeneric off"; !errors.Is(err, loader.ErrOccupied) || !strings.Contains(err.Error(), want) {
 		t.Errorf("%v\nlacks %q", err, want)
 	}
 }

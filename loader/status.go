@@ -23,7 +23,7 @@ type Attachment struct {
 	Interface string `json:"interface"`
 	Index     int    `json:"index"`
 	Driver    string `json:"driver,omitempty"`
-	Mode      string `json:"mode,omitempty"` // "native", "generic" or "offload"
+	Mode      Mode   `json:"mode,omitempty"`
 
 	Program   string         `json:"program"`
 	ProgramID ebpf.ProgramID `json:"programID"`
@@ -94,7 +94,7 @@ func status(pins *pinDir) (attachments []Attachment, skipped []error, err error)
 }
 
 // describe returns the attachment that a pinned link makes.
-func describe(pin *pinnedAttachment, target *nic.Target, mode string) (*Attachment, error) {
+func describe(pin *pinnedAttachment, target *nic.Target, mode Mode) (*Attachment, error) {
 	program, name, err := pin.openProgram()
 	if err != nil {
 		return nil, fmt.Errorf("%s: program %d: %w", target.Interface, pin.program, err)
@@ -111,12 +111,12 @@ func describe(pin *pinnedAttachment, target *nic.Target, mode string) (*Attachme
 	return newAttachment(pin, target, mode, info, name, record), nil
 }
 
-func newAttachment(pin *pinnedAttachment, target *nic.Target, mode string, info *ebpf.ProgramInfo, name string, record *Record) *Attachment {
+func newAttachment(pin *pinnedAttachment, target *nic.Target, mode Mode, info *ebpf.ProgramInfo, name string, record *Record) *Attachment {
 	return &Attachment{
 		Interface: target.Interface,
 		Index:     target.Index,
 		Driver:    target.Driver,
-		Mode:      modeNames[mode],
+		Mode:      mode,
 		Program:   name,
 		ProgramID: pin.program,
 		Tag:       info.Tag,

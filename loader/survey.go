@@ -168,7 +168,7 @@ func (s *survey) lookAtHook(h *hook, namespace string) error {
 	return nil
 }
 
-func (s *survey) addOurs(pin *pinnedAttachment, target *nic.Target, mode, namespace string) {
+func (s *survey) addOurs(pin *pinnedAttachment, target *nic.Target, mode Mode, namespace string) {
 	attachment, err := describe(pin, target, mode)
 	if err != nil {
 		s.Skipped = append(s.Skipped, fmt.Errorf("%w: unload it", err))
@@ -191,7 +191,7 @@ func (s *survey) addForeign(h *hook, hooked hookedProgram, target *nic.Target, n
 	status := ProgramStatus{
 		Attachment: Attachment{
 			Interface: target.Interface, Index: target.Index, Driver: target.Driver,
-			Mode: modeNames[hooked.mode], ProgramID: hooked.id,
+			Mode: hooked.mode, ProgramID: hooked.id,
 		},
 		Namespace: namespace,
 		Foreign:   "foreign",

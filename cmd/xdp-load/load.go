@@ -46,6 +46,7 @@ type loading struct {
 	ifaces  []string
 	dryRun  bool
 	pinPath string
+	mode    string
 	replace bool
 	force   bool
 	program string
@@ -89,6 +90,7 @@ func (l *loading) addFlags(cmd *cobra.Command) {
 	l.addLayout(cmd)
 	l.addAccessors(cmd)
 	l.addNoKfuncs(cmd)
+	cmd.Flags().StringVarP(&l.mode, "mode", "m", string(loader.Native), "run the program in this `MODE`: native, in the driver; or generic, where md_desc(ctx) is NULL for every packet")
 	cmd.Flags().StringVarP(&l.pinPath, "pin-path", "p", "", "pin maps that are pinned by name in this `DIRECTORY` of a bpffs (default /sys/fs/bpf)")
 	cmd.Flags().BoolVar(&l.dryRun, "dry-run", false, "check all that can be known without loading, show what would be done, and do nothing")
 	cmd.Flags().BoolVar(&l.replace, "replace", false, "take the place of the program that xdp-load has attached there, if there is one, with no packet unseen")
@@ -100,6 +102,10 @@ func (l *loading) run(cmd *cobra.Command, object string) error {
 	switch {
 	case len(l.ifaces) == 0 || slices.Contains(l.ifaces, ""):
 		return usagef("no interface given: --iface INTERFACE, or load INTERFACE")
+	case modes[l.mode] == "":
+		return usagef("--mode %q: native or generic", l.mode)
+	case modes[l.mode] == loader.Generic && len(l.layouts) == 0:
+		return usagef("--mode %s needs --layout FILE: what a program is given there is not the driver's", l.mode)
 	case l.force && !l.replace:
 		return usagef("--force is for --replace: it takes the place of a program that somebody else has attached")
 	}
@@ -116,6 +122,9 @@ func (l *loading) run(cmd *cobra.Command, object string) error {
 	return l.load(cmd.OutOrStdout(), object, each)
 }
 
+// modes are those of a program by their names, xdp-loader's included.
+var modes = map[string]loader.Mode{"native": loader.Native, "generic": loader.Generic, "skb": loader.Generic}
+
 // options returns what is to be done on each interface.
 func (l *loading) options() (each []loader.Options, err error) {
 	if l.pinPath != "" {
@@ -129,7 +138,7 @@ func (l *loading) options() (each []loader.Options, err error) {
 			return nil, err
 		}
 		opts.Interface, opts.Program = iface, l.program
-		opts.Replace, opts.Force = l.replace, l.force
+		opts.Mode, opts.Replace, opts.Force = modes[l.mode], l.replace, l.force
 		opts.Collection.Maps.PinPath = l.pinPath
 		each = append(each, opts)
 	}
@@ -229,8 +238,8 @@ func printAttached(w io.Writer, object *loader.Loaded) error {
 	}
 	printPinned(w, object.Pinned)
 	a := object.Attachment
-	fmt.Fprintf(w, "%s (id %d) attached to %s%s%s, %s%s, pinned at %s%s\n",
-		a.Program, a.ProgramID, a.Interface, inParentheses(a.Driver, ""), inPlaceOf(object.Replaced), summary(object.Report), bound(object.Bound, a.Interface), a.Pin, inMountsOf(a))
+	fmt.Fprintf(w, "%s (id %d) attached to %s%s%s%s, %s%s, pinned at %s%s\n",
+		a.Program, a.ProgramID, a.Interface, inParentheses(a.Driver, ""), inMode(a.Mode), inPlaceOf(object.Replaced), summary(object.Report), bound(object.Bound, a.Interface), a.Pin, inMountsOf(a))
 	return nil
 }
 
@@ -240,6 +249,14 @@ func bound(isBound bool, iface string) string {
 		return ""
 	}
 	return ", bound to " + iface + " by the kfuncs that it calls"
+}
+
+// inMode says what mode a program is in, if it is not the usual one.
+func inMode(mode loader.Mode) string {
+	if mode == loader.Native {
+		return ""
+	}
+	return fmt.Sprintf(" in %s mode", mode)
 }
 
 // inPlaceOf says which program was there before.

@@ -70,7 +70,6 @@ func newRoot(f *flags) *cobra.Command {
 // foreignFlags are those of xdp-loader, and of other commands, that people have in their
 // fingers, with what does the same here.
 var foreignFlags = map[string]string{
-	"mode": onlyNative, "m": onlyNative,
 	"prog-name": byName, "n": byName,
 	"section": byName, "s": byName,
 	"all": onlyOne, "a": onlyOne,
@@ -80,7 +79,6 @@ var foreignFlags = map[string]string{
 }
 
 const (
-	onlyNative  = "programs are attached in native mode, since others have an empty metadata area, and nothing of the driver's: leave it out"
 	byName      = "choose a program by its name, --program NAME"
 	thisDriver  = "the driver is that of the interface: leave it out"
 	thisKernel  = "a program that is loaded is loaded for the kernel that runs: leave it out"

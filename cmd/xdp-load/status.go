@@ -92,7 +92,7 @@ func printStatusTable(w io.Writer, all []statusOf) error {
 		{"NAMESPACE", hasNamespaces, func(s *statusOf) string { return s.Namespace }},
 		{"INTERFACE", true, func(s *statusOf) string { return orDash(s.Interface) }},
 		{"DRIVER", true, func(s *statusOf) string { return orDash(s.Driver) }},
-		{"MODE", true, func(s *statusOf) string { return orDash(s.Mode) }},
+		{"MODE", true, func(s *statusOf) string { return orDash(string(s.Mode)) }},
 		{"PROGRAM", true, func(s *statusOf) string { return orDash(s.Program) }},
 		{"ID", true, func(s *statusOf) string { return fmt.Sprint(s.ProgramID) }},
 		{"RUNS", hasRuns, func(s *statusOf) string { return countOf(s.Runs) }},
@@ -188,7 +188,7 @@ func (s *statusOf) change() string {
 
 // printDetails prints all that is known of a program.
 func (s *statusOf) printDetails(w io.Writer) {
-	fmt.Fprintf(w, "%s\t%s\n", "interface", s.Interface+inParentheses(s.Driver, "")+", "+s.Mode+" mode")
+	fmt.Fprintf(w, "%s\t%s\n", "interface", s.Interface+inParentheses(s.Driver, "")+", "+string(s.Mode)+" mode")
 	fmt.Fprintf(w, "program\t%s, id %d, tag %s\n", orDash(s.Program), s.ProgramID, orDash(s.Tag))
 	fmt.Fprintf(w, "loaded\t%s\n", s.Loaded.Format(time.DateTime))
 	if s.Runs != nil {
