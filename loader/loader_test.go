@@ -353,19 +353,24 @@ func TestInterfaceMoves(t *testing.T) {
 func TestKilled(t *testing.T) {
 	lab := newLab(t)
 	for _, object := range []string{program("fields"), ownProgram("calls_pinned")} {
-		for delay := range 40 {
+		start := time.Now()
+		lab.loadByCommand(object, "exact", "nic0")
+		took := time.Since(start)
+		lab.unload("nic0")
+		for i := range 40 {
 			cmd := command("load", object, layoutFile("exact"), "nic0")
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(time.Duration(delay) * time.Millisecond)
+			delay := took * time.Duration(i) / 35
+			time.Sleep(delay)
 			cmd.Process.Kill()
 			cmd.Wait()
 
 			attached := lab.status() // sweeps away what has no link
 			if len(attached) == 0 {
 				if pins := lab.pins(); len(pins) > 0 && !slices.Equal(pins, []string{bpffs + "/jump"}) {
-					t.Errorf("After %d ms, nothing is attached, but pinned is %v", delay, pins)
+					t.Errorf("After %v, nothing is attached, but pinned is %v", delay, pins)
 				}
 				continue
 			}

@@ -188,6 +188,11 @@ func TestReplaceKilled(t *testing.T) {
 	lab := newLab(t)
 	_, file := lab.loadFrom(ownProgram("counted"), "exact")
 	traffic := startTraffic(lab.nic, cafe())
+	start := time.Now()
+	if output, err := command("reload", "nic0", file).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, output)
+	}
+	took := time.Since(start)
 	for i := range *kills {
 		layout := []string{"sparse", "exact"}[i/2%2]
 		cmd := command("replace", ownProgram("counted"), file, "nic0")
@@ -198,7 +203,7 @@ func TestReplaceKilled(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Duration(rand.IntN(80)) * time.Millisecond)
+		time.Sleep(time.Duration(rand.Int64N(int64(took * 5 / 4))))
 		cmd.Process.Kill()
 		cmd.Wait()
 
