@@ -227,14 +227,6 @@ func (l *load) retire(collection *ebpf.Collection) {
 	l.pins.remove(l.present.id)
 }
 
-// awaitPackets returns when no program runs any more that was attached before. A packet
-// that is in one at the moment must not find the program arrays emptied through which it
-// is going to tail-call. See membarrier(2), whose global command is synchronize_rcu().
-func awaitPackets() {
-	const membarrierGlobal = 1 // MEMBARRIER_CMD_GLOBAL
-	_, _, _ = unix.Syscall(unix.SYS_MEMBARRIER, membarrierGlobal, 0, 0)
-}
-
 // repinRenewed pins by name the program arrays that took the place of those of the
 // replaced program. That it fails is nothing to the packets: only the name is another's.
 func (l *load) repinRenewed(collection *ebpf.Collection) {
