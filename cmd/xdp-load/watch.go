@@ -26,7 +26,7 @@ program would be another, it is replaced as by reload. What can't be replaced st
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, unix.SIGTERM)
 			defer stop()
-			return loader.Watch(ctx, loader.WatchOptions{
+			return loader.KeepUpToDate(ctx, loader.KeepOptions{
 				Interfaces: args, Find: foundAgain, Log: slog.New(f.logHandler()), Interval: interval,
 			})
 		},

@@ -49,7 +49,7 @@ func (l *lab) watch() (log *watched, end func()) {
 	done := make(chan error)
 	go func() {
 		done <- l.ns.Do(func() error {
-			return loader.Watch(ctx, loader.WatchOptions{
+			return loader.KeepUpToDate(ctx, loader.KeepOptions{
 				Find: func(string) loader.Find { return layoutIn },
 				Log:  slog.New(slog.NewTextHandler(log, nil)), Interval: time.Hour,
 			})
@@ -65,7 +65,7 @@ func (l *lab) watch() (log *watched, end func()) {
 
 // When its layout changes, a program is replaced under traffic; when it can't be rewritten
 // for the new one, it stays.
-func TestWatch(t *testing.T) {
+func TestKeep(t *testing.T) {
 	netlab.Need(t, netlab.LiveFrames)
 	netlab.Need(t, netlab.LargeMetadata)
 	lab := newLab(t)
@@ -94,7 +94,7 @@ func TestWatch(t *testing.T) {
 
 // An interface that goes and comes again gets its program again; one that is unloaded does
 // not.
-func TestWatchInterfaces(t *testing.T) {
+func TestKeepInterfaces(t *testing.T) {
 	lab := newLab(t)
 	lab.loadFrom(program("fields"), "exact")
 	log, end := lab.watch()

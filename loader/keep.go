@@ -14,8 +14,8 @@ import (
 	"github.com/xdp-load/xdp-load/nic"
 )
 
-// WatchOptions say what Watch keeps up to date.
-type WatchOptions struct {
+// KeepOptions say what KeepUpToDate keeps so.
+type KeepOptions struct {
 	// Interfaces are the names of the interfaces to watch (optional: all that have a program of
 	// this package's).
 	Interfaces []string
@@ -31,11 +31,11 @@ type WatchOptions struct {
 	Interval time.Duration
 }
 
-// settled is how long after a change there has to be none for Watch to look: they come in
+// settled is how long after a change there has to be none for KeepUpToDate to look: they come in
 // groups.
 const settled = 50 * time.Millisecond
 
-// Watch keeps the programs that this package has attached in the network namespace of the
+// KeepUpToDate keeps the programs that this package has attached in the network namespace of the
 // calling thread as they would be if they were loaded now, until the context is done. It
 // looks when an interface changes, or the file of a layout or of accessors, and every now and
 // then. Where a program has become another by that, it is replaced: see Reload. If the new one
@@ -43,8 +43,8 @@ const settled = 50 * time.Millisecond
 // again; one that somebody has unloaded does not.
 //
 // The error is nil when the context is done.
-func Watch(ctx context.Context, opts WatchOptions) error {
-	w := &watch{WatchOptions: opts, last: make(map[string]Attachment), said: make(map[string]string), refused: make(map[ebpf.ProgramID]string)}
+func KeepUpToDate(ctx context.Context, opts KeepOptions) error {
+	w := &keeper{KeepOptions: opts, last: make(map[string]Attachment), said: make(map[string]string), refused: make(map[ebpf.ProgramID]string)}
 	if w.Log == nil {
 		w.Log = slog.Default()
 	}
@@ -77,9 +77,9 @@ func Watch(ctx context.Context, opts WatchOptions) error {
 	}
 }
 
-// watch is one run of Watch.
-type watch struct {
-	WatchOptions
+// keeper is one run of KeepUpToDate.
+type keeper struct {
+	KeepOptions
 	events  *events
 	last    map[string]Attachment     // what was on an interface
 	said    map[string]string         // the last that was said of an interface
@@ -88,7 +88,7 @@ type watch struct {
 
 // look compares each program with what there is now. Without an event, what was refused
 // is not tried again.
-func (w *watch) look(isEvent bool) error {
+func (w *keeper) look(isEvent bool) error {
 	attachments, _, err := Status()
 	if err != nil {
 		return err
@@ -108,12 +108,12 @@ func (w *watch) look(isEvent bool) error {
 	return nil
 }
 
-func (w *watch) isWatched(iface string) bool {
+func (w *keeper) isWatched(iface string) bool {
 	return len(w.Interfaces) == 0 || slices.Contains(w.Interfaces, iface)
 }
 
 // keep replaces a program if it is to be another.
-func (w *watch) keep(a *Attachment, isEvent bool) {
+func (w *keeper) keep(a *Attachment, isEvent bool) {
 	w.last[a.Interface] = *a
 	if a.Record == nil {
 		w.say(w.Log.Warn, a.Interface, "left alone", "id", a.ProgramID, "reason", ErrNoRecord)
@@ -137,7 +137,7 @@ func (w *watch) keep(a *Attachment, isEvent bool) {
 	}
 }
 
-func (w *watch) replace(a *Attachment, differences string) {
+func (w *keeper) replace(a *Attachment, differences string) {
 	loaded, err := Reload(a.Interface, w.Find(a.Interface))
 	switch {
 	case errors.Is(err, ErrChanged), errors.Is(err, ErrNotAttached):
@@ -155,7 +155,7 @@ func (w *watch) replace(a *Attachment, differences string) {
 
 // restore loads the program of an interface that is there again, under another number. On
 // the same interface somebody has unloaded it.
-func (w *watch) restore(before *Attachment) {
+func (w *keeper) restore(before *Attachment) {
 	target, err := nic.ByName(before.Interface)
 	if errors.Is(err, nic.ErrNoInterface) {
 		w.say(w.Log.Info, before.Interface, "the interface is gone", "id", before.ProgramID)
@@ -180,7 +180,7 @@ func (w *watch) restore(before *Attachment) {
 	w.say(w.Log.Info, before.Interface, "loaded again on the new interface", "program", loaded.Attachment.Program, "id", loaded.Attachment.ProgramID)
 }
 
-func (w *watch) loadAgain(before *Attachment) (*Loaded, error) {
+func (w *keeper) loadAgain(before *Attachment) (*Loaded, error) {
 	l, err := before.anew(w.Find(before.Interface))
 	if err != nil {
 		return nil, err
@@ -190,7 +190,7 @@ func (w *watch) loadAgain(before *Attachment) (*Loaded, error) {
 }
 
 // say logs what has not just been said of an interface.
-func (w *watch) say(log func(string, ...any), iface, what string, more ...any) {
+func (w *keeper) say(log func(string, ...any), iface, what string, more ...any) {
 	text := fmt.Sprint(what, more)
 	if w.said[iface] == text {
 		return
