@@ -3,6 +3,7 @@ package loader
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -88,9 +89,9 @@ func sections(spec *ebpf.CollectionSpec) string {
 	return strings.Join(list, ", ")
 }
 
-// attach attaches the program to the interface by a link, and pins it with its maps.
-// The pin of the link is the last step: until then the link goes away with the
-// process.
+// attach attaches the program to the interface, in the place of what was there when the
+// load looked. What it needs is pinned before; the attachment is the last step: until then
+// everything goes away with the process, or is swept away later.
 func (l *load) attach(collection *ebpf.Collection) (*Attachment, error) {
 	target, err := nic.ByName(l.Interface)
 	if err != nil {
@@ -99,39 +100,56 @@ func (l *load) attach(collection *ebpf.Collection) (*Attachment, error) {
 	if err := l.lockPins(); err != nil {
 		return nil, err
 	}
-	if err := l.pins.checkVacant(l.Interface); err != nil {
+	if err := l.checkUnchanged(target.Interface); err != nil {
 		return nil, err
+	}
+	program := collection.Programs[l.Program]
+	info, err := program.Info()
+	if err != nil {
+		return nil, err
+	}
+	record, err := l.newRecord(target)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.pinNeeded(program, collection, record); err != nil {
+		return nil, fmt.Errorf("%s: %w", l.Interface, err)
 	}
 	// Before the first packet, which must not get to programs for another layout.
 	if err := l.replacePrograms(collection); err != nil {
 		return nil, err
 	}
-	attached, err := l.link(target, collection.Programs[l.Program])
+	pin, err := l.attachOrReplace(target, program)
+	if err != nil {
+		return nil, err
+	}
+	return newAttachment(pin, target, l.mode(), info, l.Program, record), nil
+}
+
+func (l *load) attachOrReplace(target *nic.Target, program *ebpf.Program) (*pinnedAttachment, error) {
+	if l.present != nil {
+		return l.replace(target, program)
+	}
+	attached, err := l.link(target, program)
 	if err != nil {
 		return nil, err
 	}
 	// Once it is pinned, the link does not need this process any more.
-	defer attached.Close()
-
-	if err := l.pinNeeded(attached, collection); err != nil {
-		return nil, fmt.Errorf("%s: %w", l.Interface, err)
-	}
+	l.closeLater = append(l.closeLater, attached)
+	l.undo.later(func() { _ = attached.Detach() })
 	pin, err := l.pins.pinLink(attached)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", l.Interface, err)
 	}
-	info, err := collection.Programs[l.Program].Info()
-	if err != nil {
-		return nil, err
-	}
-	return newAttachment(pin, target, info, l.Program), nil
+	l.undo.later(func() { _ = os.Remove(l.pins.path(linkPinsName, pinName(pinOfLink, pin.link))) })
+	return pin, nil
 }
 
 func (l *load) link(target *nic.Target, program *ebpf.Program) (link.Link, error) {
 	attached, err := link.AttachXDP(link.XDPOptions{
 		Program:   program,
 		Interface: target.Index,
-		Flags:     link.XDPDriverMode,
+		Flags:     l.mode().flag(),
 	})
 	if err == nil {
 		return attached, nil
@@ -145,26 +163,39 @@ func (l *load) link(target *nic.Target, program *ebpf.Program) (link.Link, error
 	return nil, l.explainAttach(target, program, err)
 }
 
-// pinNeeded pins the program and the maps that it needs.
-func (l *load) pinNeeded(attached link.Link, collection *ebpf.Collection) error {
-	pin, err := newPinnedLink(attached)
+// pinNeeded pins the program, the maps that it needs, and what it was rewritten for.
+func (l *load) pinNeeded(program *ebpf.Program, collection *ebpf.Collection, record *Record) error {
+	id, err := idOf(program)
 	if err != nil {
 		return err
 	}
-	l.undo.later(func() { l.pins.remove(pin.id) })
-	if err := l.pins.pinProgram(pin.id, collection.Programs[l.Program], l.Program); err != nil {
+	l.undo.later(func() { l.pins.remove(id) })
+	if err := l.pins.pinProgram(id, program, l.Program); err != nil {
 		return err
 	}
 	maps := make(map[string]*ebpf.Map)
 	for name := range l.needed.maps {
 		maps[name] = collection.Maps[name]
 	}
-	paths, err := l.pins.pinMaps(pin.id, maps)
+	paths, err := l.pins.pinMaps(id, maps)
 	if err != nil {
 		return err
 	}
 	l.notePinned(paths)
-	return nil
+	return l.pins.bindRecord(program, id, record)
+}
+
+// idOf returns the kernel's number of a program.
+func idOf(program *ebpf.Program) (ebpf.ProgramID, error) {
+	info, err := program.Info()
+	if err != nil {
+		return 0, err
+	}
+	id, ok := info.ID()
+	if !ok {
+		return 0, errors.New("the kernel does not number its programs")
+	}
+	return id, nil
 }
 
 // notePinned notes where the maps are pinned that are not pinned by name.
@@ -186,14 +217,6 @@ func driverName(target *nic.Target) string {
 }
 
 // checkVacant reports an XDP program on the interface.
-func checkVacant(iface string) error {
-	present, err := hookByName(iface)
-	if err != nil || len(present.programs) == 0 {
-		return err
-	}
-	return withPins(func(pins *pinDir) error { return pins.checkVacant(iface) })
-}
-
 func (d *pinDir) checkVacant(iface string) error {
 	present, err := hookByName(iface)
 	if err != nil || len(present.programs) == 0 {
@@ -204,7 +227,7 @@ func (d *pinDir) checkVacant(iface string) error {
 
 // occupied says which program is there, whose it is, and how to take it off.
 func (h *hook) occupied(pins *pinDir) error {
-	ours, _, err := pins.links()
+	ours, _, err := pins.attachments()
 	if err != nil {
 		return err
 	}
@@ -213,12 +236,12 @@ func (h *hook) occupied(pins *pinDir) error {
 		return fmt.Errorf("%s %w: %s, not attached by xdp-load: to take it off, %s",
 			h.name, ErrOccupied, programTitle(h.programs[0].id), h.howToDetach())
 	}
-	return fmt.Errorf("%s %w: %s, attached by xdp-load: to take it off, xdp-load unload --iface %s",
+	return fmt.Errorf("%s %w: %s, attached by xdp-load: to take it off, xdp-load unload --iface %s; to have another in its place without a packet in between, --replace",
 		h.name, ErrOccupied, ours[at].title(), h.name)
 }
 
 // title names the program that a link attaches for messages.
-func (p *pinnedLink) title() string {
+func (p *pinnedAttachment) title() string {
 	program, name, err := p.openProgram()
 	if err != nil {
 		return programTitle(p.program)
@@ -237,15 +260,26 @@ func programTitle(id ebpf.ProgramID) string {
 
 // howToDetach returns the command that detaches a foreign program: one attached
 // by a link can't be detached by anything but that link, one without a link only in
-// the mode that it was attached in. Elsewhere the same program may have a link.
+// the mode that it was attached in.
 func (h *hook) howToDetach() string {
+	if id, err := h.foreignLink(); err == nil && id != 0 {
+		return fmt.Sprintf("bpftool link detach id %d", id)
+	}
+	return fmt.Sprintf("ip link set dev %s %s off", h.name, h.programs[0].mode.iproute2())
+}
+
+// foreignLink returns the link that attaches a program to the interface, 0 if there is
+// none. Elsewhere the same program may have a link, too. It takes CAP_SYS_ADMIN.
+func (h *hook) foreignLink() (link.ID, error) { return h.linkOf(h.programs[0].id) }
+
+func (h *hook) linkOf(program ebpf.ProgramID) (link.ID, error) {
 	links := new(link.Iterator)
 	defer links.Close()
 	for links.Next() {
 		info, err := links.Link.Info()
-		if err == nil && info.Type == link.XDPType && info.Program == h.programs[0].id && int(info.XDP().Ifindex) == h.index {
-			return fmt.Sprintf("bpftool link detach id %d", links.ID)
+		if err == nil && info.Type == link.XDPType && info.Program == program && int(info.XDP().Ifindex) == h.index {
+			return links.ID, nil
 		}
 	}
-	return fmt.Sprintf("ip link set dev %s %s off", h.name, h.programs[0].mode)
+	return 0, links.Err()
 }

@@ -65,6 +65,18 @@ func (o *Options) bind(spec *ebpf.CollectionSpec) error {
 	return nil
 }
 
+// checkBound refuses a program that is bound to another device than a target, as after the
+// interface has got another name. Attaching it the kernel would refuse it, too, but it
+// updates a link with it, as of Linux 6.18: the kfuncs would then ask a driver that does not
+// have the packet (bpf_xdp_link_update in net/core/dev.c has no bpf_offload_dev_match).
+func checkBound(target *nic.Target, program *ebpf.ProgramSpec) error {
+	if program.Flags&unix.BPF_F_XDP_DEV_BOUND_ONLY == 0 || int(program.Ifindex) == target.Index {
+		return nil
+	}
+	return fmt.Errorf("%w: program %s is for interface number %d, and %s has number %d: try again",
+		ErrBoundElsewhere, program.Name, program.Ifindex, target.Interface, target.Index)
+}
+
 // unboundIn says of the programs of an object that the kernel lets nobody bind to a device
 // why it does not, by their names: program arrays, cpumaps and devmaps take no such programs
 // (bpf_prog_map_compatible in kernel/bpf/core.c), and what replaces a function is bound as

@@ -42,7 +42,7 @@ func (l *lab) global(a loader.Attachment, object, name string) uint32 {
 	}
 	variable := spec.Variables[name]
 	section := strings.ReplaceAll(variable.SectionName, ".", "_")
-	m, err := ebpf.LoadPinnedMap(strings.Replace(a.Pin, "link-", "maps-", 1)+"/"+section, nil)
+	m, err := ebpf.LoadPinnedMap(mapPins(a)+"/"+section, nil)
 	if err != nil {
 		l.Fatal(err)
 	}
@@ -306,7 +306,7 @@ func TestPinnedMapsAreTold(t *testing.T) {
 			t.Fatal(err)
 		}
 		loaded.Close()
-		own := strings.Replace(loaded.Attachment.Pin, "link-", "maps-", 1)
+		own := mapPins(*loaded.Attachment)
 		want := []loader.PinnedMap{
 			{Name: ".bss", Path: own + "/_bss"},
 			{Name: "jump", Path: bpffs + "/jump", Reused: reused},

@@ -35,10 +35,12 @@ var commands map[string]func(args []string) error
 
 func init() {
 	commands = map[string]func([]string) error{
-		"load":   load,
-		"status": status,
-		"unload": func(args []string) error { return loader.Unload(args[0]) },
-		"with":   withCapabilities,
+		"load":    load,
+		"replace": replace,
+		"reload":  reload,
+		"status":  status,
+		"unload":  func(args []string) error { return loader.Unload(args[0]) },
+		"with":    withCapabilities,
 
 		"load-limited":           loadLimited,
 		"refused-for-privileges": refusedForPrivileges,
@@ -48,12 +50,28 @@ func init() {
 }
 
 // load OBJECT LAYOUT INTERFACE
-func load(args []string) error {
+func load(args []string) error { return loadWith(args, loader.Options{}) }
+
+// replace OBJECT LAYOUT INTERFACE
+func replace(args []string) error { return loadWith(args, loader.Options{Replace: true}) }
+
+// reload INTERFACE LAYOUT
+func reload(args []string) error {
+	_, err := loader.Reload(args[0], func(record *loader.Record) (opts loader.Options, err error) {
+		opts.Origin = record.Origin
+		opts.Layout, err = nic.OpenLayout(args[1], "")
+		return opts, err
+	})
+	return err
+}
+
+func loadWith(args []string, opts loader.Options) error {
 	layout, err := nic.OpenLayout(args[1], "")
 	if err != nil {
 		return err
 	}
-	_, err = loader.LoadRewritten(args[0], loader.Options{Layout: layout, Interface: args[2]})
+	opts.Layout, opts.Interface = layout, args[2]
+	_, err = loader.LoadRewritten(args[0], opts)
 	return err
 }
 

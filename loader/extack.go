@@ -16,22 +16,21 @@ import (
 // explainAttach says why the kernel did not attach a program by a link, err, in the
 // kernel's own words as far as it has any.
 func (l *load) explainAttach(target *nic.Target, program *ebpf.Program, err error) error {
-	again := attachOverNetlink(target.Index, program)
-	var answer *netlink.OpError
-	errors.As(again, &answer)
+	again := attachOverNetlink(target.Index, program, l.mode())
+	reason := kernelsReason(again)
 	switch {
 	case again == nil:
-		if err := detachOverNetlink(target.Index, program); err != nil {
-			return fmt.Errorf("%s: attached without a link, and can't be taken off again: %w: ip link set dev %[1]s xdp off", target.Interface, err)
+		if err := detachOverNetlink(target.Index, program, l.mode()); err != nil {
+			return fmt.Errorf("%s: attached without a link, and can't be taken off again: %w: ip link set dev %[1]s %[3]s off", target.Interface, err, l.mode().iproute2())
 		}
 		return fmt.Errorf("%s: what was in the way of the program is gone: try again: %w", target.Interface, err)
-	case errors.Is(err, unix.EOPNOTSUPP) && (answer == nil || answer.Message == "" || answer.Message == noNative):
+	case l.mode() == Native && errors.Is(err, unix.EOPNOTSUPP) && (reason == "" || reason == noNative):
 		return fmt.Errorf("%s: %w in %s, and generic mode is no way out: %s: %w",
 			target.Interface, ErrNoNative, driverName(target), l.inGenericMode(), err)
-	case answer == nil || answer.Message == "":
-		return fmt.Errorf("%s: attach in native mode: %s refuses, and does not say why: %w", target.Interface, driverName(target), err)
+	case reason == "":
+		return fmt.Errorf("%s: attach in %s mode: %s refuses, and does not say why: %w", target.Interface, l.mode(), driverName(target), err)
 	}
-	return fmt.Errorf("%s: attach in native mode: %s%s: %w", target.Interface, answer.Message, attachRemedy(target, l.spec.Programs[l.Program], answer.Message), err)
+	return fmt.Errorf("%s: attach in %s mode: %s%s: %w", target.Interface, l.mode(), reason, attachRemedy(target, l.spec.Programs[l.Program], reason), err)
 }
 
 // inGenericMode says what programs find there.
@@ -74,30 +73,51 @@ func mayHaveFragments(target *nic.Target, spec *ebpf.ProgramSpec) bool {
 	return has || errors.Is(err, nic.ErrFeaturesUnknown)
 }
 
-// attachOverNetlink attaches a program in native mode unless there is one. Other than
+// attachOverNetlink attaches a program unless there is one. Other than
 // that of bpf(2), netlink's answer has the reason if it is refused, in a
 // *netlink.OpError: see NLMSGERR_ATTR_MSG in include/uapi/linux/netlink.h. Without
 // a link, the program would outlive this process.
-func attachOverNetlink(ifindex int, program *ebpf.Program) error {
+func attachOverNetlink(ifindex int, program *ebpf.Program, mode Mode) error {
 	return setXDP(ifindex, func(xdp *netlink.AttributeEncoder) error {
 		xdp.Int32(unix.IFLA_XDP_FD, int32(program.FD()))
-		xdp.Uint32(unix.IFLA_XDP_FLAGS, unix.XDP_FLAGS_DRV_MODE|unix.XDP_FLAGS_UPDATE_IF_NOEXIST)
+		xdp.Uint32(unix.IFLA_XDP_FLAGS, uint32(mode.flag())|unix.XDP_FLAGS_UPDATE_IF_NOEXIST)
 		return nil
 	})
 }
 
 // detachOverNetlink takes a program off unless it has been replaced by another.
-func detachOverNetlink(ifindex int, program *ebpf.Program) error {
+func detachOverNetlink(ifindex int, program *ebpf.Program, mode Mode) error {
 	err := setXDP(ifindex, func(xdp *netlink.AttributeEncoder) error {
 		xdp.Int32(unix.IFLA_XDP_FD, -1)
 		xdp.Int32(unix.IFLA_XDP_EXPECTED_FD, int32(program.FD()))
-		xdp.Uint32(unix.IFLA_XDP_FLAGS, unix.XDP_FLAGS_DRV_MODE|unix.XDP_FLAGS_REPLACE)
+		xdp.Uint32(unix.IFLA_XDP_FLAGS, uint32(mode.flag())|unix.XDP_FLAGS_REPLACE)
 		return nil
 	})
 	if errors.Is(err, unix.EEXIST) || errors.Is(err, unix.ENODEV) {
 		return nil
 	}
 	return err
+}
+
+// replaceOverNetlink replaces a program in native mode by another unless something else has
+// done so.
+func replaceOverNetlink(ifindex int, old, program *ebpf.Program) error {
+	return setXDP(ifindex, func(xdp *netlink.AttributeEncoder) error {
+		xdp.Int32(unix.IFLA_XDP_FD, int32(program.FD()))
+		xdp.Int32(unix.IFLA_XDP_EXPECTED_FD, int32(old.FD()))
+		xdp.Uint32(unix.IFLA_XDP_FLAGS, unix.XDP_FLAGS_DRV_MODE|unix.XDP_FLAGS_REPLACE)
+		return nil
+	})
+}
+
+// kernelsReason returns what netlink's answer says why something is refused, empty if
+// nothing.
+func kernelsReason(err error) string {
+	var answer *netlink.OpError
+	if !errors.As(err, &answer) {
+		return ""
+	}
+	return answer.Message
 }
 
 // setXDP sends RTM_SETLINK with nested attributes of IFLA_XDP, rtnetlink(7).

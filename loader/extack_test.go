@@ -40,7 +40,7 @@ func TestAttachLeavesNothing(t *testing.T) {
 func TestAttachLeavesOthers(t *testing.T) {
 	target := newTarget(t)
 	program, other := newProgram(t), newProgram(t)
-	if err := attachOverNetlink(target.Index, other); err != nil {
+	if err := attachOverNetlink(target.Index, other, Native); err != nil {
 		t.Fatal(err)
 	}
 	before := programsOn(t, target)
@@ -49,7 +49,7 @@ func TestAttachLeavesOthers(t *testing.T) {
 	if want := "nic0: attach in native mode: XDP program already attached: "; !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("%q does not start with %q", err, want)
 	}
-	if err := detachOverNetlink(target.Index, program); err != nil {
+	if err := detachOverNetlink(target.Index, program, Native); err != nil {
 		t.Error(err)
 	}
 	if after := programsOn(t, target); len(before) != 1 || !slices.Equal(after, before) {
@@ -73,7 +73,7 @@ func TestAdviceForFragments(t *testing.T) {
 // A program that came just before the link is told of.
 func TestLinkOccupied(t *testing.T) {
 	target := newTarget(t)
-	if err := attachOverNetlink(target.Index, newProgram(t)); err != nil {
+	if err := attachOverNetlink(target.Index, newProgram(t), Native); err != nil {
 		t.Fatal(err)
 	}
 	l := &load{spec: &ebpf.CollectionSpec{}}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/mdlayher/netlink"
@@ -17,30 +18,41 @@ import (
 type hook struct {
 	name     string
 	index    int
+	netns    uint64          // inode number of the network namespace
 	programs []hookedProgram // native ones first
 }
 
 // hookedProgram is a program on an interface.
 type hookedProgram struct {
 	id   ebpf.ProgramID
-	mode string // as ip-link(8) calls it
+	mode Mode
 }
 
-// hookModes are the attributes that have a program's ID, by mode.
-var hookModes = []struct {
-	attribute uint16
-	name      string
-}{
-	{unix.IFLA_XDP_DRV_PROG_ID, "xdp"},
-	{unix.IFLA_XDP_SKB_PROG_ID, "xdpgeneric"},
-	{unix.IFLA_XDP_HW_PROG_ID, "xdpoffload"},
-}
-
-// runs reports whether the interface runs the program that a link attaches. The
-// number of the interface is not enough: others have it in other network
+// runs reports whether an attachment is that of the interface: whether this runs its
+// program. The number of the interface is not enough: others have it in other network
 // namespaces.
-func (h *hook) runs(pin pinnedLink) bool {
-	return h.index == pin.ifindex && slices.ContainsFunc(h.programs, func(p hookedProgram) bool { return p.id == pin.program })
+func (h *hook) runs(pin pinnedAttachment) bool {
+	return h.index == pin.ifindex && (pin.netns == 0 || pin.netns == h.netns) &&
+		slices.ContainsFunc(h.programs, func(p hookedProgram) bool { return p.id == pin.program })
+}
+
+// modeOf returns the mode that a program on the interface is in, empty if it is not there.
+func (h *hook) modeOf(program ebpf.ProgramID) Mode {
+	for _, p := range h.programs {
+		if p.id == program {
+			return p.mode
+		}
+	}
+	return ""
+}
+
+// modes lists the modes in which the interface has programs.
+func (h *hook) modes() string {
+	var modes []string
+	for _, program := range h.programs {
+		modes = append(modes, string(program.mode))
+	}
+	return strings.Join(modes, " and ")
 }
 
 // hookByName returns the hook of an interface. It wraps nic.ErrNoInterface.
@@ -64,9 +76,13 @@ func hookByName(name string) (*hook, error) {
 // calling thread, by their number. It asks rtnetlink(7), since bpf(2) does not
 // know about programs that are attached without a link.
 func xdpHooks() ([]hook, error) {
+	netns, err := ownNetworkNamespace()
+	if err != nil {
+		return nil, err
+	}
 	var hooks []hook
-	err := rtnetlink.EachLink(func(index int, attributes *netlink.AttributeDecoder) error {
-		h := hook{index: index}
+	err = rtnetlink.EachLink(func(index int, attributes *netlink.AttributeDecoder) error {
+		h := hook{index: index, netns: netns}
 		for attributes.Next() {
 			switch attributes.Type() {
 			case unix.IFLA_IFNAME:
@@ -91,9 +107,9 @@ func (h *hook) parsePrograms(attributes *netlink.AttributeDecoder) error {
 			byMode[attributes.Type()] = ebpf.ProgramID(attributes.Uint32())
 		}
 	}
-	for _, mode := range hookModes {
+	for _, mode := range modes {
 		if id := byMode[mode.attribute]; id != 0 {
-			h.programs = append(h.programs, hookedProgram{id, mode.name})
+			h.programs = append(h.programs, hookedProgram{id, mode.Mode})
 		}
 	}
 	return attributes.Err()

@@ -41,6 +41,24 @@ type Options struct {
 	// program arrays start with, the programs that these reach, and their maps.
 	Program string
 
+	// Mode is where the program runs: Native, in the driver, which it is if it is empty,
+	// or Generic, in the network stack, with any driver. There the metadata area is empty, so
+	// md_desc(ctx) is NULL for every packet, and Accessors are refused, as nothing of the
+	// driver's is there.
+	Mode Mode
+
+	// Replace has the program take the place of the one that this package has attached
+	// to the interface, if there is one, in one step: every packet is seen by the one or
+	// by the other. It does so only if what is there then is what was there at the start.
+	Replace bool
+
+	// Force has Replace replace the program of somebody else, too. If that is attached by
+	// a link, the link becomes this package's: it stays when its owner is done with it.
+	Force bool
+
+	// Origin goes into the record of the program on the interface (optional).
+	Origin Origin
+
 	// Collection is for ebpf.NewCollectionWithOptions (optional). Maps that
 	// are declared with LIBBPF_PIN_BY_NAME are pinned in its Maps.PinPath, or
 	// in /sys/fs/bpf if that is empty.
@@ -57,6 +75,9 @@ type Loaded struct {
 
 	// Attachment is nil if nothing was to be attached.
 	Attachment *Attachment
+
+	// Replaced is the program that was on the interface before, 0 if there was none.
+	Replaced ebpf.ProgramID
 
 	// Pinned are the maps that are pinned, by their names.
 	Pinned []PinnedMap
@@ -90,7 +111,8 @@ type PinnedMap struct {
 //
 // Returns the errors of Rewrite.
 func RewrittenSpec(object io.ReaderAt, opts Options) (*ebpf.CollectionSpec, *rewrite.Report, error) {
-	return rewrittenSpec(object, opts, nil)
+	spec, report, _, err := rewrittenSpec(object, opts, nil)
+	return spec, report, err
 }
 
 // Rewrite rewrites an object for the layout of the options, or for the driver that the
@@ -126,21 +148,21 @@ func rewriteFor(object []byte, opts Options, isLoaded func(function string) bool
 }
 
 // rewrittenSpec is RewrittenSpec for some functions of an object, all if isLoaded is
-// nil. The others are not to be loaded.
-func rewrittenSpec(object io.ReaderAt, opts Options, isLoaded func(function string) bool) (*ebpf.CollectionSpec, *rewrite.Report, error) {
+// nil. The others are not to be loaded. It returns the digest of the rewritten object, too.
+func rewrittenSpec(object io.ReaderAt, opts Options, isLoaded func(function string) bool) (*ebpf.CollectionSpec, *rewrite.Report, string, error) {
 	raw, err := io.ReadAll(io.NewSectionReader(object, 0, 1<<62))
 	if err != nil {
-		return nil, nil, fmt.Errorf("read object: %w", err)
+		return nil, nil, "", fmt.Errorf("read object: %w", err)
 	}
 	rewritten, report, err := rewriteFor(raw, opts, isLoaded)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, "", err
 	}
 	spec, err := collection.Read(bytes.NewReader(rewritten))
 	if err != nil {
-		return nil, nil, fmt.Errorf("read rewritten object: %w", err)
+		return nil, nil, "", fmt.Errorf("read rewritten object: %w", err)
 	}
-	return spec, report, opts.bind(spec)
+	return spec, report, digestOf(rewritten), opts.bind(spec)
 }
 
 // LoadRewritten loads an object file, rewritten for the layout or the driver, and attaches
@@ -157,44 +179,55 @@ func rewrittenSpec(object io.ReaderAt, opts Options, isLoaded func(function stri
 // can load what the limit leaves room for.
 //
 // If it fails, everything else is as it was before. Errors to tell apart are
-// ErrOccupied, ErrNoNative, ErrNoProgram, ErrSeveralPrograms, ErrPrivileges,
+// ErrOccupied, ErrChanged, ErrBoundElsewhere, ErrNoNative, ErrNoProgram, ErrSeveralPrograms, ErrPrivileges,
 // ErrUntrusted, *RefusalError, nic.ErrNoInterface, and those of rewrite.Rewrite.
 func LoadRewritten(path string, opts Options) (*Loaded, error) {
 	l, err := newLoad(path, opts)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	return l.run()
+}
 
-	var loaded *Loaded
-	pid, err := l.where(func() error {
-		loaded, err = l.do()
-		return err
-	})
+// run takes the load by itself from where newLoad leaves it.
+func (l *load) run() (*Loaded, error) {
+	b := new(batch)
+	b.add(l)
+	all, err := b.run()
 	if err != nil {
-		return nil, explainPermission(err)
+		return nil, err
 	}
-	if loaded.Attachment != nil {
-		loaded.Attachment.MountsOf = pid
-	}
-	return loaded, nil
+	return all[0], nil
 }
 
 // load is one run of LoadRewritten: a rewritten object, and what undoes the
 // steps that were taken to get it into the kernel.
 type load struct {
 	Options
+	name   string // of the object's file
+	object []byte
 	spec   *ebpf.CollectionSpec
 	report *rewrite.Report
+	digest string // of the rewritten object
 	needed *reach // what is to be attached, nil if nothing is
+
+	present  *present       // what is to be replaced, nil if nothing is
+	expected ebpf.ProgramID // which that has to be, 0 if it does not matter
 
 	named    []string          // maps to pin by name
 	taken    map[string]string // those that can't be, with the path
+	renewed  []string          // those that are once what is replaced is gone, which uses what is pinned
 	arrays   []programArray
 	replaced []replacedPrograms
-	pins     *pinDir // nil until something is to be pinned
+	pins     *pinDir // the batch's, nil until something is to be pinned
 	pinned   []PinnedMap
 
-	undo undo
+	collection *ebpf.Collection // in the kernel
+	attachment *Attachment      // nil if there is none
+
+	batch      *batch
+	undo       undo
+	closeLater []io.Closer // what undoing needs
 }
 
 // newLoad does all that needs no kernel. Later the file may be out of reach:
@@ -204,12 +237,31 @@ func newLoad(path string, opts Options) (*load, error) {
 	if err != nil {
 		return nil, errors.Unwrap(err) // without the path
 	}
-	if err := checkByteOrder(object, opts.Layout); err != nil {
+	return newLoadOf(path, object, opts)
+}
+
+// newLoadFor is newLoad of one program, though there is no interface to attach it to.
+func newLoadFor(path string, opts Options) (*load, error) {
+	object, err := os.ReadFile(path)
+	if err != nil {
+		return nil, errors.Unwrap(err)
+	}
+	return newLoadPart(path, object, opts, true)
+}
+
+// newLoadOf is newLoad for what is, or was, in a file.
+func newLoadOf(name string, object []byte, opts Options) (*load, error) {
+	return newLoadPart(name, object, opts, opts.Interface != "")
+}
+
+// newLoadPart is newLoadOf of one program and what it reaches, or of all.
+func newLoadPart(name string, object []byte, opts Options, isOne bool) (*load, error) {
+	if err := cmp.Or(opts.checkMode(), checkByteOrder(object, opts.Layout)); err != nil {
 		return nil, err
 	}
 
-	l := &load{Options: opts, taken: make(map[string]string)}
-	if err := l.read(bytes.NewReader(object)); err != nil {
+	l := &load{Options: opts, name: name, object: object, taken: make(map[string]string)}
+	if err := l.read(bytes.NewReader(object), isOne); err != nil {
 		return nil, err
 	}
 	if l.Collection.Maps.PinPath == "" {
@@ -220,15 +272,15 @@ func newLoad(path string, opts Options) (*load, error) {
 	return l, nil
 }
 
-// read reads and rewrites the object. What the program to attach does not reach is
-// left out, and so is what is wrong with it.
-func (l *load) read(object io.ReaderAt) (err error) {
-	l.spec, l.report, err = RewrittenSpec(object, l.Options)
-	if l.Interface == "" {
+// read reads and rewrites the object. If it is to be one program, what this does not
+// reach is left out, and so is what is wrong with it.
+func (l *load) read(object io.ReaderAt, isOne bool) (err error) {
+	l.spec, l.report, l.digest, err = rewrittenSpec(object, l.Options, nil)
+	if !isOne {
 		return err
 	}
 	if errors.Is(err, rewrite.ErrRefused) {
-		l.spec, l.report, err = rewrittenPart(object, l.Options, err)
+		l.spec, l.report, l.digest, err = rewrittenPart(object, l.Options, err)
 	}
 	if err != nil {
 		return err
@@ -242,16 +294,16 @@ func (l *load) read(object io.ReaderAt) (err error) {
 	return nil
 }
 
-// rewrittenPart is RewrittenSpec for an object that was refused, but maybe not for
+// rewrittenPart is rewrittenSpec for an object that was refused, but maybe not for
 // what the program to attach reaches.
-func rewrittenPart(object io.ReaderAt, opts Options, refused error) (*ebpf.CollectionSpec, *rewrite.Report, error) {
+func rewrittenPart(object io.ReaderAt, opts Options, refused error) (*ebpf.CollectionSpec, *rewrite.Report, string, error) {
 	spec, err := collection.Read(object)
 	if err != nil {
-		return nil, nil, refused
+		return nil, nil, "", refused
 	}
 	program, err := chooseProgram(spec, opts.Program)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, "", err
 	}
 	return rewrittenSpec(object, opts, reachOf(spec, program).functions())
 }
@@ -269,59 +321,22 @@ func (l *load) takePinsByName() {
 	slices.Sort(l.named)
 }
 
-// where calls fn where what it pins will last, see inLastingMounts.
-func (l *load) where(fn func() error) (pid int, err error) {
-	if l.Interface == "" && len(l.named) == 0 {
-		return 0, fn()
-	}
-	return inLastingMounts(fn)
-}
-
-func (l *load) do() (_ *Loaded, err error) {
-	defer func() {
-		if err != nil {
-			l.undo.run()
-		}
-		l.close()
-	}()
-
-	if l.Interface != "" {
-		if err := checkVacant(l.Interface); err != nil {
-			return nil, err
-		}
-	}
-	if err := cmp.Or(l.mayRead(), l.checkLockdown(lockdownFile)); err != nil {
-		return nil, err
-	}
-	collection, err := l.load()
-	if err != nil {
-		return nil, err
-	}
-	loaded := &Loaded{Collection: collection, Report: l.report, Bound: isBound(l.spec)}
-	if l.Interface != "" {
-		if loaded.Attachment, err = l.attach(collection); err != nil {
-			return nil, err
-		}
-	} else if err := l.replacePrograms(collection); err != nil {
-		return nil, err
-	}
-	loaded.Pinned = l.pinned
-	return loaded, l.publish()
-}
+// pinsSomething reports whether the load pins something that has to last.
+func (l *load) pinsSomething() bool { return l.Interface != "" || len(l.named) > 0 }
 
 // load brings programs and maps into the kernel, and pins the maps that are to
 // be pinned by name and are not yet.
-func (l *load) load() (*ebpf.Collection, error) {
+func (l *load) load() error {
 	if len(l.named) > 0 {
 		// Another load must not pin a map of the name between the look and the pin.
 		if err := l.lockPins(); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	pinned, err := l.openPinned()
 	defer closeMaps(pinned)
 	if err != nil {
-		return nil, err
+		return err
 	}
 
 	opts := l.Collection
@@ -335,21 +350,21 @@ func (l *load) load() (*ebpf.Collection, error) {
 	linkKfuncs(spec)
 	// explainPermission tells of a limit that could not be lifted.
 	_ = rlimit.RemoveMemlock()
-	collection, err := ebpf.NewCollectionWithOptions(spec, opts)
+	l.collection, err = ebpf.NewCollectionWithOptions(spec, opts)
 	if err != nil {
-		return nil, ExplainRefusal(err, l.spec, l.report)
+		return ExplainRefusal(err, l.spec, l.report)
 	}
-	l.undo.later(collection.Close)
+	l.undo.later(l.collection.Close)
 
 	for _, name := range l.named {
 		if opts.MapReplacements[name] != nil {
 			continue
 		}
-		if err := l.pinMap(collection.Maps[name], name); err != nil {
-			return nil, err
+		if err := l.pinMap(l.collection.Maps[name], name); err != nil {
+			return err
 		}
 	}
-	return collection, l.fillArrays(collection, opts.MapReplacements)
+	return l.fillArrays(l.collection, opts.MapReplacements)
 }
 
 // fillArrays fills the program arrays that are new. Those that are not are left to
@@ -384,36 +399,17 @@ func (l *load) replacePrograms(collection *ebpf.Collection) error {
 	return nil
 }
 
-// lockPins locks the pins, and makes their directory if something of the load goes
-// into /sys/fs/bpf.
-func (l *load) lockPins() (err error) {
-	switch {
-	case l.pins != nil:
-	case !l.pinsInBPFFS():
-		l.pins, err = lockPins()
-	default:
-		l.pins, err = makePins()
-	}
-	return err
-}
-
 // pinsInBPFFS reports whether a load that pins something does so in /sys/fs/bpf.
 func (l *load) pinsInBPFFS() bool { return l.Interface != "" || l.Collection.Maps.PinPath == bpffs }
 
-// publish makes visible what was pinned.
-func (l *load) publish() error {
-	if l.pins == nil {
-		return nil
-	}
-	return l.pins.publish()
-}
-
 // close lets go of what only the load needed.
 func (l *load) close() {
+	for _, closer := range l.closeLater {
+		closer.Close()
+	}
 	for i := range l.replaced {
 		l.replaced[i].close()
 	}
-	l.pins.close()
 }
 
 // openPinned opens the maps to pin that are pinned already, to be used instead
@@ -433,11 +429,18 @@ func (l *load) openPinned() (map[string]*ebpf.Map, error) {
 			return pinned, fmt.Errorf("map %s: %w", name, explainNoMap(err, l.mapPin(name), l.shown(name)))
 		}
 		pinned[name] = m
-		taken, err := l.isTaken(m)
+		user, err := l.userOf(m)
 		if err != nil {
 			return pinned, fmt.Errorf("map %s: %s: %w", name, l.shown(name), err)
 		}
-		if taken {
+		if l.present != nil && user == l.present.id {
+			m.Close()
+			delete(pinned, name)
+			l.notByName(name)
+			l.renewed = append(l.renewed, name)
+			continue
+		}
+		if user != 0 || l.sharesArray(m) {
 			m.Close()
 			delete(pinned, name)
 			l.notByName(name)
@@ -457,31 +460,42 @@ func (l *load) notByName(name string) {
 	l.named = slices.DeleteFunc(l.named, func(other string) bool { return other == name })
 }
 
-// isTaken reports whether a map is a program array that a program on an interface
-// uses. The programs in it are rewritten for that interface.
-func (l *load) isTaken(m *ebpf.Map) (bool, error) {
+// userOf returns, of a program array, the program on an interface that uses it, 0 if there
+// is none. The programs in the array are rewritten for that interface.
+func (l *load) userOf(m *ebpf.Map) (ebpf.ProgramID, error) {
 	if m.Type() != ebpf.ProgramArray {
-		return false, nil
+		return 0, nil
 	}
 	info, err := m.Info()
 	if err != nil {
-		return false, err
+		return 0, err
 	}
 	id, _ := info.ID()
-	links, _, err := l.pins.links()
+	ours, _, err := l.pins.attachments()
 	if err != nil {
-		return false, err
+		return 0, err
 	}
-	for i := range links {
-		used, err := links[i].maps()
+	for i := range ours {
+		used, err := ours[i].maps()
 		if err != nil {
-			return false, err
+			return 0, err
 		}
 		if used[id] {
-			return true, nil
+			return ours[i].program, nil
 		}
 	}
-	return false, nil
+	return 0, nil
+}
+
+// sharesArray reports whether a map is a program array of another interface's program,
+// which is about to be attached together with this one.
+func (l *load) sharesArray(m *ebpf.Map) bool {
+	info, err := m.Info()
+	if err != nil || m.Type() != ebpf.ProgramArray || l.batch == nil {
+		return false
+	}
+	id, ok := info.ID()
+	return ok && l.batch.sharesArray(l, id)
 }
 
 // mapPin returns where a map is pinned by name, and shown what to call that: a bpffs

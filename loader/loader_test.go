@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -118,6 +119,15 @@ func (l *lab) pins() []string {
 	}
 	return pins
 }
+
+// programPins and mapPins return where the pins are of an attachment's program.
+func programPins(a loader.Attachment) string {
+	return fmt.Sprintf("%s/programs-%d", pinDir, a.ProgramID)
+}
+func mapPins(a loader.Attachment) string { return fmt.Sprintf("%s/maps-%d", pinDir, a.ProgramID) }
+
+// differ reports whether two attachments are not the same.
+func differ(a, b loader.Attachment) bool { return !reflect.DeepEqual(a, b) }
 
 func (l *lab) status() []loader.Attachment {
 	l.Helper()
@@ -237,7 +247,7 @@ func TestStatus(t *testing.T) {
 	before := time.Now()
 	attachment := lab.load(ownProgram("pinned"))
 	got := lab.status()
-	if len(got) != 1 || got[0] != *attachment {
+	if len(got) != 1 || differ(got[0], *attachment) {
 		t.Fatalf("Status: %+v, loaded: %+v", got, attachment)
 	}
 
@@ -343,19 +353,24 @@ func TestInterfaceMoves(t *testing.T) {
 func TestKilled(t *testing.T) {
 	lab := newLab(t)
 	for _, object := range []string{program("fields"), ownProgram("calls_pinned")} {
-		for delay := range 40 {
+		start := time.Now()
+		lab.loadByCommand(object, "exact", "nic0")
+		took := time.Since(start)
+		lab.unload("nic0")
+		for i := range 40 {
 			cmd := command("load", object, layoutFile("exact"), "nic0")
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(time.Duration(delay) * time.Millisecond)
+			delay := took * time.Duration(i) / 35
+			time.Sleep(delay)
 			cmd.Process.Kill()
 			cmd.Wait()
 
 			attached := lab.status() // sweeps away what has no link
 			if len(attached) == 0 {
 				if pins := lab.pins(); len(pins) > 0 && !slices.Equal(pins, []string{bpffs + "/jump"}) {
-					t.Errorf("After %d ms, nothing is attached, but pinned is %v", delay, pins)
+					t.Errorf("After %v, nothing is attached, but pinned is %v", delay, pins)
 				}
 				continue
 			}
@@ -393,11 +408,11 @@ func TestNotOursElsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	attachment := lab.load(program("fields"))
-	pin := strings.Replace(attachment.Pin, "link-", "programs-", 1) + "/fields"
+	pin := programPins(*attachment) + "/fields"
 	if _, err := run("ip link set nic1 xdp pinned " + pin); err != nil {
 		t.Fatal(err)
 	}
-	if got := lab.status(); len(got) != 1 || got[0] != *attachment {
+	if got := lab.status(); len(got) != 1 || differ(got[0], *attachment) {
 		t.Errorf("Status: %+v", got)
 	}
 	if err := loader.Unload("nic1"); !errors.Is(err, loader.ErrNotAttached) {
@@ -511,15 +526,20 @@ func TestOccupied(t *testing.T) {
 	}
 }
 
+func foreignSpec() *ebpf.ProgramSpec {
+	return &ebpf.ProgramSpec{
+		Name:         "foreign",
+		Type:         ebpf.XDP,
+		AttachType:   ebpf.AttachXDP,
+		License:      "MIT",
+		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 2), asm.Return()},
+	}
+}
+
 func foreignProgram(t *testing.T) *ebpf.Program {
 	t.Helper()
 
-	foreign, err := ebpf.NewProgram(&ebpf.ProgramSpec{
-		Name:         "foreign",
-		Type:         ebpf.XDP,
-		License:      "MIT",
-		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 2), asm.Return()},
-	})
+	foreign, err := ebpf.NewProgram(foreignSpec())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,6 +25,9 @@ var ErrUntrusted = errors.New("not to be trusted with pins")
 type pinDir struct {
 	lock *os.File
 
+	// gone are the attachments that were found gone with their interfaces.
+	gone []string
+
 	// untrusted is why nothing there is taken to be this package's.
 	untrusted error
 

@@ -17,7 +17,7 @@ func TestUnpublishedPins(t *testing.T) {
 	pins := newMount(t)
 	defer pins.close()
 
-	if links, skipped, err := pins.links(); len(links) > 0 || len(skipped) > 0 || err != nil {
+	if links, skipped, err := pins.attachments(); len(links) > 0 || len(skipped) > 0 || err != nil {
 		t.Errorf("Links: %v, %v, %v", links, skipped, err)
 	}
 }

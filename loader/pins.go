@@ -7,57 +7,77 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 )
 
-// What is pinned of an attachment, in linkPins. ID is that of the link, which is
-// unique on the machine: interfaces are not, since their names and numbers repeat
-// across network namespaces, and both they and the namespace they are in can change
-// while a program is attached.
+// What is pinned of an attachment, in linkPins. The number is the kernel's of the link
+// or of the program, which are unique on the machine: interfaces are not, since their
+// names and numbers repeat across network namespaces, and both they and the namespace
+// they are in can change while a program is attached. The link stays when its program is
+// replaced; what belongs to the program comes and goes with that.
 //
-// The link comes last. Without it the others are what a killed load left.
+// What makes the attachment comes last: the link, or the program in the place of another.
+// What is pinned of a program that no link attaches is what a killed load left.
 const (
-	pinsOfPrograms = "programs" // programs-ID/NAME: the program that is attached
-	pinsOfMaps     = "maps"     // maps-ID/NAME: what it and the programs that it calls use
-	pinOfLink      = "link"     // link-ID
+	pinsOfPrograms = "programs" // programs-PROGRAM/NAME: the program that is attached
+	pinsOfMaps     = "maps"     // maps-PROGRAM/NAME: what it and the programs that it calls use
+	pinOfRecord    = "record"   // record-PROGRAM: what it was rewritten for
+	pinsByName     = "names"    // names-PROGRAM/NAME: a map on its way to where it is pinned by name
+	pinOfHook      = "hook"     // hook-PROGRAM: where it is attached without a link, see pinHook
+	pinOfLink      = "link"     // link-LINK
+	pinOfTaken     = "taken"    // taken-LINK: another's, whose program is about to be replaced
+	pinOfWatched   = "watched"  // watched-LINK: its program, while a Watch has another there, see pinWatched
 )
 
-func pinName(kind string, id link.ID) string { return fmt.Sprintf("%s-%d", kind, id) }
+var (
+	kindsOfProgram = []string{pinsOfPrograms, pinsOfMaps, pinOfRecord, pinsByName, pinOfHook}
+	kindsOfLink    = []string{pinOfLink, pinOfTaken, pinOfWatched}
+)
+
+func pinName[ID ~uint32](kind string, id ID) string { return fmt.Sprintf("%s-%d", kind, id) }
 
 // parsePinName is the inverse of pinName.
-func parsePinName(name string) (kind string, id link.ID, ok bool) {
+func parsePinName(name string) (kind string, id uint32, ok bool) {
 	kind, number, _ := strings.Cut(name, "-")
 	n, err := strconv.ParseUint(number, 10, 32)
-	ok = err == nil && slices.Contains([]string{pinsOfPrograms, pinsOfMaps, pinOfLink}, kind) && name == pinName(kind, link.ID(n))
-	return kind, link.ID(n), ok
+	id = uint32(n)
+	ok = err == nil && (slices.Contains(kindsOfProgram, kind) || slices.Contains(kindsOfLink, kind)) && name == pinName(kind, id)
+	return kind, id, ok
 }
 
-// pinnedLink is a link that this package has pinned.
-type pinnedLink struct {
-	id      link.ID
+// pinnedAttachment is an attachment that this package has pinned.
+type pinnedAttachment struct {
+	link    link.ID // 0 if the program is attached without one
 	program ebpf.ProgramID
-	ifindex int // in the network namespace that the interface is in
+	ifindex int    // in the network namespace that the interface is in
+	netns   uint64 // inode number of that, 0 if it is not known, as of a link
 }
 
-// path returns where the link is pinned.
-func (p *pinnedLink) path() string { return linkPins + "/" + pinName(pinOfLink, p.id) }
+// path returns where the link is pinned, or what stands for it.
+func (p *pinnedAttachment) path() string {
+	if p.link == 0 {
+		return linkPins + "/" + pinName(pinOfHook, p.program)
+	}
+	return linkPins + "/" + pinName(pinOfLink, p.link)
+}
 
 // pinLink pins a link.
-func (d *pinDir) pinLink(attached link.Link) (*pinnedLink, error) {
+func (d *pinDir) pinLink(attached link.Link) (*pinnedAttachment, error) {
 	pin, err := newPinnedLink(attached)
 	if err != nil {
 		return nil, err
 	}
-	if err := attached.Pin(d.path(linkPinsName, pinName(pinOfLink, pin.id))); err != nil {
+	if err := attached.Pin(d.path(linkPinsName, pinName(pinOfLink, pin.link))); err != nil {
 		return nil, fmt.Errorf("pin link: %w", err)
 	}
 	return pin, nil
 }
 
-func newPinnedLink(attached link.Link) (*pinnedLink, error) {
+func newPinnedLink(attached link.Link) (*pinnedAttachment, error) {
 	info, err := attached.Info()
 	if err != nil {
 		return nil, err
@@ -65,12 +85,52 @@ func newPinnedLink(attached link.Link) (*pinnedLink, error) {
 	if info.Type != link.XDPType {
 		return nil, errors.New("not a link of an XDP program, and not made by xdp-load: remove it")
 	}
-	return &pinnedLink{info.ID, info.Program, int(info.XDP().Ifindex)}, nil
+	return &pinnedAttachment{link: info.ID, program: info.Program, ifindex: int(info.XDP().Ifindex)}, nil
 }
 
-// pinProgram pins the program that a link attaches. Program.Pin would make the pin
+// pinHook notes where a program is going to be attached without a link. There is nothing
+// to pin: a symbolic link has the interface in its text, as /proc/PID/ns/net has the
+// namespace.
+func (d *pinDir) pinHook(program ebpf.ProgramID, ifindex int) (*pinnedAttachment, error) {
+	netns, err := ownNetworkNamespace()
+	if err != nil {
+		return nil, err
+	}
+	pin := &pinnedAttachment{program: program, ifindex: ifindex, netns: netns}
+	if err := os.Symlink(pin.hookText(), d.path(linkPinsName, pinName(pinOfHook, program))); err != nil {
+		return nil, err
+	}
+	return pin, nil
+}
+
+const hookFormat = "net:[%d]:%d"
+
+func (p *pinnedAttachment) hookText() string { return fmt.Sprintf(hookFormat, p.netns, p.ifindex) }
+
+func openHook(program ebpf.ProgramID) (*pinnedAttachment, error) {
+	pin := &pinnedAttachment{program: program}
+	text, err := os.Readlink(pin.path())
+	if err != nil {
+		return nil, err
+	}
+	if _, err := fmt.Sscanf(text, hookFormat, &pin.netns, &pin.ifindex); err != nil || pin.hookText() != text {
+		return nil, fmt.Errorf("%s: not made by xdp-load: remove it", pin.path())
+	}
+	return pin, nil
+}
+
+// ownNetworkNamespace returns the inode number of the calling thread's.
+func ownNetworkNamespace() (uint64, error) {
+	info, err := os.Stat("/proc/thread-self/ns/net")
+	if err != nil {
+		return 0, err
+	}
+	return info.Sys().(*syscall.Stat_t).Ino, nil
+}
+
+// pinProgram pins the program that is attached. Program.Pin would make the pin
 // that of the caller's handle, which moves it if the caller pins that, too.
-func (d *pinDir) pinProgram(id link.ID, program *ebpf.Program, name string) error {
+func (d *pinDir) pinProgram(id ebpf.ProgramID, program *ebpf.Program, name string) error {
 	dir := d.path(linkPinsName, pinName(pinsOfPrograms, id))
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
@@ -91,7 +151,7 @@ func (d *pinDir) pinProgram(id link.ID, program *ebpf.Program, name string) erro
 // To programs alone maps are not what they were: once no file descriptor and no pin
 // is left, the kernel empties program arrays and cancels timers (map_release_uref of
 // struct bpf_map_ops).
-func (d *pinDir) pinMaps(id link.ID, maps map[string]*ebpf.Map) (map[string]string, error) {
+func (d *pinDir) pinMaps(id ebpf.ProgramID, maps map[string]*ebpf.Map) (map[string]string, error) {
 	dir := pinName(pinsOfMaps, id)
 	if err := os.Mkdir(d.path(linkPinsName, dir), 0o700); err != nil {
 		return nil, err
@@ -121,12 +181,12 @@ func pinAgain(m *ebpf.Map, path string) error {
 // libbpf spells it (sanitize_pin_path).
 func mapPinName(name string) string { return strings.ReplaceAll(name, ".", "_") }
 
-// links returns the links that this package has pinned, in whatever network
-// namespace they are attached, and why something else that is pinned there was
-// skipped. It sweeps away what is of no link that is attached.
-func (d *pinDir) links() (pins []pinnedLink, skipped []error, err error) {
+// attachments returns what this package has attached and pinned, in whatever network
+// namespace, and why something else that is pinned there was skipped. It sweeps away what
+// is of no attachment any more.
+func (d *pinDir) attachments() (pins []pinnedAttachment, skipped []error, err error) {
 	switch {
-	case d == nil, d.mount != nil: // no link of an attachment is in that yet
+	case d == nil, d.mount != nil: // nothing of an attachment is in that yet
 		return nil, nil, nil
 	case d.untrusted != nil:
 		return nil, []error{d.untrusted}, nil
@@ -135,44 +195,125 @@ func (d *pinDir) links() (pins []pinnedLink, skipped []error, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	attached := make(map[link.ID]bool)
+	unknown := false
 	for _, file := range files {
 		kind, id, ok := parsePinName(file.Name())
-		if ok && kind != pinOfLink {
-			continue
-		}
 		if !ok {
 			skipped = append(skipped, fmt.Errorf("%s/%s: not made by xdp-load: remove it", linkPins, file.Name()))
 			continue
 		}
-		pin, err := openPin(id)
-		switch {
-		case err != nil:
-			attached[id] = true // for all that is known
+		pin, err := d.open(kind, id)
+		if err != nil {
+			unknown = unknown || kind != pinOfHook
 			skipped = append(skipped, err)
-		case pin.ifindex != 0:
-			attached[id] = true
+		} else if pin != nil {
 			pins = append(pins, *pin)
 		}
 	}
-	for _, file := range files {
-		if _, id, ok := parsePinName(file.Name()); ok && !attached[id] {
-			d.remove(id)
-		}
+	if !unknown { // else any program may be that of the link that could not be opened
+		d.sweep(files, pins)
 	}
 	return pins, skipped, nil
 }
 
-func openPin(id link.ID) (*pinnedLink, error) {
+// sweep removes, of the files in linkPins, those that are of no attachment.
+func (d *pinDir) sweep(files []os.DirEntry, pins []pinnedAttachment) {
+	attached := make(map[uint32]bool)
+	links := make(map[uint32]bool)
+	for i := range pins {
+		attached[uint32(pins[i].program)] = true
+		links[uint32(pins[i].link)] = true
+	}
+	for _, file := range files {
+		kind, id, ok := parsePinName(file.Name())
+		switch {
+		case !ok || kind != pinOfWatched:
+		case links[id]:
+			attached[uint32(watchedProgram(link.ID(id)))] = true
+		default:
+			_ = os.Remove(linkPins + "/" + file.Name())
+		}
+	}
+	for _, file := range files {
+		kind, id, ok := parsePinName(file.Name())
+		if ok && slices.Contains(kindsOfProgram, kind) && (!attached[id] || kind == pinsByName) {
+			_ = os.RemoveAll(linkPins + "/" + file.Name())
+		}
+	}
+}
+
+// pinWatched notes which program a link attaches while it has another for a while, so that
+// what is pinned of it stays. The note is a symbolic link, with the number as its text.
+func (p *pinnedAttachment) pinWatched() error {
+	return os.Symlink(strconv.FormatUint(uint64(p.program), 10), linkPins+"/"+pinName(pinOfWatched, p.link))
+}
+
+// unpinWatched takes the note away.
+func (p *pinnedAttachment) unpinWatched() error {
+	return os.Remove(linkPins + "/" + pinName(pinOfWatched, p.link))
+}
+
+// watchedProgram returns the program that is noted of a link, 0 if there is none.
+func watchedProgram(id link.ID) ebpf.ProgramID {
+	text, err := os.Readlink(linkPins + "/" + pinName(pinOfWatched, id))
+	if err != nil {
+		return 0
+	}
+	program, err := strconv.ParseUint(text, 10, 32)
+	if err != nil {
+		return 0
+	}
+	return ebpf.ProgramID(program)
+}
+
+// open returns the attachment that a link, or what stands for one, makes. It returns nil
+// if there is none, any more or yet, or if the pin is of another kind.
+func (d *pinDir) open(kind string, id uint32) (pin *pinnedAttachment, err error) {
+	switch kind {
+	case pinOfHook:
+		return openAttachedHook(ebpf.ProgramID(id))
+	case pinOfTaken:
+		if isTaken := d.finishTaking(link.ID(id)); !isTaken {
+			return nil, nil
+		}
+	case pinOfLink:
+	default:
+		return nil, nil
+	}
 	path := linkPins + "/" + pinName(pinOfLink, id)
-	pinned, err := openLink(id)
+	pinned, err := openLink(link.ID(id))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	defer pinned.Close()
-	pin, err := newPinnedLink(pinned)
-	if err != nil {
+	if pin, err = newPinnedLink(pinned); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if pin.ifindex == 0 {
+		d.gone = append(d.gone, fmt.Sprintf("link %d, program %s: the interface is gone, with its network namespace perhaps", id, pin.title()))
+		_ = os.Remove(path)
+		return nil, nil
+	}
+	return pin, nil
+}
+
+// openAttachedHook returns an attachment without a link if it is still one, for all that
+// can be seen from this network namespace.
+func openAttachedHook(program ebpf.ProgramID) (*pinnedAttachment, error) {
+	pin, err := openHook(program)
+	if err != nil {
+		return nil, err
+	}
+	netns, err := ownNetworkNamespace()
+	if err != nil || netns != pin.netns {
+		return pin, err
+	}
+	hooks, err := xdpHooks()
+	if err != nil {
+		return nil, err
+	}
+	if !slices.ContainsFunc(hooks, func(h hook) bool { return h.runs(*pin) }) {
+		return nil, nil
 	}
 	return pin, nil
 }
@@ -191,11 +332,13 @@ func openLink(id link.ID) (link.Link, error) {
 	return byID, nil
 }
 
-// detach detaches a pinned link and removes what is pinned of the attachment. The
-// link is detached even if another process holds it open. Killed in between, the
-// pins are swept away later.
-func (d *pinDir) detach(id link.ID) error {
-	pinned, err := openLink(id)
+// detach detaches a program and removes what is pinned of it. A link is detached even if
+// another process holds it open. Killed in between, the pins are swept away later.
+func (d *pinDir) detach(pin *pinnedAttachment) error {
+	if pin.link == 0 {
+		return d.detachHook(pin)
+	}
+	pinned, err := openLink(pin.link)
 	if err != nil {
 		return err
 	}
@@ -203,21 +346,39 @@ func (d *pinDir) detach(id link.ID) error {
 	if err := pinned.Detach(); err != nil {
 		return fmt.Errorf("detach link: %w", err)
 	}
-	d.remove(id)
+	_ = os.Remove(pin.path())
+	if watched := watchedProgram(pin.link); watched != 0 {
+		_ = pin.unpinWatched()
+		d.remove(watched)
+	}
+	d.remove(pin.program)
 	return nil
 }
 
-// remove removes what is pinned of an attachment.
-func (d *pinDir) remove(id link.ID) {
-	for _, kind := range []string{pinsOfPrograms, pinsOfMaps, pinOfLink} {
-		_ = os.RemoveAll(d.path(linkPinsName, pinName(kind, id)))
+func (d *pinDir) detachHook(pin *pinnedAttachment) error {
+	program, _, err := pin.openProgram()
+	if err != nil {
+		return err
+	}
+	defer program.Close()
+	if err := detachOverNetlink(pin.ifindex, program, Native); err != nil {
+		return err
+	}
+	d.remove(pin.program)
+	return nil
+}
+
+// remove removes what is pinned of a program that is attached no more.
+func (d *pinDir) remove(program ebpf.ProgramID) {
+	for _, kind := range kindsOfProgram {
+		_ = os.RemoveAll(d.path(linkPinsName, pinName(kind, program)))
 	}
 }
 
-// program opens the program that a link attaches, and returns its name. Only who
+// openProgram opens the program that is attached, and returns its name. Only who
 // has CAP_SYS_ADMIN could open it by its ID.
-func (p *pinnedLink) openProgram() (*ebpf.Program, string, error) {
-	dir := linkPins + "/" + pinName(pinsOfPrograms, p.id)
+func (p *pinnedAttachment) openProgram() (*ebpf.Program, string, error) {
+	dir := linkPins + "/" + pinName(pinsOfPrograms, p.program)
 	files, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, "", err
@@ -231,8 +392,8 @@ func (p *pinnedLink) openProgram() (*ebpf.Program, string, error) {
 }
 
 // maps returns the IDs of the maps of an attachment.
-func (p *pinnedLink) maps() (map[ebpf.MapID]bool, error) {
-	dir := linkPins + "/" + pinName(pinsOfMaps, p.id)
+func (p *pinnedAttachment) maps() (map[ebpf.MapID]bool, error) {
+	dir := linkPins + "/" + pinName(pinsOfMaps, p.program)
 	files, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err

@@ -97,7 +97,7 @@ func TestForeignPins(t *testing.T) {
 	}
 
 	attachments, skipped, err := loader.Status()
-	if err != nil || len(attachments) != 1 || attachments[0] != attachment {
+	if err != nil || len(attachments) != 1 || differ(attachments[0], attachment) {
 		t.Errorf("Status: %v, %v", attachments, err)
 	}
 	if text := fmt.Sprint(skipped); len(skipped) != 2 || !strings.Contains(text, foreign[0]+": ") || !strings.Contains(text, foreign[1]+": ") {
@@ -118,12 +118,12 @@ func TestDamagedAttachment(t *testing.T) {
 	}
 	damaged := lab.loadByCommand(program("fields"), "exact", "nic0")
 	attachment := lab.loadByCommand(program("fields"), "exact", "nic1")
-	if err := os.RemoveAll(strings.Replace(damaged.Pin, "link-", "programs-", 1)); err != nil {
+	if err := os.RemoveAll(programPins(damaged)); err != nil {
 		t.Fatal(err)
 	}
 
 	attachments, skipped, err := loader.Status()
-	if err != nil || len(attachments) != 1 || attachments[0] != attachment {
+	if err != nil || len(attachments) != 1 || differ(attachments[0], attachment) {
 		t.Errorf("Status: %v, %v", attachments, err)
 	}
 	if text := fmt.Sprint(skipped); len(skipped) != 1 || !strings.Contains(text, "nic0: program ") || !strings.Contains(text, ": unload it") {
@@ -156,7 +156,7 @@ func TestPinsOfCaller(t *testing.T) {
 	if after := lab.pins(); !slices.Equal(after, before) {
 		t.Errorf("Pinned were %v, are %v", before, after)
 	}
-	if got := lab.status(); len(got) != 1 || got[0] != *loaded.Attachment {
+	if got := lab.status(); len(got) != 1 || differ(got[0], *loaded.Attachment) {
 		t.Errorf("Status: %+v", got)
 	}
 	lab.unload("nic0")
@@ -183,7 +183,7 @@ func TestReadOnlyBPFFS(t *testing.T) {
 	if err := unix.Mount("", bpffs, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
 		t.Fatal(err)
 	}
-	if got := lab.status(); len(got) != 1 || got[0] != attachment {
+	if got := lab.status(); len(got) != 1 || differ(got[0], attachment) {
 		t.Errorf("Status: %+v", got)
 	}
 	lab.unload("nic0")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
 	"github.com/xdp-load/xdp-load/nic"
@@ -16,6 +17,9 @@ type Plan struct {
 	Report  *rewrite.Report
 	Target  *nic.Target // nil if nothing would be attached
 	Program string      // that would be attached to it
+
+	// Replaces is the program that it would take the place of, 0 if there is none.
+	Replaces ebpf.ProgramID
 
 	// Bound is set if a program would be bound to it, as it calls metadata kfuncs.
 	Bound bool
@@ -42,7 +46,7 @@ func Preview(path string, opts Options) (*Plan, error) {
 	plan := &Plan{Report: l.report, Program: l.Program, Bound: isBound(l.spec), Conditions: []string{"the verifier accepts it"}}
 	if opts.Interface != "" {
 		plan.Conditions[0] = "the verifier and the driver accept it"
-		if err := plan.aim(&opts); err != nil {
+		if err := plan.aim(l); err != nil {
 			return nil, err
 		}
 	}
@@ -53,41 +57,49 @@ func Preview(path string, opts Options) (*Plan, error) {
 }
 
 // aim finds the interface, and whether a program can be attached to it.
-func (p *Plan) aim(opts *Options) (err error) {
-	if p.Target, err = nic.ByName(opts.Interface); err != nil {
+func (p *Plan) aim(l *load) (err error) {
+	if p.Target, err = nic.ByName(l.Interface); err != nil {
 		return err
 	}
-	p.Target.Layout = opts.Layout
+	p.Target.Layout = l.Layout
 
 	native, err := p.Target.HasNativeXDP()
 	switch {
+	case l.mode() != Native:
 	case errors.Is(err, nic.ErrFeaturesUnknown):
 		p.Conditions = append(p.Conditions, driverName(p.Target)+" has native XDP")
 	case err != nil:
 		return err
 	case !native:
 		return fmt.Errorf("%s: %w in %s by all that the kernel tells (netlink family netdev), and generic mode is no way out: %s",
-			p.Target.Interface, ErrNoNative, driverName(p.Target), opts.inGenericMode())
+			p.Target.Interface, ErrNoNative, driverName(p.Target), l.inGenericMode())
 	}
-	return whoseHook(p.Target.Interface)
-}
-
-// whoseHook is checkVacant for who may not be able to ask whose program is there.
-func whoseHook(iface string) error {
-	present, err := hookByName(iface)
-	if err != nil || len(present.programs) == 0 {
+	if err := p.lookAtHook(l); err != nil || l.present == nil {
 		return err
 	}
-	_, err = inLastingMounts(func() error { return checkVacant(iface) })
+	p.Replaces = l.present.id
+	return checkBound(p.Target, l.spec.Programs[l.Program])
+}
+
+// lookAtHook is look for who may not be able to ask whose program is there.
+func (p *Plan) lookAtHook(l *load) error {
+	there, err := hookByName(p.Target.Interface)
+	if err != nil || len(there.programs) == 0 {
+		return err
+	}
+	_, err = inLastingMounts(l.look)
 	if errors.Is(err, os.ErrPermission) {
-		return fmt.Errorf("%s %w: id %d, and whose it is can't be told: %w", present.name, ErrOccupied, present.programs[0].id, explainPermission(err))
+		return fmt.Errorf("%s %w: id %d, and whose it is can't be told: %w", there.name, ErrOccupied, there.programs[0].id, explainPermission(err))
 	}
 	return err
 }
 
 // checkPins looks at where things would be pinned, and at the maps that are.
 func (p *Plan) checkPins(l *load) error {
-	_, err := l.where(l.checkPins)
+	var err error
+	if l.pinsSomething() {
+		_, err = inLastingMounts(l.checkPins)
+	}
 	needed := []capability{unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_NET_ADMIN}
 	if !isBPFFS(bpffs) { // to mount it
 		needed = append(needed, unix.CAP_SYS_ADMIN)
@@ -106,9 +118,6 @@ func (p *Plan) checkPins(l *load) error {
 }
 
 func (l *load) checkPins() error {
-	if l.Interface == "" && len(l.named) == 0 {
-		return nil
-	}
 	if !isBPFFS(bpffs) && l.pinsInBPFFS() {
 		if err := checkMountPoint(); err != nil {
 			return err

@@ -23,18 +23,22 @@ type Attachment struct {
 	Interface string `json:"interface"`
 	Index     int    `json:"index"`
 	Driver    string `json:"driver,omitempty"`
+	Mode      Mode   `json:"mode,omitempty"`
 
 	Program   string         `json:"program"`
 	ProgramID ebpf.ProgramID `json:"programID"`
 	Tag       string         `json:"tag"`    // the kernel's hash of its instructions
 	Loaded    time.Time      `json:"loaded"` // to the second
 
-	LinkID link.ID `json:"linkID"`
-	Pin    string  `json:"pin"` // path of the pinned link
+	LinkID link.ID `json:"linkID,omitempty"` // 0 if it is attached without one
+	Pin    string  `json:"pin"`              // path of the pinned link, or of what stands for it
 
 	// MountsOf is a process in whose mount namespace Pin is: nsenter(1) -t MountsOf -m
 	// leads there. It is 0 if that is the caller's.
 	MountsOf int `json:"mountsOf,omitempty"`
+
+	// Record is what the program was rewritten for, nil if that is not known.
+	Record *Record `json:"record,omitempty"`
 }
 
 // Status returns what this package has attached in the network namespace of
@@ -60,7 +64,7 @@ func status(pins *pinDir) (attachments []Attachment, skipped []error, err error)
 	if err != nil {
 		return nil, nil, err
 	}
-	links, skipped, err := pins.links()
+	links, skipped, err := pins.attachments()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -76,7 +80,7 @@ func status(pins *pinDir) (attachments []Attachment, skipped []error, err error)
 		if err != nil {
 			return nil, nil, err
 		}
-		attachment, err := describe(&links[at], target)
+		attachment, err := describe(&links[at], target, hook.modeOf(links[at].program))
 		if errors.Is(err, fs.ErrPermission) {
 			return nil, nil, err
 		}
@@ -89,49 +93,8 @@ func status(pins *pinDir) (attachments []Attachment, skipped []error, err error)
 	return attachments, skipped, nil
 }
 
-// Unload detaches what this package has attached to an interface in the network
-// namespace of the calling thread. Maps that were pinned by name stay, as with
-// other loaders.
-//
-// Returns an error wrapping ErrNotAttached if there is nothing, ErrPrivileges,
-// or nic.ErrNoInterface.
-func Unload(iface string) error {
-	_, err := inLastingMounts(func() error {
-		return withPins(func(pins *pinDir) error { return unload(iface, pins) })
-	})
-	return explainPermission(err)
-}
-
-func unload(iface string, pins *pinDir) error {
-	present, err := hookByName(iface)
-	if err != nil {
-		return err
-	}
-	links, skipped, err := pins.links()
-	if err != nil {
-		return err
-	}
-	at := slices.IndexFunc(links, present.runs)
-	if at < 0 {
-		return errors.Join(append([]error{present.notOurs()}, skipped...)...)
-	}
-	if err := pins.detach(links[at].id); err != nil {
-		return fmt.Errorf("%s: %w", iface, err)
-	}
-	return nil
-}
-
-// notOurs says that there is nothing to unload, and what is there instead.
-func (h *hook) notOurs() error {
-	if len(h.programs) == 0 {
-		return fmt.Errorf("%s: %w, nor any other XDP program", h.name, ErrNotAttached)
-	}
-	return fmt.Errorf("%s: %w: to take off %s, which is there, %s",
-		h.name, ErrNotAttached, programTitle(h.programs[0].id), h.howToDetach())
-}
-
 // describe returns the attachment that a pinned link makes.
-func describe(pin *pinnedLink, target *nic.Target) (*Attachment, error) {
+func describe(pin *pinnedAttachment, target *nic.Target, mode Mode) (*Attachment, error) {
 	program, name, err := pin.openProgram()
 	if err != nil {
 		return nil, fmt.Errorf("%s: program %d: %w", target.Interface, pin.program, err)
@@ -141,20 +104,26 @@ func describe(pin *pinnedLink, target *nic.Target) (*Attachment, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: program %d: %w", target.Interface, pin.program, err)
 	}
-	return newAttachment(pin, target, info, name), nil
+	record, err := pin.record()
+	if err != nil {
+		record = nil // of another version of xdp-load, or somebody has taken it away
+	}
+	return newAttachment(pin, target, mode, info, name, record), nil
 }
 
-func newAttachment(pin *pinnedLink, target *nic.Target, info *ebpf.ProgramInfo, name string) *Attachment {
+func newAttachment(pin *pinnedAttachment, target *nic.Target, mode Mode, info *ebpf.ProgramInfo, name string, record *Record) *Attachment {
 	return &Attachment{
 		Interface: target.Interface,
 		Index:     target.Index,
 		Driver:    target.Driver,
+		Mode:      mode,
 		Program:   name,
 		ProgramID: pin.program,
 		Tag:       info.Tag,
 		Loaded:    loadTime(info),
-		LinkID:    pin.id,
+		LinkID:    pin.link,
 		Pin:       pin.path(),
+		Record:    record,
 	}
 }
 

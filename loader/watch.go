@@ -99,7 +99,7 @@ func (w *Watch) start(tc string) error {
 	return nil
 }
 
-func (w *Watch) attachXDP(target *nic.Target, ours *pinnedLink) error {
+func (w *Watch) attachXDP(target *nic.Target, ours *pinnedAttachment) error {
 	program := w.Programs[w.load.Program]
 	if ours != nil {
 		return w.replace(ours, program)
@@ -129,30 +129,35 @@ func (w *Watch) attachTC(target *nic.Target, program *ebpf.Program) error {
 	return nil
 }
 
-// oursOn returns the link by which this package has attached a program to an interface, nil
+// oursOn returns the attachment by which this package has attached a program to an interface, nil
 // if there is no program. If there is another it wraps ErrOccupied.
-func oursOn(iface string) (*pinnedLink, error) {
+func oursOn(iface string) (*pinnedAttachment, error) {
 	present, err := hookByName(iface)
 	if err != nil || len(present.programs) == 0 {
 		return nil, err
 	}
-	var ours *pinnedLink
-	return ours, withPins(func(pins *pinDir) error {
-		links, _, err := pins.links()
+	var ours *pinnedAttachment
+	err = withPins(func(pins *pinDir) error {
+		attachments, _, err := pins.attachments()
 		if err != nil {
 			return err
 		}
-		at := slices.IndexFunc(links, present.runs)
-		if at < 0 {
+		at := slices.IndexFunc(attachments, present.runs)
+		if at < 0 || attachments[at].link == 0 { // which no link can replace
 			return present.occupied(pins)
 		}
-		ours = &links[at]
+		ours = &attachments[at]
 		return nil
 	})
+	return ours, err
 }
 
-// replace puts a program in the place of one that this package has attached.
-func (w *Watch) replace(ours *pinnedLink, program *ebpf.Program) error {
+// replace puts a program in the place of one that this package has attached, or of that which
+// a Watch has left there that was killed.
+func (w *Watch) replace(ours *pinnedAttachment, program *ebpf.Program) error {
+	if left := watchedProgram(ours.link); left != 0 {
+		ours = &pinnedAttachment{link: ours.link, program: left, ifindex: ours.ifindex}
+	}
 	lock, err := ours.take()
 	if err != nil {
 		return fmt.Errorf("%s: %w", w.load.Interface, err)
@@ -163,34 +168,35 @@ func (w *Watch) replace(ours *pinnedLink, program *ebpf.Program) error {
 		return err
 	}
 	w.load.undo.later(func() { replaced.Close() })
-	attached, err := openLink(ours.id)
+	attached, err := openLink(ours.link)
 	if err != nil {
 		return err
 	}
 	w.load.undo.later(func() { attached.Close() })
+	if err := ours.pinWatched(); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
 	if err := attached.Update(program); err != nil {
-		return fmt.Errorf("%s: replace %s: %w", w.load.Interface, ours.title(), err)
+		return errors.Join(fmt.Errorf("%s: replace %s: %w", w.load.Interface, ours.title(), err), ours.unpinWatched())
 	}
-	w.Replaced = fmt.Sprintf("%q", name)
-	if info, err := replaced.Info(); err == nil {
-		if id, ok := info.ID(); ok {
-			w.Replaced = fmt.Sprintf("id %d %q", id, name)
-		}
-	}
+	w.Replaced = fmt.Sprintf("id %d %q", ours.program, name)
 	w.restore = func() error {
 		err := attached.Update(replaced)
 		if errors.Is(err, unix.ENOLINK) {
 			return nil // it was unloaded meanwhile
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return ours.unpinWatched()
 	}
 	return nil
 }
 
-// take takes a link for this process until what it returns is closed. It wraps ErrWatched
-// if another has it.
-func (p *pinnedLink) take() (*os.File, error) {
-	dir, err := os.Open(linkPins + "/" + pinName(pinsOfPrograms, p.id))
+// take takes an attachment for this process until what it returns is closed. It wraps
+// ErrWatched if another has it.
+func (p *pinnedAttachment) take() (*os.File, error) {
+	dir, err := os.Open(linkPins + "/" + pinName(pinsOfPrograms, p.program))
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"slices"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -25,7 +26,7 @@ func TestWatch(t *testing.T) {
 			lab.load(program("fields"))
 			defer lab.unload("nic0")
 		}
-		before := lab.attached()
+		before, pinned := lab.attached(), lab.pins()
 		if (before != 0) != replaces {
 			t.Fatalf("Program %d is attached", before)
 		}
@@ -48,8 +49,14 @@ func TestWatch(t *testing.T) {
 		if _, err := lab.watch("stacked"); !errors.Is(err, wanted) {
 			t.Errorf("A watch beside another: %v", err)
 		}
+		if _, _, err := loader.Status(); err != nil { // which sweeps away what is of no program
+			t.Error(err)
+		}
 		if err := watch.Close(); err != nil || lab.attached() != before || lab.filters() != 0 {
 			t.Errorf("Program %d is attached instead of %d, and %d in TC: %v", lab.attached(), before, lab.filters(), err)
+		}
+		if left := lab.pins(); !slices.Equal(left, pinned) {
+			t.Errorf("There are pinned %v instead of %v", left, pinned)
 		}
 	}
 }

@@ -112,7 +112,7 @@ func runBlock(t *testing.T, dir, block string) string {
 }
 
 // runLine runs a command as a user would who has xdp-load in the PATH, and
-// returns what it prints on both outputs.
+// returns what it prints on both outputs. The directory is called /home/xdp there.
 func runLine(t *testing.T, dir, command string) string {
 	cmd := exec.Command("sh", "-c", command)
 	cmd.Dir = dir
@@ -121,7 +121,7 @@ func runLine(t *testing.T, dir, command string) string {
 	if err != nil && !errors.As(err, &exit) {
 		t.Fatalf("%s: %v", command, err)
 	}
-	output = bytes.TrimRight(output, "\n")
+	output = bytes.ReplaceAll(bytes.TrimRight(output, "\n"), []byte(dir), []byte("/home/xdp"))
 	if len(output) == 0 {
 		return ""
 	}
@@ -145,14 +145,20 @@ func copyOfTree(t *testing.T, top string) string {
 func withoutNumbers(text string) string {
 	for _, n := range []struct{ pattern, with string }{
 		{`\(id \d+\)`, "(id N)"},
-		{`(link|maps)-\d+`, "$1-N"},
+		{`, id \d+, `, ", id N, "},
+		{`time=\S+`, "time=TIME"},
+		{`(id|before)=\d+`, "$1=N"},
+		{`(?m)^(link +id) \d+$`, "$1 N"},
+		{`Linux \d\S*`, "Linux VERSION"},
+		{`in place of id \d+`, "in place of id N"},
+		{`(link|maps|record|programs)-\d+`, "$1-N"},
 		{`\b[0-9a-f]{16}\b`, "TAG"},
 		{`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`, "TIME"},
 		{`, Linux \S+: `, ", Linux N: "},
 		{`0x[0-9a-f]+(, and (the skb has|its kfunc says)) 0x[0-9a-f]+`, "0xN$1 0xN"},
 		{`(?m)^(  (?:descriptor|packet)  +)[0-9a-f ]+$`, "$1 N"},
 		{`map\[id:\d+\]`, "map[id:N]"},
-		{`(?m)^(eth0 +veth +\w+) +\d+ +`, "$1 N "},
+		{`(?m)^(eth\d +veth +\w+ +\w+) +\d+ +`, "$1 N "},
 		{`(?m)^(INTERFACE.*)$`, "INTERFACE"},
 	} {
 		text = regexp.MustCompile(n.pattern).ReplaceAllString(text, n.with)

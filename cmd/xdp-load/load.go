@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 
+	"github.com/cilium/ebpf"
 	"github.com/spf13/cobra"
 
 	"github.com/xdp-load/xdp-load/loader"
@@ -26,20 +29,29 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong usage.`
 const loadExamples = `  xdp-load --iface eth0 prog.o
   xdp-load --iface eth0 --layout nic.o prog.o
   xdp-load load eth0 --layout nic.o prog.o
+  xdp-load --iface eth0 --iface eth1 --replace prog.o
   xdp-load --iface eth0 --layout nic.o --dry-run prog.o
   xdp-load rewrite --layout nic.o prog.o -o out.o
   xdp-load check --layout nic.o --driver veth prog.o
   xdp-load explain prog.o
+  xdp-load run --layout nic.o --meta 00000000cafe0000 prog.o
   xdp-load verify eth0
   xdp-load nic --iface eth0
   xdp-load header --iface eth0
   xdp-load status
+  xdp-load reload eth0
+  xdp-load watch
   xdp-load unload eth0`
 
 // loading is what the root command does, and load.
 type loading struct {
 	*flags
+	ifaces  []string
 	dryRun  bool
+	pinPath string
+	mode    string
+	replace bool
+	force   bool
 	program string
 }
 
@@ -62,7 +74,9 @@ func newLoads(f *flags) (root, load *cobra.Command) {
 			if len(args) == 2 && exists(args[0]) && !exists(args[1]) {
 				return usagef("the interface comes first: xdp-load load %s %s", args[1], args[0])
 			}
-			args = l.takeInterface(args, 1)
+			if len(l.ifaces) == 0 && len(args) > 1 {
+				l.ifaces, args = args[:1], args[1:]
+			}
 			if err := oneObject(cmd, args); err != nil {
 				return err
 			}
@@ -75,30 +89,63 @@ func newLoads(f *flags) (root, load *cobra.Command) {
 }
 
 func (l *loading) addFlags(cmd *cobra.Command) {
-	l.addInterface(cmd)
+	cmd.Flags().StringArrayVar(&l.ifaces, "iface", nil, "network `INTERFACE`, by its name or an altname (repeatable: on all of them or on none)")
 	l.addLayout(cmd)
 	l.addAccessors(cmd)
 	l.addNoKfuncs(cmd)
+	cmd.Flags().StringVarP(&l.mode, "mode", "m", string(loader.Native), "run the program in this `MODE`: native, in the driver; or generic, where md_desc(ctx) is NULL for every packet")
+	cmd.Flags().StringVarP(&l.pinPath, "pin-path", "p", "", "pin maps that are pinned by name in this `DIRECTORY` of a bpffs (default /sys/fs/bpf)")
 	cmd.Flags().BoolVar(&l.dryRun, "dry-run", false, "check all that can be known without loading, show what would be done, and do nothing")
+	cmd.Flags().BoolVar(&l.replace, "replace", false, "take the place of the program that xdp-load has attached there, if there is one, with no packet unseen")
+	cmd.Flags().BoolVar(&l.force, "force", false, "with --replace, take the place of a program that somebody else has attached, too")
 	cmd.Flags().StringVar(&l.program, "program", "", "attach the XDP program of this `NAME`, if the object has several")
 }
 
 func (l *loading) run(cmd *cobra.Command, object string) error {
-	if l.iface == "" {
+	switch {
+	case len(l.ifaces) == 0 || slices.Contains(l.ifaces, ""):
 		return usagef("no interface given: --iface INTERFACE, or load INTERFACE")
+	case modes[l.mode] == "":
+		return usagef("--mode %q: native or generic", l.mode)
+	case modes[l.mode] == loader.Generic && len(l.layouts) == 0:
+		return usagef("--mode %s needs --layout FILE: what a program is given there is not the driver's", l.mode)
+	case l.force && !l.replace:
+		return usagef("--force is for --replace: it takes the place of a program that somebody else has attached")
 	}
 	if err := l.sources.check(false); err != nil {
 		return err
 	}
-	opts, err := l.sourceOf(l.iface)
-	if err != nil {
+	each, err := l.options()
+	switch {
+	case err != nil:
 		return err
+	case l.dryRun:
+		return l.preview(cmd.OutOrStdout(), object, each)
 	}
-	opts.Interface, opts.Program = l.iface, l.program
-	if l.dryRun {
-		return l.preview(cmd.OutOrStdout(), object, opts)
+	return l.load(cmd.OutOrStdout(), object, each)
+}
+
+// modes are those of a program by their names, xdp-loader's included.
+var modes = map[string]loader.Mode{"native": loader.Native, "generic": loader.Generic, "skb": loader.Generic}
+
+// options returns what is to be done on each interface.
+func (l *loading) options() (each []loader.Options, err error) {
+	if l.pinPath != "" {
+		if l.pinPath, err = filepath.Abs(l.pinPath); err != nil {
+			return nil, err
+		}
 	}
-	return l.load(cmd.OutOrStdout(), object, opts)
+	for _, iface := range l.ifaces {
+		opts, err := l.sourceOf(iface)
+		if err != nil {
+			return nil, err
+		}
+		opts.Interface, opts.Program = iface, l.program
+		opts.Mode, opts.Replace, opts.Force = modes[l.mode], l.replace, l.force
+		opts.Collection.Maps.PinPath = l.pinPath
+		each = append(each, opts)
+	}
+	return each, nil
 }
 
 // rootArguments tells a misspelt command, or a forgotten one, from an object.
@@ -110,7 +157,7 @@ func (l *loading) rootArguments(cmd *cobra.Command, args []string) error {
 		if similar := cmd.SuggestionsFor(args[0]); len(similar) > 0 && !isInterface(args[0]) {
 			return usagef("no command %q, did you mean %q?", args[0], similar[0])
 		}
-		if len(args) == 2 && l.iface == "" {
+		if len(args) == 2 && len(l.ifaces) == 0 {
 			return usagef("more than one argument, and no --iface: to load %s on interface %s, %s", args[1], args[0], l.withLoad())
 		}
 	}
@@ -143,28 +190,64 @@ type loaded struct {
 	Report     *rewrite.Report    `json:"report"`
 	Attachment *loader.Attachment `json:"attachment"`
 	Maps       []loader.PinnedMap `json:"maps"`
-	Bound      bool               `json:"bound,omitempty"` // to the device
+	Bound      bool               `json:"bound,omitempty"`    // to the device
+	Replaced   ebpf.ProgramID     `json:"replaced,omitempty"` // that was there before
 }
 
-func (f *flags) load(w io.Writer, path string, opts loader.Options) error {
-	object, err := loader.LoadRewritten(path, opts)
+func (f *flags) load(w io.Writer, path string, each []loader.Options) error {
+	all, err := loadEach(path, each)
 	if err != nil {
 		return err
 	}
-	defer object.Close()
-	f.warnUnaccessed(path, object.Report)
-
-	if f.json {
-		maps := append([]loader.PinnedMap{}, object.Pinned...) // [] rather than null
-		return printJSON(w, loaded{object.Report, object.Attachment, maps, object.Bound})
+	for _, object := range all {
+		defer object.Close()
+		f.warnUnaccessed(path, object.Report)
 	}
+	return f.printLoaded(w, all)
+}
+
+func loadEach(path string, each []loader.Options) ([]*loader.Loaded, error) {
+	if len(each) > 1 {
+		return loader.LoadOnAll(path, each)
+	}
+	object, err := loader.LoadRewritten(path, each[0])
+	return []*loader.Loaded{object}, err
+}
+
+// printLoaded prints what was loaded: as JSON an object, or an array for several interfaces.
+func (f *flags) printLoaded(w io.Writer, all []*loader.Loaded) error {
+	if f.json {
+		values := make([]any, len(all))
+		for i, object := range all {
+			maps := append([]loader.PinnedMap{}, object.Pinned...) // [] rather than null
+			values[i] = loaded{object.Report, object.Attachment, maps, object.Bound, object.Replaced}
+		}
+		return printJSON(w, oneOrAll(values))
+	}
+	for _, object := range all {
+		if err := f.printAttached(w, object); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// oneOrAll returns the one value that there is, or all.
+func oneOrAll(values []any) any {
+	if len(values) == 1 {
+		return values[0]
+	}
+	return values
+}
+
+func (f *flags) printAttached(w io.Writer, object *loader.Loaded) error {
 	if err := printEdits(w, object.Report); err != nil {
 		return err
 	}
 	printPinned(w, object.Pinned)
 	a := object.Attachment
-	fmt.Fprintf(w, "%s (id %d) attached to %s%s, %s%s, pinned at %s%s\n",
-		a.Program, a.ProgramID, a.Interface, inParentheses(a.Driver, ""), f.foundFor(object.Report), bound(object.Bound, a.Interface), a.Pin, inMountsOf(a))
+	fmt.Fprintf(w, "%s (id %d) attached to %s%s%s%s, %s%s, pinned at %s%s\n",
+		a.Program, a.ProgramID, a.Interface, inParentheses(a.Driver, ""), inMode(a.Mode), inPlaceOf(object.Replaced), f.foundFor(a.Interface, object.Report), bound(object.Bound, a.Interface), a.Pin, inMountsOf(a))
 	return nil
 }
 
@@ -174,6 +257,22 @@ func bound(isBound bool, iface string) string {
 		return ""
 	}
 	return ", bound to " + iface + " by the kfuncs that it calls"
+}
+
+// inMode says what mode a program is in, if it is not the usual one.
+func inMode(mode loader.Mode) string {
+	if mode == loader.Native {
+		return ""
+	}
+	return fmt.Sprintf(" in %s mode", mode)
+}
+
+// inPlaceOf says which program was there before.
+func inPlaceOf(replaced ebpf.ProgramID) string {
+	if replaced == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" in place of id %d", replaced)
 }
 
 // printPinned tells where the maps are that the program declares. Those of its
@@ -205,25 +304,40 @@ type planned struct {
 	Report     *rewrite.Report `json:"report"`
 	Target     *nic.Target     `json:"target"`
 	Program    string          `json:"program"`
-	Bound      bool            `json:"bound,omitempty"` // to the device
-	Conditions []string        `json:"conditions"`      // that have to be true besides
+	Bound      bool            `json:"bound,omitempty"`    // to the device
+	Replaces   ebpf.ProgramID  `json:"replaces,omitempty"` // that is there
+	Conditions []string        `json:"conditions"`         // that have to be true besides
 }
 
-func (f *flags) preview(w io.Writer, path string, opts loader.Options) error {
-	plan, err := loader.Preview(path, opts)
-	if err != nil {
-		return err
+func (f *flags) preview(w io.Writer, path string, each []loader.Options) error {
+	values := make([]any, len(each))
+	plans := make([]*loader.Plan, len(each))
+	for i, opts := range each {
+		plan, err := loader.Preview(path, opts)
+		if err != nil {
+			return err
+		}
+		f.warnUnaccessed(path, plan.Report)
+		plan.Target.Source = f.sourceFor(plan.Target.Interface)
+		plans[i], values[i] = plan, planned{plan.Report, plan.Target, plan.Program, plan.Bound, plan.Replaces, plan.Conditions}
 	}
-	f.warnUnaccessed(path, plan.Report)
-	plan.Target.Source = f.of
 	if f.json {
-		return printJSON(w, planned{plan.Report, plan.Target, plan.Program, plan.Bound, plan.Conditions})
+		return printJSON(w, oneOrAll(values))
 	}
+	for _, plan := range plans {
+		if err := f.printPlan(w, plan); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *flags) printPlan(w io.Writer, plan *loader.Plan) error {
 	if err := printEdits(w, plan.Report); err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "%s would be attached to %s%s, %s%s, if %s; nothing was loaded\n",
-		plan.Program, plan.Target.Interface, inParentheses(plan.Target.Driver, plan.Target.Firmware), f.foundFor(plan.Report), bound(plan.Bound, plan.Target.Interface),
+	fmt.Fprintf(w, "%s would be attached to %s%s%s, %s%s, if %s; nothing was loaded\n",
+		plan.Program, plan.Target.Interface, inParentheses(plan.Target.Driver, plan.Target.Firmware), inPlaceOf(plan.Replaces), f.foundFor(plan.Target.Interface, plan.Report), bound(plan.Bound, plan.Target.Interface),
 		strings.Join(plan.Conditions, ", and if "))
 	return nil
 }

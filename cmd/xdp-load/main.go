@@ -63,17 +63,15 @@ func newRoot(f *flags) *cobra.Command {
 	root.SetFlagErrorFunc(flagError)
 	root.PersistentFlags().BoolVar(&f.json, "json", false, "print JSON instead of text, on stderr as well")
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return f.checkTypes() }
-	root.AddCommand(load, newRewrite(f), newCheck(f), newExplain(f), newHeader(f), newNIC(f), newDrivers(f), newStatus(f), newUnload(f), newVerify(f))
+	root.AddCommand(load, newRewrite(f), newCheck(f), newExplain(f), newHeader(f), newNIC(f), newDrivers(f), newStatus(f), newReload(f), newUnload(f), newWatch(f), newVerify(f), newRun(f))
 	return root
 }
 
 // foreignFlags are those of xdp-loader, and of other commands, that people have in their
 // fingers, with what does the same here.
 var foreignFlags = map[string]string{
-	"mode": onlyNative, "m": onlyNative,
 	"prog-name": byName, "n": byName,
 	"section": byName, "s": byName,
-	"pin-path": pinned, "p": pinned,
 	"all": onlyOne, "a": onlyOne,
 	"id": onlyOne, "i": onlyOne,
 	"driver": thisDriver, "btf": thisKernel,
@@ -81,9 +79,7 @@ var foreignFlags = map[string]string{
 }
 
 const (
-	onlyNative  = "programs are attached in native mode, since others have an empty metadata area, and nothing of the driver's: leave it out"
 	byName      = "choose a program by its name, --program NAME"
-	pinned      = "maps are pinned below /sys/fs/bpf: leave it out"
 	thisDriver  = "the driver is that of the interface: leave it out"
 	thisKernel  = "a program that is loaded is loaded for the kernel that runs: leave it out"
 	whereNeeded = "kfuncs are asked for fields that are not read otherwise: leave it out"

@@ -10,6 +10,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/xdp-load/xdp-load/accessor"
+	"github.com/xdp-load/xdp-load/nic"
 	"github.com/xdp-load/xdp-load/reloc"
 	"github.com/xdp-load/xdp-load/rewrite"
 )
@@ -111,11 +112,21 @@ func summary(report *rewrite.Report) string {
 
 // foundFor is the summary of what was rewritten for an interface. It says which layout that
 // was, if it was found.
-func (s *sources) foundFor(report *rewrite.Report) string {
-	if report.Layout == "" || len(s.layouts) > 0 {
+func (s *sources) foundFor(iface string, report *rewrite.Report) string {
+	found, ok := s.found[iface]
+	if !ok || report.Layout == "" {
 		return summary(report)
 	}
-	return summary(report) + ", by " + s.of.String()
+	return summary(report) + ", by " + found.String()
+}
+
+// sourceFor returns what the programs on an interface are rewritten for: what was found, or
+// the layout that was given.
+func (s *sources) sourceFor(iface string) nic.Source {
+	if len(s.layouts) > 0 {
+		return nic.LayoutSource(s.layouts[0])
+	}
+	return s.found[iface]
 }
 
 func kindOfSource(report *rewrite.Report) string {

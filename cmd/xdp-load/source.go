@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -30,7 +31,7 @@ type sources struct {
 	kfuncs    bool
 	noKfuncs  bool
 
-	of nic.Source // what an interface has: as the command line says, or as was found
+	found map[string]nic.Source // by interface, where the command line does not say it
 }
 
 func (s *sources) addLayout(cmd *cobra.Command) {
@@ -178,11 +179,54 @@ func (s *sources) source(object []byte) (opts loader.Options, err error) {
 	return opts, err
 }
 
+// origin returns what the flags say, for the record of a program.
+func (s *sources) origin() (origin loader.Origin, err error) {
+	origin.Lowering, origin.NoKfuncs = s.lower, s.noKfuncs
+	origin.Software = s.software
+	layout := ""
+	switch {
+	case len(s.layouts) == 0:
+	case nic.LayoutSource(s.layouts[0]).Kind == nic.ProgramBTF:
+		origin.Layout = s.layouts[0]
+	default:
+		layout = s.layouts[0]
+	}
+	for _, file := range []struct {
+		flag string
+		to   *string
+	}{{layout, &origin.Layout}, {s.base, &origin.Base}, {s.accessors, &origin.Accessors}} {
+		if file.flag == "" {
+			continue
+		}
+		if *file.to, err = filepath.Abs(file.flag); err != nil {
+			return origin, err
+		}
+	}
+	return origin, nil
+}
+
+// sourcesFrom returns the flags that a record was made with.
+func sourcesFrom(record *loader.Record) *sources {
+	origin := &record.Origin
+	s := &sources{base: origin.Base, types: record.Types, accessors: origin.Accessors, lower: origin.Lowering, software: origin.Software, noKfuncs: origin.NoKfuncs}
+	if origin.Layout != "" {
+		s.layouts = []string{origin.Layout}
+	}
+	return s
+}
+
+// foundAgain returns how to look again for what a program on an interface was rewritten for.
+func foundAgain(iface string) loader.Find {
+	return func(record *loader.Record) (loader.Options, error) { return sourcesFrom(record).sourceOf(iface) }
+}
+
 // sourceOf returns what the programs on an interface are to be rewritten for.
 func (s *sources) sourceOf(iface string) (opts loader.Options, err error) {
 	opts.Types = s.types
+	if opts.Origin, err = s.origin(); err != nil {
+		return opts, err
+	}
 	if len(s.layouts) > 0 {
-		s.of = nic.LayoutSource(s.layouts[0])
 		opts.Layout, err = s.openLayout(s.layouts[0])
 		return opts, err
 	}
@@ -191,7 +235,11 @@ func (s *sources) sourceOf(iface string) (opts loader.Options, err error) {
 		return opts, err
 	}
 	opts, err = s.find(target)
-	opts.Types, s.of = s.types, target.Source
+	opts.Types = s.types
+	if s.found == nil {
+		s.found = make(map[string]nic.Source)
+	}
+	s.found[target.Interface] = target.Source
 	return opts, err
 }
 

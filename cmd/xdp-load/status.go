@@ -1,8 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -11,66 +14,215 @@ import (
 )
 
 func newStatus(f *flags) *cobra.Command {
-	return &cobra.Command{
-		Use:   "status",
-		Short: "List the programs that xdp-load has attached in this network namespace",
+	var all bool
+	cmd := &cobra.Command{
+		Use:   "status [INTERFACE]",
+		Short: "List the XDP programs on interfaces, or tell all of those on one",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usagef("unexpected argument %q: xdp-load status lists all interfaces", args[0])
+			if args = f.takeInterface(args, 0); len(args) > 0 {
+				return usagef("unexpected argument %q", args[0])
 			}
-			attached, skipped, err := loader.Status()
+			if all && f.iface != "" {
+				return usagef("--all and an interface exclude each other")
+			}
+			overview, err := loader.Survey(loader.SurveyOptions{Interface: f.iface, AllNamespaces: all})
 			if err != nil {
 				return err
 			}
-			for _, reason := range skipped {
+			for _, reason := range overview.Skipped {
 				f.warn(fmt.Errorf("skipped %w", reason))
 			}
-			return f.printStatus(cmd.OutOrStdout(), attached)
+			for _, gone := range overview.Gone {
+				f.warn(errors.New(gone))
+			}
+			if overview.Denied > 0 {
+				f.warn(fmt.Errorf("the network namespaces of %s are left out: this process may not ask for them", count(overview.Denied, "process", "processes")))
+			}
+			return f.printStatus(cmd.OutOrStdout(), overview.Programs)
 		},
 	}
+	f.addInterface(cmd)
+	cmd.Flags().BoolVarP(&all, "all", "a", false, "in all network namespaces")
+	return cmd
 }
 
-func (f *flags) printStatus(w io.Writer, attached []loader.Attachment) error {
-	if f.json {
-		if attached == nil {
-			attached = []loader.Attachment{}
-		}
-		return printJSON(w, attached)
+func (f *flags) printStatus(w io.Writer, programs []loader.ProgramStatus) error {
+	all := []statusOf{} // [] rather than null
+	for i := range programs {
+		all = append(all, newStatusOf(&programs[i]))
 	}
-	if len(attached) == 0 {
-		fmt.Fprintln(w, "nothing attached by xdp-load in this network namespace")
+	switch {
+	case f.json:
+		return printJSON(w, all)
+	case len(all) == 0 && f.iface != "":
+		fmt.Fprintf(w, "%s: no XDP program\n", f.iface)
 		return nil
+	case len(all) == 0:
+		fmt.Fprintln(w, "no XDP program on any interface in this network namespace")
+		return nil
+	case f.iface != "":
+		return table(w, func(w io.Writer) {
+			for i := range all {
+				all[i].printDetails(w)
+			}
+		})
+	}
+	err := printStatusTable(w, all)
+	for i := range all {
+		if change := all[i].change(); change != "" {
+			fmt.Fprintf(w, "%s: %s\n", all[i].Interface, change)
+		}
+	}
+	return err
+}
+
+// printStatusTable prints a line for each program. Namespaces and runs have columns only if
+// there are some.
+func printStatusTable(w io.Writer, all []statusOf) error {
+	hasNamespaces, hasRuns := false, false
+	for i := range all {
+		hasNamespaces = hasNamespaces || all[i].Namespace != ""
+		hasRuns = hasRuns || all[i].Runs != nil
+	}
+	columns := []struct {
+		title   string
+		isShown bool
+		of      func(*statusOf) string
+	}{
+		{"NAMESPACE", hasNamespaces, func(s *statusOf) string { return s.Namespace }},
+		{"INTERFACE", true, func(s *statusOf) string { return orDash(s.Interface) }},
+		{"DRIVER", true, func(s *statusOf) string { return orDash(s.Driver) }},
+		{"MODE", true, func(s *statusOf) string { return orDash(string(s.Mode)) }},
+		{"PROGRAM", true, func(s *statusOf) string { return orDash(s.Program) }},
+		{"ID", true, func(s *statusOf) string { return fmt.Sprint(s.ProgramID) }},
+		{"RUNS", hasRuns, func(s *statusOf) string { return countOf(s.Runs) }},
+		{"LOADED", true, func(s *statusOf) string { return s.Loaded.Format(time.DateTime) }},
+		{"REWRITTEN FOR", true, (*statusOf).rewrittenFor},
+		{"PINNED LINK", true, func(s *statusOf) string { return orDash(s.Pin + inMountsOf(&s.Attachment)) }},
 	}
 	return table(w, func(w io.Writer) {
-		fmt.Fprintln(w, "INTERFACE\tDRIVER\tPROGRAM\tID\tTAG\tLOADED\tPINNED LINK")
-		for _, a := range attached {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\t%s%s\n",
-				a.Interface, a.Driver, a.Program, a.ProgramID, a.Tag, a.Loaded.Format(time.DateTime), a.Pin, inMountsOf(&a))
+		var titles []string
+		for _, column := range columns {
+			if column.isShown {
+				titles = append(titles, column.title)
+			}
+		}
+		fmt.Fprintln(w, strings.Join(titles, "\t"))
+		for i := range all {
+			var cells []string
+			for _, column := range columns {
+				if column.isShown {
+					cells = append(cells, column.of(&all[i]))
+				}
+			}
+			fmt.Fprintln(w, strings.Join(cells, "\t"))
 		}
 	})
 }
 
-func newUnload(f *flags) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "unload INTERFACE",
-		Short: "Detach the program that xdp-load has attached to an interface",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			args = f.takeInterface(args, 0)
-			switch {
-			case len(args) > 0:
-				return usagef("unexpected argument %q", args[0])
-			case f.iface == "":
-				return usagef("no interface given: unload INTERFACE")
-			}
-			if err := loader.Unload(f.iface); err != nil {
-				return err
-			}
-			if !f.json {
-				fmt.Fprintf(cmd.OutOrStdout(), "%s: program detached\n", f.iface)
-			}
-			return nil
-		},
+func countOf(runs *loader.Runs) string {
+	if runs == nil {
+		return "-"
 	}
-	f.addInterface(cmd)
-	return cmd
+	return fmt.Sprint(runs.Count)
+}
+
+// statusOf is what status prints of a program as JSON.
+type statusOf struct {
+	*loader.ProgramStatus
+
+	// Changes are what is different now from what the program was rewritten for. If they
+	// can't be told, Unknown says why.
+	Changes *loader.Changes `json:"changes,omitempty"`
+	Unknown string          `json:"changesUnknown,omitempty"`
+}
+
+// newStatusOf looks for changes where the program's interface is at hand.
+func newStatusOf(program *loader.ProgramStatus) statusOf {
+	s := statusOf{ProgramStatus: program}
+	if program.Foreign != "" || program.Namespace != "" || program.Record == nil {
+		return s
+	}
+	changes, err := program.Attachment.Changes(foundAgain(program.Interface))
+	if err != nil {
+		s.Unknown = err.Error()
+	}
+	s.Changes = changes
+	return s
+}
+
+// rewrittenFor says what a program was rewritten for in a few words, or whose it is.
+func (s *statusOf) rewrittenFor() string {
+	switch {
+	case s.Foreign != "":
+		return s.Foreign
+	case s.Record == nil:
+		return "unknown"
+	case s.Record.Layout != "":
+		return "layout " + filepath.Base(s.Record.Layout)
+	}
+	return "driver " + s.Record.Source
+}
+
+// change says what is different now, and what to do about it. It is empty if nothing is.
+func (s *statusOf) change() string {
+	switch {
+	case s.Unknown != "":
+		return "for what is there now it can't be rewritten: " + s.Unknown
+	case s.Changes == nil || len(s.Changes.Differences) == 0:
+		return ""
+	}
+	differences := "since then, " + strings.Join(s.Changes.Differences, "; ")
+	if !s.Changes.Outdated {
+		return differences + ", which makes no difference to the program"
+	}
+	return differences + ": xdp-load reload " + s.Interface
+}
+
+// printDetails prints all that is known of a program.
+func (s *statusOf) printDetails(w io.Writer) {
+	fmt.Fprintf(w, "%s\t%s\n", "interface", s.Interface+inParentheses(s.Driver, "")+", "+string(s.Mode)+" mode")
+	fmt.Fprintf(w, "program\t%s, id %d, tag %s\n", orDash(s.Program), s.ProgramID, orDash(s.Tag))
+	fmt.Fprintf(w, "loaded\t%s\n", s.Loaded.Format(time.DateTime))
+	if s.Runs != nil {
+		fmt.Fprintf(w, "runs\t%d, in %v\n", s.Runs.Count, s.Runs.Time)
+	}
+	if s.Foreign != "" {
+		fmt.Fprintf(w, "attached by\t%s\n", s.Foreign)
+	}
+	if s.Record != nil {
+		printRecord(w, s.Record)
+	}
+	for _, m := range s.Maps {
+		fmt.Fprintf(w, "map\t%s, id %d, %s: %s\n", m.Name, m.ID, m.Type, strings.Join(m.Pins, ", "))
+	}
+	if s.LinkID != 0 {
+		fmt.Fprintf(w, "link\tid %d\n", s.LinkID)
+	}
+	if s.Pin != "" {
+		fmt.Fprintf(w, "pinned at\t%s%s\n", s.Pin, inMountsOf(&s.Attachment))
+	}
+	if change := s.change(); change != "" {
+		fmt.Fprintf(w, "target\t%s\n", change)
+	}
+}
+
+func printRecord(w io.Writer, record *loader.Record) {
+	fmt.Fprintf(w, "object\t%s, SHA-256 %s\n", record.Object, record.Digest)
+	switch {
+	case record.Layout != "":
+		fmt.Fprintf(w, "rewritten for\tlayout %s, Linux %s%s\n", record.Layout, record.Kernel, firmwareOf(record))
+	default:
+		fmt.Fprintf(w, "rewritten for\tdriver %s, Linux %s%s\n", record.Source, record.Kernel, firmwareOf(record))
+	}
+	for _, field := range record.Fields {
+		fmt.Fprintf(w, "field\t%s: %s\n", field.Field, field.From)
+	}
+}
+
+func firmwareOf(record *loader.Record) string {
+	if record.Firmware == "" {
+		return ""
+	}
+	return ", firmware " + record.Firmware
 }

@@ -67,6 +67,9 @@ var (
 		return loadXDP(unix.BPF_F_XDP_HAS_FRAGS, asm.Mov.Imm(asm.R0, xdpDrop), asm.Return())
 	})}
 
+	// BoundMaps are maps that programs hold without a reference in their code.
+	BoundMaps = Feature{5, 10, "BPF_PROG_BIND_MAP", sync.OnceValue(tryBoundMap)}
+
 	// DriverFeatures is what drivers tell that they can do.
 	DriverFeatures = Feature{6, 3, "the netlink family netdev", sync.OnceValue(func() error {
 		conn, err := genetlink.Dial(nil)
@@ -263,4 +266,18 @@ func loadXDP(flags uint32, insns ...asm.Instruction) error {
 
 func newXDP(flags uint32, insns ...asm.Instruction) (*ebpf.Program, error) {
 	return ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.XDP, License: "MIT", Flags: flags, Instructions: insns})
+}
+
+func tryBoundMap() error {
+	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.XDP, Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, xdpDrop), asm.Return()}})
+	if err != nil {
+		return err
+	}
+	defer program.Close()
+	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1})
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	return program.BindMap(m)
 }

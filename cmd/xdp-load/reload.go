@@ -1,0 +1,50 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/xdp-load/xdp-load/loader"
+)
+
+func newReload(f *flags) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "reload INTERFACE",
+		Short: "Rewrite the program on an interface anew for what is there now",
+		Long: `Rewrite the object that the program on an interface came from once more, for the layout
+or the driver as it is now, and replace the program with no packet unseen. The object is
+the one that was loaded then: its file is not read. Without flags the layout or the driver
+is looked for as it was then.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			args = f.takeInterface(args, 0)
+			switch {
+			case len(args) > 0:
+				return usagef("unexpected argument %q", args[0])
+			case f.iface == "":
+				return usagef("no interface given: reload INTERFACE")
+			}
+			if err := f.sources.check(false); err != nil {
+				return err
+			}
+			reloaded, err := loader.Reload(f.iface, f.findAgain)
+			if err != nil {
+				return err
+			}
+			defer reloaded.Close()
+			return f.printLoaded(cmd.OutOrStdout(), []*loader.Loaded{reloaded})
+		},
+	}
+	f.addInterface(cmd)
+	f.addLayout(cmd)
+	f.addAccessors(cmd)
+	f.addNoKfuncs(cmd)
+	return cmd
+}
+
+// findAgain looks for what a program is rewritten for as the flags say, or, if there are
+// none, as they did when it was loaded.
+func (f *flags) findAgain(record *loader.Record) (loader.Options, error) {
+	if !f.isGiven() && !f.noKfuncs && f.lower == "" {
+		return foundAgain(f.iface)(record)
+	}
+	return f.sourceOf(f.iface)
+}

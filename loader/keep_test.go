@@ -1,0 +1,120 @@
+package loader_test
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/xdp-load/xdp-load/internal/netlab"
+	"github.com/xdp-load/xdp-load/loader"
+)
+
+// watched is a log of a watch.
+type watched struct {
+	sync.Mutex
+	bytes.Buffer
+}
+
+func (w *watched) Write(data []byte) (int, error) {
+	w.Lock()
+	defer w.Unlock()
+	return w.Buffer.Write(data)
+}
+
+// await returns once the log has a text so many times.
+func (w *watched) await(t *testing.T, text string, times int) {
+	t.Helper()
+
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		w.Lock()
+		log := w.String()
+		w.Unlock()
+		if strings.Count(log, text) >= times {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the log lacks %q %d times:\n%s", text, times, log)
+		}
+	}
+}
+
+// keepUpToDate keeps the lab's programs up to date until it is ended.
+func (l *lab) keepUpToDate() (log *watched, end func()) {
+	log = new(watched)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() {
+		done <- l.ns.Do(func() error {
+			return loader.KeepUpToDate(ctx, loader.KeepOptions{
+				Find: func(string) loader.Find { return layoutIn },
+				Log:  slog.New(slog.NewTextHandler(log, nil)), Interval: time.Hour,
+			})
+		})
+	}()
+	return log, func() {
+		cancel()
+		if err := <-done; err != nil {
+			l.Error(err)
+		}
+	}
+}
+
+// When its layout changes, a program is replaced under traffic; when it can't be rewritten
+// for the new one, it stays.
+func TestKeep(t *testing.T) {
+	netlab.Need(t, netlab.LiveFrames)
+	netlab.Need(t, netlab.LargeMetadata)
+	lab := newLab(t)
+	_, file := lab.loadFrom(ownProgram("counted"), "exact")
+	log, end := lab.keepUpToDate()
+	log.await(t, `"up to date"`, 1)
+	traffic := startTraffic(lab.nic, cafe())
+	for i, name := range []string{"sparse", "exact"} {
+		writeLayout(t, file, name)
+		log.await(t, "msg=replaced", i+1)
+	}
+	log.await(t, "md->hash was __u32 at 8, is __u32 at 12", 1)
+	remove(t, file)
+	log.await(t, "kept: for what is there now it can't be rewritten", 1)
+	writeLayout(t, file, "sparse")
+	log.await(t, "msg=replaced", 3)
+	wantAllCounted(t, traffic.end(t))
+	end()
+
+	if got := lab.status(); len(got) != 1 || strings.Count(log.String(), "msg=replaced") != 3 {
+		t.Errorf("%+v\n%s", got, log)
+	}
+	lab.unload("nic0")
+	remove(t, bpffs+"/counts")
+}
+
+// An interface that goes and comes again gets its program again; one that is unloaded does
+// not.
+func TestKeepInterfaces(t *testing.T) {
+	lab := newLab(t)
+	lab.loadFrom(program("fields"), "exact")
+	log, end := lab.keepUpToDate()
+	defer end()
+	log.await(t, `"up to date"`, 1)
+	if err := lab.nic.Remove(); err != nil {
+		t.Fatal(err)
+	}
+	log.await(t, "the interface is gone", 1)
+	if _, err := lab.ns.AddNIC("nic0"); err != nil {
+		t.Fatal(err)
+	}
+	log.await(t, "loaded again on the new interface", 1)
+	if got := lab.status(); len(got) != 1 || got[0].Program != "fields" {
+		t.Errorf("Status: %+v", got)
+	}
+	lab.unload("nic0")
+	log.await(t, "left alone: somebody has unloaded it", 1)
+	time.Sleep(200 * time.Millisecond)
+	if got := lab.status(); len(got) != 0 {
+		t.Errorf("Status: %+v", got)
+	}
+}

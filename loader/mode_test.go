@@ -1,0 +1,48 @@
+package loader_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/xdp-load/xdp-load/loader"
+	"github.com/xdp-load/xdp-load/rewrite"
+)
+
+// In generic mode, on any interface, a program runs, and has no descriptor.
+func TestGenericMode(t *testing.T) {
+	lab := newLab(t)
+	opts := loader.Options{Layout: layout(t, "exact"), Interface: "lo", Mode: loader.Generic}
+	if plan, err := loader.Preview(ownProgram("calls"), opts); err != nil || plan.Target.Interface != "lo" {
+		t.Errorf("Preview: %+v, %v", plan, err)
+	}
+	loaded, err := loader.LoadRewritten(ownProgram("calls"), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaded.Close()
+	if got := lab.status(); len(got) != 1 || differ(got[0], *loaded.Attachment) || got[0].Mode != loader.Generic {
+		t.Errorf("Status: %+v", got)
+	}
+	if _, err := run("ip link set lo up"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := run("ping -c 1 -W 1 127.0.0.1"); err == nil {
+		if called := lab.global(*loaded.Attachment, ownProgram("calls"), "called"); called == 0 {
+			t.Error("It has not run")
+		}
+	}
+	if hash := lab.global(*loaded.Attachment, ownProgram("calls"), "hash_called"); hash != 0 {
+		t.Errorf("It has read %#x", hash)
+	}
+	lab.unload("lo")
+
+	opts.Layout, opts.Accessors = nil, []*rewrite.Accessors{{}}
+	if _, err := loader.LoadRewritten(ownProgram("calls"), opts); !errors.Is(err, loader.ErrNoDriverHere) {
+		t.Errorf("With accessors: %v", err)
+	}
+	opts.Layout, opts.Accessors, opts.Mode = layout(t, "exact"), nil, loader.Offload
+	if _, err := loader.LoadRewritten(ownProgram("calls"), opts); err == nil || !strings.Contains(err.Error(), "mode offload: ") {
+		t.Errorf("Offloaded: %v", err)
+	}
+}

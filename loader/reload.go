@@ -1,0 +1,162 @@
+package loader
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/xdp-load/xdp-load/nic"
+)
+
+// Find returns the Options' Layout or Accessors for what a program is to be rewritten for
+// now, and the Types, from the Origin and the Types in its record, say. Interface, Program
+// and where maps are pinned by name are those of the record.
+type Find func(*Record) (Options, error)
+
+// Reload rewrites the object that the program on an interface was rewritten from once more,
+// for the target as it is now, and replaces the program: see Options.Replace. Nothing is
+// read of the object's file. Maps that are pinned by name are taken over.
+//
+// Returns an error wrapping ErrNotAttached, ErrNoRecord, ErrChanged, those of find, or those
+// of LoadRewritten. What was attached stays then.
+func Reload(iface string, find Find) (*Loaded, error) {
+	attachment, err := attachmentOn(iface)
+	if err != nil {
+		return nil, err
+	}
+	l, err := attachment.anew(find)
+	if err != nil {
+		return nil, err
+	}
+	l.expected = attachment.ProgramID
+	return l.run()
+}
+
+// attachmentOn returns what this package has attached to an interface.
+func attachmentOn(iface string) (*Attachment, error) {
+	target, err := nic.ByName(iface)
+	if err != nil {
+		return nil, err
+	}
+	attachments, skipped, err := Status()
+	if err != nil {
+		return nil, err
+	}
+	at := slices.IndexFunc(attachments, func(a Attachment) bool { return a.Index == target.Index })
+	if at >= 0 {
+		return &attachments[at], nil
+	}
+	there, err := hookByName(iface)
+	if err != nil {
+		return nil, err
+	}
+	return nil, joined(there.notOurs(), skipped)
+}
+
+// anew returns a load of the object of an attachment for the target as it is now.
+func (a *Attachment) anew(find Find) (*load, error) {
+	if a.Record == nil {
+		return nil, fmt.Errorf("%s: program id %d: %w: to have another in its place, load with --replace", a.Interface, a.ProgramID, ErrNoRecord)
+	}
+	record := a.Record
+	opts, err := find(record)
+	if err != nil {
+		return nil, err
+	}
+	opts.Interface, opts.Program, opts.Replace, opts.Force = a.Interface, record.Program, true, false
+	opts.Mode = a.Mode
+	opts.Collection.Maps.PinPath = record.PinPath
+	for _, name := range record.MapReplacements {
+		if opts.Collection.MapReplacements[name] == nil {
+			return nil, fmt.Errorf("%s: map %s was given by who has loaded the program, and is not now: reload it there", a.Interface, name)
+		}
+	}
+	l, err := newLoadOf(record.Object, record.object, opts)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", record.Object, err)
+	}
+	return l, nil
+}
+
+// Changes are what is different now from what a program was rewritten for.
+type Changes struct {
+	// Differences are in words, such as "firmware was 1.1, is 1.2" or "md->hash was __u32
+	// at 8, is __u32 at 12".
+	Differences []string `json:"differences"`
+
+	// Outdated is set if the program, rewritten for what is there now, would be another.
+	Outdated bool `json:"outdated"`
+}
+
+// Changes compares what the program of the attachment was rewritten for with the target as
+// it is now, by rewriting its object once more. It loads nothing, and needs no privileges.
+//
+// Returns an error wrapping ErrNoRecord, those of find, or those of Rewrite, if the program
+// could not be rewritten now.
+func (a *Attachment) Changes(find Find) (*Changes, error) {
+	l, err := a.anew(find)
+	if err != nil {
+		return nil, err
+	}
+	target, err := nic.ByName(a.Interface)
+	if err != nil {
+		return nil, err
+	}
+	now, err := l.newRecord(target)
+	if err != nil {
+		return nil, err
+	}
+	return a.Record.changesTo(now), nil
+}
+
+func (r *Record) changesTo(now *Record) *Changes {
+	changes := &Changes{Differences: []string{}, Outdated: r.Rewritten != now.Rewritten}
+	note := func(what, before, after string) {
+		if before != after {
+			changes.Differences = append(changes.Differences, fmt.Sprintf("%s was %s, is %s", what, orNone(before), orNone(after)))
+		}
+	}
+	note("driver", r.Driver, now.Driver)
+	note("firmware", r.Firmware, now.Firmware)
+	note("kernel", r.Kernel, now.Kernel)
+	note("layout", r.Layout, now.Layout)
+	note("source", r.Source, now.Source)
+	before, after := byField(r.Fields), byField(now.Fields)
+	for _, field := range r.Fields {
+		note(field.Field, before[field.Field], after[field.Field])
+		after[field.Field] = before[field.Field] // each once
+	}
+	if changes.Outdated && len(changes.Differences) == 0 {
+		changes.Differences = append(changes.Differences, "the code that reads the fields is another")
+	}
+	return changes
+}
+
+func orNone(text string) string {
+	if text == "" {
+		return "none"
+	}
+	return text
+}
+
+// byField says where each field comes from.
+func byField(fields []RecordedField) map[string]string {
+	from := make(map[string]string)
+	for _, field := range fields {
+		if from[field.Field] != "" {
+			field.From = strings.Join([]string{from[field.Field], field.From}, " and ")
+		}
+		from[field.Field] = field.From
+	}
+	return from
+}
+
+// checkExpected wants the program that is to be replaced to be the one that was reloaded.
+func (l *load) checkExpected(there *hook, present ebpf.ProgramID) error {
+	if l.expected == 0 || l.expected == present {
+		return nil
+	}
+	return there.changed(l.expected)
+}

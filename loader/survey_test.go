@@ -1,0 +1,260 @@
+package loader_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+
+	"github.com/xdp-load/xdp-load/internal/netlab"
+	"github.com/xdp-load/xdp-load/loader"
+)
+
+// survey returns which programs there are on interfaces.
+func (l *lab) survey(opts loader.SurveyOptions) *loader.Overview {
+	l.Helper()
+
+	overview, err := loader.Survey(opts)
+	if err != nil {
+		l.Fatal(err)
+	}
+	if len(overview.Skipped) > 0 {
+		l.Errorf("Skipped %v", overview.Skipped)
+	}
+	return overview
+}
+
+// Everything is told of a program, and of one of somebody else what can be.
+func TestSurvey(t *testing.T) {
+	netlab.Need(t, netlab.LiveFrames)
+	netlab.Need(t, netlab.LargeMetadata)
+	lab := newLab(t)
+	other, err := lab.ns.AddNIC("nic1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign := foreignLink(t, other.Index, link.XDPGenericMode)
+	defer foreign.Close()
+	attachment := lab.load(ownProgram("counted"))
+	stats, err := ebpf.EnableStats(uint32(unix.BPF_STATS_RUN_TIME))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stats.Close()
+	if err := lab.nic.Deliver(slices.Repeat([]netlab.Frame{cafe()}, 10)); err != nil {
+		t.Fatal(err)
+	}
+
+	programs := lab.survey(loader.SurveyOptions{}).Programs
+	if len(programs) != 2 {
+		t.Fatalf("%+v", programs)
+	}
+	ours, theirs := programs[0], programs[1]
+	if differ(ours.Attachment, *attachment) || ours.Foreign != "" || ours.Mode != "native" {
+		t.Errorf("%+v", ours)
+	}
+	// A tail call is no run: the kernel counts where it calls a program.
+	if ours.Runs == nil || ours.Runs.Count != 10 || ours.Runs.Time <= 0 {
+		t.Errorf("Runs: %+v", ours.Runs)
+	}
+	pins := map[string][]string{}
+	for _, m := range ours.Maps {
+		pins[m.Name] = m.Pins
+	}
+	if want := []string{mapPins(*attachment) + "/counts", bpffs + "/counts"}; len(pins) != 2 || !slices.Equal(pins["counts"], want) || len(pins["chain"]) != 1 {
+		t.Errorf("Maps: %+v", ours.Maps)
+	}
+	if theirs.Interface != "nic1" || theirs.Program != "foreign" || theirs.Foreign != "foreign" || theirs.Mode != "generic" || theirs.LinkID == 0 || theirs.Pin != "" || theirs.Record != nil {
+		t.Errorf("%+v", theirs)
+	}
+	if only := lab.survey(loader.SurveyOptions{Interface: "nic1"}).Programs; len(only) != 1 || only[0].Interface != "nic1" {
+		t.Errorf("Of nic1: %+v", only)
+	}
+	lab.unload("nic0")
+	remove(t, bpffs+"/counts")
+}
+
+// libxdp's program that runs others is told as such, with how many it has pinned as
+// /sys/fs/bpf/xdp/dispatch-INTERFACE-ID/progN-prog (protocol.org of xdp-tools).
+func TestSurveyDispatcher(t *testing.T) {
+	lab := newLab(t)
+	spec := foreignSpec()
+	spec.Name = "xdp_dispatcher"
+	dispatcher, err := ebpf.NewProgram(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dispatcher.Close()
+	attached, err := link.AttachXDP(link.XDPOptions{Program: dispatcher, Interface: lab.nic.Index, Flags: link.XDPDriverMode})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer attached.Close()
+	info, err := attached.Info()
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantForeign := func(want string) {
+		t.Helper()
+		if programs := lab.survey(loader.SurveyOptions{}).Programs; len(programs) != 1 || programs[0].Foreign != want {
+			t.Errorf("%+v is no %s", programs, want)
+		}
+	}
+	wantForeign("libxdp dispatcher")
+	dir := fmt.Sprintf("%s/xdp/dispatch-%d-%d", bpffs, lab.nic.Index, info.Program)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(bpffs + "/xdp")
+	for i, want := range []string{"libxdp dispatcher of 1 program", "libxdp dispatcher of 2 programs"} {
+		foreign := foreignProgram(t)
+		defer foreign.Close()
+		if err := foreign.Pin(fmt.Sprintf("%s/prog%d-prog", dir, i)); err != nil {
+			t.Fatal(err)
+		}
+		defer foreign.Unpin()
+		wantForeign(want)
+	}
+}
+
+// From another mount namespace, as of a container, what is attached is known by the record
+// that the program holds, and can be unloaded.
+func TestSurveyOtherMounts(t *testing.T) {
+	netlab.Need(t, netlab.BoundMaps)
+	lab := newLab(t)
+	attachment := lab.load(program("fields"))
+	err := lab.ns.Do(func() error {
+		if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+			return err
+		}
+		if err := unix.Mount("bpf", bpffs, "bpf", 0, "mode=0700"); err != nil {
+			return err
+		}
+		programs := lab.survey(loader.SurveyOptions{}).Programs
+		if len(programs) != 1 || programs[0].Foreign != "xdp-load, with its pins in another mount namespace" || programs[0].LinkID != attachment.LinkID {
+			t.Errorf("%+v", programs)
+		} else if !reflect.DeepEqual(programs[0].Record, attachment.Record) {
+			t.Errorf("%+v\ninstead of\n%+v", programs[0].Record, attachment.Record)
+		}
+		_, err := loader.LoadRewritten(program("fields"), loader.Options{Layout: layout(t, "exact"), Interface: "nic0", Replace: true})
+		if !errors.Is(err, loader.ErrOccupied) {
+			t.Errorf("Replaced from there: %v", err)
+		}
+		return loader.Unload("nic0")
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if overview := lab.survey(loader.SurveyOptions{}); len(overview.Programs) > 0 || len(overview.Gone) != 1 {
+		t.Errorf("%+v", overview)
+	}
+}
+
+// What is in other network namespaces is found, and so is where nothing leads any more.
+func TestSurveyNamespaces(t *testing.T) {
+	lab := newLab(t)
+	attachment := lab.load(program("fields"))
+	elsewhere := exec.Command("unshare", "--net", "sh", "-c", "echo && exec sleep 60")
+	started, err := elsewhere.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := elsewhere.Start(); err != nil {
+		t.Fatal(err)
+	}
+	end := func() {
+		elsewhere.Process.Kill()
+		elsewhere.Wait()
+	}
+	defer end()
+	if _, err := started.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	pid := elsewhere.Process.Pid
+	if _, err := run("ip link set nic0 netns " + strconv.Itoa(pid)); err != nil {
+		t.Fatal(err)
+	}
+
+	if here := lab.survey(loader.SurveyOptions{}).Programs; len(here) != 0 {
+		t.Errorf("Here: %+v", here)
+	}
+	found := lab.ours(attachment.ProgramID)
+	if found == nil || found.Namespace != "of process "+strconv.Itoa(pid) || found.Interface != "nic0" || found.Foreign != "" {
+		t.Errorf("Everywhere: %+v", found)
+	}
+
+	end()
+	// The namespace goes in the kernel's own time, and the interface with it.
+	for range 500 {
+		overview := lab.survey(loader.SurveyOptions{AllNamespaces: true})
+		if len(overview.Gone) == 1 && strings.Contains(overview.Gone[0], `"fields": the interface is gone`) {
+			return
+		}
+		if len(overview.Gone) > 0 {
+			t.Fatalf("Gone: %v", overview.Gone)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Error("it is not said to be gone")
+}
+
+// ours returns a program of all network namespaces.
+func (l *lab) ours(id ebpf.ProgramID) *loader.ProgramStatus {
+	l.Helper()
+
+	programs := l.survey(loader.SurveyOptions{AllNamespaces: true}).Programs
+	at := slices.IndexFunc(programs, func(p loader.ProgramStatus) bool { return p.ProgramID == id })
+	if at < 0 {
+		return nil
+	}
+	return &programs[at]
+}
+
+// A program is unloaded by its number wherever it is, and whatever attaches it; all are only
+// those of this package.
+func TestUnloadOthers(t *testing.T) {
+	lab := newLab(t)
+	other, err := lab.ns.AddNIC("nic1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreignWithoutLink(lab, "xdp") // which is unloaded as this package's
+	loaded, err := loader.LoadRewritten(program("fields"), loader.Options{Layout: layout(t, "exact"), Interface: "nic0", Replace: true, Force: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaded.Close()
+	for _, elsewhere := range []bool{true, false} {
+		unload := func() error { return loader.UnloadProgram(loaded.Attachment.ProgramID) }
+		if elsewhere {
+			unload = func() error { return loader.UnloadProgram(1 << 31) }
+		}
+		if err := unload(); elsewhere != errors.Is(err, loader.ErrNotAttached) {
+			t.Errorf("%v", err)
+		}
+	}
+	if links, _ := run("ip link show nic0"); strings.Contains(links, "xdp") {
+		t.Errorf("Still there: %s", links)
+	}
+
+	lab.load(program("fields"))
+	foreign := foreignLink(t, other.Index, link.XDPDriverMode)
+	defer foreign.Close()
+	unloaded, err := loader.UnloadAll()
+	if err != nil || len(unloaded) != 1 || unloaded[0].Interface != "nic0" {
+		t.Errorf("%+v, %v", unloaded, err)
+	}
+	if links, _ := run("ip link show nic1"); !strings.Contains(links, "xdp") {
+		t.Errorf("The program of somebody else: %s", links)
+	}
+}

@@ -1,0 +1,145 @@
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+)
+
+// Unload detaches what this package has attached to an interface in the network
+// namespace of the calling thread. Maps that were pinned by name stay, as with
+// other loaders.
+//
+// Returns an error wrapping ErrNotAttached if there is nothing, ErrPrivileges,
+// or nic.ErrNoInterface.
+func Unload(iface string) error {
+	_, err := inLastingMounts(func() error {
+		return withPins(func(pins *pinDir) error { return unload(iface, pins) })
+	})
+	return explainPermission(err)
+}
+
+func unload(iface string, pins *pinDir) error {
+	present, err := hookByName(iface)
+	if err != nil {
+		return err
+	}
+	links, skipped, err := pins.attachments()
+	if err != nil {
+		return err
+	}
+	at := slices.IndexFunc(links, present.runs)
+	if at < 0 {
+		if detached, err := present.detachPinnedElsewhere(); detached || err != nil {
+			return err
+		}
+		return joined(present.notOurs(), skipped)
+	}
+	if err := pins.detach(&links[at]); err != nil {
+		return fmt.Errorf("%s: %w", iface, err)
+	}
+	return nil
+}
+
+// joined returns an error with what may be the reason for it.
+func joined(err error, reasons []error) error {
+	return errors.Join(append([]error{err}, reasons...)...)
+}
+
+// notOurs says that there is nothing to unload, and what is there instead.
+func (h *hook) notOurs() error {
+	if len(h.programs) == 0 {
+		return fmt.Errorf("%s: %w, nor any other XDP program", h.name, ErrNotAttached)
+	}
+	return fmt.Errorf("%s: %w: to take off %s, which is there, %s",
+		h.name, ErrNotAttached, programTitle(h.programs[0].id), h.howToDetach())
+}
+
+// detachPinnedElsewhere detaches a program of this package's whose pins are in another mount
+// namespace: its record tells. There they are swept away by the next look. It takes
+// CAP_SYS_ADMIN, without which it reports that there is none.
+func (h *hook) detachPinnedElsewhere() (detached bool, err error) {
+	for _, hooked := range h.programs {
+		program, err := ebpf.NewProgramFromID(hooked.id)
+		if err != nil {
+			continue
+		}
+		_, err = RecordOf(program)
+		program.Close()
+		if err != nil {
+			continue
+		}
+		id, err := h.linkOf(hooked.id)
+		if err != nil || id == 0 {
+			continue
+		}
+		attached, err := link.NewFromID(id)
+		if err != nil {
+			return false, fmt.Errorf("%s: link %d: %w", h.name, id, err)
+		}
+		defer attached.Close()
+		if err := attached.Detach(); err != nil {
+			return false, fmt.Errorf("%s: link %d: %w", h.name, id, err)
+		}
+		return true, nil
+	}
+	return false, nil
+}
+
+// UnloadAll detaches what this package has attached to interfaces in the network namespace
+// of the calling thread, and returns what that was. Interfaces that it fails for do not
+// keep it from the others.
+func UnloadAll() (unloaded []Attachment, err error) {
+	_, err = inLastingMounts(func() error {
+		return withPins(func(pins *pinDir) error {
+			attachments, skipped, err := status(pins)
+			if err != nil {
+				return err
+			}
+			failed := skipped
+			for _, a := range attachments {
+				if err := unload(a.Interface, pins); err != nil {
+					failed = append(failed, err)
+				} else {
+					unloaded = append(unloaded, a)
+				}
+			}
+			return errors.Join(failed...)
+		})
+	})
+	return unloaded, explainPermission(err)
+}
+
+// UnloadProgram detaches the program of an ID, if this package has attached it, in whatever
+// network namespace that is.
+//
+// Returns an error wrapping ErrNotAttached if it has not.
+func UnloadProgram(id ebpf.ProgramID) error {
+	_, err := inLastingMounts(func() error {
+		return withPins(func(pins *pinDir) error { return unloadProgram(id, pins) })
+	})
+	return explainPermission(err)
+}
+
+func unloadProgram(id ebpf.ProgramID, pins *pinDir) error {
+	ours, skipped, err := pins.attachments()
+	if err != nil {
+		return err
+	}
+	at := slices.IndexFunc(ours, func(pin pinnedAttachment) bool { return pin.program == id })
+	if at < 0 {
+		return joined(fmt.Errorf("program id %d: %w", id, ErrNotAttached), skipped)
+	}
+	pin := &ours[at]
+	if pin.link != 0 {
+		return pins.detach(pin)
+	}
+	found, err := inNetworkNamespace(pin.netns, func() error { return pins.detach(pin) })
+	if err == nil && !found {
+		pins.remove(id) // the interface is out of reach, and gone if its namespace is
+	}
+	return err
+}
