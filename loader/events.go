@@ -64,10 +64,10 @@ func (e *events) forward(receive func() error) {
 }
 
 // watchFiles tells of changes in the directories of files, which are replaced rather than
-// written as a rule. Empty names and what is not there are left out.
+// written as a rule. What is no absolute path, or not there, is left out.
 func (e *events) watchFiles(names ...string) {
 	for _, name := range names {
-		if name == "" {
+		if !filepath.IsAbs(name) {
 			continue
 		}
 		const changes = unix.IN_CLOSE_WRITE | unix.IN_MOVED_TO | unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVED_FROM

@@ -119,7 +119,7 @@ func (w *keeper) keep(a *Attachment, isEvent bool) {
 		w.say(w.Log.Warn, a.Interface, "left alone", "id", a.ProgramID, "reason", ErrNoRecord)
 		return
 	}
-	w.events.watchFiles(a.Record.Origin.Layout, a.Record.Origin.Base, a.Record.Origin.Accessors)
+	w.events.watchFiles(a.Record.Layout, a.Record.Origin.Base, a.Record.Origin.Accessors)
 	changes, err := a.Changes(w.Find(a.Interface))
 	if err != nil {
 		w.say(w.Log.Warn, a.Interface, "kept: for what is there now it can't be rewritten", "id", a.ProgramID, "reason", err)

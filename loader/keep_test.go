@@ -42,8 +42,8 @@ func (w *watched) await(t *testing.T, text string, times int) {
 	}
 }
 
-// keepUpToDate keeps the lab's programs up to date until it is ended.
-func (l *lab) keepUpToDate() (log *watched, end func()) {
+// keep keeps the lab up to date until it is ended.
+func (l *lab) keep() (log *watched, end func()) {
 	log = new(watched)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
@@ -70,7 +70,7 @@ func TestKeep(t *testing.T) {
 	netlab.Need(t, netlab.LargeMetadata)
 	lab := newLab(t)
 	_, file := lab.loadFrom(ownProgram("counted"), "exact")
-	log, end := lab.keepUpToDate()
+	log, end := lab.keep()
 	log.await(t, `"up to date"`, 1)
 	traffic := startTraffic(lab.nic, cafe())
 	for i, name := range []string{"sparse", "exact"} {
@@ -97,7 +97,7 @@ func TestKeep(t *testing.T) {
 func TestKeepInterfaces(t *testing.T) {
 	lab := newLab(t)
 	lab.loadFrom(program("fields"), "exact")
-	log, end := lab.keepUpToDate()
+	log, end := lab.keep()
 	defer end()
 	log.await(t, `"up to date"`, 1)
 	if err := lab.nic.Remove(); err != nil {

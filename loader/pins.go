@@ -30,12 +30,12 @@ const (
 	pinOfHook      = "hook"     // hook-PROGRAM: where it is attached without a link, see pinHook
 	pinOfLink      = "link"     // link-LINK
 	pinOfTaken     = "taken"    // taken-LINK: another's, whose program is about to be replaced
-	pinOfWatched   = "watched"  // watched-LINK: its program, while a Watch has another there, see pinWatched
+	pinOfLent      = "lent"     // lent-LINK: a symbolic link with the number of the program that comes back
 )
 
 var (
 	kindsOfProgram = []string{pinsOfPrograms, pinsOfMaps, pinOfRecord, pinsByName, pinOfHook}
-	kindsOfLink    = []string{pinOfLink, pinOfTaken, pinOfWatched}
+	kindsOfLink    = []string{pinOfLink, pinOfTaken, pinOfLent}
 )
 
 func pinName[ID ~uint32](kind string, id ID) string { return fmt.Sprintf("%s-%d", kind, id) }
@@ -53,8 +53,9 @@ func parsePinName(name string) (kind string, id uint32, ok bool) {
 type pinnedAttachment struct {
 	link    link.ID // 0 if the program is attached without one
 	program ebpf.ProgramID
-	ifindex int    // in the network namespace that the interface is in
-	netns   uint64 // inode number of that, 0 if it is not known, as of a link
+	home    ebpf.ProgramID // whose pins there are: another if program is in its place for a while
+	ifindex int            // in the network namespace that the interface is in
+	netns   uint64         // inode number of that, 0 if it is not known, as of a link
 }
 
 // path returns where the link is pinned, or what stands for it.
@@ -85,7 +86,7 @@ func newPinnedLink(attached link.Link) (*pinnedAttachment, error) {
 	if info.Type != link.XDPType {
 		return nil, errors.New("not a link of an XDP program, and not made by xdp-load: remove it")
 	}
-	return &pinnedAttachment{link: info.ID, program: info.Program, ifindex: int(info.XDP().Ifindex)}, nil
+	return &pinnedAttachment{link: info.ID, program: info.Program, home: info.Program, ifindex: int(info.XDP().Ifindex)}, nil
 }
 
 // pinHook notes where a program is going to be attached without a link. There is nothing
@@ -96,7 +97,7 @@ func (d *pinDir) pinHook(program ebpf.ProgramID, ifindex int) (*pinnedAttachment
 	if err != nil {
 		return nil, err
 	}
-	pin := &pinnedAttachment{program: program, ifindex: ifindex, netns: netns}
+	pin := &pinnedAttachment{program: program, home: program, ifindex: ifindex, netns: netns}
 	if err := os.Symlink(pin.hookText(), d.path(linkPinsName, pinName(pinOfHook, program))); err != nil {
 		return nil, err
 	}
@@ -108,7 +109,7 @@ const hookFormat = "net:[%d]:%d"
 func (p *pinnedAttachment) hookText() string { return fmt.Sprintf(hookFormat, p.netns, p.ifindex) }
 
 func openHook(program ebpf.ProgramID) (*pinnedAttachment, error) {
-	pin := &pinnedAttachment{program: program}
+	pin := &pinnedAttachment{program: program, home: program}
 	text, err := os.Readlink(pin.path())
 	if err != nil {
 		return nil, err
@@ -218,52 +219,18 @@ func (d *pinDir) attachments() (pins []pinnedAttachment, skipped []error, err er
 
 // sweep removes, of the files in linkPins, those that are of no attachment.
 func (d *pinDir) sweep(files []os.DirEntry, pins []pinnedAttachment) {
-	attached := make(map[uint32]bool)
-	links := make(map[uint32]bool)
+	attached, lent := make(map[uint32]bool), make(map[uint32]bool)
 	for i := range pins {
-		attached[uint32(pins[i].program)] = true
-		links[uint32(pins[i].link)] = true
+		attached[uint32(pins[i].home)] = true
+		lent[uint32(pins[i].link)] = pins[i].home != pins[i].program
 	}
 	for _, file := range files {
 		kind, id, ok := parsePinName(file.Name())
-		switch {
-		case !ok || kind != pinOfWatched:
-		case links[id]:
-			attached[uint32(watchedProgram(link.ID(id)))] = true
-		default:
-			_ = os.Remove(linkPins + "/" + file.Name())
-		}
-	}
-	for _, file := range files {
-		kind, id, ok := parsePinName(file.Name())
-		if ok && slices.Contains(kindsOfProgram, kind) && (!attached[id] || kind == pinsByName) {
+		isLeft := slices.Contains(kindsOfProgram, kind) && (!attached[id] || kind == pinsByName) || kind == pinOfLent && !lent[id]
+		if ok && isLeft {
 			_ = os.RemoveAll(linkPins + "/" + file.Name())
 		}
 	}
-}
-
-// pinWatched notes which program a link attaches while it has another for a while, so that
-// what is pinned of it stays. The note is a symbolic link, with the number as its text.
-func (p *pinnedAttachment) pinWatched() error {
-	return os.Symlink(strconv.FormatUint(uint64(p.program), 10), linkPins+"/"+pinName(pinOfWatched, p.link))
-}
-
-// unpinWatched takes the note away.
-func (p *pinnedAttachment) unpinWatched() error {
-	return os.Remove(linkPins + "/" + pinName(pinOfWatched, p.link))
-}
-
-// watchedProgram returns the program that is noted of a link, 0 if there is none.
-func watchedProgram(id link.ID) ebpf.ProgramID {
-	text, err := os.Readlink(linkPins + "/" + pinName(pinOfWatched, id))
-	if err != nil {
-		return 0
-	}
-	program, err := strconv.ParseUint(text, 10, 32)
-	if err != nil {
-		return 0
-	}
-	return ebpf.ProgramID(program)
 }
 
 // open returns the attachment that a link, or what stands for one, makes. It returns nil
@@ -294,7 +261,25 @@ func (d *pinDir) open(kind string, id uint32) (pin *pinnedAttachment, err error)
 		_ = os.Remove(path)
 		return nil, nil
 	}
+	pin.home = homeOf(pin)
 	return pin, nil
+}
+
+// homeOf returns the program that has its pins with a link, though another may be in its
+// place for a while: lent-LINK says so then.
+func homeOf(pin *pinnedAttachment) ebpf.ProgramID {
+	if exists(linkPins + "/" + pinName(pinsOfPrograms, pin.program)) {
+		return pin.program
+	}
+	var home ebpf.ProgramID
+	text, err := os.Readlink(linkPins + "/" + pinName(pinOfLent, pin.link))
+	if err != nil {
+		return pin.program
+	}
+	if _, err := fmt.Sscanf(text, "%d", &home); err != nil {
+		return pin.program
+	}
+	return home
 }
 
 // openAttachedHook returns an attachment without a link if it is still one, for all that
@@ -347,11 +332,8 @@ func (d *pinDir) detach(pin *pinnedAttachment) error {
 		return fmt.Errorf("detach link: %w", err)
 	}
 	_ = os.Remove(pin.path())
-	if watched := watchedProgram(pin.link); watched != 0 {
-		_ = pin.unpinWatched()
-		d.remove(watched)
-	}
-	d.remove(pin.program)
+	_ = os.Remove(linkPins + "/" + pinName(pinOfLent, pin.link))
+	d.remove(pin.home)
 	return nil
 }
 
@@ -378,7 +360,7 @@ func (d *pinDir) remove(program ebpf.ProgramID) {
 // openProgram opens the program that is attached, and returns its name. Only who
 // has CAP_SYS_ADMIN could open it by its ID.
 func (p *pinnedAttachment) openProgram() (*ebpf.Program, string, error) {
-	dir := linkPins + "/" + pinName(pinsOfPrograms, p.program)
+	dir := linkPins + "/" + pinName(pinsOfPrograms, p.home)
 	files, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, "", err
@@ -393,7 +375,7 @@ func (p *pinnedAttachment) openProgram() (*ebpf.Program, string, error) {
 
 // maps returns the IDs of the maps of an attachment.
 func (p *pinnedAttachment) maps() (map[ebpf.MapID]bool, error) {
-	dir := linkPins + "/" + pinName(pinsOfMaps, p.program)
+	dir := linkPins + "/" + pinName(pinsOfMaps, p.home)
 	files, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err

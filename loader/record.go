@@ -248,7 +248,7 @@ func (d *pinDir) bindRecord(program *ebpf.Program, id ebpf.ProgramID, record *Re
 
 // record reads the record that is pinned with a program.
 func (p *pinnedAttachment) record() (*Record, error) {
-	m, err := ebpf.LoadPinnedMap(linkPins+"/"+pinName(pinOfRecord, p.program), &ebpf.LoadPinOptions{ReadOnly: true})
+	m, err := ebpf.LoadPinnedMap(linkPins+"/"+pinName(pinOfRecord, p.home), &ebpf.LoadPinOptions{ReadOnly: true})
 	if err != nil {
 		return nil, err
 	}

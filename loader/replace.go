@@ -72,6 +72,9 @@ func (l *load) mayReplace(there *hook, pins *pinDir) (*present, error) {
 	case at >= 0 && there.modeOf(ours[at].program) != l.mode():
 		return nil, fmt.Errorf("%s %w: %s, attached by xdp-load in %s mode, which a program in %s mode can't replace: xdp-load unload %[1]s first",
 			there.name, ErrOccupied, ours[at].title(), there.modeOf(ours[at].program), l.mode())
+	case at >= 0 && ours[at].home != ours[at].program:
+		return nil, fmt.Errorf("%s %w: id %d, which is there for a while in place of id %d, attached by xdp-load: wait for the process that has put it there, or xdp-load unload %[1]s",
+			there.name, ErrOccupied, ours[at].program, ours[at].home)
 	case at >= 0:
 		return &present{ours[at].program, ours[at].link, true}, nil
 	case len(there.programs) > 1 || program.mode != Native || l.mode() != Native:
@@ -131,7 +134,7 @@ func (l *load) replace(target *nic.Target, program *ebpf.Program) (*pinnedAttach
 // openPresent opens the program to be replaced. That of others takes CAP_SYS_ADMIN.
 func (l *load) openPresent() (*ebpf.Program, error) {
 	if l.present.ours {
-		pin := pinnedAttachment{program: l.present.id}
+		pin := pinnedAttachment{home: l.present.id}
 		program, _, err := pin.openProgram()
 		return program, err
 	}

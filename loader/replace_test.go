@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -249,6 +250,58 @@ func TestReplaceOnReadOnlyBPFFS(t *testing.T) {
 		}
 	}
 	lab.wantPinsOf(*present)
+	lab.unload("nic0")
+}
+
+// While another program is in the place of one for a while, what belongs to that one stays,
+// and it is not replaced.
+func TestLent(t *testing.T) {
+	lab := newLab(t)
+	present := lab.load(ownProgram("calls"))
+	pins := lab.pins()
+	pinned, err := link.LoadPinnedLink(present.Pin, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pinned.Close()
+	home, err := ebpf.NewProgramFromID(present.ProgramID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer home.Close()
+	lent := fmt.Sprintf("%s/lent-%d", pinDir, present.LinkID)
+	if err := os.Symlink(fmt.Sprint(present.ProgramID), lent); err != nil {
+		t.Fatal(err)
+	}
+	foreign := foreignProgram(t)
+	defer foreign.Close()
+	if err := pinned.Update(foreign); err != nil {
+		t.Fatal(err)
+	}
+	if got := lab.status(); len(got) != 1 || got[0].Program != "calls" || got[0].Record == nil {
+		t.Errorf("Status: %+v", got)
+	}
+	_, err = loader.LoadRewritten(program("fields"), loader.Options{Layout: layout(t, "exact"), Interface: "nic0", Replace: true, Force: true})
+	if !errors.Is(err, loader.ErrOccupied) || !strings.Contains(err.Error(), "for a while in place of id ") {
+		t.Errorf("%v", err)
+	}
+	if err := pinned.Update(home); err != nil {
+		t.Fatal(err)
+	}
+	// What says that it is away is of no use any more.
+	if got := lab.status(); len(got) != 1 || differ(got[0], *present) {
+		t.Errorf("Status: %+v instead of %+v", got, present)
+	}
+	if now := lab.pins(); !slices.Equal(now, pins) {
+		t.Errorf("Pinned are %v instead of %v", now, pins)
+	}
+	// If the process that has put it there was killed, all can be unloaded.
+	if err := os.Symlink(fmt.Sprint(present.ProgramID), lent); err != nil {
+		t.Fatal(err)
+	}
+	if err := pinned.Update(foreign); err != nil {
+		t.Fatal(err)
+	}
 	lab.unload("nic0")
 }
 

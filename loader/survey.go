@@ -262,7 +262,7 @@ func (s *survey) runsOf(program *ebpf.Program) *Runs {
 // attachedMaps returns the maps that are pinned with a program, and where: the record
 // says where those are that are pinned by name.
 func (p *pinnedAttachment) attachedMaps(record *Record) ([]AttachedMap, error) {
-	dir := linkPins + "/" + pinName(pinsOfMaps, p.program)
+	dir := linkPins + "/" + pinName(pinsOfMaps, p.home)
 	files, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err

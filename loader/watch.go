@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strconv"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -155,9 +156,6 @@ func oursOn(iface string) (*pinnedAttachment, error) {
 // replace puts a program in the place of one that this package has attached, or of that which
 // a Watch has left there that was killed.
 func (w *Watch) replace(ours *pinnedAttachment, program *ebpf.Program) error {
-	if left := watchedProgram(ours.link); left != 0 {
-		ours = &pinnedAttachment{link: ours.link, program: left, ifindex: ours.ifindex}
-	}
 	lock, err := ours.take()
 	if err != nil {
 		return fmt.Errorf("%s: %w", w.load.Interface, err)
@@ -173,13 +171,13 @@ func (w *Watch) replace(ours *pinnedAttachment, program *ebpf.Program) error {
 		return err
 	}
 	w.load.undo.later(func() { attached.Close() })
-	if err := ours.pinWatched(); err != nil && !errors.Is(err, os.ErrExist) {
+	if err := ours.lend(); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
 	if err := attached.Update(program); err != nil {
-		return errors.Join(fmt.Errorf("%s: replace %s: %w", w.load.Interface, ours.title(), err), ours.unpinWatched())
+		return errors.Join(fmt.Errorf("%s: replace %s: %w", w.load.Interface, ours.title(), err), ours.returned())
 	}
-	w.Replaced = fmt.Sprintf("id %d %q", ours.program, name)
+	w.Replaced = fmt.Sprintf("id %d %q", ours.home, name)
 	w.restore = func() error {
 		err := attached.Update(replaced)
 		if errors.Is(err, unix.ENOLINK) {
@@ -188,15 +186,26 @@ func (w *Watch) replace(ours *pinnedAttachment, program *ebpf.Program) error {
 		if err != nil {
 			return err
 		}
-		return ours.unpinWatched()
+		return ours.returned()
 	}
 	return nil
+}
+
+// lend notes which program is going to come back to a link, whose pins are to stay. That of
+// a Watch that was killed is noted already.
+func (p *pinnedAttachment) lend() error {
+	return os.Symlink(strconv.FormatUint(uint64(p.home), 10), linkPins+"/"+pinName(pinOfLent, p.link))
+}
+
+// returned takes the note away.
+func (p *pinnedAttachment) returned() error {
+	return os.Remove(linkPins + "/" + pinName(pinOfLent, p.link))
 }
 
 // take takes an attachment for this process until what it returns is closed. It wraps
 // ErrWatched if another has it.
 func (p *pinnedAttachment) take() (*os.File, error) {
-	dir, err := os.Open(linkPins + "/" + pinName(pinsOfPrograms, p.program))
+	dir, err := os.Open(linkPins + "/" + pinName(pinsOfPrograms, p.home))
 	if err != nil {
 		return nil, err
 	}
