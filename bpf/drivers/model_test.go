@@ -32,20 +32,21 @@ type modelled struct {
 }
 
 var models = map[string]modelled{
-	"ice":        iceModel,
-	"igb":        igbModel,
-	"ionic":      ionicModel,
-	"mlx5_core":  mlx5Model,
-	"mvneta":     mvnetaModel,
-	"mvpp2":      mvpp2Model,
-	"nfp":        nfpModel,
-	"qede":       qedeModel,
-	"sfc":        sfcModel,
-	"sfc_siena":  sfcModel,
-	"skb":        skbModel,
-	"veth":       vethModel,
-	"virtio_net": virtioNetModel,
-	"vmxnet3":    vmxnet3Model,
+	"fsl_dpaa2_eth": dpaa2Model,
+	"ice":           iceModel,
+	"igb":           igbModel,
+	"ionic":         ionicModel,
+	"mlx5_core":     mlx5Model,
+	"mvneta":        mvnetaModel,
+	"mvpp2":         mvpp2Model,
+	"nfp":           nfpModel,
+	"qede":          qedeModel,
+	"sfc":           sfcModel,
+	"sfc_siena":     sfcModel,
+	"skb":           skbModel,
+	"veth":          vethModel,
+	"virtio_net":    virtioNetModel,
+	"vmxnet3":       vmxnet3Model,
 }
 
 // setting is what models are made of.
