@@ -33,6 +33,7 @@ type modelled struct {
 }
 
 var models = map[string]modelled{
+	"hv_netvsc":  netvscModel,
 	"ice":        iceModel,
 	"idpf":       idpfModel,
 	"igb":        igbModel,
