@@ -37,6 +37,7 @@ var models = map[string]modelled{
 	"ena":           enaModel,
 	"fsl_dpaa2_eth": dpaa2Model,
 	"gve":           gveModel,
+	"hv_netvsc":     netvscModel,
 	"i40e":          i40eModel,
 	"ice":           iceModel,
 	"idpf":          idpfModel,
