@@ -9,7 +9,7 @@ kernel-packages = qemu-system-misc kmod iproute2 bpftool ethtool $(compilers)
 # The linter, by its version.
 staticcheck = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
-.PHONY: all build root demo bench lint race check test random test-kernels drivers deps generate fuzz fuzz-long
+.PHONY: all build root demo bench bench-write lint race check test random test-kernels drivers deps generate fuzz fuzz-long
 
 all: build
 
@@ -28,13 +28,18 @@ demo: root build
 	@command -v ip > /dev/null || { apt-get update && apt-get install -y --no-install-recommends iproute2; }
 	@go run ./cmd/demo
 
-# What it takes to read a driver's fields, in line and called, with each way to load what
-# is the kernel's; to call the kernel's metadata kfuncs; and to read the metadata area. It
-# attaches programs to a veth in a namespace of its own, and prints the shortest of many
-# times. Needs root.
+# What it takes to read fields from a driver and from the metadata area, in each way that
+# there is, what it takes to load an object, and how that grows: see docs/performance.md,
+# which make bench-write writes anew. All of it is in a network namespace of its own. Needs
+# root.
+bench-packages = clang-19 libbpf-dev libc6-dev gcc iproute2 bpftool xdp-tools
 bench: root
-	$(call install,clang-19 libbpf-dev libc6-dev iproute2)
-	go test ./rewrite -run '^$$' -bench '^BenchmarkDriver$$' -benchtime 1x
+	$(call install,$(bench-packages))
+	go run ./internal/bench
+
+bench-write: root
+	$(call install,$(bench-packages))
+	go run ./internal/bench -write
 
 # Formatting and linters.
 lint:

@@ -5,7 +5,9 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/xdp-load/xdp-load/internal/performance"
 	"github.com/xdp-load/xdp-load/reloc"
 	"github.com/xdp-load/xdp-load/rewrite"
 )
@@ -87,6 +89,72 @@ func (o *benchObject) rewrite(b *testing.B, layout *reloc.Layout, accesses int) 
 		b.Fatalf("%d edits of %d accesses", edits/b.N, accesses)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(edits), "ns/access")
+}
+
+// grown are the sizes that BenchmarkGrowth compares, each with the one before.
+var grown = []int{100, 1_000, 100_000}
+
+// BenchmarkGrowth says how the time for an access, and for a layout, grows with their
+// number: not at all, if it is linear.
+func BenchmarkGrowth(b *testing.B) {
+	var rows []performance.Row
+	var before performance.Median
+	for i, accesses := range grown {
+		o := newBenchObject(b, accesses)
+		each := rounds(b, accesses, func() error {
+			_, _, err := rewrite.Rewrite(o.object, o.converted, rewrite.Options{Types: []string{"md_*"}})
+			return err
+		})
+		if i > 0 {
+			rows = append(rows, performance.NewRow(fmt.Sprintf("growth/accesses/%d", accesses), each, before, "ns/access", leastGrowth))
+		}
+		before = each
+	}
+	o := newBenchObject(b, 100)
+	layout := sectionData(b, costCompile(b, "clang-19", "#include \"cost.h\"\nstruct md_0 { __u64 before; __u32 f; } layout_0;\n", "el", "v3"), ".BTF")
+	forLayouts := func(layouts int) performance.Median {
+		return rounds(b, layouts, func() error {
+			for range layouts {
+				parsed, err := reloc.NewLayout("layout", layout, nil)
+				if err != nil {
+					return err
+				}
+				if _, _, err := rewrite.Rewrite(o.object, parsed, rewrite.Options{Types: []string{"md_0"}}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	rows = append(rows, performance.NewRow("growth/layouts/1000", forLayouts(1000), forLayouts(10), "ns/layout", leastGrowth))
+	for _, row := range rows {
+		fmt.Printf("%s: %.0f %s, before %.0f: %.2f\n", row.Name, row.Of, row.Unit, row.Against, row.Ratio)
+	}
+	writeRows(b, rows)
+	for b.Loop() { // it was measured above
+	}
+}
+
+// leastGrowth is how much of its speed growth may leave: the caches are what it takes away.
+const leastGrowth = 0.7
+
+// rounds runs fn several times, and returns the nanoseconds for one of so many that it does
+// at a time.
+func rounds(b *testing.B, many int, fn func() error) performance.Median {
+	b.Helper()
+	times := make([]float64, max(1, min(5, 50_000/many)))
+	for round := range times {
+		runtime.GC()
+		again := max(1, 1000/many)
+		start := time.Now()
+		for range again {
+			if err := fn(); err != nil {
+				b.Fatal(err)
+			}
+		}
+		times[round] = float64(time.Since(start).Nanoseconds()) / float64(again*many)
+	}
+	return performance.MedianOf(times)
 }
 
 // What rewriting an object with 10,000 accesses allocates in all is bounded.
