@@ -1,13 +1,21 @@
 package loader_test
 
 import (
+	"encoding/binary"
 	"encoding/json"
+	"flag"
+	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/xdp-load/xdp-load/accessor"
 	"github.com/xdp-load/xdp-load/bpf/drivers"
+	"github.com/xdp-load/xdp-load/internal/performance"
 	"github.com/xdp-load/xdp-load/loader"
 	"github.com/xdp-load/xdp-load/nic"
 	"github.com/xdp-load/xdp-load/rewrite"
@@ -62,18 +70,75 @@ func spelt(t *testing.T, report *rewrite.Report) string {
 	return string(raw)
 }
 
-// BenchmarkFits is 100 drivers on the running kernel, of which most are not there.
-func BenchmarkFits(b *testing.B) {
-	object, err := os.ReadFile("../bpf/examples/record-el.o")
+var rowsFile = flag.String("performance.rows", "", "`FILE` to write what the benchmarks have measured to")
+
+// BenchmarkFleet says how the time for a driver on a kernel grows with their number. Each is
+// one that the accessors' tests have the types of, and each kernel's types are read for it.
+func BenchmarkFleet(b *testing.B) {
+	object, err := os.ReadFile("../bpf/examples/balance-el.o")
 	if err != nil {
 		b.Fatal(err)
 	}
-	for b.Loop() {
-		kernel := nic.NewKernel("")
-		var all []*loader.Driver
-		for len(all) < 100 {
-			all = append(all, fleet(b, []*nic.Kernel{kernel})...)
+	each := func(many int) performance.Median {
+		var times []float64
+		for range 9 {
+			fleet := modelledFleet(b, many)
+			start := time.Now()
+			for i, fit := range loader.Fits(object, fleet) {
+				if fit.Err != nil {
+					b.Fatalf("%s: %v", fleet[i].Name, fit.Err)
+				}
+			}
+			times = append(times, float64(time.Since(start).Microseconds())/1000/float64(many))
 		}
-		loader.Fits(object, all[:100])
+		return performance.MedianOf(times)
 	}
+	const least = 0.7 // the caches take the rest
+	row := performance.NewRow("growth/drivers/100", each(100), each(10), "ms/driver", least)
+	fmt.Printf("%s: %.2f %s, before %.2f: %.2f\n", row.Name, row.Of, row.Unit, row.Against, row.Ratio)
+	if *rowsFile != "" {
+		if err := performance.AddRows(*rowsFile, []performance.Row{row}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for b.Loop() { // it was measured above
+	}
+}
+
+// modelledFleet returns so many drivers, each on a kernel of its own.
+func modelledFleet(b *testing.B, many int) (fleet []*loader.Driver) {
+	b.Helper()
+	for len(fleet) < many {
+		for _, name := range drivers.Names() {
+			files, err := filepath.Glob("../bpf/drivers/testdata/" + name + "-*.btf")
+			if err != nil {
+				b.Fatal(err)
+			}
+			for _, file := range files {
+				if driver := driverWithHash(b, name); driver != "" {
+					kernel := nic.NewKernel(builtIn(b, strings.TrimSuffix(filepath.Base(file), ".btf")))
+					fleet = append(fleet, &loader.Driver{Name: driver, Kernel: kernel})
+				}
+			}
+		}
+	}
+	return fleet[:many]
+}
+
+// driverWithHash returns the name of the first driver of an accessor file that has the hash,
+// empty for another and for that of TC.
+func driverWithHash(b *testing.B, name string) string {
+	b.Helper()
+	object, err := drivers.Object(name, binary.LittleEndian)
+	if err != nil {
+		b.Fatal(err)
+	}
+	file, err := accessor.Read(name, object)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if _, ok := file.Fields["hash"]; !ok || file.Context != "xdp_buff" {
+		return ""
+	}
+	return file.Drivers[0]
 }

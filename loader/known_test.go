@@ -15,14 +15,14 @@ import (
 )
 
 // builtIn is the types of a kernel, as far as a driver's accessors look at them.
-func builtIn(t *testing.T, cut string) string {
+func builtIn(t testing.TB, cut string) string {
 	t.Helper()
 	dir := t.TempDir()
 	copyTypes(t, filepath.Join(dir, "vmlinux"), cut)
 	return dir
 }
 
-func copyTypes(t *testing.T, to, cut string) {
+func copyTypes(t testing.TB, to, cut string) {
 	t.Helper()
 	raw, err := os.ReadFile(filepath.Join("../bpf/drivers/testdata", cut+".btf"))
 	if err == nil {

@@ -1,7 +1,6 @@
 package rewrite_test
 
 import (
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -88,11 +87,7 @@ func writeRows(b *testing.B, rows []performance.Row) {
 	if *rowsFile == "" {
 		return
 	}
-	before, err := performance.ReadRows(*rowsFile)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		b.Fatal(err)
-	}
-	if err := performance.WriteRows(*rowsFile, append(before, rows...)); err != nil {
+	if err := performance.AddRows(*rowsFile, rows); err != nil {
 		b.Fatal(err)
 	}
 }

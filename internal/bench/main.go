@@ -55,14 +55,16 @@ func run(write bool) error {
 	)
 }
 
-// testBenchmarks runs the benchmarks of the rewriter, which print tables of their own, and
+// testBenchmarks runs the benchmarks of two packages, which print tables of their own, and
 // returns what they compared.
 func testBenchmarks(rowsFile string) ([]performance.Row, error) {
-	test := exec.Command("go", "test", "./rewrite", "-run", "^$", "-bench", "^Benchmark(Packet|Growth)$", "-benchtime", "1x",
-		"-timeout", "30m", "-performance.rows", rowsFile)
-	test.Stdout, test.Stderr = os.Stdout, os.Stderr
-	if err := test.Run(); err != nil {
-		return nil, fmt.Errorf("%v: %w", test, err)
+	for _, pkg := range []string{"./rewrite", "./loader"} {
+		test := exec.Command("go", "test", pkg, "-run", "^$", "-bench", "^Benchmark(Packet|Growth|Fleet)$", "-benchtime", "1x",
+			"-timeout", "30m", "-performance.rows", rowsFile)
+		test.Stdout, test.Stderr = os.Stdout, os.Stderr
+		if err := test.Run(); err != nil {
+			return nil, fmt.Errorf("%v: %w", test, err)
+		}
 	}
 	return performance.ReadRows(rowsFile)
 }

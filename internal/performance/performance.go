@@ -4,6 +4,7 @@ package performance
 
 import (
 	"encoding/json"
+	"errors"
 	"math"
 	"os"
 	"slices"
@@ -58,6 +59,15 @@ func WriteRows(path string, rows []Row) error {
 		return err
 	}
 	return os.WriteFile(path, append(out, '\n'), 0o644)
+}
+
+// AddRows adds rows to those of a file, which need not be there yet.
+func AddRows(path string, rows []Row) error {
+	before, err := ReadRows(path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return WriteRows(path, append(before, rows...))
 }
 
 // ReadRows reads rows that were written.
