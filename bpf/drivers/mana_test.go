@@ -87,7 +87,7 @@ func (m *mana) completionAt(ring *memlab.Struct, i int) uint64 {
 func (m *mana) layPoll(random *rand.Rand, ring *memlab.Struct) (descriptor uint64) {
 	completions := 1 + random.IntN(20)
 	if chance(random, 8) {
-		completions = 1 + random.IntN(512)
+		completions = 1 + random.IntN(200)
 	}
 	several := chance(random, 16)
 	packets := 0
@@ -109,7 +109,10 @@ func (m *mana) layPoll(random *rand.Rand, ring *memlab.Struct) (descriptor uint6
 		m.layResult(random, at)
 	}
 	if several {
-		packets, descriptor = packets+1, 0
+		packets++
+	}
+	if several || completions > 128 {
+		descriptor = 0
 	}
 	ring.Set("rx_cq.work_done", uint64(packets))
 	return descriptor
@@ -147,7 +150,7 @@ func (m *mana) find(ctx uint64) uint64 {
 		return 0
 	}
 	var packets []uint64
-	for i := range 512 {
+	for i := range 128 {
 		at := m.completionAt(ring, i)
 		kind := m.little(at, 1) & 0x3f
 		if kind == manaUpTo4 || kind == manaUpTo8 {
