@@ -171,22 +171,31 @@ func (w *Watch) replace(ours *pinnedAttachment, program *ebpf.Program) error {
 		return err
 	}
 	w.load.undo.later(func() { attached.Close() })
-	if err := ours.lend(); err != nil && !errors.Is(err, os.ErrExist) {
+	// Who looks at the pins sees both, the note and the other program, or none.
+	err = withPins(func(*pinDir) error {
+		if err := ours.lend(); err != nil && !errors.Is(err, os.ErrExist) {
+			return err
+		}
+		if err := attached.Update(program); err != nil {
+			return errors.Join(fmt.Errorf("%s: replace %s: %w", w.load.Interface, ours.title(), err), ours.returned())
+		}
+		return nil
+	})
+	if err != nil {
 		return err
-	}
-	if err := attached.Update(program); err != nil {
-		return errors.Join(fmt.Errorf("%s: replace %s: %w", w.load.Interface, ours.title(), err), ours.returned())
 	}
 	w.Replaced = fmt.Sprintf("id %d %q", ours.home, name)
 	w.restore = func() error {
-		err := attached.Update(replaced)
-		if errors.Is(err, unix.ENOLINK) {
-			return nil // it was unloaded meanwhile
-		}
-		if err != nil {
-			return err
-		}
-		return ours.returned()
+		return withPins(func(*pinDir) error {
+			err := attached.Update(replaced)
+			if errors.Is(err, unix.ENOLINK) {
+				return nil // it was unloaded meanwhile
+			}
+			if err != nil {
+				return err
+			}
+			return ours.returned()
+		})
 	}
 	return nil
 }
@@ -223,7 +232,7 @@ func (p *pinnedAttachment) take() (*os.File, error) {
 // Close takes the programs off, and puts back the one that was there.
 func (w *Watch) Close() (err error) {
 	if w.restore != nil {
-		if err = w.restore(); err != nil {
+		if _, err = inLastingMounts(w.restore); err != nil {
 			err = fmt.Errorf("%s: put back program %s: %w: xdp-load unload --iface %[1]s, and load it again", w.load.Interface, w.Replaced, err)
 		}
 		w.restore = nil

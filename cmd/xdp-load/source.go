@@ -234,8 +234,9 @@ func (s *sources) sourceOf(iface string) (opts loader.Options, err error) {
 	if err != nil {
 		return opts, err
 	}
+	origin := opts.Origin
 	opts, err = s.find(target)
-	opts.Types = s.types
+	opts.Types, opts.Origin = s.types, origin
 	if s.found == nil {
 		s.found = make(map[string]nic.Source)
 	}
