@@ -24,9 +24,20 @@ struct ice_32b_rx_flex_desc_nic {
 	} flex_ts;
 } __core;
 
+struct ice_rx_buf {
+	void *page;
+} __core;
+
+/* skb, a packet that is not all there: before 6.3. vlan_proto: since 6.8 */
 struct ice_rx_ring {
+	void *desc;
 	struct net_device *netdev;
+	struct ice_rx_buf *rx_buf;
 	struct xdp_rxq_info xdp_rxq;
+	__u16 count;
+	__u16 next_to_clean;
+	__u16 next_to_alloc;
+	void *skb;
 	__u64 cached_phctime;
 	__be16 vlan_proto;
 	__u8 flags;
@@ -82,6 +93,52 @@ static __always_inline const void *ice_last_desc(struct xdp_buff *xdp)
 }
 
 /*
+ * Where the buff does not know its descriptor, ice_clean_rx_irq() counts in a variable. But
+ * it takes the page out of each buffer that is behind, and puts one that can be used again
+ * to where next_to_alloc is: from there on the first buffer with a page is the packet's.
+ * None of them: count.
+ */
+#define ICE_SEARCHED 128 /* twice NAPI_POLL_WEIGHT, as some may have been without before */
+
+static __always_inline __u32 ice_index(__u32 start, __u32 i, __u32 count)
+{
+	return start + i < count ? start + i : start + i - count;
+}
+
+static __always_inline __u32 ice_find_page(struct ice_rx_ring *ring)
+{
+	__u32 count = ring->count, start = ring->next_to_alloc, i;
+	struct ice_rx_buf *buffers = ring->rx_buf;
+
+#pragma clang loop unroll(disable)
+	for (i = 0; i < ICE_SEARCHED; i++) {
+		struct ice_rx_buf *buffer = md_element(buffers, struct ice_rx_buf,
+						       ice_index(start, i, count));
+
+		asm("" : "+r"(buffer)); /* the offset is to be in the load */
+		if (buffer->page)
+			break;
+	}
+	if (i == ICE_SEARCHED)
+		return count;
+	asm("" : "+r"(i)); /* anew, not kept in the loop */
+	return ice_index(start, i, count);
+}
+
+#define ICE_DESC_SIZE 32
+
+/* On an AF_XDP queue the driver moves next_to_clean on behind the program. */
+static __always_inline const void *ice_find_desc(struct ice_rx_ring *ring, struct xdp_rxq_info *rxq)
+{
+	__u32 index;
+
+	if (rxq->mem.type == bpf_core_enum_value(enum xdp_mem_type, MEM_TYPE_XSK_BUFF_POOL))
+		return ring->desc + ring->next_to_clean * ICE_DESC_SIZE;
+	index = ice_find_page(ring);
+	return index == ring->count ? NULL : ring->desc + index * ICE_DESC_SIZE;
+}
+
+/*
  * On an AF_XDP queue the buff is given its descriptor when it is posted. Of a packet
  * in several buffs it is then that of the first, which says nothing of the packet:
  * it lacks the end-of-packet bit.
@@ -99,7 +156,10 @@ MD_DESCRIPTOR(struct ice_32b_rx_flex_desc_nic, struct xdp_buff *xdp)
 	priv = md_netdev_priv(dev);
 	if (priv->vsi->rx_rings[rxq->queue_index] != ring)
 		return NULL;
-	desc = (void *)ice_last_desc(xdp);
+	if (bpf_core_field_exists(ring->skb))
+		desc = (void *)ice_find_desc(ring, rxq);
+	else
+		desc = (void *)ice_last_desc(xdp);
 	return md_le16(desc->status_error0) & ICE_EOF ? desc : NULL;
 }
 
@@ -223,24 +283,34 @@ static __always_inline bool ice_has_tag2(struct ice_32b_rx_flex_desc_nic *desc)
 	return md_le16(desc->status_error1) & ICE_L2TAG2P;
 }
 
+/* What the ring takes off: ice_receive_skb() */
+static __always_inline __be16 ice_vlan_proto(struct xdp_buff *xdp)
+{
+	if (bpf_core_field_exists(struct ice_rx_ring, vlan_proto))
+		return ice_ring(xdp)->vlan_proto;
+	if (md_netdev_has(xdp, MD_NETIF_F_HW_VLAN_CTAG_RX))
+		return MD_VLAN_CTAG;
+	return md_netdev_has(xdp, MD_NETIF_F_HW_VLAN_STAG_RX) ? MD_VLAN_STAG : 0;
+}
+
 /*
- * What the ring takes off: 0 is nothing, whatever the descriptor says. The driver and
+ * With nothing to take off there is no tag, whatever the descriptor says. The driver and
  * its kfunc take a tag of all zeros for none; here it is one.
  */
 MD_FIELD(vlan_tci, "ice_32b_rx_flex_desc_nic.l2tag1 or l2tag2_2nd, if the NIC took a tag off",
 	 struct ice_32b_rx_flex_desc_nic *desc, struct xdp_buff *xdp)
 {
-	if (!ice_ring(xdp)->vlan_proto)
+	if (!ice_vlan_proto(xdp))
 		return 0;
 	if (ice_has_tag1(desc))
 		return md_le16(desc->l2tag1);
 	return ice_has_tag2(desc) ? md_le16(desc->l2tag2_2nd) : 0;
 }
 
-MD_FIELD(vlan_proto, "ice_rx_ring.vlan_proto, if the NIC took a tag off",
+MD_FIELD(vlan_proto, "ice_rx_ring.vlan_proto or the feature that is on, if the NIC took a tag off",
 	 struct ice_32b_rx_flex_desc_nic *desc, struct xdp_buff *xdp)
 {
-	return ice_has_tag1(desc) || ice_has_tag2(desc) ? ice_ring(xdp)->vlan_proto : 0;
+	return ice_has_tag1(desc) || ice_has_tag2(desc) ? ice_vlan_proto(xdp) : 0;
 }
 
 MD_FIELD(ptype, "ice_32b_rx_flex_desc_nic.ptype_flexi_flags0", struct ice_32b_rx_flex_desc_nic *desc)

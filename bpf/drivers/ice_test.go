@@ -54,21 +54,30 @@ func (m *ice) lay(random *rand.Rand) (ctx, descriptor uint64, pointers []uint64)
 	priv := m.view("ice_netdev_priv", m.privateOf(dev.Address))
 	ctx = m.memory.Take(256)
 	xdp := m.view("xdp_buff", ctx)
-	buff, member := m.buff(ctx)
 
 	priv.Set("vsi", vsi.Address)
 	vsi.Set("rx_rings", rings)
 	m.memory.Store(rings+8*queue, 8, ring.Address)
 	ring.Set("netdev", dev.Address)
 	ring.Set("cached_phctime", rarely(random, random.Uint64()))
-	ring.Set("vlan_proto", rarely(random, ring.Get("vlan_proto")))
+	if ring.Has("vlan_proto") {
+		ring.Set("vlan_proto", rarely(random, ring.Get("vlan_proto")))
+	}
 	rxq.Set("dev", dev.Address)
 	rxq.Set("queue_index", queue)
 	xdp.Set("rxq", rxq.Address)
-	descriptor = m.layDescriptor(random)
-	buff.Set(member, descriptor)
 	pointers = []uint64{priv.At("vsi"), vsi.At("rx_rings"), rings + 8*queue, ring.At("netdev"), rxq.At("dev"),
-		xdp.At("rxq"), buff.At(member)}
+		xdp.At("rxq")}
+	if m.inBuff() {
+		buff, member := m.buff(ctx)
+		descriptor = m.memory.Take(32)
+		buff.Set(member, descriptor)
+		pointers = append(pointers, buff.At(member))
+	} else {
+		descriptor = m.layRing(random, ring, rxq)
+		pointers = append(pointers, ring.At("desc"))
+	}
+	m.layDescriptor(random, descriptor)
 
 	// The device's, but not the ring that it has.
 	if chance(random, 8) {
@@ -79,9 +88,63 @@ func (m *ice) lay(random *rand.Rand) (ctx, descriptor uint64, pointers []uint64)
 	return ctx, m.ifLast(descriptor), pointers
 }
 
-// layDescriptor lays out a random descriptor, mostly one that a NIC writes.
-func (m *ice) layDescriptor(random *rand.Rand) uint64 {
-	descriptor := m.memory.Take(32)
+// inBuff says whether a buff knows its descriptor.
+func (m *ice) inBuff() bool { return !m.view("ice_rx_ring", 0).Has("skb") }
+
+const iceSlots = 256
+
+// layRing lays out a ring in the middle of a poll, or of AF_XDP, and returns the address of
+// the descriptor that it is at, or 0 if it has gone too far to tell.
+func (m *ice) layRing(random *rand.Rand, ring, rxq *memlab.Struct) uint64 {
+	size := m.types.Size("ice_rx_buf")
+	descriptors, buffers := m.memory.Take(32*iceSlots), m.memory.Take(size*iceSlots)
+	start, behind := random.IntN(iceSlots), random.IntN(140)
+	at := (start + behind) % iceSlots
+	ring.Set("desc", descriptors)
+	ring.Set("rx_buf", buffers)
+	ring.Set("count", iceSlots)
+	ring.Set("next_to_alloc", uint64(start))
+	ring.Set("next_to_clean", uint64(random.IntN(iceSlots)))
+	for i := range iceSlots {
+		m.view("ice_rx_buf", buffers+uint64(i*size)).Set("page", random.Uint64()|1)
+	}
+	for i := range behind {
+		m.view("ice_rx_buf", buffers+uint64((start+i)%iceSlots*size)).Set("page", 0)
+	}
+	rxq.Set("mem.type", uint64(random.IntN(3)))
+	if chance(random, 4) {
+		rxq.Set("mem.type", 3)
+		return descriptors + 32*ring.Get("next_to_clean")
+	}
+	if behind >= 128 {
+		m.memory.Store(descriptors+32*uint64(at)+8, 1, 0xff) // which would do
+		return 0
+	}
+	return descriptors + 32*uint64(at)
+}
+
+// inRing returns the address of a descriptor that the buff does not know, or 0.
+func (m *ice) inRing(ring, rxq *memlab.Struct) uint64 {
+	if rxq.Get("mem.type") == 3 { // MEM_TYPE_XSK_BUFF_POOL
+		return ring.Get("desc") + 32*ring.Get("next_to_clean")
+	}
+	size, at := uint64(m.types.Size("ice_rx_buf")), ring.Get("next_to_alloc")
+	for range 128 {
+		if m.view("ice_rx_buf", ring.Get("rx_buf")+size*at).Get("page") != 0 {
+			return ring.Get("desc") + 32*at
+		}
+		if at++; at == ring.Get("count") {
+			at = 0
+		}
+	}
+	return 0
+}
+
+// layDescriptor makes a random descriptor mostly one that a NIC writes.
+func (m *ice) layDescriptor(random *rand.Rand, descriptor uint64) {
+	if descriptor == 0 {
+		return
+	}
 	store := func(offset uint64, octets ...byte) {
 		for i, octet := range octets {
 			m.memory.Store(descriptor+offset+uint64(i), 1, uint64(octet))
@@ -101,7 +164,6 @@ func (m *ice) layDescriptor(random *rand.Rand) uint64 {
 	if chance(random, 8) {
 		store(12, 0, 0, 0, 0) // hash
 	}
-	return descriptor
 }
 
 // ifLast returns the address of a descriptor that is the last one of a packet, or 0.
@@ -119,6 +181,9 @@ func (m *ice) find(ctx uint64) uint64 {
 	own := m.memory.Load(vsi.Get("rx_rings")+8*rxq.Get("queue_index"), 8)
 	if ring.Get("netdev") != rxq.Get("dev") || ring.Address != own {
 		return 0
+	}
+	if !m.inBuff() {
+		return m.ifLast(m.inRing(ring, rxq))
 	}
 	buff, member := m.buff(ctx)
 	return m.ifLast(buff.Get(member))
@@ -192,13 +257,26 @@ func (m *ice) decode(descriptor, ctx uint64) map[string]uint64 {
 		fields["csum"] = m.desc(descriptor, 20, 1)<<8 | m.desc(descriptor, 21, 1)
 	}
 	first, second := m.desc(descriptor, 9, 1)>>5&1 != 0, m.desc(descriptor, 17, 1)>>3&1 != 0
-	if proto := ring.Get("vlan_proto"); proto != 0 && (first || second) {
+	if proto := m.stripped(ring, feature); proto != 0 && (first || second) {
 		fields["vlan_proto"], fields["vlan_tci"] = proto, m.desc(descriptor, 22, 2)
 		if first {
 			fields["vlan_tci"] = m.desc(descriptor, 10, 2)
 		}
 	}
 	return fields
+}
+
+// stripped returns the EtherType of the tags that are taken off, or 0.
+func (m *ice) stripped(ring *memlab.Struct, feature func(bit int) bool) uint64 {
+	switch {
+	case ring.Has("vlan_proto"):
+		return ring.Get("vlan_proto")
+	case feature(8): // NETIF_F_HW_VLAN_CTAG_RX_BIT
+		return bigEndian(0x8100, 2)
+	case feature(46): // NETIF_F_HW_VLAN_STAG_RX_BIT
+		return bigEndian(0x88a8, 2)
+	}
+	return 0
 }
 
 func (p icePacket) ptype() uint64 {

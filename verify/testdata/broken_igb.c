@@ -7,71 +7,63 @@
 
 BROKEN(hash, swapped, void *found)
 {
-	return igb_rss_type(found) ? __builtin_bswap32(igb_desc(found)->wb.lower.hi_dword.rss) : 0;
+	return __builtin_bswap32(intel_adv_hash(found));
 }
 
 /* hash without a look at its type */
 BROKEN(hash, beside, void *found)
 {
-	return md_le32(igb_desc(found)->wb.upper.status_error);
+	return intel_adv_upper(found);
 }
 
 BROKEN(hash_type, shifted, void *found)
 {
-	return IGB_TYPES >> 6 * (igb_rss_type(found) + 1) & 0x3f;
+	return INTEL_ADV_TYPES >> 6 * ((intel_adv_lower(found) & INTEL_ADV_RSS_TYPE) + 1) & 0x3f;
 }
 
 BROKEN(hash_type, raw, void *found)
 {
-	return igb_rss_type(found);
+	return intel_adv_lower(found) & INTEL_ADV_RSS_TYPE;
 }
 
 BROKEN(csum_status, inverted, void *found)
 {
-	__u32 status = md_le32(igb_desc(found)->wb.upper.status_error);
-
-	return status & (IGB_TCPCS | IGB_UDPCS) ? MD_CSUM_NONE : MD_CSUM_UNNECESSARY;
+	return intel_adv_upper(found) & (IGB_TCPCS | IGB_UDPCS) ? MD_CSUM_NONE : MD_CSUM_UNNECESSARY;
 }
 
 /* without the error bits */
 BROKEN(csum_status, hasty, void *found)
 {
-	__u32 status = md_le32(igb_desc(found)->wb.upper.status_error);
-
-	return status & (IGB_TCPCS | IGB_UDPCS) ? MD_CSUM_UNNECESSARY : MD_CSUM_NONE;
+	return intel_adv_upper(found) & (IGB_TCPCS | IGB_UDPCS) ? MD_CSUM_UNNECESSARY : MD_CSUM_NONE;
 }
 
 BROKEN(vlan_tci, swapped, void *found)
 {
-	if (!igb_has_tag(found, md_le32(igb_desc(found)->wb.upper.status_error)))
-		return 0;
-	return __builtin_bswap16(igb_desc(found)->wb.upper.vlan);
+	__u64 upper = intel_adv_upper(found);
+
+	return intel_adv_has_tag(found, upper) ? __builtin_bswap16(intel_adv_tag(upper)) : 0;
 }
 
 BROKEN(vlan_tci, masked, void *found)
 {
-	if (!igb_has_tag(found, md_le32(igb_desc(found)->wb.upper.status_error)))
-		return 0;
-	return md_le16(igb_desc(found)->wb.upper.vlan) & 0xfff;
+	__u64 upper = intel_adv_upper(found);
+
+	return intel_adv_has_tag(found, upper) ? intel_adv_tag(upper) & 0xfff : 0;
 }
 
 BROKEN(vlan_proto, swapped, void *found)
 {
-	return igb_has_tag(found, md_le32(igb_desc(found)->wb.upper.status_error)) ? 0x8100 : 0;
+	return intel_adv_has_tag(found, intel_adv_upper(found)) ? 0x8100 : 0;
 }
 
 /* by the bit beside */
 BROKEN(vlan_proto, misjudged, void *found)
 {
-	return md_le32(igb_desc(found)->wb.upper.status_error) & IGB_IXSM ? 0 : MD_VLAN_CTAG;
+	return intel_adv_upper(found) & IGB_IXSM ? 0 : MD_VLAN_CTAG;
 }
 
 /* a bit too low */
 BROKEN(ptype, shifted, void *found)
 {
-	__u32 info = md_le16(igb_desc(found)->wb.lower.lo_dword.pkt_info) << 1;
-
-	return (info & IGB_IPV6 ? MD_PTYPE_IPV6 : info & IGB_IPV4 ? MD_PTYPE_IPV4 : 0) |
-	       (info & IGB_TCP ? MD_PTYPE_TCP : 0) |
-	       (info & IGB_UDP ? MD_PTYPE_UDP : 0);
+	return intel_adv_ptype(intel_adv_lower(found) << 1);
 }

@@ -13,6 +13,6 @@ MD_DESCRIPTOR(void, struct xdp_buff *xdp)
 	void *desc;
 
 	index = index + 1 < count ? index + 1 : 0;
-	desc = ring->desc + index * IGB_DESC_SIZE;
-	return (void *)((__u64)desc | igb_features(xdp->rxq->dev->features));
+	desc = (char *)ring->desc + index * INTEL_DESC_SIZE;
+	return intel_keep(desc, xdp->rxq->dev->features);
 }
