@@ -231,12 +231,22 @@ static __always_inline __u64 mlx5_cycles_to_ns(struct mlx5_clock *clock, __u64 c
 	return changed ? 0 : ns;
 }
 
-MD_FIELD(rx_timestamp, "mlx5_cqe64.timestamp_h/l in ns, if hardware timestamps are on (hwstamp_ctl)",
+/*
+ * Whether the completion is the driver's own, which it fills in for each packet of a block
+ * of compressed ones: mlx5e_decompress_cqe(). What is not compressed is the same for all of
+ * them, but for the time, which stays that of the first.
+ */
+static __always_inline bool mlx5_is_decompressed(struct mlx5_cqe64 *cqe, struct mlx5e_rq *rq)
+{
+	return cqe == md_at(rq, struct mlx5e_rq, cqd.title);
+}
+
+MD_FIELD(rx_timestamp, "mlx5_cqe64.timestamp_h/l in ns, if hardware timestamps are on (hwstamp_ctl) and it was not compressed",
 	 struct mlx5_cqe64 *cqe, struct xdp_buff *xdp)
 {
 	struct mlx5e_rq *rq = mlx5_rq(xdp);
 
-	if (mlx5_rx_filter(rq) != HWTSTAMP_FILTER_ALL)
+	if (mlx5_rx_filter(rq) != HWTSTAMP_FILTER_ALL || mlx5_is_decompressed(cqe, rq))
 		return 0;
 	if (!mlx5_is_real_time(rq))
 		return mlx5_cycles_to_ns(rq->clock, (__u64)md_be32(cqe->timestamp_h) << 32 |

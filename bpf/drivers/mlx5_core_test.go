@@ -92,6 +92,9 @@ func (m *mlx5) lay(random *rand.Rand) (ctx, descriptor uint64, pointers []uint64
 func (m *mlx5) layCompletion(random *rand.Rand, ring *memlab.Struct, buff uint64) (uint64, []uint64) {
 	if m.types.Has("mlx5e_xdp_buff") {
 		xdp, cqe := m.view("mlx5e_xdp_buff", buff), m.memory.Take(64)
+		if chance(random, 8) { // of a block of compressed ones
+			cqe = ring.At("cqd.title")
+		}
 		xdp.Set("cqe", cqe)
 		return cqe, []uint64{xdp.At("cqe")}
 	}
@@ -290,6 +293,9 @@ func (m *mlx5) decodeType(cqe uint64) uint64 {
 func (m *mlx5) decodeStamp(cqe uint64, ring *memlab.Struct) uint64 {
 	member, of := m.stampsConfig(ring)
 	if int32(m.view(of, ring.Get(member)).Get("rx_filter")) != 1 { // HWTSTAMP_FILTER_ALL
+		return 0
+	}
+	if cqe == ring.At("cqd.title") { // that of the first of a block
 		return 0
 	}
 	if m.isRealTime(ring) {
