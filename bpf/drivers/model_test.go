@@ -52,6 +52,7 @@ var models = map[string]modelled{
 	"mvpp2":         mvpp2Model,
 	"nfp":           nfpModel,
 	"qede":          qedeModel,
+	"rvu-nicpf":     otx2Model,
 	"sfc":           sfcModel,
 	"sfc_siena":     sfcModel,
 	"skb":           skbModel,
