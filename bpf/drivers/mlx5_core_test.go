@@ -186,6 +186,9 @@ func (m *mlx5) completion(random *rand.Rand, cqe uint64) {
 		m.storeCQE(cqe, 0, 1, uint64(random.IntN(8))) // no TLS
 	}
 	m.storeCQE(cqe, 44, 4, uint64(random.IntN(256))) // length
+	if chance(random, 4) {
+		m.storeCQE(cqe, 44, 4, uint64(63+random.IntN(3))) // around that of a short frame
+	}
 }
 
 func (m *mlx5) find(ctx uint64) uint64 {

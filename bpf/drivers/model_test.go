@@ -35,6 +35,7 @@ type modelled struct {
 var models = map[string]modelled{
 	"bnxt_en":       bnxtModel,
 	"ena":           enaModel,
+	"fbnic":         fbnicModel,
 	"fsl_dpaa2_eth": dpaa2Model,
 	"gve":           gveModel,
 	"hv_netvsc":     netvscModel,
@@ -58,6 +59,7 @@ var models = map[string]modelled{
 	"sfc_siena":     sfcModel,
 	"skb":           skbModel,
 	"stmmac":        stmmacModel,
+	"tsnep":         tsnepModel,
 	"veth":          vethModel,
 	"virtio_net":    virtioNetModel,
 	"vmxnet3":       vmxnet3Model,

@@ -4,9 +4,10 @@
 //	go run ./internal/cutbtf VMLINUX MODULE OBJECT... > cut.btf
 //	go run ./internal/cutbtf -drivers DIRECTORY [DRIVER...]
 //
-// VMLINUX and MODULE are raw BTF, as in /sys/kernel/btf. What is kept of a struct are its
-// name, its size and, of its members, those that the C struct of an object has, where the
-// kernel has them. The kernel's metadata kfuncs are kept, and what the module has for them.
+// VMLINUX and MODULE are raw BTF, as in /sys/kernel/btf. MODULE is - if VMLINUX has all.
+// What is kept of a struct are its name, its size and, of its members, those that the C
+// struct of an object has, where the kernel has them. The kernel's metadata kfuncs are kept,
+// and what the module has for them.
 //
 // The second form does it for all accessor files of bpf/drivers, or some, with the types in
 // a directory that is laid out like /sys/kernel/btf and named after its kernel. It writes
@@ -48,9 +49,11 @@ func cutOne(args []string) error {
 	if err != nil {
 		return err
 	}
-	module, err := readTypes(args[1], vmlinux)
-	if err != nil {
-		return err
+	module := vmlinux
+	if args[1] != "-" {
+		if module, err = readTypes(args[1], vmlinux); err != nil {
+			return err
+		}
 	}
 	var objects [][]byte
 	for _, path := range args[2:] {
