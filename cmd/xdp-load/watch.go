@@ -24,8 +24,7 @@ program would be another, it is replaced as by reload. What can't be replaced st
 			if interval <= 0 {
 				return usagef("--interval %v: it has to be positive", interval)
 			}
-			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, unix.SIGTERM)
-			defer stop()
+			ctx, _ := signal.NotifyContext(cmd.Context(), os.Interrupt, unix.SIGTERM) // until the process ends, as signals come twice
 			return loader.KeepUpToDate(ctx, loader.KeepOptions{
 				Interfaces: args, Find: foundAgain, Log: slog.New(f.logHandler()), Interval: interval,
 			})
