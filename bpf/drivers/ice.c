@@ -258,13 +258,10 @@ static __always_inline __u32 ice_csum_status(struct ice_32b_rx_flex_desc_nic *de
 MD_FIELD(csum, "ice_32b_rx_flex_desc_nic.raw_csum, if csum_status is MD_CSUM_COMPLETE",
 	 struct ice_32b_rx_flex_desc_nic *desc, struct xdp_buff *xdp)
 {
-	if (!bpf_core_field_exists(desc->raw_csum))
-		return 0;
-	if (ice_csum_status(desc, xdp) != MD_CSUM_COMPLETE)
-		return 0;
-
 	/* Little-endian in the descriptor; skb->csum is as the packet has it. */
-	return __builtin_bswap16(desc->raw_csum);
+	__u32 csum = __builtin_bswap16(desc->raw_csum);
+
+	return ice_csum_status(desc, xdp) == MD_CSUM_COMPLETE ? csum : 0;
 }
 
 MD_FIELD(csum_status, "ice_32b_rx_flex_desc_nic.status_error0, if rx-checksumming is on",
