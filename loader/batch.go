@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf"
+
+	"github.com/xdp-load/xdp-load/nic"
 )
 
 // LoadOnAll is LoadRewritten for several interfaces at once, one for each of the options:
@@ -24,10 +26,19 @@ func LoadOnAll(path string, each []Options) ([]*Loaded, error) {
 		return nil, fmt.Errorf("%s: %w", path, errors.Unwrap(err))
 	}
 	b := new(batch)
+	given := make(map[int]string)
 	for _, opts := range each {
 		if opts.Interface == "" {
 			return nil, fmt.Errorf("%s: no interface to attach it to", path)
 		}
+		target, err := nic.ByName(opts.Interface)
+		if err != nil {
+			return nil, err
+		}
+		if before, ok := given[target.Index]; ok {
+			return nil, fmt.Errorf("%s: given twice, as %s before", opts.Interface, before)
+		}
+		given[target.Index] = opts.Interface
 		l, err := newLoadOf(path, object, opts)
 		if err != nil {
 			return nil, named(opts.Interface, fmt.Errorf("%s: %w", path, err))

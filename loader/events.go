@@ -76,11 +76,14 @@ func (e *events) watchFiles(names ...string) {
 	}
 }
 
-// settle returns when nothing has changed for a while.
+// settle returns when nothing has changed for a while, and after a second at the latest.
 func (e *events) settle(ctx context.Context) {
+	latest := time.After(time.Second)
 	for {
 		select {
 		case <-ctx.Done():
+			return
+		case <-latest:
 			return
 		case <-e.changed:
 		case <-time.After(settled):

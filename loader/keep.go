@@ -61,7 +61,7 @@ func KeepUpToDate(ctx context.Context, opts KeepOptions) error {
 	w.Log.Info("watching", "interfaces", w.Interfaces, "interval", w.Interval)
 	tick := time.NewTicker(w.Interval)
 	defer tick.Stop()
-	for isEvent := true; ; {
+	for isEvent := true; ctx.Err() == nil; {
 		if err := w.look(isEvent); err != nil {
 			w.say(w.Log.Error, "", "can't look", "error", err)
 		}
@@ -75,6 +75,7 @@ func KeepUpToDate(ctx context.Context, opts KeepOptions) error {
 			isEvent = true
 		}
 	}
+	return nil
 }
 
 // keeper is one run of KeepUpToDate.
@@ -101,11 +102,22 @@ func (w *keeper) look(isEvent bool) error {
 		}
 	}
 	for name, before := range w.last {
-		if _, isThere := present[name]; !isThere {
-			w.restore(&before)
+		if _, isThere := present[name]; isThere {
+			continue
 		}
+		if at := slices.IndexFunc(attachments, before.isSame); at >= 0 {
+			w.say(w.Log.Info, name, "the interface has another name now", "name", attachments[at].Interface)
+			delete(w.last, name)
+			continue
+		}
+		w.restore(&before)
 	}
 	return nil
+}
+
+// isSame reports whether an attachment is what another was, under another name.
+func (a *Attachment) isSame(other Attachment) bool {
+	return a.LinkID != 0 && a.LinkID == other.LinkID || a.ProgramID == other.ProgramID
 }
 
 func (w *keeper) isWatched(iface string) bool {

@@ -205,6 +205,7 @@ func (l *load) run() (*Loaded, error) {
 type load struct {
 	Options
 	name   string // of the object's file
+	path   string // the same, absolute: another mount namespace has another working directory
 	object []byte
 	spec   *ebpf.CollectionSpec
 	report *rewrite.Report
@@ -260,7 +261,11 @@ func newLoadPart(name string, object []byte, opts Options, isOne bool) (*load, e
 		return nil, err
 	}
 
-	l := &load{Options: opts, name: name, object: object, taken: make(map[string]string)}
+	path, err := filepath.Abs(name)
+	if err != nil {
+		return nil, err
+	}
+	l := &load{Options: opts, name: name, path: path, object: object, taken: make(map[string]string)}
 	if err := l.read(bytes.NewReader(object), isOne); err != nil {
 		return nil, err
 	}

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"slices"
 
 	"github.com/cilium/ebpf"
@@ -94,12 +93,8 @@ func (l *load) newRecord(target *nic.Target) (*Record, error) {
 	if err := unix.Uname(&name); err != nil {
 		return nil, err
 	}
-	object, err := filepath.Abs(l.name)
-	if err != nil {
-		return nil, err
-	}
 	record := &Record{
-		Object:    object,
+		Object:    l.path,
 		Digest:    digestOf(l.object),
 		Program:   l.Program,
 		Types:     slices.Clone(l.Types),

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -89,10 +90,18 @@ func Run(path string, opts Options, input Input) (*Outcome, error) {
 	return l.outcome(input)
 }
 
+// maxArea is how much fits in front of a packet, behind what the kernel keeps there:
+// XDP_PACKET_HEADROOM without struct xdp_frame (bpf_prog_test_run_xdp in net/bpf/test_run.c).
+const maxArea = 216
+
 func (in *Input) check() error {
 	switch {
 	case len(in.Metadata)%4 != 0:
 		return fmt.Errorf("a metadata area of %d bytes: the kernel takes multiples of 4", len(in.Metadata))
+	case len(in.Metadata) > maxArea:
+		return fmt.Errorf("a metadata area of %d bytes: the kernel leaves room for %d in a test run", len(in.Metadata), maxArea)
+	case in.Repeat > math.MaxInt32:
+		return fmt.Errorf("%d times: at most %d", in.Repeat, math.MaxInt32)
 	case len(in.Packet) < 14:
 		return fmt.Errorf("a packet of %d bytes: an Ethernet header has 14", len(in.Packet))
 	}

@@ -147,6 +147,10 @@ func oursOn(iface string) (*pinnedAttachment, error) {
 		if at < 0 || attachments[at].link == 0 { // which no link can replace
 			return present.occupied(pins)
 		}
+		if mode := present.modeOf(attachments[at].program); mode != Native {
+			return fmt.Errorf("%s %w: %s, in %s mode, in which nothing of the driver's can be read: xdp-load unload %[1]s first",
+				present.name, ErrOccupied, attachments[at].title(), mode)
+		}
 		ours = &attachments[at]
 		return nil
 	})

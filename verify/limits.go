@@ -48,7 +48,7 @@ func limitsOf(driver *loader.Driver, limits []limit) map[string][]limit {
 var kfuncLimits = []limit{
 	{
 		// veth_xdp_rx_hash() of drivers/net/veth.c calls skb_get_hash().
-		driver: "veth", fields: []string{"hash"}, applies: func(o *observation) bool { return o.SwHash != 0 && o.XDP.Hash == 0 },
+		driver: "veth", fields: []string{"hash", "hash_type"}, applies: func(o *observation) bool { return o.SwHash != 0 && o.XDP.Hash == 0 },
 		why: "the kfunc of veth has the stack compute a hash of what came without",
 	},
 }

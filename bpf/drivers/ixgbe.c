@@ -44,6 +44,7 @@ struct ixgbe_ring {
 	void *desc;
 	unsigned long state;
 	__u16 next_to_clean;
+	__u16 rx_offset;
 	struct xdp_rxq_info xdp_rxq;
 } __core;
 
@@ -102,6 +103,16 @@ MD_DESCRIPTOR(void, struct xdp_buff *xdp)
 	return intel_adv_is_last(desc) ? intel_keep(desc, dev->features) : NULL;
 }
 
+#define XDP_PACKET_HEADROOM 256 /* macro of uapi/linux/bpf.h */
+
+/* Whether the packet ends where the driver has put its end: a program that ran before this one may have moved it. */
+static __always_inline bool ixgbe_ends_in_place(struct xdp_buff *xdp, __u16 length)
+{
+	__u64 start = intel_is_zero_copy(xdp->rxq) ? XDP_PACKET_HEADROOM : ixgbe_ring(xdp)->rx_offset;
+
+	return xdp->data_end == xdp->data_hard_start + start + length;
+}
+
 /*
  * What ixgbe_ptp_rx_pktstamp() cuts off the packet; the program sees it as its end. Earlier
  * NICs have their stamps in a register, and something else in this bit.
@@ -110,9 +121,9 @@ MD_PACKET_FIELD(rx_timestamp, "the last 8 bytes of what the program sees, on X55
 		void *found, struct xdp_buff *xdp)
 {
 	struct ixgbe_adapter *adapter;
-	__u64 stamp;
+	__u64 stamp, upper = intel_adv_upper(found);
 
-	if (!(intel_adv_upper(found) & IXGBE_TSIP))
+	if (!(upper & IXGBE_TSIP) || !ixgbe_ends_in_place(xdp, intel_adv_length(upper)))
 		return 0;
 	adapter = ixgbe_ring(xdp)->q_vector->adapter;
 	if (!(adapter->flags & IXGBE_FLAG_RX_HWTSTAMP_ENABLED) ||

@@ -52,7 +52,7 @@ func (m *ixgbe) lay(random *rand.Rand) (ctx, descriptor uint64, pointers []uint6
 	xdp := m.view("xdp_buff", ctx)
 	clock := m.place("cyclecounter", 0)
 	descriptors := (m.memory.Take(16*(slots+1)) + 15) &^ 15
-	end := m.memory.Take(64) + 40 + uint64(random.IntN(8))
+	buffer, offset, length := m.memory.Take(1024), uint64(random.IntN(256)), uint64(60+random.IntN(256))
 
 	own := adapter.At("rx_ring") + 8*queue
 	m.memory.Store(own, 8, ring.Address)
@@ -68,9 +68,21 @@ func (m *ixgbe) lay(random *rand.Rand) (ctx, descriptor uint64, pointers []uint6
 	rxq.Set("dev", dev.Address)
 	rxq.Set("queue_index", queue)
 	xdp.Set("rxq", rxq.Address)
-	xdp.Set("data_end", end)
+	ring.Set("rx_offset", offset)
+	rxq.Set("mem.type", uint64(random.IntN(4)))
+	if rxq.Get("mem.type") == 3 { // MEM_TYPE_XSK_BUFF_POOL
+		offset = 256 // XDP_PACKET_HEADROOM
+	}
+	if chance(random, 8) {
+		offset += 8 // a program that ran before has moved the end
+	}
+	xdp.Set("data_hard_start", buffer)
+	xdp.Set("data_end", buffer+offset+length)
 	descriptor = descriptors + 16*index
 	m.layDescriptor(random, descriptor)
+	for i := range uint64(2) {
+		m.memory.Store(descriptor+12+i, 1, length>>(8*i)&0xff)
+	}
 	m.memory.Store(descriptor+2, 1, uint64(random.IntN(256))) // a tunnel, or none
 	pointers = append(pointers, own, adapter.At("hw_tc.cc"), vector.At("adapter"), ring.At("q_vector"), ring.At("desc"),
 		rxq.At("dev"), xdp.At("rxq"), xdp.At("data_end"))
@@ -109,11 +121,21 @@ func (m *ixgbe) decode(found, ctx uint64) map[string]uint64 {
 		fields["vlan_tci"], fields["vlan_proto"] = m.little(descriptor+14, 2), bigEndian(0x8100, 2)
 	}
 	fields["rx_timestamp"] = 0
-	if status>>15&1 != 0 {
+	if status>>15&1 != 0 && m.isInPlace(ctx, m.little(descriptor+12, 2)) {
 		adapter := m.view("ixgbe_adapter", m.view("ixgbe_q_vector", ring.Get("q_vector")).Get("adapter"))
 		fields["rx_timestamp"] = m.decodeStamp(m.view("xdp_buff", ctx).Get("data_end")-8, adapter)
 	}
 	return fields
+}
+
+// isInPlace returns whether a packet of so many bytes ends where the driver has put it.
+func (m *ixgbe) isInPlace(ctx, length uint64) bool {
+	xdp := m.view("xdp_buff", ctx)
+	start := m.ringOf(ctx).Get("rx_offset")
+	if m.view("xdp_rxq_info", xdp.Get("rxq")).Get("mem.type") == 3 {
+		start = 256
+	}
+	return xdp.Get("data_end") == xdp.Get("data_hard_start")+start+length
 }
 
 // mayBeWrong returns whether a UDP packet without a sum may be called wrong: a bit of the

@@ -113,11 +113,14 @@ static __always_inline __u64 nfp_kept(struct nfp_net *nn, __u64 features)
 static __always_inline bool nfp_is_in_place(struct xdp_buff *xdp, struct nfp_net *nn,
 					    __u32 len)
 {
+	void *place;
+
 	if (xdp->rxq->mem.type == bpf_core_enum_value(enum xdp_mem_type, MEM_TYPE_XSK_BUFF_POOL))
 		return xdp->data == xdp->data_hard_start + XDP_PACKET_HEADROOM + len;
 	if (nn->dp.rx_offset)
 		len = nn->dp.rx_offset;
-	return xdp->data_meta == xdp->data_hard_start + (__u64)nn->dp.rx_dma_off + len;
+	place = xdp->data_hard_start + (__u64)nn->dp.rx_dma_off + len;
+	return xdp->data == place && xdp->data_meta == place;
 }
 
 /* All of them move rd_p on in front of the program. cnt is a power of two: D_IDX(). */

@@ -107,6 +107,11 @@ func (m *nfp) lay(random *rand.Rand) (ctx, descriptor uint64, pointers []uint64)
 		xdp.At("rxq"), xdp.At("data"), xdp.At("data_hard_start")}
 
 	switch random.IntN(10) {
+	case 3: // moved, with as much metadata in front of it
+		if rxq.Get("mem.type") != 3 {
+			xdp.Set("data", packet+16)
+			descriptor = 0
+		}
 	case 0: // the device's, but not in the array
 		foreign := m.view("nfp_net_rx_ring", m.memory.Take(int(size)))
 		foreign.Set("r_vec", vector.Address)
@@ -207,7 +212,7 @@ func (m *nfp) find(ctx uint64) uint64 {
 	if rxq.Get("mem.type") == 3 {
 		place, packet = 256+m.little(descriptor+3, 1)&0x7f, xdp.Get("data")
 	}
-	if packet-xdp.Get("data_hard_start") != place {
+	if packet-xdp.Get("data_hard_start") != place || packet != xdp.Get("data") {
 		return 0
 	}
 	return m.keep(descriptor, rxq)

@@ -43,7 +43,7 @@ is looked for as it was then.`,
 // findAgain looks for what a program is rewritten for as the flags say, or, if there are
 // none, as they did when it was loaded.
 func (f *flags) findAgain(record *loader.Record) (loader.Options, error) {
-	if !f.isGiven() && !f.noKfuncs && f.lower == "" {
+	if !f.isGiven() && !f.noKfuncs && f.lower == "" && len(f.software) == 0 {
 		return foundAgain(f.iface)(record)
 	}
 	return f.sourceOf(f.iface)
