@@ -97,11 +97,16 @@ var (
 		if err != nil {
 			return err
 		}
-		var features *btf.Enum
-		return kernel.TypeByName("bpf_features", &features)
+		var enum *btf.Enum
+		return kernel.TypeByName("bpf_features", &enum)
 	})}
 	// ContextCast is the kfunc that returns the kernel's own context of a program.
 	ContextCast = kernelFunction(6, 2, "bpf_cast_to_kern_ctx")
+
+	// TAIClock is the helper that returns the time of CLOCK_TAI.
+	TAIClock = Feature{6, 1, "bpf_ktime_get_tai_ns", sync.OnceValue(func() error {
+		return features.HaveProgramHelper(ebpf.XDP, asm.FnKtimeGetTaiNs)
+	})}
 
 	// Trap is the kfunc that clang calls where a program has no meaning.
 	Trap = kernelFunction(6, 16, "__bpf_trap")
