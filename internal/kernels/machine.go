@@ -12,7 +12,7 @@ import (
 )
 
 // patience is how long a machine may take.
-const patience = 20 * time.Minute
+const patience = 30 * time.Minute
 
 // machine is a virtual machine.
 type machine struct {
