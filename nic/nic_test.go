@@ -110,6 +110,7 @@ func TestKfuncs(t *testing.T) {
 }
 
 // What netlink tells of an interface's device is what sysfs shows; virtual ones have none.
+// Before Linux 5.14 only ethtool tells, of virtio's the device that they are on.
 func TestBus(t *testing.T) {
 	all, err := nic.All()
 	if err != nil {
@@ -119,16 +120,22 @@ func TestBus(t *testing.T) {
 		want := ""
 		device, err := filepath.EvalSymlinks("/sys/class/net/" + target.Interface + "/device")
 		if err == nil {
-			bus, err := filepath.EvalSymlinks(device + "/subsystem")
-			if err != nil {
-				t.Fatal(err)
-			}
-			want = filepath.Base(bus) + "/" + filepath.Base(device)
+			want = onBus(t, device)
 		}
-		if target.Bus != want {
+		if target.Bus != want && !(strings.HasPrefix(want, "virtio/") && target.Bus == onBus(t, filepath.Dir(device))) {
 			t.Errorf("%s: %q instead of %q", target.Interface, target.Bus, want)
 		}
 	}
+}
+
+// onBus returns the bus of a device, by its directory in sysfs, and its name there.
+func onBus(t *testing.T, device string) string {
+	t.Helper()
+	bus, err := filepath.EvalSymlinks(device + "/subsystem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Base(bus) + "/" + filepath.Base(device)
 }
 
 // The names are those of the flags that decide what is loaded.

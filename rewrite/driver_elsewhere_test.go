@@ -90,6 +90,23 @@ func runRandomElsewhere(t *testing.T) {
 	}
 }
 
+// fetches reports whether a program has an atomic operation that returns what was there.
+func fetches(spec *ebpf.CollectionSpec) bool {
+	for _, program := range spec.Programs {
+		for _, ins := range program.Instructions {
+			if class := ins.OpCode.Class(); class != asm.StXClass || ins.OpCode.Mode() != asm.AtomicMode {
+				continue
+			}
+			switch ins.OpCode.AtomicOp() {
+			case asm.AddAtomic, asm.AndAtomic, asm.OrAtomic, asm.XorAtomic:
+			default:
+				return true
+			}
+		}
+	}
+	return false
+}
+
 func needLowering(t *testing.T, lowering accessor.Lowering) {
 	t.Helper()
 	switch lowering {
@@ -138,6 +155,9 @@ func (e *randomElsewhere) check(t *testing.T, file string, lowering accessor.Low
 	}
 	if callsHelper(spec, asm.FnLoop) {
 		netlab.Need(t, netlab.Loop)
+	}
+	if fetches(spec) {
+		netlab.Need(t, netlab.FetchingAtomics)
 	}
 	loaded, err := ebpf.NewCollection(spec)
 	if err != nil {

@@ -103,6 +103,17 @@ var (
 	// ContextCast is the kfunc that returns the kernel's own context of a program.
 	ContextCast = kernelFunction(6, 2, "bpf_cast_to_kern_ctx")
 
+	// FetchingAtomics are atomic operations that return what was there.
+	FetchingAtomics = Feature{5, 12, "atomic operations that fetch", sync.OnceValue(func() error {
+		return loadXDP(0,
+			asm.Mov.Imm(asm.R1, 0),
+			asm.StoreMem(asm.RFP, -8, asm.R1, asm.DWord),
+			asm.FetchAdd.Mem(asm.RFP, asm.R1, asm.DWord, -8),
+			asm.Mov.Imm(asm.R0, xdpDrop),
+			asm.Return(),
+		)
+	})}
+
 	// TAIClock is the helper that returns the time of CLOCK_TAI.
 	TAIClock = Feature{6, 1, "bpf_ktime_get_tai_ns", sync.OnceValue(func() error {
 		return features.HaveProgramHelper(ebpf.XDP, asm.FnKtimeGetTaiNs)
