@@ -123,7 +123,7 @@ func (f *File) read(obj *object) error {
 			return err
 		}
 		f.loads = f.loads || len(s.loads) > 0
-		f.noteKfunc(name, s.kfunc)
+		f.noteKfunc(name, s.kfunc())
 	}
 	return nil
 }

@@ -23,8 +23,7 @@ type survey struct {
 	recorded  map[int]bool
 	depth     int    // of the stack, in bytes
 	indexed   bool   // whether it uses more, or less, by a number that is not constant
-	kfunc     string // the metadata kfunc that it calls, empty if it calls none
-	clock     bool   // whether it calls the helper that returns the time
+	asks      string // the metadata kfunc that it calls, or the clock; empty if it calls neither
 }
 
 // survey looks at each instruction of the function, and refuses what can't be put into a
@@ -57,11 +56,8 @@ func (fn *function) survey() (*survey, error) {
 	if s.indexed && len(s.loads) > 0 {
 		return nil, fn.errorAt(fn.Start, refuse.Because("index arrays on the stack by constants", "how deep it uses the stack is not known"))
 	}
-	if s.kfunc != "" && (len(s.loads) > 0 || fn.name == descriptorFunction) {
-		return nil, fn.errorAt(fn.Start, refuse.Because("ask it in the function of a field, which does nothing else", "it calls %s, and reads the kernel's memory or finds the descriptor besides", s.kfunc))
-	}
-	if s.clock && (s.kfunc != "" || len(s.loads) > 0 || fn.name == descriptorFunction) {
-		return nil, fn.errorAt(fn.Start, refuse.Because("take the time in the function of a field, which does nothing else", "it calls bpf_ktime_get_tai_ns, and reads the kernel's memory or finds the descriptor besides"))
+	if s.asks != "" && (len(s.loads) > 0 || fn.name == descriptorFunction) {
+		return nil, fn.errorAt(fn.Start, refuse.Because("ask it in the function of a field, which does nothing else", "it calls %s, and reads the kernel's memory or finds the descriptor besides", s.asks))
 	}
 	s.constants, s.live = constants, constants.Liveness(fn.arguments())
 	return s, nil
@@ -105,14 +101,17 @@ func (s *survey) subprogram() *flow.Subprogram {
 	return sub
 }
 
-// clockHelper is the only helper that an accessor may call.
-const clockHelper = asm.FnKtimeGetTaiNs
+// clock is the only helper that an accessor may call.
+const (
+	clock     = asm.FnKtimeGetTaiNs
+	clockName = "bpf_ktime_get_tai_ns"
+)
 
 // check refuses instructions that an accessor can't have.
 func (s *survey) check(slot int, ins *insn.Instruction) error {
 	switch {
-	case ins.IsHelperCall() && asm.BuiltinFunc(ins.Imm) == clockHelper:
-		s.clock = true
+	case ins.IsHelperCall() && asm.BuiltinFunc(ins.Imm) == clock:
+		return s.ask(clockName)
 	case ins.IsHelperCall():
 		return refuse.Because("read the kernel's memory by plain loads, and compute the rest", "it calls a helper, number %d", ins.Imm)
 	case ins.IsCall():
@@ -127,7 +126,7 @@ func (s *survey) check(slot int, ins *insn.Instruction) error {
 	return nil
 }
 
-// checkCall wants a call to be of the only metadata kfunc that the function calls.
+// checkCall wants a call to be of a metadata kfunc.
 func (s *survey) checkCall(slot int) error {
 	kfunc := s.fn.Section.KFuncs()[slot]
 	switch {
@@ -135,11 +134,25 @@ func (s *survey) checkCall(slot int) error {
 		return refuse.Because("make what it calls __always_inline", "it calls another function")
 	case !insn.KfuncAsksDevice(kfunc):
 		return refuse.Because("read the kernel's memory by plain loads, and compute the rest", "it calls %s, which is no metadata kfunc", kfunc)
-	case s.kfunc != "" && s.kfunc != kfunc:
-		return refuse.Because("ask one", "it calls %s and %s", s.kfunc, kfunc)
 	}
-	s.kfunc = kfunc
+	return s.ask(kfunc)
+}
+
+// ask notes what the function calls, which may be one thing only.
+func (s *survey) ask(name string) error {
+	if s.asks != "" && s.asks != name {
+		return refuse.Because("ask one", "it calls %s and %s", s.asks, name)
+	}
+	s.asks = name
 	return nil
+}
+
+// kfunc returns the metadata kfunc that the function calls, empty if it calls none.
+func (s *survey) kfunc() string {
+	if s.asks == clockName {
+		return ""
+	}
+	return s.asks
 }
 
 // checkAddress wants an LDDW that a relocation patches to load the address of the file's
