@@ -315,9 +315,11 @@ func (h *headerWriter) record(record btf.Type, at uint64) ([]line, error) {
 			return nil, err
 		}
 		lines = append(lines, inner...)
-		if _, bits, err := h.next(&member, 0, true); err == nil {
-			end = uint64(member.Offset) + bits
+		bits, err := bitsOf(&member)
+		if err != nil {
+			return nil, err
 		}
+		end = uint64(member.Offset) + bits
 	}
 	switch {
 	case so.filler > 64:

@@ -88,6 +88,7 @@ func TestHeaderStrange(t *testing.T) {
 		"pointed to before":     "struct tag { int a; }; struct md_desc { struct tag *p; struct tag t; struct md_desc *self; struct md_desc **list[2]; };",
 		"pointed to after":      "struct tag { int a; }; struct md_desc { struct tag t; const struct tag *const p; union nowhere *u; };",
 		"anonymous behind":      "struct md_desc { struct { int a; } *p; enum { A } *e; void *v; int (*f)(int); int (*array)[3]; };",
+		"of a type":             "struct md_desc { enum a : int { A } a; enum b : signed char { B = 1 } b; enum c : unsigned short { C = 1 } c; enum d : long long { D = 1 } d : 40; };",
 		"enumeration twice":     "typedef int md_desc_enum1; struct md_desc { enum { A, B } a, b; struct { enum { C } x, y; } c, d; md_desc_enum1 e; };",
 		"own types of a name":   "typedef unsigned char __u32; typedef __u32 __be32; struct md_desc { __u32 a; __be32 b; };",
 		"bool of the kernel's":  "typedef _Bool bool; struct md_desc { bool a; bool b : 1; const bool c[2]; };",
@@ -133,7 +134,11 @@ func TestHeaderRefuses(t *testing.T) {
 		"no values":   {s(btf.Member{Name: hash, Type: &btf.Enum{Name: "x", Size: 4}}), "enum x: it has no enumerators"},
 		"two of a name": {s(btf.Member{Name: "a", Type: &btf.Typedef{Name: "u", Type: u32}},
 			btf.Member{Name: "b", Type: &btf.Typedef{Name: "u", Type: &btf.Int{Name: "int", Size: 4, Encoding: btf.Signed}}, Offset: 32}), "there are different types u: C has one of a name"},
-		"union": {s(btf.Member{Name: "a", Type: &btf.Union{Name: "x", Size: 17, Members: []btf.Member{{Name: "b", Type: u32}}}}), "union x: it has 17 bytes, and its longest member 32 bits: C has no such union"},
+		"bit-field":     {s(btf.Member{Name: "a", Type: &btf.Float{Name: "float", Size: 4}, BitfieldSize: 8}), "struct md_desc: bit-field a is of type float: C has no such bit-field"},
+		"long":          {s(btf.Member{Name: "a", Type: u32, BitfieldSize: 33}), "bit-field a has 33 bits, and its type 32: C has no such bit-field"},
+		"long bool":     {s(btf.Member{Name: "a", Type: &btf.Int{Name: "_Bool", Size: 1, Encoding: btf.Bool}, BitfieldSize: 2}), "bit-field a has 2 bits, and its type 1: C has no such bit-field"},
+		"long in union": {s(btf.Member{Name: "a", Type: &btf.Union{Name: "x", Size: 8, Members: []btf.Member{{Name: "b", Type: u32, BitfieldSize: 33}}}}), "union x: bit-field b has 33 bits, and its type 32: C has no such bit-field"},
+		"union":         {s(btf.Member{Name: "a", Type: &btf.Union{Name: "x", Size: 17, Members: []btf.Member{{Name: "b", Type: u32}}}}), "union x: it has 17 bytes, and its longest member 32 bits: C has no such union"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			builder, err := btf.NewBuilder([]btf.Type{test.descriptor}, nil)
