@@ -7,11 +7,11 @@ import (
 	"os"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 
+	"github.com/xdp-load/xdp-load/internal/btfraw"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -158,8 +158,7 @@ func (p *loadedProgram) types() ([]byte, error) {
 			return nil, err
 		}
 		if _, isStruct := typ.(*btf.Struct); isStruct {
-			name, _, _ := strings.Cut(typ.TypeName(), "___")
-			hasDescriptor = hasDescriptor || name == reloc.Descriptor
+			hasDescriptor = hasDescriptor || btfraw.EssentialName(typ.TypeName()) == reloc.Descriptor
 		}
 		isOurs = isOurs || slices.Contains([]string{reloc.Marker, reloc.RewrittenMark}, typ.TypeName())
 		types = append(types, typ)
