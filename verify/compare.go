@@ -177,7 +177,7 @@ func compareSum(o *observation) verdict {
 	case o.Length > o.Held:
 		return leaves("the driver has given the stack no sum, and the packet is too long to compute it")
 	}
-	if own := sum(o.Head[14:o.Length]); own != fold(o.XDP.Csum) {
+	if own := sum(o.Head[min(ethernetHeader, o.Length):o.Length]); own != fold(o.XDP.Csum) {
 		return differs("%#x, and the packet's is %#x", o.XDP.Csum, own)
 	}
 	return agreed
