@@ -240,7 +240,11 @@ func TestOpenProgram(t *testing.T) {
 	if _, err := nic.OpenLayout("prog:nothing", ""); !errors.Is(err, nic.ErrNoDescriptor) {
 		t.Error(err)
 	}
-	for _, name := range []string{"prog:", "prog:4294967295", "prog:produces_meta", "prog:nobody"} {
+	load("ours", "struct xdp_load_source { int source; } mark;\n"+program("consumes_metadata", "unsigned int hash;"))
+	if _, err := nic.OpenLayout("prog:consumes_metadata", ""); err == nil || !strings.Contains(err.Error(), "it was compiled with md_desc.h") {
+		t.Error(err)
+	}
+	for _, name := range []string{"prog:", "prog:produces_metada", "prog:4294967295", "prog:produces_meta", "prog:nobody"} {
 		if _, err := nic.OpenLayout(name, ""); !errors.Is(err, nic.ErrNoProgram) || !strings.HasPrefix(err.Error(), "layout "+name) {
 			t.Errorf("%s: %v", name, err)
 		}
