@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/cilium/ebpf/btf"
 )
 
 // The slaves of a bond have to agree on a file, and a name that several of them would have
@@ -53,6 +55,42 @@ func TestLayoutOfReceivers(t *testing.T) {
 		}
 		if got != test.want {
 			t.Errorf("%s: %s instead of %s", name, got, test.want)
+		}
+	}
+}
+
+// The slaves of a bond have to be of one driver for the BTF of its module to count.
+func TestModuleOfReceivers(t *testing.T) {
+	builder, err := btf.NewBuilder([]btf.Type{&btf.Struct{Name: "md_desc___igb", Size: 4, Members: []btf.Member{{Name: "hash", Type: &btf.Int{Name: "u32", Size: 4}}}}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := builder.Marshal(nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, vmlinux), raw, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		drivers []string
+		found   bool
+	}{
+		"one":       {[]string{"igb"}, true},
+		"alike":     {[]string{"igb", "igb"}, true},
+		"different": {[]string{"igb", "ice"}, false},
+		"unknown":   {[]string{""}, false},
+		"none":      {nil, false},
+	} {
+		var receivers []receiver
+		for _, driver := range test.drivers {
+			receivers = append(receivers, receiver{driver: driver})
+		}
+		target := &Target{Interface: "bond0"}
+		places, err := target.findInModule(NewKernel(dir), receivers)
+		if err != nil || (target.Layout != nil) != test.found || (len(places) == 0) != test.found {
+			t.Errorf("%s: %v, %v, %v", name, target.Layout, places, err)
 		}
 	}
 }
