@@ -3,6 +3,9 @@ package main
 import (
 	"bytes"
 	"encoding/binary"
+	"os"
+	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/cilium/ebpf/btf"
@@ -111,6 +114,49 @@ func TestCutFunctions(t *testing.T) {
 		if err := kept.TypeByName(name, &function); (err == nil) != want {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// What accessors find nothing in is in a directory of its own, and in one of the two only.
+func TestCutDrivers(t *testing.T) {
+	raw, err := os.ReadFile("../../bpf/drivers/testdata/skb-7.3.4.btf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "6.12.1+deb13")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(t.TempDir())
+	for _, test := range []struct {
+		vmlinux []byte
+		there   string
+	}{
+		{raw, testdata + "/skb-6.12.1.btf"},
+		{marshal(t, &btf.Int{Name: "u32", Size: 4}), testdata + "/without/skb-6.12.1.btf"},
+		{raw, testdata + "/skb-6.12.1.btf"},
+	} {
+		if err := os.WriteFile(filepath.Join(dir, "vmlinux"), test.vmlinux, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := cutDrivers(dir, []string{"skb", "igb"}); err != nil { // there is no igb
+			t.Fatal(err)
+		}
+		var found []string
+		for _, pattern := range []string{"/*.btf", "/without/*.btf"} {
+			files, err := filepath.Glob(testdata + pattern)
+			if err != nil {
+				t.Fatal(err)
+			}
+			found = append(found, files...)
+		}
+		if !slices.Equal(found, []string{test.there}) {
+			t.Errorf("%v instead of %s", found, test.there)
+		}
+	}
+	again, err := os.ReadFile(testdata + "/skb-6.12.1.btf")
+	if err != nil || !bytes.Equal(again, raw) {
+		t.Errorf("what is cut down is not as it was cut before: %d bytes, %d, %v", len(again), len(raw), err)
 	}
 }
 
