@@ -38,6 +38,7 @@ func TestParsePacket(t *testing.T) {
 		"SCTP in options": {ethernet + ipv6 + "\x00" + rest6 + "\x84\x00" + zeros, packet{ptype: ptypeIPv6 | ptypeSCTP}},
 		"IPv6 fragment":   {ethernet + ipv6 + "\x2c" + rest6 + "\x06\x00" + zeros, packet{ptype: ptypeIPv6 | ptypeFragment | ptypeTCP}},
 		"AH":              {ethernet + ipv6 + "\x33" + rest6 + "\x06\x04" + zeros, packet{ptype: ptypeIPv6 | ptypeTCP | ptypeOther}},
+		"AH in IPv4":      {ethernet + ipv4 + "\x33" + rest4 + "\x06\x04" + zeros, packet{ptype: ptypeIPv4 | ptypeTCP | ptypeOther}},
 		"ESP":             {ethernet + ipv4 + "\x32" + rest4, packet{ptype: ptypeIPv4 | ptypeOther}},
 		"no next header":  {ethernet + ipv6 + "\x3b" + rest6, packet{ptype: ptypeIPv6}},
 		"ARP":             {ethernet + "\x08\x06" + zeros, packet{}},

@@ -115,7 +115,12 @@ func (p *packet) parseIPv4(header []byte) {
 		p.ptype |= ptypeFragment
 	}
 	length := 4 * int(header[0]&0xf)
-	p.addTransport(header[9], header[min(length, len(header)):])
+	next, rest := header[9], header[min(length, len(header)):]
+	if next == protoAH {
+		p.parseExtensions(next, rest)
+		return
+	}
+	p.addTransport(next, rest)
 }
 
 func (p *packet) parseIPv6(header []byte) {
@@ -124,7 +129,12 @@ func (p *packet) parseIPv6(header []byte) {
 		p.cut = true
 		return
 	}
-	next, rest := header[6], header[40:]
+	p.parseExtensions(header[6], header[40:])
+}
+
+// parseExtensions parses what is between the header of the network and that of the transport:
+// headers that start with the number of the next.
+func (p *packet) parseExtensions(next byte, rest []byte) {
 	for {
 		length := 0
 		switch next {
