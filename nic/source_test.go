@@ -37,6 +37,7 @@ func TestFindLayoutFile(t *testing.T) {
 		"first directory":     {first: []string{"eth9.o"}, second: []string{"eth9.btf", "eth9"}, want: "first/eth9.o"},
 		"whole firmware":      {first: []string{"mlx5_core@" + firmware, "mlx5_core@22.31.1014.o"}, want: "first/mlx5_core@" + firmware},
 		"longest":             {first: []string{"mlx5_core@22.o", "mlx5_core"}, second: []string{"mlx5_core@22.31"}, want: "second/mlx5_core@22.31"},
+		"up to a point":       {first: []string{"mlx5_core@22.", "mlx5_core"}, want: "first/mlx5_core@22."},
 		"driver":              {first: []string{"mlx5_core.ko", "mlx4_core", "eth"}, want: "first/mlx5_core.ko"},
 		"other firmware":      {first: []string{"mlx5_core@22.3.o", "mlx5_core@22.30", "mlx5_core@2", "mlx5_core@"}, second: []string{"mlx5_core"}, want: "second/mlx5_core"},
 		"other firmware only": {first: []string{"mlx5_core@22.3.o", "mlx5_core@22.30"}, want: "no file eth9, mlx5_core@" + firmware + ", mlx5_core, only for other firmware mlx5_core@22.3.o, mlx5_core@22.30"},
