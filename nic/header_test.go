@@ -85,6 +85,52 @@ func TestHeaderRandom(t *testing.T) {
 	}
 }
 
+// A definition has no attribute and no padding that C does without.
+func TestHeaderIsPlain(t *testing.T) {
+	netlab.NeedTools(t, "clang-19")
+	for source, want := range map[string]string{
+		"struct md_desc { __u32 a : 20, b : 12; bool c; __u64 d; };": `
+struct md_desc {
+	__u32 a : 20;  /* bit 0 */
+	__u32 b : 12;  /* bit 20 */
+	_Bool c;       /* 4 */
+	               /* 5 unused */
+	__u64 d;       /* 8 */
+};
+`,
+		"struct md_desc { __u16 a; __u32 b; } __attribute__((packed));": `
+struct md_desc {
+	__u16 a;  /* 0 */
+	__u32 b;  /* 2 */
+} __attribute__((packed));
+`,
+		"struct md_desc { __u8 a; __u8 : 8; __u16 b : 3; __u16 : 0; __u16 c[]; };": `
+struct md_desc {
+	__u8 a;             /* 0 */
+	unsigned char : 8;  /* 1 unused */
+	__u16 b : 3;        /* bit 16 */
+	                    /* bit 19 unused */
+	__u16 c[0];         /* 4 */
+};
+`,
+		"struct md_desc { union { __u8 a[3]; } __attribute__((aligned(2))) b; };": `
+struct md_desc {
+	union {             /* 0 */
+		__u8 a[3];  /* 0 */
+	} __attribute__((aligned(2))) b;
+};
+`,
+	} {
+		header, err := nic.Header(compileLayout(t, "#include <linux/types.h>\n#include <stdbool.h>\n"+source+"\nstruct md_desc layout;\n", "bpf"), "plain")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(header, want) {
+			t.Errorf("%s\n%s\ninstead of%s", source, header, want)
+		}
+	}
+}
+
 // What no random layout has.
 func TestHeaderStrange(t *testing.T) {
 	netlab.NeedTools(t, "clang-19")
