@@ -113,6 +113,15 @@ struct md_desc {
 	__u16 c[0];         /* 4 */
 };
 `,
+		"struct md_desc { __u32 a; __u32 : 32; __u32 b; __u16 : 16; __u16 c; };": `
+struct md_desc {
+	__u32 a;              /* 0 */
+	unsigned int : 32;    /* 4 unused */
+	__u32 b;              /* 8 */
+	unsigned short : 16;  /* 12 unused */
+	__u16 c;              /* 14 */
+};
+`,
 		"struct md_desc { union { __u8 a[3]; } __attribute__((aligned(2))) b; };": `
 struct md_desc {
 	union {             /* 0 */
