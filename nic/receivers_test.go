@@ -94,3 +94,11 @@ func TestModuleOfReceivers(t *testing.T) {
 		}
 	}
 }
+
+func TestFlavourOf(t *testing.T) {
+	for driver, want := range map[string]string{"rvu-nicpf": "md_desc___rvu_nicpf", "8139too": "md_desc___8139too", "a b.c_d": "md_desc___a_b_c_d"} {
+		if got := flavourOf(driver); got != want {
+			t.Errorf("%s: %s instead of %s", driver, got, want)
+		}
+	}
+}
