@@ -36,6 +36,9 @@ func TestParsePacket(t *testing.T) {
 		"with options":    {ethernet + "\x08\x00\x46" + ipv4[3:] + "\x11" + rest4 + "\x94\x04\x00\x00" + "\x10\x00\x12\xb5" + zeros, packet{ptype: ptypeIPv4 | ptypeUDP, mayTunnel: true}},
 		"ICMPv6":          {ethernet + ipv6 + "\x3a" + rest6 + zeros, packet{ptype: ptypeIPv6 | ptypeICMP}},
 		"SCTP in options": {ethernet + ipv6 + "\x00" + rest6 + "\x84\x00" + zeros, packet{ptype: ptypeIPv6 | ptypeSCTP}},
+		"routing header":  {ethernet + ipv6 + "\x2b" + rest6 + "\x11\x00" + zeros, packet{ptype: ptypeIPv6 | ptypeUDP}},
+		"IPv4 in IPv4":    {ethernet + ipv4 + "\x04" + rest4, packet{ptype: ptypeIPv4 | ptypeOther, mayTunnel: true}},
+		"IPv6 in IPv6":    {ethernet + ipv6 + "\x29" + rest6, packet{ptype: ptypeIPv6 | ptypeOther, mayTunnel: true}},
 		"IPv6 fragment":   {ethernet + ipv6 + "\x2c" + rest6 + "\x06\x00" + zeros, packet{ptype: ptypeIPv6 | ptypeFragment | ptypeTCP}},
 		"AH":              {ethernet + ipv6 + "\x33" + rest6 + "\x06\x04" + zeros, packet{ptype: ptypeIPv6 | ptypeTCP | ptypeOther}},
 		"AH in IPv4":      {ethernet + ipv4 + "\x33" + rest4 + "\x06\x04" + zeros, packet{ptype: ptypeIPv4 | ptypeTCP | ptypeOther}},
@@ -244,6 +247,17 @@ func TestSum(t *testing.T) {
 	} {
 		if got := sum([]byte(text)); got != want {
 			t.Errorf("%x: %#x instead of %#x", text, got, want)
+		}
+	}
+}
+
+// What the kfunc says is no proof of an accessor that asks it.
+func TestAskedByKfunc(t *testing.T) {
+	for _, byKfunc := range []bool{false, true} {
+		f := &Field{Name: "hash", comparison: comparisonOf(t, "hash"), byKfunc: byKfunc, seen: make(map[uint64]bool)}
+		f.add(observed(t, rawObservation{XDP: mdDesc{Hash: 5}, Skb: mdDesc{Hash: 5}, Said: said{Hash: 5}}, ethernet), nil, nil)
+		if f.Agree != 1 || (f.Kfunc == nil) != byKfunc {
+			t.Errorf("by kfunc %v: %+v", byKfunc, f)
 		}
 	}
 }

@@ -85,6 +85,29 @@ func TestCut(t *testing.T) {
 	}
 }
 
+// What an object has in a struct without a name is looked for as what it has beside it, as
+// the kernel may have it either way.
+func TestCutAnonymous(t *testing.T) {
+	u32 := &btf.Int{Name: "u32", Size: 4}
+	ring := &btf.Struct{Name: "ring", Size: 8, Members: []btf.Member{{Name: "mark", Type: u32}, {Name: "tag", Type: u32, Offset: 32}}}
+	local := &btf.Struct{Name: "ring", Size: 4, Members: []btf.Member{{Type: &btf.Struct{Size: 4, Members: []btf.Member{{Name: "tag", Type: u32}}}}}}
+	c := newCut(specOf(t, ring))
+	if err := c.need(specOf(t, local)); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := c.marshal(binary.LittleEndian)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kept *btf.Struct
+	if err := load(t, raw).TypeByName("ring", &kept); err != nil {
+		t.Fatal(err)
+	}
+	if len(kept.Members) != 1 || kept.Members[0].Name != "tag" || kept.Members[0].Offset != 32 {
+		t.Errorf("%+v", kept.Members)
+	}
+}
+
 // The functions of a name are kept, with those that have their prototype, and with the
 // types of both.
 func TestCutFunctions(t *testing.T) {
