@@ -133,6 +133,7 @@ func TestFindLayoutInModule(t *testing.T) {
 		"its equal copy":       {vmlinux: base(little), module: descriptors(little, map[string]uint32{"md_desc___hv_toy": 8, "md_desc___other": 8}), size: 8},
 		"the only":             {vmlinux: base(little), module: descriptors(little, map[string]uint32{"md_desc": 16}), size: 16},
 		"another's":            {vmlinux: base(little), module: descriptors(little, map[string]uint32{"md_desc___toy": 16}), want: "BTF of module hv_toy: no struct md_desc___hv_toy or md_desc"},
+		"the kernel's":         {vmlinux: wholeKernel("md_desc"), module: rawBTF(little, "hash\x00", u32Type(18)), want: "BTF of module hv_toy: no struct md_desc___hv_toy or md_desc"},
 		"too long":             {vmlinux: base(little), module: descriptors(little, map[string]uint32{"md_desc": 256}), want: "has 256 bytes, and the metadata area no more than 252"},
 		"wrong":                {vmlinux: wholeKernel("x"), module: []byte("BTF"), want: "types of module hv_toy"},
 		"built in":             {vmlinux: wholeKernel("md_desc___hv_toy"), size: 4},

@@ -108,6 +108,31 @@ func TestCutAnonymous(t *testing.T) {
 	}
 }
 
+// Of the elements of an array is kept what is kept of one.
+func TestCutArray(t *testing.T) {
+	u32 := &btf.Int{Name: "u32", Size: 4}
+	slot := &btf.Struct{Name: "slot", Size: 8, Members: []btf.Member{{Name: "mark", Type: u32}, {Name: "tag", Type: u32, Offset: 32}}}
+	ring := &btf.Struct{Name: "ring", Size: 32, Members: []btf.Member{{Name: "slots", Type: &btf.Array{Index: u32, Type: slot, Nelems: 4}}}}
+	localSlot := &btf.Struct{Name: "slot", Size: 4, Members: []btf.Member{{Name: "tag", Type: u32}}}
+	local := &btf.Struct{Name: "ring", Size: 4, Members: []btf.Member{{Name: "slots", Type: &btf.Array{Index: u32, Type: localSlot, Nelems: 1}}}}
+	c := newCut(specOf(t, ring))
+	if err := c.need(specOf(t, local)); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := c.marshal(binary.LittleEndian)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kept *btf.Struct
+	if err := load(t, raw).TypeByName("ring", &kept); err != nil {
+		t.Fatal(err)
+	}
+	slots := kept.Members[0].Type.(*btf.Array)
+	if of := slots.Type.(*btf.Struct); slots.Nelems != 4 || of.Size != 8 || len(of.Members) != 1 || of.Members[0].Name != "tag" {
+		t.Errorf("%d of %+v", slots.Nelems, slots.Type)
+	}
+}
+
 // The functions of a name are kept, with those that have their prototype, and with the
 // types of both.
 func TestCutFunctions(t *testing.T) {
