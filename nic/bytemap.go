@@ -10,7 +10,6 @@ import (
 const (
 	rowBytes  = 8 // in a line
 	byteWidth = 8 // characters, with the line on its left
-	unusedDot = '.'
 )
 
 // ByteMap draws a descriptor: 8 bytes in a line, and a box for each run of bytes that
@@ -71,13 +70,11 @@ func (m *byteMap) same(a, b int) bool {
 // wall reports whether there is a wall on the left of a byte of a row, or behind its last.
 func (m *byteMap) wall(row, column int) bool {
 	at := row + column
-	left, right := column > 0 && m.exists(at-1) && row >= 0, column < rowBytes && m.exists(at) && row >= 0
-	switch {
-	case left && right:
+	left, right := column > 0 && m.exists(at-1), column < rowBytes && m.exists(at)
+	if left && right {
 		return !m.same(at-1, at)
-	default:
-		return left || right
 	}
+	return left || right
 }
 
 // floor reports whether there is a line above a byte of a row.
@@ -86,9 +83,6 @@ func (m *byteMap) floor(row, column int) bool {
 		return false
 	}
 	above, below := row-rowBytes+column, row+column
-	if row == 0 {
-		above = -1
-	}
 	return (m.exists(above) || m.exists(below)) && !m.same(above, below)
 }
 
@@ -139,7 +133,7 @@ func (m *byteMap) boxes(b *strings.Builder, row int) {
 func (m *byteMap) text(at, width int) string {
 	switch {
 	case len(m.at[at]) == 0:
-		return strings.Repeat(string(unusedDot)+" ", width/2) + string(unusedDot)
+		return strings.Repeat(". ", width/2) + "."
 	case at%rowBytes == 0 && m.same(at-1, at):
 		return "" // it goes on
 	}

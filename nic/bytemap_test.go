@@ -39,6 +39,12 @@ func TestByteMap(t *testing.T) {
 0 |a,b    |b      |b,c    |. . . .|
   +-------+-------+-------+-------+
 `,
+		"struct md_desc { __u8 sevenab, eightabc; __be16 fifteen_letters, sixteen__letters; };": `
+   0       1       2       3       4       5
+  +-------+-------+---------------+---------------+
+0 |sevenab|eighta~|fifteen_letters|sixteen__lette~|
+  +-------+-------+---------------+---------------+
+`,
 		"struct md_desc { __u64 a[2]; __u16 b; } __attribute__((packed));": `
     0       1       2       3       4       5       6       7
    +---------------------------------------------------------------+

@@ -108,7 +108,7 @@ func (p *placer) fits(s *btf.Struct, so placing) error {
 // next returns the bit at which C puts a member behind what ends at a bit, and how many
 // bits it has.
 func (p *placer) next(member *btf.Member, at uint64, packed bool) (placed, size uint64, err error) {
-	bytes, err := btf.Sizeof(member.Type)
+	bits, err := bitsOf(member)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -119,17 +119,37 @@ func (p *placer) next(member *btf.Member, at uint64, packed bool) (placed, size 
 	if packed {
 		of = 1
 	}
-	unit, align := uint64(bytes)*8, uint64(of)*8
-	bits := uint64(member.BitfieldSize)
-	switch {
-	case bits == 0:
-		return roundUp(at, align), unit, nil
-	case bits > unit:
-		return 0, 0, fmt.Errorf("bit-field %s has %d bits, and its type %d", member.Name, bits, unit)
-	case !packed && at%align+bits > unit: // it would leave its unit
-		return roundUp(at, align), bits, nil
+	align := uint64(of) * 8
+	isBitfield := member.BitfieldSize > 0
+	if isBitfield && (packed || at%align+bits <= align) { // its type is as long as it is aligned
+		return at, bits, nil
 	}
-	return at, bits, nil
+	return roundUp(at, align), bits, nil
+}
+
+// bitsOf returns how many bits a member has. Bit-fields are refused that C can't declare.
+func bitsOf(member *btf.Member) (uint64, error) {
+	size, err := btf.Sizeof(member.Type)
+	if err != nil {
+		return 0, fmt.Errorf("size of %s: %w", member.Name, err)
+	}
+	room, bits := uint64(size)*8, uint64(member.BitfieldSize)
+	if bits == 0 {
+		return room, nil
+	}
+	switch typ := btf.UnderlyingType(member.Type).(type) {
+	case *btf.Int:
+		if typ.Encoding&btf.Bool != 0 {
+			room = 1
+		}
+	case *btf.Enum:
+	default:
+		return 0, fmt.Errorf("bit-field %s is of type %s: C has no such bit-field", member.Name, reloc.TypeString(member.Type))
+	}
+	if bits > room {
+		return 0, fmt.Errorf("bit-field %s has %d bits, and its type %d: C has no such bit-field", member.Name, bits, room)
+	}
+	return bits, nil
 }
 
 // maxFiller is how many bits a bit-field can have: those of an unsigned __int128.
@@ -137,37 +157,34 @@ const maxFiller = 128
 
 // placeUnion finds out how a union is to be declared, by its size.
 func placeUnion(union *btf.Union, align uint32) (placing, error) {
-	bits := uint64(0)
-	for _, member := range union.Members {
-		size, err := btf.Sizeof(member.Type)
+	longest := uint64(0)
+	for i := range union.Members {
+		member := &union.Members[i]
+		bits, err := bitsOf(member)
 		if err != nil {
 			return placing{}, err
 		}
 		if member.Offset != 0 {
 			return placing{}, fmt.Errorf("member %s is at bit %d: C has no such union", member.Name, member.Offset)
 		}
-		if member.BitfieldSize > 0 {
-			bits = max(bits, uint64(member.BitfieldSize))
-		} else {
-			bits = max(bits, uint64(size)*8)
-		}
+		longest = max(longest, bits)
 	}
 	size := uint64(union.Size) * 8
 	switch {
-	case roundUp(bits, uint64(align)*8) == size:
+	case roundUp(longest, uint64(align)*8) == size:
 		return placing{align: align}, nil
-	case roundUp(bits, 8) == size:
+	case roundUp(longest, 8) == size:
 		return placing{packed: true, align: 1}, nil
 	}
 	for to := uint32(2); to <= union.Size; to *= 2 {
-		if roundUp(bits, uint64(to)*8) == size {
+		if roundUp(longest, uint64(to)*8) == size {
 			return placing{packed: to < align, aligned: to, align: to}, nil
 		}
 	}
-	if size > bits && size <= maxFiller {
+	if size > longest && size <= maxFiller {
 		return placing{packed: true, align: 1, filler: size}, nil
 	}
-	return placing{}, fmt.Errorf("it has %d bytes, and its longest member %d bits: C has no such union", union.Size, bits)
+	return placing{}, fmt.Errorf("it has %d bytes, and its longest member %d bits: C has no such union", union.Size, longest)
 }
 
 // alignOf returns to how many bytes C aligns a type, as it is declared here.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/mdlayher/genetlink"
 	"github.com/mdlayher/netlink"
@@ -31,17 +32,10 @@ const (
 var xdpActs = []string{"basic", "redirect", "ndo-xmit", "xsk-zerocopy", "hw-offload", "rx-sg", "ndo-xmit-sg"}
 
 // metadataKfuncs are the kernel's functions by which an XDP program asks the driver about a
-// packet, by their flags in enum netdev_xdp_rx_metadata.
-var metadataKfuncs = []struct {
-	flag uint64
-	name string
-}{
-	{1 << 0, "bpf_xdp_metadata_rx_timestamp"},
-	{1 << 1, "bpf_xdp_metadata_rx_hash"},
-	{1 << 2, "bpf_xdp_metadata_rx_vlan_tag"},
-}
+// packet, by the bits of enum netdev_xdp_rx_metadata.
+var metadataKfuncs = []string{"bpf_xdp_metadata_rx_timestamp", "bpf_xdp_metadata_rx_hash", "bpf_xdp_metadata_rx_vlan_tag"}
 
-// rxMetadata are the same by their bits, as netdev.yaml calls them.
+// rxMetadata are the same as netdev.yaml calls them.
 var rxMetadata = []string{"timestamp", "hash", "vlan-tag"}
 
 // Features are what a driver says that it does, in the words of the kernel's
@@ -80,12 +74,7 @@ func bitNames(set uint64, names []string) []string {
 }
 
 // Kfuncs returns the names of all metadata kfuncs: those that some driver has.
-func Kfuncs() (names []string) {
-	for _, kfunc := range metadataKfuncs {
-		names = append(names, kfunc.name)
-	}
-	return names
-}
+func Kfuncs() []string { return slices.Clone(metadataKfuncs) }
 
 // Kfuncs returns the names of the metadata kfuncs that the interface's driver has. The
 // kernel tells since Linux 6.7; before that there are none. It needs no privileges.
@@ -97,13 +86,8 @@ func (t *Target) Kfuncs() ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: ask for its metadata kfuncs: %w", t.Interface, err)
 	}
-	var names []string
-	for _, kfunc := range metadataKfuncs {
-		if answer[netdevXDPMetadataKfuncs]&kfunc.flag != 0 {
-			names = append(names, kfunc.name)
-		}
-	}
-	return names, nil
+	known := uint64(1)<<len(metadataKfuncs) - 1
+	return bitNames(answer[netdevXDPMetadataKfuncs]&known, metadataKfuncs), nil
 }
 
 // HasNativeXDP reports whether the interface's driver says that it runs XDP programs,

@@ -2,6 +2,7 @@ package nic
 
 import (
 	"cmp"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -17,8 +18,8 @@ import (
 var ErrNoDescriptor = errors.New("no struct " + reloc.Descriptor)
 
 // Header returns a layout as C: its descriptor, in all its flavours, and the types that it
-// is made of, with the offset of each member in a comment, and _Static_assert about every
-// offset and size. C asks no offset of a bit-field: those are held by what is around them.
+// is made of, with the offset of each member in a comment, and _Static_assert about the byte
+// order and about every offset and size. C asks no offset of a bit-field: those are held by what is around them.
 // title is the header's first comment.
 //
 // What is compiled from it, with a variable of the descriptor's type, is the same layout:
@@ -62,7 +63,7 @@ func header(layout *reloc.Layout, title string) (string, error) {
 			return "", err
 		}
 	}
-	return h.file(title), nil
+	return h.file(title, layout.ByteOrder()), nil
 }
 
 // headerWriter writes definitions in the order in which C wants them.
@@ -315,9 +316,11 @@ func (h *headerWriter) record(record btf.Type, at uint64) ([]line, error) {
 			return nil, err
 		}
 		lines = append(lines, inner...)
-		if _, bits, err := h.next(&member, 0, true); err == nil {
-			end = uint64(member.Offset) + bits
+		bits, err := bitsOf(&member)
+		if err != nil {
+			return nil, err
 		}
+		end = uint64(member.Offset) + bits
 	}
 	switch {
 	case so.filler > 64:
@@ -511,8 +514,9 @@ func spellLines(lines []line) string {
 // declares what programs see.
 const guard = "__MD_DESC_LAYOUT_H__"
 
-// file returns the whole header.
-func (h *headerWriter) file(title string) string {
+// file returns the whole header. In the other byte order numbers are others, and bit-fields
+// elsewhere.
+func (h *headerWriter) file(title string, order binary.ByteOrder) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "/*\n")
 	for line := range strings.SplitSeq(strings.ReplaceAll(title, "*/", "* /"), "\n") {
@@ -528,7 +532,16 @@ func (h *headerWriter) file(title string) string {
 	for _, name := range h.forward {
 		fmt.Fprintf(&b, "%s;\n", name)
 	}
+	fmt.Fprintf(&b, "\n_Static_assert(__BYTE_ORDER__ == __ORDER_%s__, \"byte order\");\n", orderMacro(order))
 	b.WriteString(h.text.String())
 	fmt.Fprintf(&b, "\n#endif /* %s */\n", guard)
 	return b.String()
+}
+
+// orderMacro returns the end of the name by which compilers have a byte order.
+func orderMacro(order binary.ByteOrder) string {
+	if order.Uint16([]byte{0, 1}) == 1 {
+		return "BIG_ENDIAN"
+	}
+	return "LITTLE_ENDIAN"
 }

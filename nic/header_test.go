@@ -2,6 +2,7 @@ package nic_test
 
 import (
 	"debug/elf"
+	"encoding/binary"
 	"errors"
 	"flag"
 	"fmt"
@@ -51,11 +52,14 @@ func TestHeader(t *testing.T) {
 			}
 			wantSameLayout(t, layout, header)
 
-			// For user space, which reads the area by AF_XDP: every assertion holds.
+			// For user space, which reads the area by AF_XDP: every assertion holds, but
+			// that about the byte order if it is another machine's.
 			path := write(t, "md_desc.h", []byte(header))
 			cmd := exec.Command("gcc", "-std=gnu11", "-Wall", "-Werror", "-x", "c", "-fsyntax-only", "-")
 			cmd.Stdin = strings.NewReader("#include \"" + path + "\"\n")
-			if out, err := cmd.CombinedOutput(); err != nil {
+			out, err := cmd.CombinedOutput()
+			isHere := layout.ByteOrder().Uint16([]byte{0, 1}) == binary.NativeEndian.Uint16([]byte{0, 1})
+			if isHere && err != nil || !isHere && (strings.Count(string(out), "error:") != 1 || !strings.Contains(string(out), `"byte order"`)) {
 				t.Errorf("gcc: %v\n%s\n%s", err, out, header)
 			}
 		})
@@ -81,6 +85,61 @@ func TestHeaderRandom(t *testing.T) {
 	}
 }
 
+// A definition has no attribute and no padding that C does without.
+func TestHeaderIsPlain(t *testing.T) {
+	netlab.NeedTools(t, "clang-19")
+	for source, want := range map[string]string{
+		"struct md_desc { __u32 a : 20, b : 12; bool c; __u64 d; };": `
+struct md_desc {
+	__u32 a : 20;  /* bit 0 */
+	__u32 b : 12;  /* bit 20 */
+	_Bool c;       /* 4 */
+	               /* 5 unused */
+	__u64 d;       /* 8 */
+};
+`,
+		"struct md_desc { __u16 a; __u32 b; } __attribute__((packed));": `
+struct md_desc {
+	__u16 a;  /* 0 */
+	__u32 b;  /* 2 */
+} __attribute__((packed));
+`,
+		"struct md_desc { __u8 a; __u8 : 8; __u16 b : 3; __u16 : 0; __u16 c[]; };": `
+struct md_desc {
+	__u8 a;             /* 0 */
+	unsigned char : 8;  /* 1 unused */
+	__u16 b : 3;        /* bit 16 */
+	                    /* bit 19 unused */
+	__u16 c[0];         /* 4 */
+};
+`,
+		"struct md_desc { __u32 a; __u32 : 32; __u32 b; __u16 : 16; __u16 c; };": `
+struct md_desc {
+	__u32 a;              /* 0 */
+	unsigned int : 32;    /* 4 unused */
+	__u32 b;              /* 8 */
+	unsigned short : 16;  /* 12 unused */
+	__u16 c;              /* 14 */
+};
+`,
+		"struct md_desc { union { __u8 a[3]; } __attribute__((aligned(2))) b; };": `
+struct md_desc {
+	union {             /* 0 */
+		__u8 a[3];  /* 0 */
+	} __attribute__((aligned(2))) b;
+};
+`,
+	} {
+		header, err := nic.Header(compileLayout(t, "#include <linux/types.h>\n#include <stdbool.h>\n"+source+"\nstruct md_desc layout;\n", "bpf"), "plain")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(header, want) {
+			t.Errorf("%s\n%s\ninstead of%s", source, header, want)
+		}
+	}
+}
+
 // What no random layout has.
 func TestHeaderStrange(t *testing.T) {
 	netlab.NeedTools(t, "clang-19")
@@ -88,6 +147,7 @@ func TestHeaderStrange(t *testing.T) {
 		"pointed to before":     "struct tag { int a; }; struct md_desc { struct tag *p; struct tag t; struct md_desc *self; struct md_desc **list[2]; };",
 		"pointed to after":      "struct tag { int a; }; struct md_desc { struct tag t; const struct tag *const p; union nowhere *u; };",
 		"anonymous behind":      "struct md_desc { struct { int a; } *p; enum { A } *e; void *v; int (*f)(int); int (*array)[3]; };",
+		"of a type":             "struct md_desc { enum a : int { A } a; enum b : signed char { B = 1 } b; enum c : unsigned short { C = 1 } c; enum d : long long { D = 1 } d : 40; };",
 		"enumeration twice":     "typedef int md_desc_enum1; struct md_desc { enum { A, B } a, b; struct { enum { C } x, y; } c, d; md_desc_enum1 e; };",
 		"own types of a name":   "typedef unsigned char __u32; typedef __u32 __be32; struct md_desc { __u32 a; __be32 b; };",
 		"bool of the kernel's":  "typedef _Bool bool; struct md_desc { bool a; bool b : 1; const bool c[2]; };",
@@ -133,7 +193,11 @@ func TestHeaderRefuses(t *testing.T) {
 		"no values":   {s(btf.Member{Name: hash, Type: &btf.Enum{Name: "x", Size: 4}}), "enum x: it has no enumerators"},
 		"two of a name": {s(btf.Member{Name: "a", Type: &btf.Typedef{Name: "u", Type: u32}},
 			btf.Member{Name: "b", Type: &btf.Typedef{Name: "u", Type: &btf.Int{Name: "int", Size: 4, Encoding: btf.Signed}}, Offset: 32}), "there are different types u: C has one of a name"},
-		"union": {s(btf.Member{Name: "a", Type: &btf.Union{Name: "x", Size: 17, Members: []btf.Member{{Name: "b", Type: u32}}}}), "union x: it has 17 bytes, and its longest member 32 bits: C has no such union"},
+		"bit-field":     {s(btf.Member{Name: "a", Type: &btf.Float{Name: "float", Size: 4}, BitfieldSize: 8}), "struct md_desc: bit-field a is of type float: C has no such bit-field"},
+		"long":          {s(btf.Member{Name: "a", Type: u32, BitfieldSize: 33}), "bit-field a has 33 bits, and its type 32: C has no such bit-field"},
+		"long bool":     {s(btf.Member{Name: "a", Type: &btf.Int{Name: "_Bool", Size: 1, Encoding: btf.Bool}, BitfieldSize: 2}), "bit-field a has 2 bits, and its type 1: C has no such bit-field"},
+		"long in union": {s(btf.Member{Name: "a", Type: &btf.Union{Name: "x", Size: 8, Members: []btf.Member{{Name: "b", Type: u32, BitfieldSize: 33}}}}), "union x: bit-field b has 33 bits, and its type 32: C has no such bit-field"},
+		"union":         {s(btf.Member{Name: "a", Type: &btf.Union{Name: "x", Size: 17, Members: []btf.Member{{Name: "b", Type: u32}}}}), "union x: it has 17 bytes, and its longest member 32 bits: C has no such union"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			builder, err := btf.NewBuilder([]btf.Type{test.descriptor}, nil)

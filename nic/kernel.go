@@ -89,8 +89,9 @@ func (k *Kernel) File(module string) string { return filepath.Join(k.dir, module
 func (k *Kernel) Types() (*reloc.Layout, error) { return k.types() }
 
 // Module returns the types that a module is compiled with: its kernel's and its own, those
-// of the kernel alone for "vmlinux". A module without a file is built into the kernel, or not loaded, or not there at all: they
-// are what Types returns then. Messages call them by the file's path.
+// of the kernel alone for "vmlinux". A module without a file is built into the kernel, or not
+// loaded, or not there at all: they are what Types returns then. Messages call them by the
+// file's path.
 //
 // Returns the errors of Types, and one wrapping ErrWrongBase for a module of another
 // kernel's.

@@ -128,6 +128,9 @@ const versionSeparator = "@"
 // files each.
 func (dirs layoutDirs) versions(driver string) map[string]string {
 	versions := make(map[string]string)
+	if driver == "" {
+		return versions
+	}
 	for i := range dirs {
 		for name, files := range dirs[i].files {
 			if version, has := strings.CutPrefix(name, driver+versionSeparator); has {
@@ -154,25 +157,36 @@ func isWord(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
 
 // places says of each directory what it does not have.
 func (dirs layoutDirs) places(iface string, receivers []receiver) []Place {
-	names := []string{iface}
-	for _, r := range receivers {
-		if r.driver != "" && r.firmware != "" {
-			names = append(names, r.driver+versionSeparator+r.firmware)
-		}
-		if r.driver != "" {
-			names = append(names, r.driver)
-		}
-	}
-	names = slices.Compact(names)
+	names := strings.Join(fileNames(iface, receivers), ", ")
 	var places []Place
 	for i := range dirs {
 		place := Place{dirs[i].path, "no such directory"}
 		if !dirs[i].absent {
-			place.Why = "no file " + strings.Join(names, ", ") + dirs[i:i+1].otherVersions(receivers)
+			place.Why = "no file " + names + dirs[i:i+1].otherVersions(receivers)
 		}
 		places = append(places, place)
 	}
 	return places
+}
+
+// fileNames returns the names that a file may have, in the order that they are looked for,
+// each once: the slaves of a bond may be alike.
+func fileNames(iface string, receivers []receiver) []string {
+	names := []string{iface}
+	add := func(name string) {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	for _, r := range receivers {
+		if r.driver != "" && r.firmware != "" {
+			add(r.driver + versionSeparator + r.firmware)
+		}
+		if r.driver != "" {
+			add(r.driver)
+		}
+	}
+	return names
 }
 
 // otherVersions names the files that are for other firmware.

@@ -65,18 +65,3 @@ func moduleOf(r receiver) string {
 	}
 	return strings.ReplaceAll(r.driver, "-", "_")
 }
-
-// busOf returns what Target.Bus says of an interface. Before Linux 5.14 only the driver tells
-// the device.
-func (i *netInterface) busOf(info driverInfo) string {
-	if i.device != "" && i.bus != "" {
-		return i.bus + "/" + i.device
-	}
-	if i.device != "" || info.device == "" {
-		return i.device
-	}
-	if found, _ := filepath.Glob("/sys/bus/*/devices/" + info.device); len(found) == 1 {
-		return filepath.Base(filepath.Dir(filepath.Dir(found[0]))) + "/" + info.device
-	}
-	return info.device
-}

@@ -7,20 +7,16 @@ import (
 	"os"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 
+	"github.com/xdp-load/xdp-load/internal/btfraw"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
 // programPrefix is what a layout's name starts with if it is in the BTF of a loaded program.
 const programPrefix = "prog:"
-
-// maxProgramName is how long the names of programs are in the kernel, which cuts off the
-// rest: BPF_OBJ_NAME_LEN less the end of the string.
-const maxProgramName = 15
 
 // ErrNoProgram is wrapped by OpenProgram's error about a program that is not loaded.
 var ErrNoProgram = errors.New("no such program is loaded")
@@ -95,7 +91,8 @@ func openProgram(id ebpf.ProgramID) (*loadedProgram, error) {
 	return &loadedProgram{id, info}, nil
 }
 
-// programsNamed returns the loaded programs of a name.
+// programsNamed returns the loaded programs of a name. Of a long one, which the kernel cuts
+// off, ebpf.ProgramInfo has the whole, by its BTF.
 func programsNamed(name string) ([]*loadedProgram, error) {
 	var named []*loadedProgram
 	for id := ebpf.ProgramID(0); ; {
@@ -114,7 +111,7 @@ func programsNamed(name string) ([]*loadedProgram, error) {
 		if err != nil {
 			return nil, err
 		}
-		if program.isNamed(name) {
+		if program.info.Name == name {
 			named = append(named, program)
 		}
 	}
@@ -122,18 +119,6 @@ func programsNamed(name string) ([]*loadedProgram, error) {
 		return nil, fmt.Errorf("%w: xdp-load status and bpftool prog list those that are", ErrNoProgram)
 	}
 	return named, nil
-}
-
-// isNamed reports whether a program has a name. Of a long one the BTF has the whole.
-func (p *loadedProgram) isNamed(name string) bool {
-	if len(name) < maxProgramName || p.info.Name != name[:maxProgramName] {
-		return p.info.Name == name
-	}
-	functions, err := p.info.FuncInfos()
-	if err != nil || len(functions) == 0 {
-		return p.info.Name == name
-	}
-	return functions[0].Func.Name == name
 }
 
 // types returns the BTF that a program was loaded with.
@@ -158,8 +143,7 @@ func (p *loadedProgram) types() ([]byte, error) {
 			return nil, err
 		}
 		if _, isStruct := typ.(*btf.Struct); isStruct {
-			name, _, _ := strings.Cut(typ.TypeName(), "___")
-			hasDescriptor = hasDescriptor || name == reloc.Descriptor
+			hasDescriptor = hasDescriptor || btfraw.EssentialName(typ.TypeName()) == reloc.Descriptor
 		}
 		isOurs = isOurs || slices.Contains([]string{reloc.Marker, reloc.RewrittenMark}, typ.TypeName())
 		types = append(types, typ)

@@ -37,6 +37,7 @@ func TestFindLayoutFile(t *testing.T) {
 		"first directory":     {first: []string{"eth9.o"}, second: []string{"eth9.btf", "eth9"}, want: "first/eth9.o"},
 		"whole firmware":      {first: []string{"mlx5_core@" + firmware, "mlx5_core@22.31.1014.o"}, want: "first/mlx5_core@" + firmware},
 		"longest":             {first: []string{"mlx5_core@22.o", "mlx5_core"}, second: []string{"mlx5_core@22.31"}, want: "second/mlx5_core@22.31"},
+		"up to a point":       {first: []string{"mlx5_core@22.", "mlx5_core"}, want: "first/mlx5_core@22."},
 		"driver":              {first: []string{"mlx5_core.ko", "mlx4_core", "eth"}, want: "first/mlx5_core.ko"},
 		"other firmware":      {first: []string{"mlx5_core@22.3.o", "mlx5_core@22.30", "mlx5_core@2", "mlx5_core@"}, second: []string{"mlx5_core"}, want: "second/mlx5_core"},
 		"other firmware only": {first: []string{"mlx5_core@22.3.o", "mlx5_core@22.30"}, want: "no file eth9, mlx5_core@" + firmware + ", mlx5_core, only for other firmware mlx5_core@22.3.o, mlx5_core@22.30"},
@@ -132,6 +133,7 @@ func TestFindLayoutInModule(t *testing.T) {
 		"its equal copy":       {vmlinux: base(little), module: descriptors(little, map[string]uint32{"md_desc___hv_toy": 8, "md_desc___other": 8}), size: 8},
 		"the only":             {vmlinux: base(little), module: descriptors(little, map[string]uint32{"md_desc": 16}), size: 16},
 		"another's":            {vmlinux: base(little), module: descriptors(little, map[string]uint32{"md_desc___toy": 16}), want: "BTF of module hv_toy: no struct md_desc___hv_toy or md_desc"},
+		"the kernel's":         {vmlinux: wholeKernel("md_desc"), module: rawBTF(little, "hash\x00", u32Type(18)), want: "BTF of module hv_toy: no struct md_desc___hv_toy or md_desc"},
 		"too long":             {vmlinux: base(little), module: descriptors(little, map[string]uint32{"md_desc": 256}), want: "has 256 bytes, and the metadata area no more than 252"},
 		"wrong":                {vmlinux: wholeKernel("x"), module: []byte("BTF"), want: "types of module hv_toy"},
 		"built in":             {vmlinux: wholeKernel("md_desc___hv_toy"), size: 4},
@@ -240,7 +242,11 @@ func TestOpenProgram(t *testing.T) {
 	if _, err := nic.OpenLayout("prog:nothing", ""); !errors.Is(err, nic.ErrNoDescriptor) {
 		t.Error(err)
 	}
-	for _, name := range []string{"prog:", "prog:4294967295", "prog:produces_meta", "prog:nobody"} {
+	load("ours", "struct xdp_load_source { int source; } mark;\n"+program("consumes_metadata", "unsigned int hash;"))
+	if _, err := nic.OpenLayout("prog:consumes_metadata", ""); err == nil || !strings.Contains(err.Error(), "it was compiled with md_desc.h") {
+		t.Error(err)
+	}
+	for _, name := range []string{"prog:", "prog:produces_metada", "prog:4294967295", "prog:produces_meta", "prog:nobody"} {
 		if _, err := nic.OpenLayout(name, ""); !errors.Is(err, nic.ErrNoProgram) || !strings.HasPrefix(err.Error(), "layout "+name) {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -87,6 +88,21 @@ func (i *netInterface) target() (*Target, error) {
 		return nil, err
 	}
 	return &Target{Interface: i.name, Index: i.index, Driver: info.name, Firmware: info.firmware, Bus: i.busOf(info)}, nil
+}
+
+// busOf returns what Target.Bus says of an interface. Before Linux 5.14 only the driver tells
+// the device.
+func (i *netInterface) busOf(info driverInfo) string {
+	if i.device != "" && i.bus != "" {
+		return i.bus + "/" + i.device
+	}
+	if i.device != "" || info.device == "" {
+		return i.device
+	}
+	if found, _ := filepath.Glob("/sys/bus/*/devices/" + info.device); len(found) == 1 {
+		return filepath.Base(filepath.Dir(filepath.Dir(found[0]))) + "/" + info.device
+	}
+	return info.device
 }
 
 // driverInfo is what a driver says of itself, empty if it doesn't.

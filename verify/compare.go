@@ -130,7 +130,7 @@ func compareHashType(o *observation) verdict {
 		return leaves(byStack)
 	case o.Skb.Hash == 0:
 		return differs("%#x, and the skb has no hash", o.XDP.HashType)
-	case l4 && !ofSkb:
+	case l4: // and the skb's is not
 		return leaves("the driver tells the stack of a hash of ports as of one of addresses")
 	}
 	return differs("%#x, and the skb has a hash, of type %#x", o.XDP.HashType, o.Skb.HashType)
@@ -177,7 +177,7 @@ func compareSum(o *observation) verdict {
 	case o.Length > o.Held:
 		return leaves("the driver has given the stack no sum, and the packet is too long to compute it")
 	}
-	if own := sum(o.Head[14:o.Length]); own != fold(o.XDP.Csum) {
+	if own := sum(o.Head[min(ethernetHeader, o.Length):o.Length]); own != fold(o.XDP.Csum) {
 		return differs("%#x, and the packet's is %#x", o.XDP.Csum, own)
 	}
 	return agreed
@@ -201,7 +201,7 @@ func compareSumStatus(o *observation) verdict {
 
 // compareTag takes a tag of the packet itself, which the stack has taken off, for none.
 func (o *observation) compareTag(field string, inPacket wire16) verdict {
-	if o.XDP.VlanProto == (wire16{}) && o.xdp[field] == 0 && o.TagProto != (wire16{}) && o.skb[field] == inPacket.number() {
+	if o.XDP.VlanProto == (wire16{}) && o.xdp[field] == 0 && o.skb[field] == inPacket.number() {
 		return agreed
 	}
 	return o.same(field)

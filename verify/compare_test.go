@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/xdp-load/xdp-load/loader"
 )
 
 // Headers that packets of these tests are made of.
@@ -28,10 +30,18 @@ func TestParsePacket(t *testing.T) {
 		"fragment":        {ethernet + ipv4[:8] + "\x20\x00\x40\x11" + rest4, packet{ptype: ptypeIPv4 | ptypeFragment | ptypeUDP}},
 		"VXLAN":           {ethernet + ipv4 + "\x11" + rest4 + "\x10\x00\x12\xb5" + zeros, packet{ptype: ptypeIPv4 | ptypeUDP, mayTunnel: true}},
 		"GRE":             {ethernet + ipv4 + "\x2f" + rest4, packet{ptype: ptypeIPv4 | ptypeOther, mayTunnel: true}},
+		"later fragment":  {ethernet + ipv4[:8] + "\x00\xb9\x40\x11" + rest4, packet{ptype: ptypeIPv4 | ptypeFragment | ptypeUDP}},
+		"not fragmented":  {ethernet + ipv4[:8] + "\x40\x00\x40\x11" + rest4, packet{ptype: ptypeIPv4 | ptypeUDP}},
+		"UDP in AH":       {ethernet + ipv6 + "\x33" + rest6 + "\x3c\x01" + zeros[:10] + "\x11\x00" + zeros, packet{ptype: ptypeIPv6 | ptypeUDP | ptypeOther}},
+		"with options":    {ethernet + "\x08\x00\x46" + ipv4[3:] + "\x11" + rest4 + "\x94\x04\x00\x00" + "\x10\x00\x12\xb5" + zeros, packet{ptype: ptypeIPv4 | ptypeUDP, mayTunnel: true}},
 		"ICMPv6":          {ethernet + ipv6 + "\x3a" + rest6 + zeros, packet{ptype: ptypeIPv6 | ptypeICMP}},
 		"SCTP in options": {ethernet + ipv6 + "\x00" + rest6 + "\x84\x00" + zeros, packet{ptype: ptypeIPv6 | ptypeSCTP}},
+		"routing header":  {ethernet + ipv6 + "\x2b" + rest6 + "\x11\x00" + zeros, packet{ptype: ptypeIPv6 | ptypeUDP}},
+		"IPv4 in IPv4":    {ethernet + ipv4 + "\x04" + rest4, packet{ptype: ptypeIPv4 | ptypeOther, mayTunnel: true}},
+		"IPv6 in IPv6":    {ethernet + ipv6 + "\x29" + rest6, packet{ptype: ptypeIPv6 | ptypeOther, mayTunnel: true}},
 		"IPv6 fragment":   {ethernet + ipv6 + "\x2c" + rest6 + "\x06\x00" + zeros, packet{ptype: ptypeIPv6 | ptypeFragment | ptypeTCP}},
 		"AH":              {ethernet + ipv6 + "\x33" + rest6 + "\x06\x04" + zeros, packet{ptype: ptypeIPv6 | ptypeTCP | ptypeOther}},
+		"AH in IPv4":      {ethernet + ipv4 + "\x33" + rest4 + "\x06\x04" + zeros, packet{ptype: ptypeIPv4 | ptypeTCP | ptypeOther}},
 		"ESP":             {ethernet + ipv4 + "\x32" + rest4, packet{ptype: ptypeIPv4 | ptypeOther}},
 		"no next header":  {ethernet + ipv6 + "\x3b" + rest6, packet{ptype: ptypeIPv6}},
 		"ARP":             {ethernet + "\x08\x06" + zeros, packet{}},
@@ -82,6 +92,8 @@ func TestCompare(t *testing.T) {
 		"the packet's sum":      {"csum", rawObservation{XDP: mdDesc{Csum: own, CsumStatus: 2}, Length: uint32(len(head))}, agree},
 		"not the packet's":      {"csum", rawObservation{XDP: mdDesc{Csum: own + 1, CsumStatus: 2}, Length: uint32(len(head))}, differ},
 		"a long packet's":       {"csum", rawObservation{XDP: mdDesc{Csum: own, CsumStatus: 2}, Length: 1500}, uncompared},
+		"a short packet's":      {"csum", rawObservation{XDP: mdDesc{Csum: 5, CsumStatus: 2}, Length: 5}, differ},
+		"a sum without the tag": {"csum", rawObservation{XDP: mdDesc{Csum: own + 1, CsumStatus: 2}, Skb: mdDesc{Csum: own, CsumStatus: 2, VlanProto: wire16{0x81}}}, uncompared},
 		"a sum with a tag":      {"csum", rawObservation{XDP: mdDesc{Csum: own, CsumStatus: 2}, TagProto: wire16{0x81}, Length: uint32(len(head))}, uncompared},
 		"right":                 {"csum_status", rawObservation{XDP: mdDesc{CsumStatus: 1}, Skb: mdDesc{CsumStatus: 1}}, agree},
 		"wrong":                 {"csum_status", rawObservation{XDP: mdDesc{CsumStatus: 4}}, agree},
@@ -115,17 +127,23 @@ func TestComparePacket(t *testing.T) {
 		head    string
 		outcome outcome
 	}{
-		"UDP":               {"ptype", mdDesc{Ptype: ptypeIPv4 | ptypeUDP}, udp, agree},
-		"half of it":        {"ptype", mdDesc{Ptype: ptypeIPv4}, udp, agree},
-		"nothing":           {"ptype", mdDesc{}, udp, agree},
-		"TCP":               {"ptype", mdDesc{Ptype: ptypeIPv4 | ptypeTCP}, udp, differ},
-		"a tunnel":          {"ptype", mdDesc{Ptype: ptypeIPv6 | ptypeTCP | ptypeTunnelled}, vxlan, uncompared},
-		"no tunnel":         {"ptype", mdDesc{Ptype: ptypeIPv4 | ptypeUDP | ptypeTunnelled}, udp, differ},
-		"a hash":            {"hash_type", mdDesc{HashType: hashIPv4 | hashL4 | hashUDP}, udp, agree},
-		"a hash of TCP":     {"hash_type", mdDesc{HashType: hashIPv4 | hashL4 | hashTCP}, udp, differ},
-		"a hash of inside":  {"hash_type", mdDesc{HashType: hashIPv6 | hashL4 | hashTCP}, vxlan, uncompared},
-		"a hash of a tag":   {"hash_type", mdDesc{HashType: hashIPv4}, ethernet + tag + ipv4 + "\x06" + rest4, agree},
-		"IPv4 and not IPv6": {"hash_type", mdDesc{HashType: hashIPv6}, udp, differ},
+		"UDP":                {"ptype", mdDesc{Ptype: ptypeIPv4 | ptypeUDP}, udp, agree},
+		"half of it":         {"ptype", mdDesc{Ptype: ptypeIPv4}, udp, agree},
+		"nothing":            {"ptype", mdDesc{}, udp, agree},
+		"TCP":                {"ptype", mdDesc{Ptype: ptypeIPv4 | ptypeTCP}, udp, differ},
+		"a tunnel":           {"ptype", mdDesc{Ptype: ptypeIPv6 | ptypeTCP | ptypeTunnelled}, vxlan, uncompared},
+		"no tunnel":          {"ptype", mdDesc{Ptype: ptypeIPv4 | ptypeUDP | ptypeTunnelled}, udp, differ},
+		"a hash":             {"hash_type", mdDesc{HashType: hashIPv4 | hashL4 | hashUDP}, udp, agree},
+		"a hash of TCP":      {"hash_type", mdDesc{HashType: hashIPv4 | hashL4 | hashTCP}, udp, differ},
+		"a hash of inside":   {"hash_type", mdDesc{HashType: hashIPv6 | hashL4 | hashTCP}, vxlan, uncompared},
+		"a hash of a tag":    {"hash_type", mdDesc{HashType: hashIPv4}, ethernet + tag + ipv4 + "\x06" + rest4, agree},
+		"IPsec in UDP":       {"hash_type", mdDesc{HashType: hashIPv4 | hashIPsec}, udp, agree},
+		"IPsec":              {"hash_type", mdDesc{HashType: hashIPv4 | hashIPsec}, ethernet + ipv4 + "\x32" + rest4, agree},
+		"no IPsec":           {"hash_type", mdDesc{HashType: hashIPv4 | hashIPsec}, ethernet + ipv4 + "\x06" + rest4, differ},
+		"SCTP":               {"hash_type", mdDesc{HashType: hashIPv6 | hashL4 | hashSCTP}, ethernet + ipv6 + "\x84" + rest6, agree},
+		"ICMP for SCTP":      {"hash_type", mdDesc{HashType: hashIPv6 | hashL4 | hashSCTP}, ethernet + ipv6 + "\x3a" + rest6, differ},
+		"a head that is cut": {"hash_type", mdDesc{HashType: hashIPv6 | hashTCP}, ethernet + ipv6 + "\x00" + rest6 + "\x06", uncompared},
+		"IPv4 and not IPv6":  {"hash_type", mdDesc{HashType: hashIPv6}, udp, differ},
 	} {
 		o := observed(t, rawObservation{XDP: test.xdp}, test.head)
 		if got := comparisonOf(t, test.field).packet(o); got.outcome != test.outcome {
@@ -183,22 +201,63 @@ func comparisonOf(t *testing.T, field string) *comparison {
 	return nil
 }
 
-// Of what looks like an address of the kernel's the lower bits are not for others.
-func TestAddressesAreHidden(t *testing.T) {
-	var seen rawObservation
-	for i, word := range []uint64{0xffff888012345678, 1<<64 - 1, 0x1234} {
-		binary.NativeEndian.PutUint64(seen.Words[8*i:], word)
-	}
-	descriptor := observed(t, seen, ethernet).descriptor()
-	for i, want := range []uint64{0xffff000000000000, 1<<64 - 1, 0x1234, 0} {
-		if got := binary.NativeEndian.Uint64(descriptor[8*i:]); got != want {
-			t.Errorf("%#x instead of %#x", got, want)
+// What a driver keeps from the stack is no difference, of that driver, on the kernels that
+// have the limit, and where it applies.
+func TestLimits(t *testing.T) {
+	const hashKfunc = "bpf_xdp_metadata_rx_hash"
+	for name, test := range map[string]struct {
+		driver, field string
+		kfuncs        []string
+		limits        []limit
+		seen          rawObservation
+		outcome       outcome
+	}{
+		"no hash":                   {"virtio_net", "hash", nil, limits, rawObservation{}, uncompared},
+		"no type":                   {"virtio_net", "hash_type", []string{hashKfunc}, limits, rawObservation{}, uncompared},
+		"another hash":              {"virtio_net", "hash", nil, limits, rawObservation{Skb: mdDesc{Hash: 6}}, differ},
+		"a hash of ports":           {"virtio_net", "hash", nil, limits, rawObservation{Skb: mdDesc{HashType: hashL4}}, differ},
+		"another driver":            {"igb", "hash", nil, limits, rawObservation{}, differ},
+		"another field":             {"virtio_net", "ptype", nil, limits, rawObservation{}, differ},
+		"a sum forgotten":           {"virtio_net", "csum_status", nil, limits, rawObservation{}, uncompared},
+		"a sum found":               {"virtio_net", "csum_status", nil, limits, rawObservation{Skb: mdDesc{CsumStatus: 1}}, differ},
+		"a sum on a newer kernel":   {"virtio_net", "csum_status", []string{hashKfunc}, limits, rawObservation{}, differ},
+		"a kfunc that makes a hash": {"veth", "hash", nil, kfuncLimits, rawObservation{SwHash: 1}, uncompared},
+		"a kfunc that does not":     {"veth", "hash", nil, kfuncLimits, rawObservation{}, differ},
+		"a hash beside its":         {"veth", "hash", nil, kfuncLimits, rawObservation{SwHash: 1, XDP: mdDesc{Hash: 5}}, differ},
+	} {
+		of := limitsOf(&loader.Driver{Name: test.driver, Kfuncs: test.kfuncs}, test.limits)
+		o := observed(t, test.seen, ethernet)
+		if got := excused(differs("it differs"), o, of[test.field]); got.outcome != test.outcome {
+			t.Errorf("%s: %+v instead of %d", name, got, test.outcome)
+		}
+		if got := excused(agreed, o, of[test.field]); got != agreed {
+			t.Errorf("%s: %+v of what agrees", name, got)
 		}
 	}
 }
 
-func TestShortObservation(t *testing.T) {
-	if o, err := parseObservation(make([]byte, 100)); err == nil || o != nil {
-		t.Error(o, err)
+// The sum is that of RFC 1071, with a byte that is left over in front of a zero.
+func TestSum(t *testing.T) {
+	inOrder := func(octets ...byte) uint16 { return binary.NativeEndian.Uint16(octets) }
+	for text, want := range map[string]uint16{
+		"\x00\x01\xf2\x03\xf4\xf5\xf6\xf7": inOrder(0xdd, 0xf2),
+		"\x12\x34\x56":                     inOrder(0x68, 0x34),
+		"\xff\xff\x00\x00":                 0xffff,
+		"":                                 0xffff,
+	} {
+		if got := sum([]byte(text)); got != want {
+			t.Errorf("%x: %#x instead of %#x", text, got, want)
+		}
+	}
+}
+
+// What the kfunc says is no proof of an accessor that asks it.
+func TestAskedByKfunc(t *testing.T) {
+	for _, byKfunc := range []bool{false, true} {
+		f := &Field{Name: "hash", comparison: comparisonOf(t, "hash"), byKfunc: byKfunc, seen: make(map[uint64]bool)}
+		f.add(observed(t, rawObservation{XDP: mdDesc{Hash: 5}, Skb: mdDesc{Hash: 5}, Said: said{Hash: 5}}, ethernet), nil, nil)
+		if f.Agree != 1 || (f.Kfunc == nil) != byKfunc {
+			t.Errorf("by kfunc %v: %+v", byKfunc, f)
+		}
 	}
 }

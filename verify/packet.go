@@ -31,8 +31,6 @@ var ptypeNames = []struct {
 // packet is what the head of a packet says.
 type packet struct {
 	ptype uint64 // all the headers that are there, as bits of enum md_ptype
-	outer int    // bytes in front of the network header
-	tags  int
 	proto uint16 // EtherType behind the tags
 
 	// mayTunnel says that there may be other headers inside, which a NIC may take the
@@ -54,6 +52,12 @@ func (p *packet) String() string {
 	}
 	return strings.Join(names, ", ")
 }
+
+// How many bytes the headers in front of that of the network have. Each ends in an EtherType.
+const (
+	ethernetHeader = 14
+	tagHeader      = 4 // what a tag adds
+)
 
 // EtherTypes, and numbers of protocols that are no transport.
 const (
@@ -78,25 +82,23 @@ const (
 var transports = map[byte]uint64{1: ptypeICMP, 6: ptypeTCP, protoUDP: ptypeUDP, 58: ptypeICMP, 132: ptypeSCTP, protoNone: 0}
 
 func parsePacket(head []byte) *packet {
-	p := &packet{outer: 14}
-	if len(head) < p.outer {
-		p.cut = true
-		return p
-	}
-	p.proto = binary.BigEndian.Uint16(head[12:])
-	for p.proto == etherCtag || p.proto == etherStag {
-		if p.outer += 4; len(head) < p.outer {
+	p := new(packet)
+	for header := ethernetHeader; ; header = tagHeader {
+		if len(head) < header {
 			p.cut = true
 			return p
 		}
-		p.tags++
-		p.proto = binary.BigEndian.Uint16(head[p.outer-2:])
+		p.proto = binary.BigEndian.Uint16(head[header-2:])
+		head = head[header:]
+		if p.proto != etherCtag && p.proto != etherStag {
+			break
+		}
 	}
 	switch p.proto {
 	case etherIPv4:
-		p.parseIPv4(head[p.outer:])
+		p.parseIPv4(head)
 	case etherIPv6:
-		p.parseIPv6(head[p.outer:])
+		p.parseIPv6(head)
 	default:
 		p.mayTunnel = p.proto == 0x8847 || p.proto == 0x8848 || p.proto == 0x8863 || p.proto == 0x8864 // MPLS, PPPoE
 	}
@@ -113,7 +115,12 @@ func (p *packet) parseIPv4(header []byte) {
 		p.ptype |= ptypeFragment
 	}
 	length := 4 * int(header[0]&0xf)
-	p.addTransport(header[9], header[min(length, len(header)):])
+	next, rest := header[9], header[min(length, len(header)):]
+	if next == protoAH {
+		p.parseExtensions(next, rest)
+		return
+	}
+	p.addTransport(next, rest)
 }
 
 func (p *packet) parseIPv6(header []byte) {
@@ -122,7 +129,12 @@ func (p *packet) parseIPv6(header []byte) {
 		p.cut = true
 		return
 	}
-	next, rest := header[6], header[40:]
+	p.parseExtensions(header[6], header[40:])
+}
+
+// parseExtensions parses what is between the header of the network and that of the transport:
+// headers that start with the number of the next.
+func (p *packet) parseExtensions(next byte, rest []byte) {
 	for {
 		length := 0
 		switch next {

@@ -3,42 +3,30 @@
 package observe
 
 import (
-	_ "embed"
+	"embed"
 	"encoding/binary"
 )
 
-var (
-	//go:embed observe-el.o
-	little []byte
-	//go:embed observe-eb.o
-	big []byte
-
-	//go:embed descriptor-el.o
-	descriptorLittle []byte
-	//go:embed descriptor-eb.o
-	descriptorBig []byte
-
-	//go:embed skb-el.o
-	skbLittle []byte
-	//go:embed skb-eb.o
-	skbBig []byte
-)
+//go:embed *-el.o *-eb.o
+var objects embed.FS
 
 // Programs returns the object with the programs, for this machine's byte order.
-func Programs() []byte { return inOrder(little, big) }
+func Programs() []byte { return object("observe") }
 
 // Accessors returns accessor files, by their names, with the fields that the programs read
 // besides those of struct md_desc.
 func Accessors() map[string][]byte {
-	return map[string][]byte{
-		"descriptor": inOrder(descriptorLittle, descriptorBig),
-		"skb":        inOrder(skbLittle, skbBig),
-	}
+	return map[string][]byte{"descriptor": object("descriptor"), "skb": object("skb")}
 }
 
-func inOrder(little, big []byte) []byte {
+func object(name string) []byte {
+	suffix := "-el.o"
 	if binary.NativeEndian.Uint16([]byte{0, 1}) == 1 {
-		return big
+		suffix = "-eb.o"
 	}
-	return little
+	object, err := objects.ReadFile(name + suffix)
+	if err != nil {
+		panic(err) // it was not compiled
+	}
+	return object
 }

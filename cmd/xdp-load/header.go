@@ -17,8 +17,8 @@ func newHeader(f *flags) *cobra.Command {
 		Short: "Write a layout as C, for who reads the metadata area without xdp-load",
 		Long: `Write a layout as C, for who reads the metadata area without xdp-load.
 
-The struct has the offset of each field in a comment, and an assertion for every offset
-and size. What is compiled from it is the same layout.`,
+The struct has the offset of each field in a comment, and assertions for the byte order
+and every offset and size. What is compiled from it is the same layout.`,
 		Example: `  xdp-load header --iface eth0 > layout.h
   xdp-load header --layout nic.o > layout.h`,
 		RunE: func(cmd *cobra.Command, args []string) error {

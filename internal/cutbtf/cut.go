@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/cilium/ebpf/btf"
 
@@ -39,7 +38,7 @@ func (c *cut) need(object *btf.Spec) error {
 		if typ.TypeName() == "" || !isRecorded(typ) {
 			continue
 		}
-		if kernel := c.find(essential(typ.TypeName())); kernel != nil {
+		if kernel := c.find(btfraw.EssentialName(typ.TypeName())); kernel != nil {
 			c.addRoot(kernel)
 			c.mark(kernel, typ)
 		}
@@ -75,12 +74,6 @@ func (c *cut) find(name string) btf.Type {
 		}
 	}
 	return nil
-}
-
-// essential returns a type's name without its flavour.
-func essential(name string) string {
-	name, _, _ = strings.Cut(name, "___")
-	return name
 }
 
 func composite(typ btf.Type) ([]btf.Member, bool) {

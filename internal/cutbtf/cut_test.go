@@ -3,6 +3,9 @@ package main
 import (
 	"bytes"
 	"encoding/binary"
+	"os"
+	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/cilium/ebpf/btf"
@@ -82,6 +85,54 @@ func TestCut(t *testing.T) {
 	}
 }
 
+// What an object has in a struct without a name is looked for as what it has beside it, as
+// the kernel may have it either way.
+func TestCutAnonymous(t *testing.T) {
+	u32 := &btf.Int{Name: "u32", Size: 4}
+	ring := &btf.Struct{Name: "ring", Size: 8, Members: []btf.Member{{Name: "mark", Type: u32}, {Name: "tag", Type: u32, Offset: 32}}}
+	local := &btf.Struct{Name: "ring", Size: 4, Members: []btf.Member{{Type: &btf.Struct{Size: 4, Members: []btf.Member{{Name: "tag", Type: u32}}}}}}
+	c := newCut(specOf(t, ring))
+	if err := c.need(specOf(t, local)); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := c.marshal(binary.LittleEndian)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kept *btf.Struct
+	if err := load(t, raw).TypeByName("ring", &kept); err != nil {
+		t.Fatal(err)
+	}
+	if len(kept.Members) != 1 || kept.Members[0].Name != "tag" || kept.Members[0].Offset != 32 {
+		t.Errorf("%+v", kept.Members)
+	}
+}
+
+// Of the elements of an array is kept what is kept of one.
+func TestCutArray(t *testing.T) {
+	u32 := &btf.Int{Name: "u32", Size: 4}
+	slot := &btf.Struct{Name: "slot", Size: 8, Members: []btf.Member{{Name: "mark", Type: u32}, {Name: "tag", Type: u32, Offset: 32}}}
+	ring := &btf.Struct{Name: "ring", Size: 32, Members: []btf.Member{{Name: "slots", Type: &btf.Array{Index: u32, Type: slot, Nelems: 4}}}}
+	localSlot := &btf.Struct{Name: "slot", Size: 4, Members: []btf.Member{{Name: "tag", Type: u32}}}
+	local := &btf.Struct{Name: "ring", Size: 4, Members: []btf.Member{{Name: "slots", Type: &btf.Array{Index: u32, Type: localSlot, Nelems: 1}}}}
+	c := newCut(specOf(t, ring))
+	if err := c.need(specOf(t, local)); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := c.marshal(binary.LittleEndian)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kept *btf.Struct
+	if err := load(t, raw).TypeByName("ring", &kept); err != nil {
+		t.Fatal(err)
+	}
+	slots := kept.Members[0].Type.(*btf.Array)
+	if of := slots.Type.(*btf.Struct); slots.Nelems != 4 || of.Size != 8 || len(of.Members) != 1 || of.Members[0].Name != "tag" {
+		t.Errorf("%d of %+v", slots.Nelems, slots.Type)
+	}
+}
+
 // The functions of a name are kept, with those that have their prototype, and with the
 // types of both.
 func TestCutFunctions(t *testing.T) {
@@ -111,6 +162,49 @@ func TestCutFunctions(t *testing.T) {
 		if err := kept.TypeByName(name, &function); (err == nil) != want {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// What accessors find nothing in is in a directory of its own, and in one of the two only.
+func TestCutDrivers(t *testing.T) {
+	raw, err := os.ReadFile("../../bpf/drivers/testdata/skb-7.3.4.btf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "6.12.1+deb13")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(t.TempDir())
+	for _, test := range []struct {
+		vmlinux []byte
+		there   string
+	}{
+		{raw, testdata + "/skb-6.12.1.btf"},
+		{marshal(t, &btf.Int{Name: "u32", Size: 4}), testdata + "/without/skb-6.12.1.btf"},
+		{raw, testdata + "/skb-6.12.1.btf"},
+	} {
+		if err := os.WriteFile(filepath.Join(dir, "vmlinux"), test.vmlinux, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := cutDrivers(dir, []string{"skb", "igb"}); err != nil { // there is no igb
+			t.Fatal(err)
+		}
+		var found []string
+		for _, pattern := range []string{"/*.btf", "/without/*.btf"} {
+			files, err := filepath.Glob(testdata + pattern)
+			if err != nil {
+				t.Fatal(err)
+			}
+			found = append(found, files...)
+		}
+		if !slices.Equal(found, []string{test.there}) {
+			t.Errorf("%v instead of %s", found, test.there)
+		}
+	}
+	again, err := os.ReadFile(testdata + "/skb-6.12.1.btf")
+	if err != nil || !bytes.Equal(again, raw) {
+		t.Errorf("what is cut down is not as it was cut before: %d bytes, %d, %v", len(again), len(raw), err)
 	}
 }
 

@@ -163,6 +163,11 @@ func (c *comparison) compareFields(old, now driver, before, after *reloc.Layout)
 		return err
 	}
 	c.fields = count(has)
+	c.noteFields(had, has)
+	return nil
+}
+
+func (c *comparison) noteFields(had, has map[string]accessor.Source) {
 	reasons := make(map[string][]string)
 	for _, field := range drivers.Fields {
 		was, is := had[field].From, has[field].From
@@ -170,7 +175,7 @@ func (c *comparison) compareFields(old, now driver, before, after *reloc.Layout)
 		case was == is:
 		case is == "":
 			reasons[has[field].Reason] = append(reasons[has[field].Reason], field)
-		case is == accessor.FromKfunc:
+		case was == accessor.FromDescriptor:
 			c.lost = append(c.lost, field+", which a kfunc is asked for now")
 		default:
 			c.gained = append(c.gained, field)
@@ -180,7 +185,6 @@ func (c *comparison) compareFields(old, now driver, before, after *reloc.Layout)
 		c.lost = append(c.lost, strings.Join(fields, ", ")+": "+reason)
 	}
 	slices.Sort(c.lost)
-	return nil
 }
 
 // compareReads notes the numbers that accessors read, and that are of another kind. They may

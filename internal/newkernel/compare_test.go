@@ -10,6 +10,7 @@ import (
 
 	"github.com/cilium/ebpf/btf"
 
+	"github.com/xdp-load/xdp-load/accessor"
 	"github.com/xdp-load/xdp-load/nic"
 )
 
@@ -96,9 +97,29 @@ func TestLost(t *testing.T) {
 	if want := []string{"virtnet_info->hdr_len: bool of 1 bytes, was integer of 1 bytes"}; c.isClean() || len(c.lost) > 0 || !slices.Equal(c.changed, want) {
 		t.Errorf("%+v", c)
 	}
+	inOrder := &btf.Int{Name: "unsigned short", Size: 2}
+	c = compared(t, "virtio_net", builtIn(t, "virtio_net-7.3.4.btf", member("virtio_net_hdr_v1_hash", "hash_report", "hash_report", inOrder)))
+	if want := []string{"virtio_net_hdr_v1_hash->hash_report: integer of 2 bytes, was little-endian integer of 2 bytes"}; c.isClean() || !slices.Equal(c.changed, want) {
+		t.Errorf("%+v", c)
+	}
 	c = compared(t, "igb", builtIn(t, "virtio_net-7.3.4.btf", func(btf.Type) {}))
 	if !strings.HasPrefix(c.absent, "there is no ") || !strings.HasSuffix(c.absent, "/igb") || !c.isClean() {
 		t.Errorf("%+v", c)
+	}
+}
+
+// What the descriptor had, and a kfunc is asked for, takes a program that is bound to the
+// device, and is lost; what nothing had is gained, whatever has it.
+func TestFieldsMove(t *testing.T) {
+	there, asked, no := accessor.Source{From: accessor.FromDescriptor}, accessor.Source{From: accessor.FromKfunc}, accessor.Source{Reason: "no such member"}
+	c := &comparison{}
+	c.noteFields(
+		map[string]accessor.Source{"hash": there, "hash_type": there, "csum": there, "vlan_tci": no, "vlan_proto": asked, "mark": no, "ptype": asked},
+		map[string]accessor.Source{"hash": asked, "hash_type": no, "csum": no, "vlan_tci": asked, "vlan_proto": there, "mark": there, "ptype": asked})
+	lost := []string{"hash, which a kfunc is asked for now", "hash_type, csum: no such member"}
+	gained := []string{"vlan_tci", "vlan_proto", "mark"}
+	if !slices.Equal(c.lost, lost) || !slices.Equal(c.gained, gained) {
+		t.Errorf("lost %q instead of %q, gained %q instead of %q", c.lost, lost, c.gained, gained)
 	}
 }
 
