@@ -127,6 +127,10 @@ func (w *keeper) isWatched(iface string) bool {
 // keep replaces a program if it is to be another.
 func (w *keeper) keep(a *Attachment, isEvent bool) {
 	w.last[a.Interface] = *a
+	if a.StandIn != 0 {
+		w.say(w.Log.Info, a.Interface, "left alone: another program is in its place for a while", "id", a.ProgramID, "standIn", a.StandIn)
+		return
+	}
 	if a.Record == nil {
 		w.say(w.Log.Warn, a.Interface, "left alone", "id", a.ProgramID, "reason", ErrNoRecord)
 		return

@@ -58,6 +58,9 @@ type pinnedAttachment struct {
 	netns   uint64         // inode number of that, 0 if it is not known, as of a link
 }
 
+// isAway reports whether another program is in the place of the one that has its pins there.
+func (p *pinnedAttachment) isAway() bool { return p.home != p.program }
+
 // path returns where the link is pinned, or what stands for it.
 func (p *pinnedAttachment) path() string {
 	if p.link == 0 {
@@ -183,8 +186,9 @@ func pinAgain(m *ebpf.Map, path string) error {
 func mapPinName(name string) string { return strings.ReplaceAll(name, ".", "_") }
 
 // attachments returns what this package has attached and pinned, in whatever network
-// namespace, and why something else that is pinned there was skipped. It sweeps away what
-// is of no attachment any more.
+// namespace, and why something else that is pinned there was skipped. It finishes what a
+// killed process has left: it sweeps away what is of no attachment any more, and puts back a
+// program that another was in the place of.
 func (d *pinDir) attachments() (pins []pinnedAttachment, skipped []error, err error) {
 	switch {
 	case d == nil, d.mount != nil: // nothing of an attachment is in that yet
@@ -217,12 +221,29 @@ func (d *pinDir) attachments() (pins []pinnedAttachment, skipped []error, err er
 	return pins, skipped, nil
 }
 
+// lookAt returns the hook of an interface, and the attachment that it runs, nil if it runs none
+// of this package's. The other results are those of attachments.
+func (d *pinDir) lookAt(iface string) (there *hook, ours *pinnedAttachment, skipped []error, err error) {
+	all, skipped, err := d.attachments() // first: it may put a program back
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	there, err = hookByName(iface)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if at := slices.IndexFunc(all, there.runs); at >= 0 {
+		ours = &all[at]
+	}
+	return there, ours, skipped, nil
+}
+
 // sweep removes, of the files in linkPins, those that are of no attachment.
 func (d *pinDir) sweep(files []os.DirEntry, pins []pinnedAttachment) {
 	attached, lent := make(map[uint32]bool), make(map[uint32]bool)
 	for i := range pins {
 		attached[uint32(pins[i].home)] = true
-		lent[uint32(pins[i].link)] = pins[i].home != pins[i].program
+		lent[uint32(pins[i].link)] = pins[i].isAway()
 	}
 	for _, file := range files {
 		kind, id, ok := parsePinName(file.Name())
@@ -261,7 +282,9 @@ func (d *pinDir) open(kind string, id uint32) (pin *pinnedAttachment, err error)
 		_ = os.Remove(path)
 		return nil, nil
 	}
-	pin.home = homeOf(pin)
+	if pin.home = homeOf(pin); pin.isAway() {
+		_ = pin.takeBack(pinned) // else it stays away, which is told of it
+	}
 	return pin, nil
 }
 

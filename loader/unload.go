@@ -23,22 +23,17 @@ func Unload(iface string) error {
 }
 
 func unload(iface string, pins *pinDir) error {
-	present, err := hookByName(iface)
+	there, ours, skipped, err := pins.lookAt(iface)
 	if err != nil {
 		return err
 	}
-	links, skipped, err := pins.attachments()
-	if err != nil {
-		return err
-	}
-	at := slices.IndexFunc(links, present.runs)
-	if at < 0 {
-		if detached, err := present.detachPinnedElsewhere(); detached || err != nil {
+	if ours == nil {
+		if detached, err := there.detachPinnedElsewhere(); detached || err != nil {
 			return err
 		}
-		return joined(present.notOurs(), skipped)
+		return joined(there.notOurs(), skipped)
 	}
-	if err := pins.detach(&links[at]); err != nil {
+	if err := pins.detach(ours); err != nil {
 		return fmt.Errorf("%s: %w", iface, err)
 	}
 	return nil
@@ -114,7 +109,7 @@ func UnloadAll() (unloaded []Attachment, err error) {
 }
 
 // UnloadProgram detaches the program of an ID, if this package has attached it, in whatever
-// network namespace that is.
+// network namespace that is, also while a Watch has another in its place.
 //
 // Returns an error wrapping ErrNotAttached if it has not.
 func UnloadProgram(id ebpf.ProgramID) error {
@@ -129,7 +124,7 @@ func unloadProgram(id ebpf.ProgramID, pins *pinDir) error {
 	if err != nil {
 		return err
 	}
-	at := slices.IndexFunc(ours, func(pin pinnedAttachment) bool { return pin.program == id })
+	at := slices.IndexFunc(ours, func(pin pinnedAttachment) bool { return pin.home == id })
 	if at < 0 {
 		return joined(fmt.Errorf("program id %d: %w", id, ErrNotAttached), skipped)
 	}
