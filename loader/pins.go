@@ -49,6 +49,9 @@ func parsePinName(name string) (kind string, id uint32, ok bool) {
 	return kind, id, ok
 }
 
+// errNotMade is wrapped by the error about what somebody else has pinned there.
+var errNotMade = errors.New("not made by xdp-load: remove it")
+
 // pinnedAttachment is an attachment that this package has pinned.
 type pinnedAttachment struct {
 	link    link.ID // 0 if the program is attached without one
@@ -87,7 +90,7 @@ func newPinnedLink(attached link.Link) (*pinnedAttachment, error) {
 		return nil, err
 	}
 	if info.Type != link.XDPType {
-		return nil, errors.New("not a link of an XDP program, and not made by xdp-load: remove it")
+		return nil, fmt.Errorf("no link of an XDP program, and %w", errNotMade)
 	}
 	return &pinnedAttachment{link: info.ID, program: info.Program, home: info.Program, ifindex: int(info.XDP().Ifindex)}, nil
 }
@@ -118,7 +121,7 @@ func openHook(program ebpf.ProgramID) (*pinnedAttachment, error) {
 		return nil, err
 	}
 	if _, err := fmt.Sscanf(text, hookFormat, &pin.netns, &pin.ifindex); err != nil || pin.hookText() != text {
-		return nil, fmt.Errorf("%s: not made by xdp-load: remove it", pin.path())
+		return nil, fmt.Errorf("%s: %w", pin.path(), errNotMade)
 	}
 	return pin, nil
 }
@@ -204,7 +207,7 @@ func (d *pinDir) attachments() (pins []pinnedAttachment, skipped []error, err er
 	for _, file := range files {
 		kind, id, ok := parsePinName(file.Name())
 		if !ok {
-			skipped = append(skipped, fmt.Errorf("%s/%s: not made by xdp-load: remove it", linkPins, file.Name()))
+			skipped = append(skipped, fmt.Errorf("%s/%s: %w", linkPins, file.Name(), errNotMade))
 			continue
 		}
 		pin, err := d.open(kind, id)
@@ -362,6 +365,9 @@ func (d *pinDir) detach(pin *pinnedAttachment) error {
 
 func (d *pinDir) detachHook(pin *pinnedAttachment) error {
 	program, _, err := pin.openProgram()
+	if errors.Is(err, os.ErrNotExist) { // somebody has removed it
+		program, err = ebpf.NewProgramFromID(pin.program)
+	}
 	if err != nil {
 		return err
 	}

@@ -85,27 +85,47 @@ func (h *hook) detachPinnedElsewhere() (detached bool, err error) {
 }
 
 // UnloadAll detaches what this package has attached to interfaces in the network namespace
-// of the calling thread, and returns what that was. Interfaces that it fails for do not
-// keep it from the others.
-func UnloadAll() (unloaded []Attachment, err error) {
+// of the calling thread, and returns the names of these, and what else is pinned there that is
+// not this package's. Interfaces that it fails for do not keep it from the others.
+func UnloadAll() (unloaded []string, skipped []error, err error) {
 	_, err = inLastingMounts(func() error {
-		return withPins(func(pins *pinDir) error {
-			attachments, skipped, err := status(pins)
-			if err != nil {
-				return err
-			}
-			failed := skipped
-			for _, a := range attachments {
-				if err := unload(a.Interface, pins); err != nil {
-					failed = append(failed, err)
-				} else {
-					unloaded = append(unloaded, a)
-				}
-			}
-			return errors.Join(failed...)
+		return withPins(func(pins *pinDir) (err error) {
+			unloaded, skipped, err = unloadAll(pins)
+			return err
 		})
 	})
-	return unloaded, explainPermission(err)
+	return unloaded, skipped, explainPermission(err)
+}
+
+func unloadAll(pins *pinDir) (unloaded []string, skipped []error, err error) {
+	all, reasons, err := pins.attachments()
+	if err != nil {
+		return nil, nil, err
+	}
+	hooks, err := xdpHooks()
+	if err != nil {
+		return nil, nil, err
+	}
+	var failed []error
+	for _, reason := range reasons {
+		if errors.Is(reason, errNotMade) {
+			skipped = append(skipped, reason)
+		} else {
+			failed = append(failed, reason)
+		}
+	}
+	for _, there := range hooks {
+		at := slices.IndexFunc(all, there.runs)
+		if at < 0 {
+			continue
+		}
+		if err := pins.detach(&all[at]); err != nil {
+			failed = append(failed, fmt.Errorf("%s: %w", there.name, err))
+			continue
+		}
+		unloaded = append(unloaded, there.name)
+	}
+	return unloaded, skipped, errors.Join(failed...)
 }
 
 // UnloadProgram detaches the program of an ID, if this package has attached it, in whatever
