@@ -55,8 +55,8 @@ func (l *lab) keep(interfaces ...string) (log *watched, end func()) {
 		done <- l.ns.Do(func() error {
 			return loader.KeepUpToDate(ctx, loader.KeepOptions{
 				Interfaces: interfaces,
-				Find: func(string) loader.Find { return layoutIn },
-				Log:  slog.New(slog.NewTextHandler(log, nil)), Interval: time.Hour,
+				Find:       func(string) loader.Find { return layoutIn },
+				Log:        slog.New(slog.NewTextHandler(log, nil)), Interval: time.Hour,
 			})
 		})
 	}()

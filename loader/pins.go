@@ -218,7 +218,7 @@ func (d *pinDir) attachments() (pins []pinnedAttachment, skipped []error, err er
 			pins = append(pins, *pin)
 		}
 	}
-	if !unknown { // else any program may be that of the link that could not be opened
+	if !unknown && !d.loading { // else any program may be that of the link that could not be opened
 		d.sweep(files, pins)
 	}
 	return pins, skipped, nil
