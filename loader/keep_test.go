@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/xdp-load/xdp-load/internal/netlab"
 	"github.com/xdp-load/xdp-load/loader"
 )
@@ -48,6 +50,10 @@ func (w *watched) await(t *testing.T, text string, times int) {
 
 // keep keeps interfaces of the lab up to date until it is ended, all if none is named.
 func (l *lab) keep(interfaces ...string) (log *watched, end func()) {
+	return l.keepEvery(time.Hour, interfaces...)
+}
+
+func (l *lab) keepEvery(interval time.Duration, interfaces ...string) (log *watched, end func()) {
 	log = new(watched)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
@@ -56,7 +62,7 @@ func (l *lab) keep(interfaces ...string) (log *watched, end func()) {
 			return loader.KeepUpToDate(ctx, loader.KeepOptions{
 				Interfaces: interfaces,
 				Find:       func(string) loader.Find { return layoutIn },
-				Log:        slog.New(slog.NewTextHandler(log, nil)), Interval: time.Hour,
+				Log:        slog.New(slog.NewTextHandler(log, nil)), Interval: interval,
 			})
 		})
 	}()
@@ -181,4 +187,33 @@ func TestKeepByName(t *testing.T) {
 	if strings.Count(log.text(), "interface=nowhere") != 1 || strings.Count(log.text(), "interface=nic1") != 1 {
 		t.Error(log.text())
 	}
+}
+
+// What was refused is tried again when something has changed, and not every now and then.
+func TestKeepRefused(t *testing.T) {
+	lab := newLab(t)
+	_, file := lab.loadFrom(program("fields"), "exact")
+	remount := func(flags uintptr) {
+		t.Helper()
+		if err := unix.Mount("", bpffs, "", unix.MS_REMOUNT|flags, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	remount(unix.MS_RDONLY)
+	log, end := lab.keepEvery(50 * time.Millisecond)
+	defer end()
+	log.await(t, `"up to date"`, 1)
+	writeLayout(t, file, "sparse")
+	log.await(t, "kept: its replacement is refused", 1)
+	time.Sleep(500 * time.Millisecond) // until all that has changed is seen
+	remount(0)
+	time.Sleep(300 * time.Millisecond)
+	if strings.Contains(log.text(), "msg=replaced") {
+		t.Error(log.text())
+	}
+	if _, err := run("ip link set nic0 alias other"); err != nil {
+		t.Fatal(err)
+	}
+	log.await(t, "msg=replaced", 1)
+	lab.unload("nic0")
 }
