@@ -411,18 +411,11 @@ func (p *pinnedAttachment) maps() (map[ebpf.MapID]bool, error) {
 	}
 	ids := make(map[ebpf.MapID]bool)
 	for _, file := range files {
-		m, err := ebpf.LoadPinnedMap(dir+"/"+file.Name(), &ebpf.LoadPinOptions{ReadOnly: true})
-		if err != nil {
-			return nil, fmt.Errorf("%s/%s: %w", dir, file.Name(), err)
-		}
-		info, err := m.Info()
-		m.Close()
+		m, err := mapAt(dir + "/" + file.Name())
 		if err != nil {
 			return nil, err
 		}
-		if id, ok := info.ID(); ok {
-			ids[id] = true
-		}
+		ids[m.ID] = true
 	}
 	return ids, nil
 }
