@@ -307,3 +307,32 @@ func TestUnloadOthers(t *testing.T) {
 		t.Errorf("The program of somebody else: %s", links)
 	}
 }
+
+// Where nothing leads any more, an attachment without a link is told of, and unloading it is
+// to forget it.
+func TestUnloadUnreachable(t *testing.T) {
+	lab := newLab(t)
+	foreignWithoutLink(lab, "xdp")
+	loaded, err := loader.LoadRewritten(program("fields"), loader.Options{Layout: layout(t, "exact"), Interface: "nic0", Replace: true, Force: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaded.Close()
+	hook := loaded.Attachment.Pin
+	remove(t, hook)
+	if err := os.Symlink("net:[1]:2", hook); err != nil {
+		t.Fatal(err)
+	}
+	programs := lab.survey(loader.SurveyOptions{AllNamespaces: true}).Programs
+	if !slices.ContainsFunc(programs, func(p loader.ProgramStatus) bool {
+		return p.ProgramID == loaded.Attachment.ProgramID && p.Index == 2 && p.Namespace == "one that no process and no name leads to"
+	}) {
+		t.Errorf("%+v", programs)
+	}
+	if err := loader.UnloadProgram(loaded.Attachment.ProgramID); err != nil {
+		t.Error(err)
+	}
+	if pins := lab.pins(); len(pins) > 0 {
+		t.Errorf("Pinned: %v", pins)
+	}
+}
