@@ -218,26 +218,22 @@ func driverName(target *nic.Target) string {
 
 // checkVacant reports an XDP program on the interface.
 func (d *pinDir) checkVacant(iface string) error {
-	present, err := hookByName(iface)
-	if err != nil || len(present.programs) == 0 {
+	there, ours, _, err := d.lookAt(iface)
+	if err != nil || len(there.programs) == 0 {
 		return err
 	}
-	return present.occupied(d)
+	return there.occupied(ours)
 }
 
-// occupied says which program is there, whose it is, and how to take it off.
-func (h *hook) occupied(pins *pinDir) error {
-	ours, _, err := pins.attachments()
-	if err != nil {
-		return err
-	}
-	at := slices.IndexFunc(ours, h.runs)
-	if at < 0 {
+// occupied says which program is there, that it is this package's if there is an attachment
+// of that, and how to take it off.
+func (h *hook) occupied(ours *pinnedAttachment) error {
+	if ours == nil {
 		return fmt.Errorf("%s %w: %s, not attached by xdp-load: to take it off, %s",
 			h.name, ErrOccupied, programTitle(h.programs[0].id), h.howToDetach())
 	}
 	return fmt.Errorf("%s %w: %s, attached by xdp-load: to take it off, xdp-load unload --iface %s; to have another in its place without a packet in between, --replace",
-		h.name, ErrOccupied, ours[at].title(), h.name)
+		h.name, ErrOccupied, ours.title(), h.name)
 }
 
 // title names the program that a link attaches for messages.

@@ -2,9 +2,7 @@ package loader
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -21,9 +19,33 @@ import (
 // Returns the errors of LoadRewritten, with the interface in front. Close each of what is
 // returned.
 func LoadOnAll(path string, each []Options) ([]*Loaded, error) {
-	object, err := os.ReadFile(path) // that may be a pipe
+	b, err := newBatch(path, each)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, errors.Unwrap(err))
+		return nil, err
+	}
+	return b.run()
+}
+
+// PreviewOnAll is Preview of what LoadOnAll would do with the same arguments.
+func PreviewOnAll(path string, each []Options) ([]*Plan, error) {
+	b, err := newBatch(path, each)
+	if err != nil {
+		return nil, err
+	}
+	plans := make([]*Plan, len(each))
+	for i, l := range b.loads {
+		if plans[i], err = l.plan(); err != nil {
+			return nil, b.named(l, err)
+		}
+	}
+	return plans, nil
+}
+
+// newBatch returns loads of an object for several interfaces, each as newLoad leaves it.
+func newBatch(path string, each []Options) (*batch, error) {
+	object, err := readObject(path)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	b := new(batch)
 	given := make(map[int]string)
@@ -45,7 +67,7 @@ func LoadOnAll(path string, each []Options) ([]*Loaded, error) {
 		}
 		b.add(l)
 	}
-	return b.run()
+	return b, nil
 }
 
 // named puts the name of an interface in front of an error that does not start with it.
@@ -145,6 +167,9 @@ func (l *load) lockPins() (err error) {
 		b.pins, err = lockPins()
 	default:
 		b.pins, err = makePins()
+	}
+	if b.pins != nil {
+		b.pins.loading = true
 	}
 	l.pins = b.pins
 	return err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -86,7 +87,7 @@ func loadLimited(args []string) error {
 func status([]string) error {
 	attachments, _, err := loader.Status()
 	for _, attachment := range attachments {
-		fmt.Println(attachment.Interface, attachment.Program, attachment.Pin, attachment.MountsOf)
+		fmt.Println(attachment.Interface, attachment.Program, attachment.Pin, attachment.Record.Object, attachment.MountsOf)
 	}
 	return err
 }
@@ -276,7 +277,12 @@ func asInit([]string) error {
 	if links, err := run("ip -n lab link show nic0"); err != nil || !strings.Contains(links, "prog/xdp") {
 		return fmt.Errorf("after the process, nic0 has no program: %v: %s", err, links)
 	}
-	if output, err := inLab("status"); err != nil || !strings.HasPrefix(output, "nic0 fields /sys/fs/bpf/xdp-load/link-") || !strings.HasSuffix(output, " 1\n") {
+	// The record has the path as it is where the load was called, not in the mounts of PID 1.
+	path, err := filepath.Abs(program("fields"))
+	if err != nil {
+		return err
+	}
+	if output, err := inLab("status"); err != nil || !strings.HasPrefix(output, "nic0 fields /sys/fs/bpf/xdp-load/link-") || !strings.HasSuffix(output, " "+path+" 1\n") {
 		return fmt.Errorf("status: %w: %s", err, output)
 	}
 	if output, err := inLab("load", program("fields"), layoutFile("exact"), "nic0"); err == nil || !strings.Contains(output, "attached by xdp-load") {

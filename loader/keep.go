@@ -16,8 +16,8 @@ import (
 
 // KeepOptions say what KeepUpToDate keeps so.
 type KeepOptions struct {
-	// Interfaces are the names of the interfaces to watch (optional: all that have a program of
-	// this package's).
+	// Interfaces are the names of the interfaces to watch, altnames included (optional: all that
+	// have a program of this package's).
 	Interfaces []string
 
 	// Find returns how to look for what the program on an interface is rewritten for.
@@ -94,9 +94,11 @@ func (w *keeper) look(isEvent bool) error {
 	if err != nil {
 		return err
 	}
+	watched := w.named(attachments)
 	present := make(map[string]Attachment)
 	for _, a := range attachments {
-		if w.isWatched(a.Interface) {
+		_, wasWatched := w.last[a.Interface]
+		if len(w.Interfaces) == 0 || watched[a.Index] || wasWatched {
 			present[a.Interface] = a
 			w.keep(&a, isEvent)
 		}
@@ -120,13 +122,38 @@ func (a *Attachment) isSame(other Attachment) bool {
 	return a.LinkID != 0 && a.LinkID == other.LinkID || a.ProgramID == other.ProgramID
 }
 
-func (w *keeper) isWatched(iface string) bool {
-	return len(w.Interfaces) == 0 || slices.Contains(w.Interfaces, iface)
+// named returns the numbers of the interfaces to watch, and tells of those that have no program.
+// What has become of a program that was there is told by restore.
+func (w *keeper) named(attachments []Attachment) map[int]bool {
+	watched := make(map[int]bool)
+	for _, name := range w.Interfaces {
+		if _, wasWatched := w.last[name]; wasWatched {
+			continue
+		}
+		target, err := nic.ByName(name)
+		if errors.Is(err, nic.ErrNoInterface) {
+			w.say(w.Log.Warn, name, "no such interface")
+			continue
+		}
+		if err != nil {
+			w.say(w.Log.Warn, name, "can't look", "error", err)
+			continue
+		}
+		watched[target.Index] = true
+		if !slices.ContainsFunc(attachments, func(a Attachment) bool { return a.Index == target.Index }) {
+			w.say(w.Log.Warn, name, ErrNotAttached.Error())
+		}
+	}
+	return watched
 }
 
 // keep replaces a program if it is to be another.
 func (w *keeper) keep(a *Attachment, isEvent bool) {
 	w.last[a.Interface] = *a
+	if a.StandIn != 0 {
+		w.say(w.Log.Info, a.Interface, "left alone: another program is in its place for a while", "id", a.ProgramID, "standIn", a.StandIn)
+		return
+	}
 	if a.Record == nil {
 		w.say(w.Log.Warn, a.Interface, "left alone", "id", a.ProgramID, "reason", ErrNoRecord)
 		return

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/xdp-load/xdp-load/internal/netlab"
 	"github.com/xdp-load/xdp-load/loader"
 )
@@ -25,14 +27,18 @@ func (w *watched) Write(data []byte) (int, error) {
 	return w.Buffer.Write(data)
 }
 
+func (w *watched) text() string {
+	w.Lock()
+	defer w.Unlock()
+	return w.String()
+}
+
 // await returns once the log has a text so many times.
 func (w *watched) await(t *testing.T, text string, times int) {
 	t.Helper()
 
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		w.Lock()
-		log := w.String()
-		w.Unlock()
+		log := w.text()
 		if strings.Count(log, text) >= times {
 			return
 		}
@@ -42,16 +48,21 @@ func (w *watched) await(t *testing.T, text string, times int) {
 	}
 }
 
-// keep keeps the lab up to date until it is ended.
-func (l *lab) keep() (log *watched, end func()) {
+// keep keeps interfaces of the lab up to date until it is ended, all if none is named.
+func (l *lab) keep(interfaces ...string) (log *watched, end func()) {
+	return l.keepEvery(time.Hour, interfaces...)
+}
+
+func (l *lab) keepEvery(interval time.Duration, interfaces ...string) (log *watched, end func()) {
 	log = new(watched)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() {
 		done <- l.ns.Do(func() error {
 			return loader.KeepUpToDate(ctx, loader.KeepOptions{
-				Find: func(string) loader.Find { return layoutIn },
-				Log:  slog.New(slog.NewTextHandler(log, nil)), Interval: time.Hour,
+				Interfaces: interfaces,
+				Find:       func(string) loader.Find { return layoutIn },
+				Log:        slog.New(slog.NewTextHandler(log, nil)), Interval: interval,
 			})
 		})
 	}()
@@ -117,4 +128,92 @@ func TestKeepInterfaces(t *testing.T) {
 	if got := lab.status(); len(got) != 0 {
 		t.Errorf("Status: %+v", got)
 	}
+}
+
+// A program stays with its interface when that gets another name, and is not loaded on the next
+// one of the old name.
+func TestKeepRenamed(t *testing.T) {
+	lab := newLab(t)
+	attachment, file := lab.loadFrom(program("fields"), "exact")
+	log, end := lab.keep()
+	defer end()
+	log.await(t, `"up to date" interface=nic0`, 1)
+	if _, err := run("ip link set nic0 name renamed"); err != nil {
+		t.Fatal(err)
+	}
+	log.await(t, `msg="the interface has another name now" interface=nic0 name=renamed`, 1)
+	if _, err := run("ip link add nic0 type veth peer name other"); err != nil {
+		t.Fatal(err)
+	}
+	writeLayout(t, file, "sparse")
+	log.await(t, "msg=replaced interface=renamed", 1)
+	if got := lab.status(); len(got) != 1 || got[0].Interface != "renamed" || got[0].LinkID != attachment.LinkID {
+		t.Errorf("Status: %+v", got)
+	}
+	lab.unload("renamed")
+}
+
+// An interface is watched by any of its names. Of a name without a program it is told why
+// nothing happens, once.
+func TestKeepByName(t *testing.T) {
+	lab := newLab(t)
+	if _, err := lab.ns.AddNIC("nic1"); err != nil {
+		t.Fatal(err)
+	}
+	_, file := lab.loadFrom(program("fields"), "exact")
+	if _, err := run("ip link property add dev nic0 altname other"); err != nil {
+		t.Fatal(err)
+	}
+	log, end := lab.keep("other", "nowhere", "nic1")
+	defer end()
+	log.await(t, `"up to date" interface=nic0`, 1)
+	log.await(t, `level=WARN msg="no such interface" interface=nowhere`, 1)
+	log.await(t, `level=WARN msg="no program attached by xdp-load" interface=nic1`, 1)
+	writeLayout(t, file, "sparse")
+	log.await(t, "msg=replaced interface=nic0", 1)
+	if err := lab.nic.Remove(); err != nil {
+		t.Fatal(err)
+	}
+	log.await(t, "the interface is gone", 1)
+	if _, err := lab.ns.AddNIC("nic0"); err != nil {
+		t.Fatal(err)
+	}
+	log.await(t, "loaded again on the new interface", 1)
+	writeLayout(t, file, "exact")
+	log.await(t, "msg=replaced interface=nic0", 2)
+	log.await(t, "interface=nowhere", 1)
+	lab.unload("nic0")
+	log.await(t, "left alone: somebody has unloaded it", 1)
+	if strings.Count(log.text(), "interface=nowhere") != 1 || strings.Count(log.text(), "interface=nic1") != 1 {
+		t.Error(log.text())
+	}
+}
+
+// What was refused is tried again when something has changed, and not every now and then.
+func TestKeepRefused(t *testing.T) {
+	lab := newLab(t)
+	_, file := lab.loadFrom(program("fields"), "exact")
+	remount := func(flags uintptr) {
+		t.Helper()
+		if err := unix.Mount("", bpffs, "", unix.MS_REMOUNT|flags, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	remount(unix.MS_RDONLY)
+	log, end := lab.keepEvery(50 * time.Millisecond)
+	defer end()
+	log.await(t, `"up to date"`, 1)
+	writeLayout(t, file, "sparse")
+	log.await(t, "kept: its replacement is refused", 1)
+	time.Sleep(500 * time.Millisecond) // until all that has changed is seen
+	remount(0)
+	time.Sleep(300 * time.Millisecond)
+	if strings.Contains(log.text(), "msg=replaced") {
+		t.Error(log.text())
+	}
+	if _, err := run("ip link set nic0 alias other"); err != nil {
+		t.Fatal(err)
+	}
+	log.await(t, "msg=replaced", 1)
+	lab.unload("nic0")
 }

@@ -234,20 +234,20 @@ type load struct {
 // newLoad does all that needs no kernel. Later the file may be out of reach:
 // see inLastingMounts.
 func newLoad(path string, opts Options) (*load, error) {
-	object, err := os.ReadFile(path) // that may be a pipe
+	object, err := readObject(path)
 	if err != nil {
-		return nil, errors.Unwrap(err) // without the path
+		return nil, err
 	}
 	return newLoadOf(path, object, opts)
 }
 
-// newLoadFor is newLoad of one program, though there is no interface to attach it to.
-func newLoadFor(path string, opts Options) (*load, error) {
+// readObject reads a file, once, as it may be a pipe. The error is without the path.
+func readObject(path string) ([]byte, error) {
 	object, err := os.ReadFile(path)
 	if err != nil {
 		return nil, errors.Unwrap(err)
 	}
-	return newLoadPart(path, object, opts, true)
+	return object, nil
 }
 
 // newLoadOf is newLoad for what is, or was, in a file.

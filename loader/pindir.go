@@ -25,6 +25,10 @@ var ErrUntrusted = errors.New("not to be trusted with pins")
 type pinDir struct {
 	lock *os.File
 
+	// loading is set while programs are attached: what is of no attachment may be that of one
+	// that is about to come, or to come back.
+	loading bool
+
 	// gone are the attachments that were found gone with their interfaces.
 	gone []string
 

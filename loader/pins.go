@@ -49,6 +49,9 @@ func parsePinName(name string) (kind string, id uint32, ok bool) {
 	return kind, id, ok
 }
 
+// errNotMade is wrapped by the error about what somebody else has pinned there.
+var errNotMade = errors.New("not made by xdp-load: remove it")
+
 // pinnedAttachment is an attachment that this package has pinned.
 type pinnedAttachment struct {
 	link    link.ID // 0 if the program is attached without one
@@ -57,6 +60,9 @@ type pinnedAttachment struct {
 	ifindex int            // in the network namespace that the interface is in
 	netns   uint64         // inode number of that, 0 if it is not known, as of a link
 }
+
+// isAway reports whether another program is in the place of the one that has its pins there.
+func (p *pinnedAttachment) isAway() bool { return p.home != p.program }
 
 // path returns where the link is pinned, or what stands for it.
 func (p *pinnedAttachment) path() string {
@@ -84,7 +90,7 @@ func newPinnedLink(attached link.Link) (*pinnedAttachment, error) {
 		return nil, err
 	}
 	if info.Type != link.XDPType {
-		return nil, errors.New("not a link of an XDP program, and not made by xdp-load: remove it")
+		return nil, fmt.Errorf("no link of an XDP program, and %w", errNotMade)
 	}
 	return &pinnedAttachment{link: info.ID, program: info.Program, home: info.Program, ifindex: int(info.XDP().Ifindex)}, nil
 }
@@ -115,7 +121,7 @@ func openHook(program ebpf.ProgramID) (*pinnedAttachment, error) {
 		return nil, err
 	}
 	if _, err := fmt.Sscanf(text, hookFormat, &pin.netns, &pin.ifindex); err != nil || pin.hookText() != text {
-		return nil, fmt.Errorf("%s: not made by xdp-load: remove it", pin.path())
+		return nil, fmt.Errorf("%s: %w", pin.path(), errNotMade)
 	}
 	return pin, nil
 }
@@ -183,8 +189,9 @@ func pinAgain(m *ebpf.Map, path string) error {
 func mapPinName(name string) string { return strings.ReplaceAll(name, ".", "_") }
 
 // attachments returns what this package has attached and pinned, in whatever network
-// namespace, and why something else that is pinned there was skipped. It sweeps away what
-// is of no attachment any more.
+// namespace, and why something else that is pinned there was skipped. It finishes what a
+// killed process has left: it sweeps away what is of no attachment any more, and puts back a
+// program that another was in the place of.
 func (d *pinDir) attachments() (pins []pinnedAttachment, skipped []error, err error) {
 	switch {
 	case d == nil, d.mount != nil: // nothing of an attachment is in that yet
@@ -200,7 +207,7 @@ func (d *pinDir) attachments() (pins []pinnedAttachment, skipped []error, err er
 	for _, file := range files {
 		kind, id, ok := parsePinName(file.Name())
 		if !ok {
-			skipped = append(skipped, fmt.Errorf("%s/%s: not made by xdp-load: remove it", linkPins, file.Name()))
+			skipped = append(skipped, fmt.Errorf("%s/%s: %w", linkPins, file.Name(), errNotMade))
 			continue
 		}
 		pin, err := d.open(kind, id)
@@ -211,10 +218,27 @@ func (d *pinDir) attachments() (pins []pinnedAttachment, skipped []error, err er
 			pins = append(pins, *pin)
 		}
 	}
-	if !unknown { // else any program may be that of the link that could not be opened
+	if !unknown && !d.loading { // else any program may be that of the link that could not be opened
 		d.sweep(files, pins)
 	}
 	return pins, skipped, nil
+}
+
+// lookAt returns the hook of an interface, and the attachment that it runs, nil if it runs none
+// of this package's. The other results are those of attachments.
+func (d *pinDir) lookAt(iface string) (there *hook, ours *pinnedAttachment, skipped []error, err error) {
+	all, skipped, err := d.attachments() // first: it may put a program back
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	there, err = hookByName(iface)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if at := slices.IndexFunc(all, there.runs); at >= 0 {
+		ours = &all[at]
+	}
+	return there, ours, skipped, nil
 }
 
 // sweep removes, of the files in linkPins, those that are of no attachment.
@@ -222,7 +246,7 @@ func (d *pinDir) sweep(files []os.DirEntry, pins []pinnedAttachment) {
 	attached, lent := make(map[uint32]bool), make(map[uint32]bool)
 	for i := range pins {
 		attached[uint32(pins[i].home)] = true
-		lent[uint32(pins[i].link)] = pins[i].home != pins[i].program
+		lent[uint32(pins[i].link)] = pins[i].isAway()
 	}
 	for _, file := range files {
 		kind, id, ok := parsePinName(file.Name())
@@ -261,7 +285,9 @@ func (d *pinDir) open(kind string, id uint32) (pin *pinnedAttachment, err error)
 		_ = os.Remove(path)
 		return nil, nil
 	}
-	pin.home = homeOf(pin)
+	if pin.home = homeOf(pin); pin.isAway() {
+		_ = pin.takeBack(pinned) // else it stays away, which is told of it
+	}
 	return pin, nil
 }
 
@@ -339,6 +365,9 @@ func (d *pinDir) detach(pin *pinnedAttachment) error {
 
 func (d *pinDir) detachHook(pin *pinnedAttachment) error {
 	program, _, err := pin.openProgram()
+	if errors.Is(err, os.ErrNotExist) { // somebody has removed it
+		program, err = ebpf.NewProgramFromID(pin.program)
+	}
 	if err != nil {
 		return err
 	}
@@ -382,18 +411,11 @@ func (p *pinnedAttachment) maps() (map[ebpf.MapID]bool, error) {
 	}
 	ids := make(map[ebpf.MapID]bool)
 	for _, file := range files {
-		m, err := ebpf.LoadPinnedMap(dir+"/"+file.Name(), &ebpf.LoadPinOptions{ReadOnly: true})
-		if err != nil {
-			return nil, fmt.Errorf("%s/%s: %w", dir, file.Name(), err)
-		}
-		info, err := m.Info()
-		m.Close()
+		m, err := mapAt(dir + "/" + file.Name())
 		if err != nil {
 			return nil, err
 		}
-		if id, ok := info.ID(); ok {
-			ids[id] = true
-		}
+		ids[m.ID] = true
 	}
 	return ids, nil
 }

@@ -103,7 +103,11 @@ func TestForeignPins(t *testing.T) {
 	if text := fmt.Sprint(skipped); len(skipped) != 2 || !strings.Contains(text, foreign[0]+": ") || !strings.Contains(text, foreign[1]+": ") {
 		t.Errorf("Skipped: %v", skipped)
 	}
-	lab.unload("nic0")
+	unloaded, skipped, err := loader.UnloadAll()
+	// What has the name of a link may be one that can't be opened, and be attached.
+	if fmt.Sprint(skipped) != "["+foreign[0]+": not made by xdp-load: remove it]" || err == nil || !strings.HasPrefix(err.Error(), foreign[1]+": ") || !slices.Equal(unloaded, []string{"nic0"}) {
+		t.Errorf("Unloaded %v, skipped %v, %v", unloaded, skipped, err)
+	}
 	for _, path := range foreign {
 		remove(t, path)
 	}
@@ -129,8 +133,28 @@ func TestDamagedAttachment(t *testing.T) {
 	if text := fmt.Sprint(skipped); len(skipped) != 1 || !strings.Contains(text, "nic0: program ") || !strings.Contains(text, ": unload it") {
 		t.Errorf("Skipped: %v", skipped)
 	}
+	unloaded, skipped, err := loader.UnloadAll()
+	if err != nil || len(skipped) > 0 || !slices.Equal(unloaded, []string{"nic0", "nic1"}) || lab.attached() != 0 {
+		t.Errorf("Unloaded %v, skipped %v, %v, attached is %d", unloaded, skipped, err, lab.attached())
+	}
+}
+
+// So is one without a link.
+func TestDamagedHook(t *testing.T) {
+	lab := newLab(t)
+	foreignWithoutLink(lab, "xdp")
+	loaded, err := loader.LoadRewritten(program("fields"), loader.Options{Layout: layout(t, "exact"), Interface: "nic0", Replace: true, Force: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaded.Close()
+	if err := os.RemoveAll(programPins(*loaded.Attachment)); err != nil {
+		t.Fatal(err)
+	}
 	lab.unload("nic0")
-	lab.unload("nic1")
+	if pins := lab.pins(); len(pins) > 0 || lab.attached() != 0 {
+		t.Errorf("Pinned: %v, attached is %d", pins, lab.attached())
+	}
 }
 
 // Where the caller pins its own handles is nothing to what keeps the program alive.

@@ -40,11 +40,16 @@ func Preview(path string, opts Options) (*Plan, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	return l.plan()
+}
+
+// plan returns what the load would do.
+func (l *load) plan() (*Plan, error) {
 	if err := l.checkLockdown(lockdownFile); err != nil {
 		return nil, err
 	}
 	plan := &Plan{Report: l.report, Program: l.Program, Bound: isBound(l.spec), Conditions: []string{"the verifier accepts it"}}
-	if opts.Interface != "" {
+	if l.Interface != "" {
 		plan.Conditions[0] = "the verifier and the driver accept it"
 		if err := plan.aim(l); err != nil {
 			return nil, err

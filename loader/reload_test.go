@@ -229,3 +229,36 @@ func TestReloadFails(t *testing.T) {
 		t.Errorf("Unloaded in the meantime: %v", err)
 	}
 }
+
+// A map that the caller had given can only be given again by the caller.
+func TestReloadGivenMap(t *testing.T) {
+	lab := newLab(t)
+	given, err := ebpf.NewMap(&ebpf.MapSpec{Name: "counts", Type: ebpf.Array, KeySize: 4, ValueSize: 24, MaxEntries: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer given.Close()
+	opts := loader.Options{Layout: layout(t, "exact"), Interface: "nic0"}
+	opts.Collection.MapReplacements = map[string]*ebpf.Map{"counts": given}
+	loaded, err := loader.LoadRewritten(ownProgram("counted"), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaded.Close()
+	for _, isGiven := range []bool{false, true} {
+		reloaded, err := loader.Reload("nic0", func(*loader.Record) (loader.Options, error) {
+			again := loader.Options{Layout: opts.Layout}
+			if isGiven {
+				again.Collection = opts.Collection
+			}
+			return again, nil
+		})
+		if isGiven != (err == nil) || err != nil && !strings.Contains(err.Error(), "nic0: map counts was given by who has loaded the program") {
+			t.Errorf("given %t: %v", isGiven, err)
+		}
+		if reloaded != nil {
+			reloaded.Close()
+		}
+	}
+	lab.unload("nic0")
+}

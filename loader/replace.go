@@ -44,39 +44,34 @@ func (l *load) look() error {
 	}
 	return withPins(func(pins *pinDir) error {
 		// Once more, as it may be another by now.
-		if there, err = hookByName(l.Interface); err != nil {
+		there, ours, _, err := pins.lookAt(l.Interface)
+		if err != nil {
 			return err
 		}
 		if len(there.programs) == 0 {
 			return l.checkExpected(there, 0)
 		}
-		if l.present, err = l.mayReplace(there, pins); err != nil {
+		if l.present, err = l.mayReplace(there, ours); err != nil {
 			return err
 		}
 		return l.checkExpected(there, l.present.id)
 	})
 }
 
-// mayReplace returns what is to be replaced on an interface that has a program.
-func (l *load) mayReplace(there *hook, pins *pinDir) (*present, error) {
-	if !l.Replace {
-		return nil, there.occupied(pins)
-	}
-	ours, _, err := pins.attachments()
-	if err != nil {
-		return nil, err
-	}
+// mayReplace returns what is to be replaced on an interface that has a program, maybe ours.
+func (l *load) mayReplace(there *hook, ours *pinnedAttachment) (*present, error) {
 	program := there.programs[0]
-	at := slices.IndexFunc(ours, there.runs)
 	switch {
-	case at >= 0 && there.modeOf(ours[at].program) != l.mode():
+	case !l.Replace:
+		return nil, there.occupied(ours)
+	case ours != nil && there.modeOf(ours.program) != l.mode():
 		return nil, fmt.Errorf("%s %w: %s, attached by xdp-load in %s mode, which a program in %s mode can't replace: xdp-load unload %[1]s first",
-			there.name, ErrOccupied, ours[at].title(), there.modeOf(ours[at].program), l.mode())
-	case at >= 0 && ours[at].home != ours[at].program:
+			there.name, ErrOccupied, ours.title(), there.modeOf(ours.program), l.mode())
+	case ours != nil && ours.isAway():
 		return nil, fmt.Errorf("%s %w: id %d, which is there for a while in place of id %d, attached by xdp-load: wait for the process that has put it there, or xdp-load unload %[1]s",
-			there.name, ErrOccupied, ours[at].program, ours[at].home)
-	case at >= 0:
-		return &present{ours[at].program, ours[at].link, true}, nil
+			there.name, ErrOccupied, ours.program, ours.home)
+	case ours != nil:
+		return &present{ours.program, ours.link, true}, nil
 	case len(there.programs) > 1 || program.mode != Native || l.mode() != Native:
 		return nil, fmt.Errorf("%s %w: %s, not attached by xdp-load, which is not replaced in the mode that it is in, %s: to take it off, %s",
 			there.name, ErrOccupied, programTitle(program.id), there.modes(), there.howToDetach())

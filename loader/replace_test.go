@@ -253,56 +253,101 @@ func TestReplaceOnReadOnlyBPFFS(t *testing.T) {
 	lab.unload("nic0")
 }
 
-// While another program is in the place of one for a while, what belongs to that one stays,
-// and it is not replaced.
+// While a watch has its program in the place of another, what belongs to that one stays, and
+// it is not replaced. It is told which one runs.
 func TestLent(t *testing.T) {
+	netlab.Need(t, netlab.Casts)
+	netlab.Need(t, netlab.TCX)
 	lab := newLab(t)
 	present := lab.load(ownProgram("calls"))
-	pins := lab.pins()
-	pinned, err := link.LoadPinnedLink(present.Pin, nil)
+	watch, err := lab.watch("stacked")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer pinned.Close()
-	home, err := ebpf.NewProgramFromID(present.ProgramID)
-	if err != nil {
-		t.Fatal(err)
+	away := *present
+	away.StandIn = ebpf.ProgramID(lab.attached())
+	if got := lab.status(); len(got) != 1 || differ(got[0], away) || away.StandIn == present.ProgramID {
+		t.Errorf("Status: %+v instead of %+v", got, away)
 	}
-	defer home.Close()
-	lent := fmt.Sprintf("%s/lent-%d", pinDir, present.LinkID)
-	if err := os.Symlink(fmt.Sprint(present.ProgramID), lent); err != nil {
-		t.Fatal(err)
+	if got := lab.survey(loader.SurveyOptions{}).Programs; len(got) != 1 || differ(got[0].Attachment, away) {
+		t.Errorf("Survey: %+v instead of %+v", got, away)
 	}
-	foreign := foreignProgram(t)
-	defer foreign.Close()
-	if err := pinned.Update(foreign); err != nil {
-		t.Fatal(err)
+	log, end := lab.keep()
+	log.await(t, "left alone: another program is in its place for a while", 1)
+	end()
+	for what, try := range map[string]func() error{
+		"LoadRewritten": func() error {
+			_, err := loader.LoadRewritten(program("fields"), loader.Options{Layout: layout(t, "exact"), Interface: "nic0", Replace: true, Force: true})
+			return err
+		},
+		"Reload": func() error {
+			_, err := loader.Reload("nic0", func(*loader.Record) (loader.Options, error) {
+				return loader.Options{Layout: layout(t, "exact")}, nil
+			})
+			return err
+		},
+	} {
+		if err := try(); !errors.Is(err, loader.ErrOccupied) || !strings.Contains(err.Error(), "for a while in place of id ") {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
-	if got := lab.status(); len(got) != 1 || got[0].Program != "calls" || got[0].Record == nil {
-		t.Errorf("Status: %+v", got)
+	if err := watch.Close(); err != nil {
+		t.Error(err)
 	}
-	_, err = loader.LoadRewritten(program("fields"), loader.Options{Layout: layout(t, "exact"), Interface: "nic0", Replace: true, Force: true})
-	if !errors.Is(err, loader.ErrOccupied) || !strings.Contains(err.Error(), "for a while in place of id ") {
-		t.Errorf("%v", err)
-	}
-	if err := pinned.Update(home); err != nil {
-		t.Fatal(err)
-	}
-	// What says that it is away is of no use any more.
 	if got := lab.status(); len(got) != 1 || differ(got[0], *present) {
 		t.Errorf("Status: %+v instead of %+v", got, present)
 	}
-	if now := lab.pins(); !slices.Equal(now, pins) {
-		t.Errorf("Pinned are %v instead of %v", now, pins)
-	}
-	// If the process that has put it there was killed, all can be unloaded.
-	if err := os.Symlink(fmt.Sprint(present.ProgramID), lent); err != nil {
+
+	if watch, err = lab.watch("stacked"); err != nil {
 		t.Fatal(err)
 	}
-	if err := pinned.Update(foreign); err != nil {
-		t.Fatal(err)
+	if err := loader.UnloadProgram(present.ProgramID); err != nil || lab.attached() != 0 {
+		t.Errorf("Program %d is attached: %v", lab.attached(), err)
 	}
-	lab.unload("nic0")
+	if err := watch.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// If the process was killed that has put another program there, whoever looks first puts back
+// the one that was there.
+func TestLentByKilled(t *testing.T) {
+	for name, look := range map[string]func(*lab, *loader.Attachment){
+		"status": func(lab *lab, present *loader.Attachment) {
+			if got := lab.status(); len(got) != 1 || differ(got[0], *present) || lab.attached() != int(present.ProgramID) {
+				lab.Errorf("Status: %+v instead of %+v, attached is %d", got, present, lab.attached())
+			}
+		},
+		"replace": func(lab *lab, present *loader.Attachment) { lab.replaced(program("fields"), "exact", present) },
+		"unload":  func(*lab, *loader.Attachment) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			lab := newLab(t)
+			present := lab.load(ownProgram("calls"))
+			before := lab.pins()
+			pinned, err := link.LoadPinnedLink(present.Pin, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer pinned.Close()
+			if err := os.Symlink(fmt.Sprint(present.ProgramID), fmt.Sprintf("%s/lent-%d", pinDir, present.LinkID)); err != nil {
+				t.Fatal(err)
+			}
+			foreign := foreignProgram(t)
+			defer foreign.Close()
+			if err := pinned.Update(foreign); err != nil {
+				t.Fatal(err)
+			}
+			look(lab, present)
+			if after := lab.pins(); name == "status" && !slices.Equal(after, before) {
+				t.Errorf("Pinned are %v instead of %v", after, before)
+			}
+			lab.unload("nic0")
+			if pins := lab.pins(); len(pins) > 0 {
+				t.Errorf("Pinned: %v", pins)
+			}
+		})
+	}
 }
 
 // wantPinsOf wants nothing to be pinned with attachments but what is of this one.

@@ -78,7 +78,11 @@ func Run(path string, opts Options, input Input) (*Outcome, error) {
 		return nil, err
 	}
 	opts.Interface = ""
-	l, err := newLoadFor(path, opts)
+	object, err := readObject(path)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	l, err := newLoadPart(path, object, opts, true)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

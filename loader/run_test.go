@@ -43,6 +43,10 @@ func TestRun(t *testing.T) {
 			t.Errorf("%s: its map is pinned: %v", name, err)
 		}
 	}
+	most := loader.Input{Metadata: make([]byte, 216), Packet: make([]byte, 14)}
+	if outcome, err := loader.Run(program("fields"), loader.Options{Layout: layout(t, "exact")}, most); err != nil || len(outcome.Metadata) != 216 {
+		t.Errorf("The largest area: %v", err)
+	}
 	_, err := loader.Run(program("fields"), loader.Options{Accessors: []*rewrite.Accessors{{}}}, loader.Input{})
 	if !errors.Is(err, loader.ErrNoDriverHere) {
 		t.Errorf("With accessors: %v", err)

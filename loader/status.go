@@ -30,6 +30,9 @@ type Attachment struct {
 	Tag       string         `json:"tag"`    // the kernel's hash of its instructions
 	Loaded    time.Time      `json:"loaded"` // to the second
 
+	// StandIn is the program that a Watch has put in its place for a while, 0 if it runs itself.
+	StandIn ebpf.ProgramID `json:"standIn,omitempty"`
+
 	LinkID link.ID `json:"linkID,omitempty"` // 0 if it is attached without one
 	Pin    string  `json:"pin"`              // path of the pinned link, or of what stands for it
 
@@ -60,11 +63,11 @@ func Status() (attachments []Attachment, skipped []error, err error) {
 }
 
 func status(pins *pinDir) (attachments []Attachment, skipped []error, err error) {
-	hooks, err := xdpHooks()
+	links, skipped, err := pins.attachments()
 	if err != nil {
 		return nil, nil, err
 	}
-	links, skipped, err := pins.attachments()
+	hooks, err := xdpHooks()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -112,19 +115,23 @@ func describe(pin *pinnedAttachment, target *nic.Target, mode Mode) (*Attachment
 }
 
 func newAttachment(pin *pinnedAttachment, target *nic.Target, mode Mode, info *ebpf.ProgramInfo, name string, record *Record) *Attachment {
-	return &Attachment{
+	attachment := &Attachment{
 		Interface: target.Interface,
 		Index:     target.Index,
 		Driver:    target.Driver,
 		Mode:      mode,
 		Program:   name,
-		ProgramID: pin.program,
+		ProgramID: pin.home,
 		Tag:       info.Tag,
 		Loaded:    loadTime(info),
 		LinkID:    pin.link,
 		Pin:       pin.path(),
 		Record:    record,
 	}
+	if pin.isAway() {
+		attachment.StandIn = pin.program
+	}
+	return attachment
 }
 
 func programInfo(id ebpf.ProgramID) (*ebpf.ProgramInfo, error) {

@@ -92,7 +92,7 @@ func Survey(opts SurveyOptions) (*Overview, error) {
 		}
 		opts.Interface = target.Interface
 	}
-	s := &survey{SurveyOptions: opts, found: make(map[ebpf.ProgramID]bool), counts: countsRuns()}
+	s := &survey{SurveyOptions: opts, found: make(map[ebpf.ProgramID]bool), looked: make(map[uint64]bool), counts: countsRuns()}
 	pid, err := inLastingMounts(func() error { return withPins(s.look) })
 	for i := range s.Programs {
 		if program := &s.Programs[i]; program.Foreign == "" {
@@ -108,6 +108,7 @@ type survey struct {
 	Overview
 	ours   []pinnedAttachment
 	found  map[ebpf.ProgramID]bool
+	looked map[uint64]bool // at the network namespaces of these inode numbers
 	counts bool
 }
 
@@ -135,6 +136,7 @@ func (s *survey) lookAtHooks(namespace string) error {
 		return err
 	}
 	for i := range hooks {
+		s.looked[hooks[i].netns] = true
 		if s.Interface != "" && hooks[i].name != s.Interface {
 			continue
 		}
@@ -214,10 +216,12 @@ func (s *survey) addForeign(h *hook, hooked hookedProgram, target *nic.Target, n
 	s.Programs = append(s.Programs, status)
 }
 
-// addUnreachable adds what is attached in network namespaces that are not to be found.
+// addUnreachable adds what is attached in network namespaces that are not to be found. What
+// was attached without a link in one that is, is there no more: the next look from there
+// sweeps it away.
 func (s *survey) addUnreachable() {
 	for i := range s.ours {
-		if pin := &s.ours[i]; !s.found[pin.program] {
+		if pin := &s.ours[i]; !s.found[pin.program] && !s.looked[pin.netns] {
 			s.addOurs(pin, &nic.Target{Index: pin.ifindex}, "", unreachable)
 		}
 	}

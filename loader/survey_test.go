@@ -160,27 +160,37 @@ func TestSurveyOtherMounts(t *testing.T) {
 	}
 }
 
+// startSleeper starts a process, by another command if one is given, that does nothing until it
+// is ended.
+func startSleeper(t *testing.T, by ...string) (pid int, end func()) {
+	t.Helper()
+
+	line := append(by, "sh", "-c", "echo && exec sleep 60")
+	cmd := exec.Command(line[0], line[1:]...)
+	started, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	end = func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	}
+	if _, err := started.Read(make([]byte, 1)); err != nil {
+		end()
+		t.Fatal(err)
+	}
+	return cmd.Process.Pid, end
+}
+
 // What is in other network namespaces is found, and so is where nothing leads any more.
 func TestSurveyNamespaces(t *testing.T) {
 	lab := newLab(t)
 	attachment := lab.load(program("fields"))
-	elsewhere := exec.Command("unshare", "--net", "sh", "-c", "echo && exec sleep 60")
-	started, err := elsewhere.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := elsewhere.Start(); err != nil {
-		t.Fatal(err)
-	}
-	end := func() {
-		elsewhere.Process.Kill()
-		elsewhere.Wait()
-	}
+	pid, end := startSleeper(t, "unshare", "--net")
 	defer end()
-	if _, err := started.Read(make([]byte, 1)); err != nil {
-		t.Fatal(err)
-	}
-	pid := elsewhere.Process.Pid
 	if _, err := run("ip link set nic0 netns " + strconv.Itoa(pid)); err != nil {
 		t.Fatal(err)
 	}
@@ -206,6 +216,45 @@ func TestSurveyNamespaces(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	t.Error("it is not said to be gone")
+}
+
+// An attachment without a link is no more if its interface, wherever it is, does not run it.
+func TestSurveyHookGone(t *testing.T) {
+	lab := newLab(t)
+	_, end := startSleeper(t) // which leads to the namespace
+	defer end()
+	foreignWithoutLink(lab, "xdp")
+	loaded, err := loader.LoadRewritten(program("fields"), loader.Options{Layout: layout(t, "exact"), Interface: "nic0", Replace: true, Force: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaded.Close()
+	fromElsewhere := func() (found []loader.ProgramStatus) {
+		err := lab.ns.Do(func() error {
+			if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+				return err
+			}
+			found = lab.survey(loader.SurveyOptions{AllNamespaces: true}).Programs
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return slices.DeleteFunc(found, func(p loader.ProgramStatus) bool { return p.ProgramID != loaded.Attachment.ProgramID })
+	}
+	if got := fromElsewhere(); len(got) != 1 || !strings.HasPrefix(got[0].Namespace, "of process ") || got[0].Foreign != "" {
+		t.Errorf("%+v", got)
+	}
+	if _, err := run("ip link set dev nic0 xdp off"); err != nil {
+		t.Fatal(err)
+	}
+	if got := fromElsewhere(); len(got) > 0 {
+		t.Errorf("After all: %+v", got)
+	}
+	lab.status() // sweeps
+	if pins := lab.pins(); len(pins) > 0 {
+		t.Errorf("Pinned: %v", pins)
+	}
 }
 
 // ours returns a program of all network namespaces.
@@ -250,11 +299,40 @@ func TestUnloadOthers(t *testing.T) {
 	lab.load(program("fields"))
 	foreign := foreignLink(t, other.Index, link.XDPDriverMode)
 	defer foreign.Close()
-	unloaded, err := loader.UnloadAll()
-	if err != nil || len(unloaded) != 1 || unloaded[0].Interface != "nic0" {
-		t.Errorf("%+v, %v", unloaded, err)
+	unloaded, skipped, err := loader.UnloadAll()
+	if err != nil || len(skipped) > 0 || !slices.Equal(unloaded, []string{"nic0"}) {
+		t.Errorf("%v, %v, %v", unloaded, skipped, err)
 	}
 	if links, _ := run("ip link show nic1"); !strings.Contains(links, "xdp") {
 		t.Errorf("The program of somebody else: %s", links)
+	}
+}
+
+// Where nothing leads any more, an attachment without a link is told of, and unloading it is
+// to forget it.
+func TestUnloadUnreachable(t *testing.T) {
+	lab := newLab(t)
+	foreignWithoutLink(lab, "xdp")
+	loaded, err := loader.LoadRewritten(program("fields"), loader.Options{Layout: layout(t, "exact"), Interface: "nic0", Replace: true, Force: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaded.Close()
+	hook := loaded.Attachment.Pin
+	remove(t, hook)
+	if err := os.Symlink("net:[1]:2", hook); err != nil {
+		t.Fatal(err)
+	}
+	programs := lab.survey(loader.SurveyOptions{AllNamespaces: true}).Programs
+	if !slices.ContainsFunc(programs, func(p loader.ProgramStatus) bool {
+		return p.ProgramID == loaded.Attachment.ProgramID && p.Index == 2 && p.Namespace == "one that no process and no name leads to"
+	}) {
+		t.Errorf("%+v", programs)
+	}
+	if err := loader.UnloadProgram(loaded.Attachment.ProgramID); err != nil {
+		t.Error(err)
+	}
+	if pins := lab.pins(); len(pins) > 0 {
+		t.Errorf("Pinned: %v", pins)
 	}
 }

@@ -23,22 +23,17 @@ func Unload(iface string) error {
 }
 
 func unload(iface string, pins *pinDir) error {
-	present, err := hookByName(iface)
+	there, ours, skipped, err := pins.lookAt(iface)
 	if err != nil {
 		return err
 	}
-	links, skipped, err := pins.attachments()
-	if err != nil {
-		return err
-	}
-	at := slices.IndexFunc(links, present.runs)
-	if at < 0 {
-		if detached, err := present.detachPinnedElsewhere(); detached || err != nil {
+	if ours == nil {
+		if detached, err := there.detachPinnedElsewhere(); detached || err != nil {
 			return err
 		}
-		return joined(present.notOurs(), skipped)
+		return joined(there.notOurs(), skipped)
 	}
-	if err := pins.detach(&links[at]); err != nil {
+	if err := pins.detach(ours); err != nil {
 		return fmt.Errorf("%s: %w", iface, err)
 	}
 	return nil
@@ -90,31 +85,51 @@ func (h *hook) detachPinnedElsewhere() (detached bool, err error) {
 }
 
 // UnloadAll detaches what this package has attached to interfaces in the network namespace
-// of the calling thread, and returns what that was. Interfaces that it fails for do not
-// keep it from the others.
-func UnloadAll() (unloaded []Attachment, err error) {
+// of the calling thread, and returns the names of these, and what else is pinned there that is
+// not this package's. Interfaces that it fails for do not keep it from the others.
+func UnloadAll() (unloaded []string, skipped []error, err error) {
 	_, err = inLastingMounts(func() error {
-		return withPins(func(pins *pinDir) error {
-			attachments, skipped, err := status(pins)
-			if err != nil {
-				return err
-			}
-			failed := skipped
-			for _, a := range attachments {
-				if err := unload(a.Interface, pins); err != nil {
-					failed = append(failed, err)
-				} else {
-					unloaded = append(unloaded, a)
-				}
-			}
-			return errors.Join(failed...)
+		return withPins(func(pins *pinDir) (err error) {
+			unloaded, skipped, err = unloadAll(pins)
+			return err
 		})
 	})
-	return unloaded, explainPermission(err)
+	return unloaded, skipped, explainPermission(err)
+}
+
+func unloadAll(pins *pinDir) (unloaded []string, skipped []error, err error) {
+	all, reasons, err := pins.attachments()
+	if err != nil {
+		return nil, nil, err
+	}
+	hooks, err := xdpHooks()
+	if err != nil {
+		return nil, nil, err
+	}
+	var failed []error
+	for _, reason := range reasons {
+		if errors.Is(reason, errNotMade) {
+			skipped = append(skipped, reason)
+		} else {
+			failed = append(failed, reason)
+		}
+	}
+	for _, there := range hooks {
+		at := slices.IndexFunc(all, there.runs)
+		if at < 0 {
+			continue
+		}
+		if err := pins.detach(&all[at]); err != nil {
+			failed = append(failed, fmt.Errorf("%s: %w", there.name, err))
+			continue
+		}
+		unloaded = append(unloaded, there.name)
+	}
+	return unloaded, skipped, errors.Join(failed...)
 }
 
 // UnloadProgram detaches the program of an ID, if this package has attached it, in whatever
-// network namespace that is.
+// network namespace that is, also while a Watch has another in its place.
 //
 // Returns an error wrapping ErrNotAttached if it has not.
 func UnloadProgram(id ebpf.ProgramID) error {
@@ -129,7 +144,7 @@ func unloadProgram(id ebpf.ProgramID, pins *pinDir) error {
 	if err != nil {
 		return err
 	}
-	at := slices.IndexFunc(ours, func(pin pinnedAttachment) bool { return pin.program == id })
+	at := slices.IndexFunc(ours, func(pin pinnedAttachment) bool { return pin.home == id })
 	if at < 0 {
 		return joined(fmt.Errorf("program id %d: %w", id, ErrNotAttached), skipped)
 	}

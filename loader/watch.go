@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"slices"
 	"strconv"
 
 	"github.com/cilium/ebpf"
@@ -46,8 +45,8 @@ type Watch struct {
 // The driver may give the XDP program packets in several buffers, if it has some.
 //
 // A program that this package has attached to the interface is replaced in one step, and put
-// back in one by Close. If the process is killed before that, the next NewWatch or Unload
-// finds it. Any other makes it fail with ErrOccupied. The other errors are those of
+// back in one by Close. If the process is killed before that, whoever looks next at what this
+// package has attached puts it back. Any other makes it fail with ErrOccupied. The other errors are those of
 // LoadRewritten, and ErrWatched.
 func NewWatch(object []byte, opts Options, tc string) (*Watch, error) {
 	spec, report, err := RewrittenSpec(bytes.NewReader(object), opts)
@@ -133,32 +132,26 @@ func (w *Watch) attachTC(target *nic.Target, program *ebpf.Program) error {
 // oursOn returns the attachment by which this package has attached a program to an interface, nil
 // if there is no program. If there is another it wraps ErrOccupied.
 func oursOn(iface string) (*pinnedAttachment, error) {
-	present, err := hookByName(iface)
-	if err != nil || len(present.programs) == 0 {
-		return nil, err
-	}
 	var ours *pinnedAttachment
-	err = withPins(func(pins *pinDir) error {
-		attachments, _, err := pins.attachments()
-		if err != nil {
+	err := withPins(func(pins *pinDir) error {
+		there, found, _, err := pins.lookAt(iface)
+		if err != nil || len(there.programs) == 0 {
 			return err
 		}
-		at := slices.IndexFunc(attachments, present.runs)
-		if at < 0 || attachments[at].link == 0 { // which no link can replace
-			return present.occupied(pins)
+		if found == nil || found.link == 0 { // which no link can replace
+			return there.occupied(found)
 		}
-		if mode := present.modeOf(attachments[at].program); mode != Native {
+		if mode := there.modeOf(found.program); mode != Native {
 			return fmt.Errorf("%s %w: %s, in %s mode, in which nothing of the driver's can be read: xdp-load unload %[1]s first",
-				present.name, ErrOccupied, attachments[at].title(), mode)
+				there.name, ErrOccupied, found.title(), mode)
 		}
-		ours = &attachments[at]
+		ours = found
 		return nil
 	})
 	return ours, err
 }
 
-// replace puts a program in the place of one that this package has attached, or of that which
-// a Watch has left there that was killed.
+// replace puts a program in the place of one that this package has attached.
 func (w *Watch) replace(ours *pinnedAttachment, program *ebpf.Program) error {
 	lock, err := ours.take()
 	if err != nil {
@@ -177,7 +170,7 @@ func (w *Watch) replace(ours *pinnedAttachment, program *ebpf.Program) error {
 	w.load.undo.later(func() { attached.Close() })
 	// Who looks at the pins sees both, the note and the other program, or none.
 	err = withPins(func(*pinDir) error {
-		if err := ours.lend(); err != nil && !errors.Is(err, os.ErrExist) {
+		if err := ours.lend(); err != nil {
 			return err
 		}
 		if err := attached.Update(program); err != nil {
@@ -191,21 +184,17 @@ func (w *Watch) replace(ours *pinnedAttachment, program *ebpf.Program) error {
 	w.Replaced = fmt.Sprintf("id %d %q", ours.home, name)
 	w.restore = func() error {
 		return withPins(func(*pinDir) error {
-			err := attached.Update(replaced)
+			err := ours.putBack(attached, replaced)
 			if errors.Is(err, unix.ENOLINK) {
 				return nil // it was unloaded meanwhile
 			}
-			if err != nil {
-				return err
-			}
-			return ours.returned()
+			return err
 		})
 	}
 	return nil
 }
 
-// lend notes which program is going to come back to a link, whose pins are to stay. That of
-// a Watch that was killed is noted already.
+// lend notes which program is going to come back to a link, whose pins are to stay.
 func (p *pinnedAttachment) lend() error {
 	return os.Symlink(strconv.FormatUint(uint64(p.home), 10), linkPins+"/"+pinName(pinOfLent, p.link))
 }
@@ -213,6 +202,31 @@ func (p *pinnedAttachment) lend() error {
 // returned takes the note away.
 func (p *pinnedAttachment) returned() error {
 	return os.Remove(linkPins + "/" + pinName(pinOfLent, p.link))
+}
+
+// putBack has a link attach the program again that another is in the place of.
+func (p *pinnedAttachment) putBack(attached link.Link, program *ebpf.Program) error {
+	if err := attached.Update(program); err != nil {
+		return err
+	}
+	p.program = p.home
+	return p.returned()
+}
+
+// takeBack is putBack if the process is gone that has put another program there. Else it
+// wraps ErrWatched.
+func (p *pinnedAttachment) takeBack(attached link.Link) error {
+	lock, err := p.take()
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	program, _, err := p.openProgram()
+	if err != nil {
+		return err
+	}
+	defer program.Close()
+	return p.putBack(attached, program)
 }
 
 // take takes an attachment for this process until what it returns is closed. It wraps

@@ -135,10 +135,12 @@ func (l *loading) options() (each []loader.Options, err error) {
 			return nil, err
 		}
 	}
-	for _, iface := range l.ifaces {
-		opts, err := l.sourceOf(iface)
-		if err != nil {
-			return nil, err
+	var opts loader.Options
+	for i, iface := range l.ifaces {
+		if i == 0 || len(l.layouts) == 0 { // a layout, which may be a pipe, is the same for all
+			if opts, err = l.sourceOf(iface); err != nil {
+				return nil, err
+			}
 		}
 		opts.Interface, opts.Program = iface, l.program
 		opts.Mode, opts.Replace, opts.Force = modes[l.mode], l.replace, l.force
@@ -310,16 +312,15 @@ type planned struct {
 }
 
 func (f *flags) preview(w io.Writer, path string, each []loader.Options) error {
-	values := make([]any, len(each))
-	plans := make([]*loader.Plan, len(each))
-	for i, opts := range each {
-		plan, err := loader.Preview(path, opts)
-		if err != nil {
-			return err
-		}
+	plans, err := previewEach(path, each)
+	if err != nil {
+		return err
+	}
+	values := make([]any, len(plans))
+	for i, plan := range plans {
 		f.warnUnaccessed(path, plan.Report)
 		plan.Target.Source = f.sourceFor(plan.Target.Interface)
-		plans[i], values[i] = plan, planned{plan.Report, plan.Target, plan.Program, plan.Bound, plan.Replaces, plan.Conditions}
+		values[i] = planned{plan.Report, plan.Target, plan.Program, plan.Bound, plan.Replaces, plan.Conditions}
 	}
 	if f.json {
 		return printJSON(w, oneOrAll(values))
@@ -330,6 +331,14 @@ func (f *flags) preview(w io.Writer, path string, each []loader.Options) error {
 		}
 	}
 	return nil
+}
+
+func previewEach(path string, each []loader.Options) ([]*loader.Plan, error) {
+	if len(each) > 1 {
+		return loader.PreviewOnAll(path, each)
+	}
+	plan, err := loader.Preview(path, each[0])
+	return []*loader.Plan{plan}, err
 }
 
 func (f *flags) printPlan(w io.Writer, plan *loader.Plan) error {

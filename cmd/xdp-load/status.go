@@ -167,6 +167,8 @@ func (s *statusOf) rewrittenFor() string {
 // change says what is different now, and what to do about it. It is empty if nothing is.
 func (s *statusOf) change() string {
 	switch {
+	case s.StandIn != 0:
+		return fmt.Sprintf("id %d runs in its place for a while", s.StandIn)
 	case s.Unknown != "":
 		return "for what is there now it can't be rewritten: " + s.Unknown
 	case s.Changes == nil || len(s.Changes.Differences) == 0:

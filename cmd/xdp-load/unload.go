@@ -50,9 +50,12 @@ func newUnload(f *flags) *cobra.Command {
 }
 
 func (f *flags) unloadAll(w io.Writer) error {
-	unloaded, err := loader.UnloadAll()
-	for _, a := range unloaded {
-		f.printDetached(w, a.Interface)
+	unloaded, skipped, err := loader.UnloadAll()
+	for _, reason := range skipped {
+		f.warn(fmt.Errorf("skipped %w", reason))
+	}
+	for _, iface := range unloaded {
+		f.printDetached(w, iface)
 	}
 	return err
 }

@@ -60,8 +60,9 @@ func newVerify(f *flags) *cobra.Command {
 				return usagef("--packets %d: at least one has to be compared", v.packets)
 			case !(v.seconds > 0 && v.seconds < 1e9):
 				return usagef("--seconds %v: more than none", v.seconds)
-			case lowerings[v.lower] == "" && v.lower != "":
-				return usagef("--lower %q: zero, carrier or probe", v.lower)
+			}
+			if err := v.sources.check(false); err != nil {
+				return err
 			}
 			return v.run(cmd.OutOrStdout())
 		},
