@@ -259,14 +259,19 @@ MD_FIELD(hash, "rx_cmp.rx_cmp_rss_hash of IP", struct rx_cmp *cmp, struct xdp_bu
 	return flags & BNXT_RSS_VALID && bnxt_headers(flags, flags2) ? md_le32(cmp->rx_cmp_rss_hash) : 0;
 }
 
-/* bnxt_rss_ext_op(): EXT_OP_INNER_4, EXT_OP_OUTER_4, EXT_OP_INNFL_3 and EXT_OP_OUTFL_3 */
-static __always_inline bool bnxt_v3_hashes_ports(struct rx_cmp *cmp, struct bnxt *bp)
+/* bnxt_rss_ext_op(): what was hashed with its ports, the innermost headers or those of a tunnel */
+#define BNXT_OP_INNER_4 0
+#define BNXT_OP_OUTER_4 2
+#define BNXT_OP_INNFL_3 8
+#define BNXT_OP_OUTFL_3 10
+
+static __always_inline __u32 bnxt_v3_op(struct rx_cmp *cmp, struct bnxt *bp)
 {
-	__u32 misc = md_le32(cmp->rx_cmp_misc_v1), op = misc >> 12 & 0xf;
+	__u32 misc = md_le32(cmp->rx_cmp_misc_v1);
 
 	if (bpf_core_field_exists(bp->rss_cap) && *md_at(bp, struct bnxt, rss_cap) & BNXT_RSS_CAP_RSS_TCAM)
-		op = misc >> 8 & 0xf;
-	return op == 0 || op == 2 || op == 8 || op == 10;
+		return misc >> 8 & 0xf;
+	return misc >> 12 & 0xf;
 }
 
 /* Before V3, a packet's ports are hashed if the driver has asked for that: bnxt_hwrm_vnic_set_rss(). */
@@ -279,16 +284,26 @@ static __always_inline bool bnxt_hashes_ports(__u32 headers, struct bnxt *bp)
 	return headers & MD_PTYPE_UDP && asked & (headers & MD_PTYPE_IPV4 ? BNXT_HASH_UDP_IPV4 : BNXT_HASH_UDP_IPV6);
 }
 
+/* The headers that are known are the innermost. Where a tunnel's were hashed, that there were ports is all. */
 MD_FIELD(hash_type, "rx_cmp: rx_cmp_len_flags_type, of P7 rx_cmp_misc_v1", struct rx_cmp *cmp, struct xdp_buff *xdp)
 {
-	__u32 flags = md_le32(cmp->rx_cmp_len_flags_type), headers, bits;
+	__u32 flags = md_le32(cmp->rx_cmp_len_flags_type), headers, bits, op;
 	struct bnxt *bp = bnxt_priv(xdp);
+	bool ports;
 
 	headers = bnxt_headers(flags, md_le32(bnxt_ext(cmp, xdp)->rx_cmp_flags2));
 	if (!(flags & BNXT_RSS_VALID) || !headers)
 		return 0;
+	if (bnxt_is_v3(flags)) {
+		op = bnxt_v3_op(cmp, bp);
+		if (op == BNXT_OP_OUTER_4 || op == BNXT_OP_OUTFL_3)
+			return MD_HASH_L4;
+		ports = op == BNXT_OP_INNER_4 || op == BNXT_OP_INNFL_3;
+	} else {
+		ports = bnxt_hashes_ports(headers, bp);
+	}
 	bits = headers & MD_PTYPE_IPV4 ? MD_HASH_IPV4 : MD_HASH_IPV6;
-	if (!(bnxt_is_v3(flags) ? bnxt_v3_hashes_ports(cmp, bp) : bnxt_hashes_ports(headers, bp)))
+	if (!ports)
 		return bits;
 	if (headers & MD_PTYPE_TCP)
 		return bits | MD_HASH_TCP;

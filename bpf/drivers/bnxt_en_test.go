@@ -13,7 +13,7 @@ var bnxtModel = modelled{
 	model:  func(s setting) model { return &bnxt{s} },
 	values: map[string][]uint64{
 		"csum_status": {0, 1, 4},
-		"hash_type":   {0, 1, 2, 1 | 8, 2 | 8, 1 | 0x18, 2 | 0x18, 1 | 0x28, 2 | 0x28},
+		"hash_type":   {0, 1, 2, 8, 1 | 8, 2 | 8, 1 | 0x18, 2 | 0x18, 1 | 0x28, 2 | 0x28},
 		"ptype": {0, 1, 2, 8 | 1, 8 | 2, 16 | 1, 16 | 2, 64 | 1, 64 | 2,
 			128, 128 | 1, 128 | 2, 128 | 8 | 1, 128 | 8 | 2, 128 | 16 | 1, 128 | 16 | 2},
 		"vlan_proto": {0, bigEndian(0x8100, 2), bigEndian(0x88a8, 2)},
@@ -298,7 +298,12 @@ func (m *bnxt) decodeHashed(first, ptype uint64, v3 bool, priv *memlab.Struct) u
 		if priv.Has("rss_cap") && priv.Get("rss_cap")>>3&1 != 0 {
 			number = m.little(first+9, 1) & 15
 		}
-		ports = number == 0 || number == 2 || number == 8 || number == 10
+		switch number {
+		case 0, 8:
+			ports = true
+		case 2, 10: // of the outer headers, of which nothing else is known
+			return 8
+		}
 	} else {
 		asked := map[uint64]int{8 | 1: 1, 16 | 1: 2, 8 | 2: 4, 16 | 2: 5} // bits of rss_hash_cfg
 		bit, ok := asked[ptype]

@@ -117,7 +117,7 @@ MD_DESCRIPTOR(void, struct xdp_buff *xdp)
 	__u64 index;
 
 	if (bpf_core_field_exists(ring->xdp) && xdp == md_at(ring, struct i40e_ring, xdp)) {
-		if (ring->vsi != vsi)
+		if (!vsi || ring->vsi != vsi)
 			return NULL;
 		return intel_keep(i40e_at(ring, i40e_last(ring)), dev->features);
 	}

@@ -102,6 +102,12 @@ func (m *i40e) lay(random *rand.Rand) (ctx, descriptor uint64, pointers []uint64
 		ring.Set("vsi", m.place("i40e_vsi", 0).Address)
 		descriptor = 0
 	}
+	// Zeros where a ring that is not the driver's would have its device, and this one has none.
+	if chance(random, 16) {
+		priv.Set("vsi", 0)
+		ring.Set("vsi", 0)
+		descriptor = 0
+	}
 	return ctx, m.keep(descriptor, dev), pointers
 }
 
@@ -139,7 +145,7 @@ func (m *i40e) find(ctx uint64) uint64 {
 	vsi := m.view("i40e_netdev_priv", m.privateOf(device.Address)).Get("vsi")
 	if ring.Has("xdp") && ring.At("xdp") == ctx {
 		last := (ring.Get("next_to_process") + ring.Get("count") - 1) % ring.Get("count")
-		if ring.Get("vsi") != vsi {
+		if vsi == 0 || ring.Get("vsi") != vsi {
 			return 0
 		}
 		return m.keep(ring.Get("desc")+16*last, device)

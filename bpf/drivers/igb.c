@@ -36,9 +36,14 @@ struct igb_q_vector {
 	struct igb_adapter *adapter;
 } __core;
 
+struct igb_rx_buffer {
+	__u32 page_offset;
+} __core;
+
 /* rx_buffer_info_zc: since 6.14 */
 struct igb_ring {
 	struct igb_q_vector *q_vector;
+	struct igb_rx_buffer *rx_buffer_info;
 	struct xdp_buff **rx_buffer_info_zc;
 	void *desc;
 	unsigned long flags;
@@ -59,6 +64,7 @@ enum e1000_ring_flags_t {
 #define IGB_IXSM 0x00000004
 #define IGB_UDPCS 0x00000010
 #define IGB_TCPCS 0x00000020
+#define IGB_IPCS 0x00000040
 #define IGB_TSIP 0x00008000
 #define IGB_LB 0x00040000
 #define IGB_TCPE 0x20000000
@@ -67,6 +73,8 @@ enum e1000_ring_flags_t {
 /* #defines of the driver */
 #define IGB_PTP_ENABLED 1
 #define IGB_TS_HDR_LEN 16
+#define XDP_PACKET_HEADROOM 256 /* of uapi/linux/bpf.h */
+#define IGB_PAGE 4096ULL /* the smallest */
 #define IGB_I210_RX_LATENCY_10 20662
 #define IGB_I210_RX_LATENCY_100 2213
 #define IGB_I210_RX_LATENCY_1000 448
@@ -124,6 +132,25 @@ static __always_inline __u64 igb_i210_ns(struct igb_adapter *adapter, __u64 stam
 }
 
 /*
+ * Whether the packet is where the driver has put it, behind a stamp, with no metadata in
+ * between: a program that ran before this one may have moved it. The driver puts it at an
+ * offset into a page, and nothing moves it by as much as a page is long.
+ */
+static __always_inline bool igb_is_in_place(struct xdp_buff *xdp)
+{
+	struct igb_ring *ring = igb_ring(xdp);
+	struct igb_rx_buffer *buffer;
+	__u64 stamp = (__u64)xdp->data - IGB_TS_HDR_LEN;
+
+	if (xdp->data != xdp->data_meta)
+		return false;
+	if (igb_is_zero_copy(ring, xdp->rxq))
+		return stamp == (__u64)xdp->data_hard_start + XDP_PACKET_HEADROOM;
+	buffer = md_element(ring->rx_buffer_info, struct igb_rx_buffer, ring->next_to_clean);
+	return !((stamp ^ buffer->page_offset) & (IGB_PAGE - 1));
+}
+
+/*
  * What igb_ptp_rx_pktstamp() takes off the packet: 8 zeros and the clock, without which
  * it leaves the packet as it is. The stamp of 82576 is in a register.
  */
@@ -134,7 +161,7 @@ MD_PACKET_FIELD(rx_timestamp, "the 16 bytes in front of the packet, if hardware 
 	struct igb_adapter *adapter;
 	__u32 mac;
 
-	if (!(intel_adv_upper(found) & IGB_TSIP))
+	if (!(intel_adv_upper(found) & IGB_TSIP) || !igb_is_in_place(xdp))
 		return 0;
 	adapter = igb_ring(xdp)->q_vector->adapter;
 	if (!(adapter->ptp_flags & IGB_PTP_ENABLED) || stamp[0])
@@ -172,6 +199,7 @@ static __always_inline bool igb_maybe_right(void *found, __u64 upper, struct xdp
 	       !(intel_adv_lower(found) & (INTEL_ADV_TCP | INTEL_ADV_UDP));
 }
 
+/* igb_rx_checksum() takes either error for one. Here an error counts of what was looked at. */
 MD_FIELD(csum_status, "e1000_adv_rx_desc.wb.upper.status_error, if rx-checksumming is on",
 	 void *found, struct xdp_buff *xdp)
 {
@@ -180,10 +208,12 @@ MD_FIELD(csum_status, "e1000_adv_rx_desc.wb.upper.status_error, if rx-checksummi
 	if (!intel_has(found, INTEL_RXCSUM) || upper & IGB_IXSM)
 		return MD_CSUM_NONE;
 	if (upper & IGB_IPE)
-		return MD_CSUM_BAD;
+		return upper & IGB_IPCS ? MD_CSUM_BAD : MD_CSUM_NONE;
+	if (!(upper & (IGB_TCPCS | IGB_UDPCS)))
+		return MD_CSUM_NONE;
 	if (upper & IGB_TCPE)
 		return igb_maybe_right(found, upper, xdp) ? MD_CSUM_NONE : MD_CSUM_BAD;
-	return upper & (IGB_TCPCS | IGB_UDPCS) ? MD_CSUM_UNNECESSARY : MD_CSUM_NONE;
+	return MD_CSUM_UNNECESSARY;
 }
 
 /* Of what a virtual function of the NIC has sent, some have the tag the other way round. */

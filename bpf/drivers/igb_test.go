@@ -49,7 +49,9 @@ func (m *igb) lay(random *rand.Rand) (ctx, descriptor uint64, pointers []uint64)
 	xdp := m.view("xdp_buff", ctx)
 	clock := m.place("cyclecounter", 0)
 	descriptors, index := (m.memory.Take(16*(slots+1))+15)&^15, uint64(random.IntN(slots))
-	packet := m.memory.Take(64) + 16
+	pad := []uint64{0, 192}[random.IntN(2)] // of the driver's old way to receive, and of its new one
+	page := (m.memory.Take(3*4096) + 4095) &^ 4095
+	buffer := 2048 * uint64(random.IntN(2))
 
 	own := adapter.At("rx_ring") + 8*queue
 	m.memory.Store(own, 8, ring.Address)
@@ -67,19 +69,23 @@ func (m *igb) lay(random *rand.Rand) (ctx, descriptor uint64, pointers []uint64)
 	rxq.Set("queue_index", queue)
 	rxq.Set("mem.type", uint64(random.IntN(3)))
 	xdp.Set("rxq", rxq.Address)
-	xdp.Set("data", packet)
+	buffers := m.memory.Take(slots * m.types.Size("igb_rx_buffer"))
+	ring.Set("rx_buffer_info", buffers)
+	m.view("igb_rx_buffer", buffers+index*uint64(m.types.Size("igb_rx_buffer"))).Set("page_offset", buffer+pad)
+	packet := m.layPlace(random, xdp, page+buffer, pad+16)
 	descriptor = descriptors + 16*index
 	m.layDescriptor(random, descriptor)
 	if !chance(random, 4) {
 		m.memory.Store(packet-16, 8, 0)
 	}
 	pointers = []uint64{own, adapter.At("tc.cc"), vector.At("adapter"), ring.At("q_vector"), ring.At("desc"),
-		rxq.At("dev"), xdp.At("rxq"), xdp.At("data")}
+		ring.At("rx_buffer_info"), rxq.At("dev"), xdp.At("rxq"), xdp.At("data")}
 
 	descriptor = m.keep(m.ifLast(descriptor), dev)
 	// In zero-copy mode the index is that of the buff, as far as a poll goes.
 	if chance(random, 4) && ring.Has("rx_buffer_info_zc") {
 		rxq.Set("mem.type", 3)
+		m.memory.Store(m.layPlace(random, xdp, page, 256+16)-16, 8, rarely(random, 1))
 		buffs, ahead := m.memory.Take(8*slots), uint64(random.IntN(70))
 		ring.Set("rx_buffer_info_zc", buffs)
 		ring.Set("count", slots)
@@ -98,6 +104,24 @@ func (m *igb) lay(random *rand.Rand) (ctx, descriptor uint64, pointers []uint64)
 		descriptor = 0
 	}
 	return ctx, descriptor, pointers
+}
+
+// layPlace puts a packet as far behind the start of its buffer as the driver does, or where
+// an earlier program has moved it, or left metadata in front of it. It returns where it is.
+func (m *igb) layPlace(random *rand.Rand, xdp *memlab.Struct, start, offset uint64) uint64 {
+	place, meta := start+offset, uint64(0)
+	switch random.IntN(8) {
+	case 0:
+		place += []uint64{4, 16, 64}[random.IntN(3)]
+	case 1:
+		place -= 16
+	case 2:
+		meta = 8
+	}
+	xdp.Set("data_hard_start", start)
+	xdp.Set("data", place)
+	xdp.Set("data_meta", place-meta)
+	return place
 }
 
 // ifLast returns the address of a descriptor that is the last one of a packet, or 0.
@@ -169,6 +193,22 @@ func (m *igb) indexOf(ctx uint64, ring *memlab.Struct) (uint64, bool) {
 	return 0, false
 }
 
+// isInPlace returns whether the packet is behind a stamp where the NIC has put that: in a page
+// as far as the driver says, or where AF_XDP wants packets.
+func (m *igb) isInPlace(ctx uint64, ring *memlab.Struct) bool {
+	xdp := m.view("xdp_buff", ctx)
+	data := xdp.Get("data")
+	if data != xdp.Get("data_meta") {
+		return false
+	}
+	if ring.Has("rx_buffer_info_zc") && m.view("xdp_rxq_info", xdp.Get("rxq")).Get("mem.type") == 3 {
+		return data == xdp.Get("data_hard_start")+256+16
+	}
+	at := ring.Get("rx_buffer_info") + ring.Get("next_to_clean")*uint64(m.types.Size("igb_rx_buffer"))
+	offset := m.view("igb_rx_buffer", at).Get("page_offset")
+	return (data-16)%4096 == offset%4096
+}
+
 // igbHashed is what went into the hash, by the RSS type of the data sheet.
 var igbHashed = [16]uint64{
 	1: 1 | 8 | 16, 2: 1, 3: 2 | 8 | 16, 4: 2 | 4, 5: 2, 6: 2 | 4 | 8 | 16, 7: 1 | 8 | 32, 8: 2 | 8 | 32, 9: 2 | 4 | 8 | 32,
@@ -190,7 +230,7 @@ func (m *igb) decode(found, ctx uint64) map[string]uint64 {
 			fields["vlan_tci"] = m.little(descriptor+15, 1) | m.little(descriptor+14, 1)<<8
 		}
 	}
-	if is(15) {
+	if is(15) && m.isInPlace(ctx, ring) {
 		fields["rx_timestamp"] = m.decodeStamp(m.view("xdp_buff", ctx).Get("data")-16, m.view("igb_adapter", m.view("igb_q_vector", ring.Get("q_vector")).Get("adapter")))
 	}
 	return fields
@@ -245,16 +285,16 @@ func (m *igb) decodeChecksum(descriptor, headers uint64, is func(int) bool, ring
 	switch {
 	case is(2): // not looked at
 		return none
-	case is(30): // of the IP header
+	case is(30) && is(6): // of the IP header
 		return bad
+	case is(30), !is(4) && !is(5):
+		return none
 	case is(29) && uint32(length) <= 60 && mayBeSCTP && ring.Get("flags")>>2&1 != 0:
 		return none
 	case is(29):
 		return bad
-	case is(4) || is(5):
-		return unnecessary
 	}
-	return none
+	return unnecessary
 }
 
 // decodeStamp is igb_ptp_rx_pktstamp().

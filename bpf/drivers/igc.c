@@ -38,6 +38,7 @@ struct igc_xdp_buff {
 
 /* #defines of the driver */
 #define IGC_TS_HDR_LEN 16
+#define XDP_PACKET_HEADROOM 256 /* of uapi/linux/bpf.h */
 #define IGC_RX_LATENCY_10 6450
 #define IGC_RX_LATENCY_100 185
 #define IGC_RX_LATENCY_1000 300
@@ -82,6 +83,17 @@ static __always_inline __u32 igc_latency(__u16 speed)
 }
 
 /*
+ * Whether the packet is where the driver has put it, behind a stamp, with no metadata in
+ * between: a program that ran before this one may have moved it. igc_rx_offset() is the same
+ * for all devices with a program.
+ */
+static __always_inline bool igc_is_in_place(struct xdp_buff *xdp)
+{
+	return xdp->data == xdp->data_hard_start + XDP_PACKET_HEADROOM + IGC_TS_HDR_LEN &&
+	       xdp->data == xdp->data_meta;
+}
+
+/*
  * igc_ptp_rx_pktstamp(): of two timers, nanoseconds and seconds each, the second. In later
  * kernels igc_xdp_buff.rx_ts is the same place; in some it was the time itself.
  */
@@ -92,7 +104,7 @@ MD_PACKET_FIELD(rx_timestamp, "the 16 bytes in front of the packet, if hardware 
 	__le64 *timers;
 	__u64 timer;
 
-	if (!(intel_adv_upper(found) & IGC_TSIP))
+	if (!(intel_adv_upper(found) & IGC_TSIP) || !igc_is_in_place(xdp))
 		return 0;
 	timers = xdp->data - IGC_TS_HDR_LEN;
 	timer = md_le64(timers[1]);

@@ -48,7 +48,7 @@ func (m *igc) lay(random *rand.Rand) (ctx, descriptor uint64, pointers []uint64)
 	rxq.Set("dev", dev.Address)
 	rxq.Set("queue_index", queue)
 	xdp.Set("rxq", rxq.Address)
-	xdp.Set("data", m.memory.Take(64)+16)
+	m.layPlace(random, xdp, m.memory.Take(512), 256+16)
 	descriptor = descriptors + 16*index
 	m.layDescriptor(random, descriptor)
 	pointers = []uint64{own, rxq.At("dev"), xdp.At("rxq"), xdp.At("data")}
@@ -105,8 +105,11 @@ func (m *igc) decode(found, ctx uint64) map[string]uint64 {
 		fields["vlan_tci"], fields["vlan_proto"] = m.little(descriptor+14, 2), bigEndian(0x8100, 2)
 	}
 	fields["rx_timestamp"] = 0
-	if status>>15&1 != 0 {
-		xdp := m.view("xdp_buff", ctx)
+	// With metadata in front of it, or farther on than the headroom and the stamp are long, an
+	// earlier program has moved the packet.
+	xdp := m.view("xdp_buff", ctx)
+	moved := xdp.Get("data") != xdp.Get("data_hard_start")+272 || xdp.Get("data") != xdp.Get("data_meta")
+	if status>>15&1 != 0 && !moved {
 		adapter := m.adapterOf(m.view("xdp_rxq_info", xdp.Get("rxq")).Get("dev"))
 		late := map[uint64]uint64{10: 6450, 100: 185, 1000: 300, 2500: 1485}[adapter.Get("link_speed")]
 		seconds, nanoseconds := m.little(xdp.Get("data")-4, 4), m.little(xdp.Get("data")-8, 4)

@@ -116,7 +116,8 @@ static __always_inline struct mlx4_en_priv *mlx4_from(struct mlx4_en_priv *priv,
 
 /*
  * Before 6.3 the buff does not know its completion. mlx4_en_process_rx_cq() counts on behind
- * the program. Of a completion of 64 bytes it is the second half.
+ * the program. Of a completion of 64 bytes it is the second half, and of what is larger, on
+ * machines with larger cache lines, the beginning: cqe_factor of mlx4_en_init_netdev().
  */
 static __always_inline struct mlx4_cqe *mlx4_current(struct mlx4_en_priv *priv, struct mlx4_en_rx_ring *ring, __u32 queue)
 {
@@ -124,7 +125,7 @@ static __always_inline struct mlx4_cqe *mlx4_current(struct mlx4_en_priv *priv, 
 	__u32 index = cq->mcq.cons_index & ring->size_mask;
 	__u32 size = priv->mdev->dev->caps.cqe_size;
 
-	return cq->buf + index * size + (size - MLX4_CQE_SIZE);
+	return cq->buf + index * size + (size == 2 * MLX4_CQE_SIZE ? MLX4_CQE_SIZE : 0);
 }
 
 MD_DESCRIPTOR(struct mlx4_cqe, struct xdp_buff *xdp)

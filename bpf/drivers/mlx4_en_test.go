@@ -95,16 +95,20 @@ func (m *mlx4) layQueue(random *rand.Rand, priv, ring *memlab.Struct, ctx, queue
 		buff.Set("cqe", cqe)
 		return cqe, nil
 	}
-	cq, factor := m.place("mlx4_en_cq", 0), uint64(random.IntN(2))
-	size, own := uint64(32)<<factor, priv.At("rx_cq")+8*queue
+	cq, size := m.place("mlx4_en_cq", 0), uint64(32)<<random.IntN(4)
+	own := priv.At("rx_cq") + 8*queue
 	buffer, counter := m.memory.Take(int(entries*size)), uint64(random.Uint32())
 	m.memory.Store(own, 8, cq.Address)
 	m.capsOf(priv).Set("caps.cqe_size", size)
 	ring.Set("size_mask", entries-1)
 	cq.Set("mcq.cons_index", counter)
 	cq.Set("buf", buffer)
-	return buffer + counter%entries*size + 32*factor, []uint64{own, cq.At("buf")}
+	return buffer + counter%entries*size + mlx4Half[size], []uint64{own, cq.At("buf")}
 }
+
+// mlx4Half is where in completions of a size the driver's struct is: only those of 64 bytes
+// have something else in front of it, and those of 128 and 256 are longer behind it.
+var mlx4Half = map[uint64]uint64{64: 32}
 
 // capsOf returns the struct that has what the NIC can do.
 func (m *mlx4) capsOf(priv *memlab.Struct) *memlab.Struct {
@@ -156,7 +160,7 @@ func (m *mlx4) find(ctx uint64) uint64 {
 	cq := m.view("mlx4_en_cq", m.memory.Load(priv.At("rx_cq")+8*rxq.Get("queue_index"), 8))
 	index := cq.Get("mcq.cons_index") & ring.Get("size_mask")
 	size := m.capsOf(priv).Get("caps.cqe_size")
-	return cq.Get("buf") + index*size + uint64(uint32(size-32))
+	return cq.Get("buf") + index*size + mlx4Half[size]
 }
 
 func (m *mlx4) decode(cqe, ctx uint64) map[string]uint64 {

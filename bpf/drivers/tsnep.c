@@ -47,15 +47,28 @@ MD_DESCRIPTOR(struct tsnep_adapter, struct xdp_buff *xdp)
 }
 
 #define HWTSTAMP_FILTER_ALL 1
+#define XDP_PACKET_HEADROOM 256 /* of uapi/linux/bpf.h */
+
+/*
+ * Whether the packet is where the driver has put it, behind the stamps, with no metadata in
+ * between: a program that ran before this one may have moved it. data_meta is behind data
+ * where the driver has no room for metadata.
+ */
+static __always_inline bool tsnep_is_in_place(struct xdp_buff *xdp, __u64 stamps)
+{
+	return xdp->data == xdp->data_hard_start + XDP_PACKET_HEADROOM + stamps &&
+	       xdp->data_meta >= xdp->data;
+}
 
 /* The NIC writes it in front of each packet: tsnep_build_skb(), and what that leads to. */
 MD_PACKET_FIELD(rx_timestamp, "the 16 bytes in front of the packet, if hardware timestamps are on (hwstamp_ctl)",
 		struct tsnep_adapter *adapter, struct xdp_buff *xdp)
 {
+	__u64 size = bpf_core_type_size(struct tsnep_rx_inline);
 	struct tsnep_rx_inline *stamps;
 
-	if (adapter->hwtstamp_config.rx_filter != HWTSTAMP_FILTER_ALL)
+	if (adapter->hwtstamp_config.rx_filter != HWTSTAMP_FILTER_ALL || !tsnep_is_in_place(xdp, size))
 		return 0;
-	stamps = xdp->data - bpf_core_type_size(struct tsnep_rx_inline);
+	stamps = xdp->data - size;
 	return md_le64(stamps->timestamp);
 }

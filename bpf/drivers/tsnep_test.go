@@ -22,14 +22,26 @@ func (m *tsnep) lay(random *rand.Rand) (ctx, descriptor uint64, pointers []uint6
 	rx := m.view("tsnep_rx", adapter.At("rx")+queue*uint64(m.types.Size("tsnep_rx")))
 	rxq := m.view("xdp_rxq_info", rx.At([]string{"xdp_rxq", "xdp_rxq_zc"}[random.IntN(2)]))
 	ctx = m.memory.Take(256)
-	xdp, packet := m.view("xdp_buff", ctx), m.memory.Take(64)+16
+	xdp, start := m.view("xdp_buff", ctx), m.memory.Take(512)
+	packet := start + 256 + 16
+	meta := packet + uint64(random.IntN(2)) // without room for metadata it is one behind
+	switch random.IntN(8) {                 // an earlier program has moved the packet, or left metadata
+	case 0:
+		packet, meta = packet-16, meta-16
+	case 1:
+		packet, meta = packet+16, meta+16
+	case 2:
+		meta = packet - 8
+	}
 
 	adapter.Set("netdev", dev.Address)
 	adapter.Set("hwtstamp_config.rx_filter", []uint64{0, 1, 1, 12}[random.IntN(4)])
 	rxq.Set("dev", dev.Address)
 	rxq.Set("queue_index", queue)
 	xdp.Set("rxq", rxq.Address)
+	xdp.Set("data_hard_start", start)
 	xdp.Set("data", packet)
+	xdp.Set("data_meta", meta)
 	descriptor = adapter.Address
 	pointers = []uint64{adapter.At("netdev"), rxq.At("dev"), xdp.At("rxq"), xdp.At("data")}
 
@@ -59,8 +71,11 @@ func (m *tsnep) find(ctx uint64) uint64 {
 func (m *tsnep) decode(descriptor, ctx uint64) map[string]uint64 {
 	const all = 1 // HWTSTAMP_FILTER_ALL
 	stamp := uint64(0)
-	if m.view("tsnep_adapter", descriptor).Get("hwtstamp_config.rx_filter") == all {
-		at := m.view("xdp_buff", ctx).Get("data") - 8
+	xdp := m.view("xdp_buff", ctx)
+	data := xdp.Get("data")
+	inPlace := data == xdp.Get("data_hard_start")+256+16 && xdp.Get("data_meta") >= data
+	if inPlace && m.view("tsnep_adapter", descriptor).Get("hwtstamp_config.rx_filter") == all {
+		at := data - 8
 		stamp = bits.ReverseBytes64(bigEndian(m.memory.Load(at, 8), 8))
 	}
 	return map[string]uint64{"rx_timestamp": stamp}

@@ -89,8 +89,8 @@ MD_DESCRIPTOR(struct virtio_net_hdr_v1_hash, struct xdp_buff *xdp)
 		 rxq != md_at(rq, struct receive_queue, xsk_rxq_info))
 		return NULL;
 
-	start = xdp->data_meta;
-	if (start != (char *)xdp->data_hard_start + headroom)
+	start = xdp->data;
+	if (start != (char *)xdp->data_meta || start != (char *)xdp->data_hard_start + headroom)
 		return NULL;
 	return (void *)(start - hdr_len);
 }

@@ -67,13 +67,14 @@ func (m *virtioNet) lay(random *rand.Rand) (ctx, descriptor uint64, pointers []u
 	packet := buffer + m.headroom(vi.Address, zeroCopy)
 	xdp.Set("rxq", rxq.Address)
 	xdp.Set("data_hard_start", buffer)
+	xdp.Set("data", packet)
 	xdp.Set("data_meta", packet)
 	descriptor = packet - vi.Get("hdr_len")
 	m.layHeader(random, descriptor)
 	pointers = []uint64{vi.At("dev"), vi.At("rq"), rxq.At("dev"), xdp.At("rxq"),
-		xdp.At("data_hard_start"), xdp.At("data_meta")}
+		xdp.At("data_hard_start"), xdp.At("data"), xdp.At("data_meta")}
 
-	switch random.IntN(8) {
+	switch random.IntN(12) {
 	case 0: // in generic mode, a cpumap or TEST_RUN: the device's, but not in the array
 		foreign := m.view("xdp_rxq_info", m.memory.Take(size))
 		foreign.Set("dev", dev.Address)
@@ -84,6 +85,12 @@ func (m *virtioNet) lay(random *rand.Rand) (ctx, descriptor uint64, pointers []u
 		length := int(vi.Get("hdr_len"))
 		moves := []int{-length, length, 14, 14 + 20, -4}
 		xdp.Set("data_meta", packet+uint64(moves[random.IntN(len(moves))]))
+		if chance(random, 2) {
+			xdp.Set("data", xdp.Get("data_meta"))
+		}
+		descriptor = 0
+	case 2: // both: metadata, which moves with the packet, was over the header before
+		xdp.Set("data", packet+vi.Get("hdr_len"))
 		descriptor = 0
 	}
 	return xdp.Address, descriptor, pointers
@@ -118,6 +125,8 @@ func (m *virtioNet) find(ctx uint64) uint64 {
 	case vi.Get("dev") != rxq.Get("dev"):
 		return 0
 	case !zeroCopy && rxq.Address != own.At("xdp_rxq"):
+		return 0
+	case xdp.Get("data_meta") != xdp.Get("data"):
 		return 0
 	case xdp.Get("data_meta")-xdp.Get("data_hard_start") != m.headroom(vi.Address, zeroCopy):
 		return 0
