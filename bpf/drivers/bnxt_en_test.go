@@ -1,7 +1,6 @@
 package drivers_test
 
 import (
-	"math/bits"
 	"math/rand/v2"
 	"testing"
 
@@ -32,19 +31,8 @@ const (
 	bnxtL2V3 = 23
 )
 
-func (m *bnxt) little(address uint64, size int) uint64 {
-	return bits.ReverseBytes64(bigEndian(m.memory.Load(address, size), size)) >> (64 - 8*size)
-}
-
-func (m *bnxt) storeLittle(address uint64, number uint64) {
-	for i := range uint64(4) {
-		m.memory.Store(address+i, 1, number>>(8*i)&255)
-	}
-}
-
 func (m *bnxt) ringOf(ctx uint64) *memlab.Struct {
-	rxq := m.view("xdp_buff", ctx).Get("rxq")
-	return m.view("bnxt_rx_ring_info", rxq-uint64(m.view("bnxt_rx_ring_info", 0).Offset("xdp_rxq")))
+	return m.around(ctx, "bnxt_rx_ring_info", "xdp_rxq")
 }
 
 func (m *bnxt) lay(random *rand.Rand) (ctx, descriptor uint64, pointers []uint64) {
@@ -150,18 +138,18 @@ func (m *bnxt) layEarlier(random *rand.Rand, entry func(uint64) uint64, want uin
 	for range packets {
 		single := []uint64{0, 2, 4, 46} // transmitted, or an event
 		kind := []uint64{bnxtL2, bnxtL2, bnxtL2V3, 19, 21, single[random.IntN(4)]}[random.IntN(6)]
-		m.storeLittle(entry(entries), random.Uint64()&^0x3f|kind)
+		m.storeLittle(entry(entries), 4, random.Uint64()&^0x3f|kind)
 		m.memory.Store(entry(entries)+4, 4, (want+1+uint64(random.IntN(64)))&0xffff)
 		entries, steps = entries+1, steps+1
 		if kind&1 == 0 {
 			continue
 		}
 		// The second half of a completion may look like the one that is wanted.
-		m.storeLittle(entry(entries), random.Uint64()&^0x3f|bnxtL2)
+		m.storeLittle(entry(entries), 4, random.Uint64()&^0x3f|bnxtL2)
 		m.memory.Store(entry(entries)+4, 4, want)
 		entries++
 		for range random.IntN(4) * random.IntN(2) { // further buffers
-			m.storeLittle(entry(entries), random.Uint64()&^0x3f|[]uint64{18, 22}[random.IntN(2)])
+			m.storeLittle(entry(entries), 4, random.Uint64()&^0x3f|[]uint64{18, 22}[random.IntN(2)])
 			m.memory.Store(entry(entries)+4, 4, want)
 			entries, steps = entries+1, steps+1
 		}
@@ -182,13 +170,13 @@ func (m *bnxt) entry(completions, priv *memlab.Struct, raw uint64) uint64 {
 func (m *bnxt) layCompletion(random *rand.Rand, first, second, opaque uint64) {
 	kind, itypes := []uint64{bnxtL2, bnxtL2V3}[random.IntN(2)], []uint64{1, 2, 2, 3, 3, 7, 9, uint64(random.IntN(16))}
 	itype := itypes[random.IntN(len(itypes))]
-	m.storeLittle(first, random.Uint64()&^0xf03f|kind|itype<<12|rarely(random, 1<<10))
+	m.storeLittle(first, 4, random.Uint64()&^0xf03f|kind|itype<<12|rarely(random, 1<<10))
 	m.memory.Store(first+4, 4, opaque)
 	misc := random.Uint64() | rarely(random, 1<<31)
 	if chance(random, 2) {
 		misc &^= 6 << 28 // one of the two types
 	}
-	m.storeLittle(first+8, misc)
+	m.storeLittle(first+8, 4, misc)
 	flags2 := random.Uint64()
 	if chance(random, 2) {
 		flags2 = flags2&^0xf0 | 0x10
@@ -196,15 +184,15 @@ func (m *bnxt) layCompletion(random *rand.Rand, first, second, opaque uint64) {
 	if chance(random, 4) {
 		flags2 &^= 0xf
 	}
-	m.storeLittle(second, flags2)
+	m.storeLittle(second, 4, flags2)
 	if tag := []uint64{0x8100, 0x88a8, 0x9100, 0}[random.IntN(4)]; tag != 0 {
-		m.storeLittle(second+4, tag<<16|uint64(random.IntN(1<<16)))
+		m.storeLittle(second+4, 4, tag<<16|uint64(random.IntN(1<<16)))
 	}
 	if chance(random, 2) {
-		m.storeLittle(second+8, random.Uint64()&^0xf0) // no error
+		m.storeLittle(second+8, 4, random.Uint64()&^0xf0) // no error
 	}
 	if chance(random, 8) {
-		m.storeLittle(second+12, 0) // no stamp
+		m.storeLittle(second+12, 4, 0) // no stamp
 	}
 }
 

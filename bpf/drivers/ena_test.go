@@ -24,8 +24,7 @@ func TestEna(t *testing.T) { testModel(t, "ena") }
 type ena struct{ setting }
 
 func (m *ena) ringOf(ctx uint64) *memlab.Struct {
-	rxq := m.view("xdp_buff", ctx).Get("rxq")
-	return m.view("ena_ring", rxq-uint64(m.view("ena_ring", 0).Offset("xdp_rxq")))
+	return m.around(ctx, "ena_ring", "xdp_rxq")
 }
 
 // ringAt returns a ring of a device.

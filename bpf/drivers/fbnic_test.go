@@ -15,8 +15,7 @@ func TestFbnic(t *testing.T) { testModel(t, "fbnic") }
 type fbnic struct{ setting }
 
 func (m *fbnic) triadOf(ctx uint64) *memlab.Struct {
-	rxq := m.view("xdp_buff", ctx).Get("rxq")
-	return m.view("fbnic_q_triad", rxq-uint64(m.view("fbnic_q_triad", 0).Offset("xdp_rxq")))
+	return m.around(ctx, "fbnic_q_triad", "xdp_rxq")
 }
 
 func (m *fbnic) lay(random *rand.Rand) (ctx, descriptor uint64, pointers []uint64) {

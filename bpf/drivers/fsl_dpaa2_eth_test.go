@@ -26,8 +26,7 @@ func (m *dpaa2) queueOf(private *memlab.Struct, number uint64) *memlab.Struct {
 }
 
 func (m *dpaa2) channelOf(ctx uint64) *memlab.Struct {
-	rxq := m.view("xdp_buff", ctx).Get("rxq")
-	return m.view("dpaa2_eth_channel", rxq-uint64(m.view("dpaa2_eth_channel", 0).Offset("xdp_rxq")))
+	return m.around(ctx, "dpaa2_eth_channel", "xdp_rxq")
 }
 
 func (m *dpaa2) lay(random *rand.Rand) (ctx, descriptor uint64, pointers []uint64) {

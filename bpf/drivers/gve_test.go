@@ -1,7 +1,6 @@
 package drivers_test
 
 import (
-	"math/bits"
 	"math/rand/v2"
 	"testing"
 
@@ -27,8 +26,7 @@ func TestGve(t *testing.T) { testModel(t, "gve") }
 type gve struct{ setting }
 
 func (m *gve) ringOf(ctx uint64) *memlab.Struct {
-	rxq := m.view("xdp_buff", ctx).Get("rxq")
-	return m.view("gve_rx_ring", rxq-uint64(m.view("gve_rx_ring", 0).Offset("xdp_rxq")))
+	return m.around(ctx, "gve_rx_ring", "xdp_rxq")
 }
 
 func (m *gve) lay(random *rand.Rand) (ctx, descriptor uint64, pointers []uint64) {
@@ -200,10 +198,6 @@ func (m *gve) decodeDescriptor(at uint64, _ *memlab.Struct) map[string]uint64 {
 		fields["csum_status"] = 2
 	}
 	return fields
-}
-
-func (m *gve) little(address uint64, size int) uint64 {
-	return bits.ReverseBytes64(bigEndian(m.memory.Load(address, size), size)) >> (64 - 8*size)
 }
 
 // decodeCompletion reads struct gve_rx_compl_desc_dqo.

@@ -25,8 +25,7 @@ func TestHvNetvsc(t *testing.T) { testModel(t, "hv_netvsc") }
 type netvsc struct{ setting }
 
 func (m *netvsc) channelOf(ctx uint64) *memlab.Struct {
-	rxq := m.view("xdp_buff", ctx).Get("rxq")
-	return m.view("netvsc_channel", rxq-uint64(m.view("netvsc_channel", 0).Offset("xdp_rxq")))
+	return m.around(ctx, "netvsc_channel", "xdp_rxq")
 }
 
 // channelAt returns the channel that a device has as one of its numbers.

@@ -1,7 +1,6 @@
 package drivers_test
 
 import (
-	"math/bits"
 	"math/rand/v2"
 	"testing"
 
@@ -26,19 +25,8 @@ func TestI40e(t *testing.T) { testModel(t, "i40e") }
 // is written back: 16 bytes, little-endian.
 type i40e struct{ setting }
 
-func (m *i40e) little(address uint64, size int) uint64 {
-	return bits.ReverseBytes64(bigEndian(m.memory.Load(address, size), size)) >> (64 - 8*size)
-}
-
-func (m *i40e) store(address uint64, size int, number uint64) {
-	for i := range size {
-		m.memory.Store(address+uint64(i), 1, number>>(8*i)&0xff)
-	}
-}
-
 func (m *i40e) ringOf(ctx uint64) *memlab.Struct {
-	rxq := m.view("xdp_buff", ctx).Get("rxq")
-	return m.view("i40e_ring", rxq-uint64(m.view("i40e_ring", 0).Offset("xdp_rxq")))
+	return m.around(ctx, "i40e_ring", "xdp_rxq")
 }
 
 func (m *i40e) lay(random *rand.Rand) (ctx, descriptor uint64, pointers []uint64) {
@@ -124,7 +112,7 @@ func (m *i40e) layDescriptor(random *rand.Rand, at uint64, isLast bool) {
 	if chance(random, 2) {
 		status &^= 0xff << 19 // no error
 	}
-	m.store(at+8, 8, status)
+	m.storeLittle(at+8, 8, status)
 }
 
 // keep returns the address of a descriptor, if it is one, with the features that count.

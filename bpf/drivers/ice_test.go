@@ -1,7 +1,6 @@
 package drivers_test
 
 import (
-	"math/bits"
 	"math/rand/v2"
 	"testing"
 
@@ -29,12 +28,11 @@ type ice struct{ setting }
 
 // desc returns a number of a descriptor, by its offset.
 func (m *ice) desc(address uint64, offset uint64, size int) uint64 {
-	return bits.ReverseBytes64(bigEndian(m.memory.Load(address+offset, size), size)) >> (64 - 8*size)
+	return m.little(address+offset, size)
 }
 
 func (m *ice) ringOf(ctx uint64) *memlab.Struct {
-	rxq := m.view("xdp_buff", ctx).Get("rxq")
-	return m.view("ice_rx_ring", rxq-uint64(m.view("ice_rx_ring", 0).Offset("xdp_rxq")))
+	return m.around(ctx, "ice_rx_ring", "xdp_rxq")
 }
 
 // buff returns the driver's part of a buff, and the member that is the descriptor.

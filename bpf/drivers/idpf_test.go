@@ -1,7 +1,6 @@
 package drivers_test
 
 import (
-	"math/bits"
 	"math/rand/v2"
 	"testing"
 
@@ -26,12 +25,11 @@ type idpf struct{ setting }
 
 // desc returns a number of a descriptor, by its offset.
 func (m *idpf) desc(address uint64, offset uint64, size int) uint64 {
-	return bits.ReverseBytes64(bigEndian(m.memory.Load(address+offset, size), size)) >> (64 - 8*size)
+	return m.little(address+offset, size)
 }
 
 func (m *idpf) queueOf(ctx uint64) *memlab.Struct {
-	rxq := m.view("xdp_buff", ctx).Get("rxq")
-	return m.view("idpf_rx_queue", rxq-uint64(m.view("idpf_rx_queue", 0).Offset("xdp_rxq")))
+	return m.around(ctx, "idpf_rx_queue", "xdp_rxq")
 }
 
 // groups returns the member of idpf_vport that points to the groups of queues.

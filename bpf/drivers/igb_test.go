@@ -30,8 +30,7 @@ func (m *igb) store(address uint64, octets ...byte) {
 }
 
 func (m *igb) ringOf(ctx uint64) *memlab.Struct {
-	rxq := m.view("xdp_buff", ctx).Get("rxq")
-	return m.view("igb_ring", rxq-uint64(m.view("igb_ring", 0).Offset("xdp_rxq")))
+	return m.around(ctx, "igb_ring", "xdp_rxq")
 }
 
 func (m *igb) adapterOf(device uint64) *memlab.Struct {

@@ -23,8 +23,7 @@ func TestIgc(t *testing.T) { testModel(t, "igc") }
 type igc struct{ igb }
 
 func (m *igc) ringOf(ctx uint64) *memlab.Struct {
-	rxq := m.view("xdp_buff", ctx).Get("rxq")
-	return m.view("igc_ring", rxq-uint64(m.view("igc_ring", 0).Offset("xdp_rxq")))
+	return m.around(ctx, "igc_ring", "xdp_rxq")
 }
 
 func (m *igc) adapterOf(device uint64) *memlab.Struct {

@@ -23,8 +23,7 @@ func TestIxgbe(t *testing.T) { testModel(t, "ixgbe") }
 type ixgbe struct{ igb }
 
 func (m *ixgbe) ringOf(ctx uint64) *memlab.Struct {
-	rxq := m.view("xdp_buff", ctx).Get("rxq")
-	return m.view("ixgbe_ring", rxq-uint64(m.view("ixgbe_ring", 0).Offset("xdp_rxq")))
+	return m.around(ctx, "ixgbe_ring", "xdp_rxq")
 }
 
 // adapterOf is ixgbe_from_netdev(), and netdev_priv() before there was one.
@@ -80,9 +79,7 @@ func (m *ixgbe) lay(random *rand.Rand) (ctx, descriptor uint64, pointers []uint6
 	xdp.Set("data_end", buffer+offset+length)
 	descriptor = descriptors + 16*index
 	m.layDescriptor(random, descriptor)
-	for i := range uint64(2) {
-		m.memory.Store(descriptor+12+i, 1, length>>(8*i)&0xff)
-	}
+	m.storeLittle(descriptor+12, 2, length)
 	m.memory.Store(descriptor+2, 1, uint64(random.IntN(256))) // a tunnel, or none
 	pointers = append(pointers, own, adapter.At("hw_tc.cc"), vector.At("adapter"), ring.At("q_vector"), ring.At("desc"),
 		rxq.At("dev"), xdp.At("rxq"), xdp.At("data_end"))

@@ -23,8 +23,7 @@ func TestIxgbevf(t *testing.T) { testModel(t, "ixgbevf") }
 type ixgbevf struct{ igb }
 
 func (m *ixgbevf) ringOf(ctx uint64) *memlab.Struct {
-	rxq := m.view("xdp_buff", ctx).Get("rxq")
-	return m.view("ixgbevf_ring", rxq-uint64(m.view("ixgbevf_ring", 0).Offset("xdp_rxq")))
+	return m.around(ctx, "ixgbevf_ring", "xdp_rxq")
 }
 
 func (m *ixgbevf) adapterOf(device uint64) *memlab.Struct {

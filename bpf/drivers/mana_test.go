@@ -34,19 +34,8 @@ const (
 	manaUpTo8     = 7
 )
 
-func (m *mana) little(address uint64, size int) uint64 {
-	return bits.ReverseBytes64(bigEndian(m.memory.Load(address, size), size)) >> (64 - 8*size)
-}
-
-func (m *mana) storeLittle(address uint64, number uint64) {
-	for i := range uint64(4) {
-		m.memory.Store(address+i, 1, number>>(8*i)&255)
-	}
-}
-
 func (m *mana) ringOf(ctx uint64) *memlab.Struct {
-	rxq := m.view("xdp_buff", ctx).Get("rxq")
-	return m.view("mana_rxq", rxq-uint64(m.view("mana_rxq", 0).Offset("xdp_rxq")))
+	return m.around(ctx, "mana_rxq", "xdp_rxq")
 }
 
 func (m *mana) lay(random *rand.Rand) (ctx, descriptor uint64, pointers []uint64) {
@@ -101,8 +90,8 @@ func (m *mana) layPoll(random *rand.Rand, ring *memlab.Struct) (descriptor uint6
 		case !last && chance(random, 64):
 			length = 0
 		}
-		m.storeLittle(at, random.Uint64()&^0x3f|kind)
-		m.storeLittle(at+8, random.Uint64()&^0xffff|length)
+		m.storeLittle(at, 4, random.Uint64()&^0x3f|kind)
+		m.storeLittle(at+8, 4, random.Uint64()&^0xffff|length)
 		if kind == manaPacket && length != 0 {
 			packets, descriptor = packets+1, at
 		}
@@ -138,7 +127,7 @@ func (m *mana) layResult(random *rand.Rand, completion uint64) {
 			result |= 1 << pair
 		}
 	}
-	m.storeLittle(completion+4, result)
+	m.storeLittle(completion+4, 4, result)
 }
 
 func (m *mana) find(ctx uint64) uint64 {

@@ -39,8 +39,7 @@ func (m *mlx4) storeCQE(address, offset uint64, size int, number uint64) {
 }
 
 func (m *mlx4) ringOf(ctx uint64) *memlab.Struct {
-	rxq := m.view("xdp_buff", ctx).Get("rxq")
-	return m.view("mlx4_en_rx_ring", rxq-uint64(m.view("mlx4_en_rx_ring", 0).Offset("xdp_rxq")))
+	return m.around(ctx, "mlx4_en_rx_ring", "xdp_rxq")
 }
 
 // privOf returns the private data of the device of a buff.

@@ -49,8 +49,7 @@ func (m *mlx5) storeCQE(address uint64, offset uint64, size int, number uint64) 
 
 // ringOf returns the queue of a buff.
 func (m *mlx5) ringOf(ctx uint64) *memlab.Struct {
-	rxq := m.view("xdp_buff", ctx).Get("rxq")
-	return m.view("mlx5e_rq", rxq-uint64(m.view("mlx5e_rq", 0).Offset("xdp_rxq")))
+	return m.around(ctx, "mlx5e_rq", "xdp_rxq")
 }
 
 func (m *mlx5) lay(random *rand.Rand) (ctx, descriptor uint64, pointers []uint64) {

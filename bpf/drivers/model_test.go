@@ -1,6 +1,7 @@
 package drivers_test
 
 import (
+	"math/bits"
 	"math/rand/v2"
 	"testing"
 
@@ -174,12 +175,22 @@ func (s *setting) placeDevice(private int) *memlab.Struct {
 	return s.place("net_device", alignedPriv+private)
 }
 
+// around returns the struct of a type that has the receive queue of a buff as a member.
+func (s *setting) around(ctx uint64, name, member string) *memlab.Struct {
+	rxq := s.view("xdp_buff", ctx).Get("rxq")
+	return s.view(name, rxq-uint64(s.view(name, 0).Offset(member)))
+}
+
 // little returns a number that a NIC keeps as little-endian.
-func (s *setting) little(address uint64, size int) (number uint64) {
+func (s *setting) little(address uint64, size int) uint64 {
+	return bits.ReverseBytes64(bigEndian(s.memory.Load(address, size), size)) >> (64 - 8*size)
+}
+
+// storeLittle stores a number as a NIC does that is little-endian.
+func (s *setting) storeLittle(address uint64, size int, number uint64) {
 	for i := range size {
-		number |= s.memory.Load(address+uint64(i), 1) << (8 * i)
+		s.memory.Store(address+uint64(i), 1, number>>(8*i)&0xff)
 	}
-	return number
 }
 
 // timecounter returns the time of a clock in nanoseconds: timecounter_cyc2time().

@@ -37,9 +37,7 @@ func (m *otx2) bits(completion uint64, word, low, count int) uint64 {
 func (m *otx2) put(completion uint64, word, low, count int, number uint64) {
 	mask := uint64(1<<count-1) << low
 	whole := m.little(completion+uint64(8*word), 8)&^mask | number<<low
-	for i := range uint64(8) {
-		m.memory.Store(completion+uint64(8*word)+i, 1, whole>>(8*i)&0xff)
-	}
+	m.storeLittle(completion+uint64(8*word), 8, whole)
 }
 
 func (m *otx2) rxqOf(ctx uint64) *memlab.Struct {

@@ -120,9 +120,7 @@ func (m *sfc) layStamp(random *rand.Rand, nic, channel *memlab.Struct, packet ui
 		minor = random.Uint64N(second)
 	}
 	channel.Set("sync_timestamp_minor", event)
-	for i := range uint64(4) {
-		m.memory.Store(packet-4+i, 1, minor>>(8*i)&0xff)
-	}
+	m.storeLittle(packet-4, 4, minor)
 	if correction := uint32(random.IntN(2000) - 1000); chance(random, 2) {
 		ptp.Set("ts_corrections.general_rx", uint64(correction))
 	} else if chance(random, 2) {

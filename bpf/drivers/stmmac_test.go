@@ -1,7 +1,6 @@
 package drivers_test
 
 import (
-	"math/bits"
 	"math/rand/v2"
 	"testing"
 
@@ -37,7 +36,7 @@ const (
 
 // word returns a word of a descriptor.
 func (m *stmmac) word(address uint64, i int) uint64 {
-	return bits.ReverseBytes64(bigEndian(m.memory.Load(address+uint64(4*i), 4), 4)) >> 32
+	return m.little(address+uint64(4*i), 4)
 }
 
 func (m *stmmac) is(address uint64, word, bit int) bool { return m.word(address, word)>>bit&1 != 0 }
@@ -57,8 +56,7 @@ func (m *stmmac) set(address uint64, word, bit int, on bool) {
 }
 
 func (m *stmmac) queueOf(ctx uint64) *memlab.Struct {
-	rxq := m.view("xdp_buff", ctx).Get("rxq")
-	return m.view("stmmac_rx_queue", rxq-uint64(m.view("stmmac_rx_queue", 0).Offset("xdp_rxq")))
+	return m.around(ctx, "stmmac_rx_queue", "xdp_rxq")
 }
 
 // inBuff says whether a buff knows its descriptor.

@@ -1,7 +1,6 @@
 package drivers_test
 
 import (
-	"math/bits"
 	"math/rand/v2"
 	"testing"
 )
@@ -76,7 +75,7 @@ func (m *tsnep) decode(descriptor, ctx uint64) map[string]uint64 {
 	inPlace := data == xdp.Get("data_hard_start")+256+16 && xdp.Get("data_meta") >= data
 	if inPlace && m.view("tsnep_adapter", descriptor).Get("hwtstamp_config.rx_filter") == all {
 		at := data - 8
-		stamp = bits.ReverseBytes64(bigEndian(m.memory.Load(at, 8), 8))
+		stamp = m.little(at, 8)
 	}
 	return map[string]uint64{"rx_timestamp": stamp}
 }

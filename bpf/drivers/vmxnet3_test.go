@@ -50,8 +50,7 @@ const (
 func (m *vmxnet3) is(completion uint64, bit int) bool { return m.completion(completion, bit, 1) == 1 }
 
 func (m *vmxnet3) ringOf(ctx uint64) *memlab.Struct {
-	rxq := m.view("xdp_buff", ctx).Get("rxq")
-	return m.view("vmxnet3_rx_queue", rxq-uint64(m.view("vmxnet3_rx_queue", 0).Offset("xdp_rxq")))
+	return m.around(ctx, "vmxnet3_rx_queue", "xdp_rxq")
 }
 
 func (m *vmxnet3) lay(random *rand.Rand) (ctx, descriptor uint64, pointers []uint64) {
