@@ -193,20 +193,7 @@ func readRecords(iface string) ([]record, error) {
 }
 
 func recordsOf(id ebpf.ProgramID) ([]record, error) {
-	prog, err := ebpf.NewProgramFromID(id)
-	if err != nil {
-		return nil, err
-	}
-	defer prog.Close()
-	info, err := prog.Info()
-	if err != nil {
-		return nil, err
-	}
-	maps, _ := info.MapIDs()
-	if len(maps) != 1 {
-		return nil, fmt.Errorf("program %d has %d maps instead of one", id, len(maps))
-	}
-	m, err := ebpf.NewMapFromID(maps[0])
+	m, err := mapOf(id, "records")
 	if err != nil {
 		return nil, err
 	}
@@ -219,6 +206,32 @@ func recordsOf(id ebpf.ProgramID) ([]record, error) {
 		}
 	}
 	return records, nil
+}
+
+// mapOf opens one of a program's maps, by name: it has others, such as the one
+// that keeps what it was rewritten for.
+func mapOf(id ebpf.ProgramID, name string) (*ebpf.Map, error) {
+	prog, err := ebpf.NewProgramFromID(id)
+	if err != nil {
+		return nil, err
+	}
+	defer prog.Close()
+	info, err := prog.Info()
+	if err != nil {
+		return nil, err
+	}
+	ids, _ := info.MapIDs()
+	for _, id := range ids {
+		m, err := ebpf.NewMapFromID(id)
+		if err != nil {
+			return nil, err
+		}
+		if info, err := m.Info(); err == nil && info.Name == name {
+			return m, nil
+		}
+		m.Close()
+	}
+	return nil, fmt.Errorf("program %d has no map %s", id, name)
 }
 
 // comparison is one line of the table.
