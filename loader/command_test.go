@@ -43,6 +43,7 @@ func init() {
 		"unload":  func(args []string) error { return loader.Unload(args[0]) },
 		"with":    withCapabilities,
 
+		"unload-all":             unloadAll,
 		"load-limited":           loadLimited,
 		"refused-for-privileges": refusedForPrivileges,
 
@@ -88,6 +89,14 @@ func status([]string) error {
 	attachments, _, err := loader.Status()
 	for _, attachment := range attachments {
 		fmt.Println(attachment.Interface, attachment.Program, attachment.Pin, attachment.Record.Object, attachment.MountsOf)
+	}
+	return err
+}
+
+func unloadAll([]string) error {
+	unloaded, _, err := loader.UnloadAll()
+	for _, iface := range unloaded {
+		fmt.Println(iface)
 	}
 	return err
 }

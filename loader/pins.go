@@ -212,7 +212,7 @@ func (d *pinDir) attachments() (pins []pinnedAttachment, skipped []error, err er
 		}
 		pin, err := d.open(kind, id)
 		if err != nil {
-			unknown = unknown || kind != pinOfHook
+			unknown = unknown || kind != pinOfHook && !errors.Is(err, errNotMade)
 			skipped = append(skipped, err)
 		} else if pin != nil {
 			pins = append(pins, *pin)
@@ -330,9 +330,14 @@ func openAttachedHook(program ebpf.ProgramID) (*pinnedAttachment, error) {
 }
 
 // openLink opens a pinned link. On a read-only bpffs the kernel opens no link; its
-// ID leads to it, too, for who has CAP_SYS_ADMIN.
+// ID leads to it, too, for who has CAP_SYS_ADMIN. It wraps errNotMade if what is pinned there
+// is no link.
 func openLink(id link.ID) (link.Link, error) {
-	pinned, err := link.LoadPinnedLink(linkPins+"/"+pinName(pinOfLink, id), nil)
+	path := linkPins + "/" + pinName(pinOfLink, id)
+	pinned, err := link.LoadPinnedLink(path, nil)
+	if isOtherThanLink(path, err) {
+		return nil, fmt.Errorf("no link, and %w", errNotMade)
+	}
 	if !errors.Is(err, unix.EROFS) {
 		return pinned, err
 	}
@@ -341,6 +346,17 @@ func openLink(id link.ID) (link.Link, error) {
 		return nil, fmt.Errorf("%w: to detach it, bpftool link detach id %d", err, id)
 	}
 	return byID, nil
+}
+
+// isOtherThanLink reports whether the error about opening a link says that there is something
+// else: a directory, or what the kernel opens as something else.
+func isOtherThanLink(path string, err error) bool {
+	if err == nil {
+		return false
+	}
+	info, statErr := os.Lstat(path)
+	var refused unix.Errno
+	return statErr == nil && (!info.Mode().IsRegular() || !errors.As(err, &refused))
 }
 
 // detach detaches a program and removes what is pinned of it. A link is detached even if
