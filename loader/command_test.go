@@ -44,6 +44,8 @@ func init() {
 		"with":    withCapabilities,
 
 		"unload-all":             unloadAll,
+		"move":                   moveInterface,
+		"hooks":                  printHooks,
 		"load-limited":           loadLimited,
 		"refused-for-privileges": refusedForPrivileges,
 
@@ -91,6 +93,24 @@ func status([]string) error {
 		fmt.Println(attachment.Interface, attachment.Program, attachment.Pin, attachment.Record.Object, attachment.MountsOf)
 	}
 	return err
+}
+
+// move INTERFACE NAMESPACE
+func moveInterface(args []string) error {
+	_, err := run("ip link set " + args[0] + " netns " + args[1])
+	return err
+}
+
+// hooks prints the interfaces with programs, whosever they are.
+func printHooks([]string) error {
+	overview, err := loader.Survey(loader.SurveyOptions{})
+	if err != nil {
+		return err
+	}
+	for i := range overview.Programs {
+		fmt.Println(overview.Programs[i].Interface)
+	}
+	return nil
 }
 
 func unloadAll([]string) error {

@@ -29,6 +29,9 @@ type pinDir struct {
 	// that is about to come, or to come back.
 	loading bool
 
+	// everywhere is set if attachments in other network namespaces are asked for, too.
+	everywhere bool
+
 	// gone are the attachments that were found gone with their interfaces.
 	gone []string
 

@@ -26,7 +26,7 @@ const (
 	pinsOfPrograms = "programs" // programs-PROGRAM/NAME: the program that is attached
 	pinsOfMaps     = "maps"     // maps-PROGRAM/NAME: what it and the programs that it calls use
 	pinOfRecord    = "record"   // record-PROGRAM: what it was rewritten for
-	pinsByName     = "names"    // names-PROGRAM/NAME: a map on its way to where it is pinned by name
+	pinsByName     = "names"    // names-PROGRAM/NAME: a map on its way to where it is pinned by name; or a note on its way to be hook-PROGRAM
 	pinOfHook      = "hook"     // hook-PROGRAM: where it is attached without a link, see pinHook
 	pinOfLink      = "link"     // link-LINK
 	pinOfTaken     = "taken"    // taken-LINK: another's, whose program is about to be replaced
@@ -262,7 +262,7 @@ func (d *pinDir) sweep(files []os.DirEntry, pins []pinnedAttachment) {
 func (d *pinDir) open(kind string, id uint32) (pin *pinnedAttachment, err error) {
 	switch kind {
 	case pinOfHook:
-		return openAttachedHook(ebpf.ProgramID(id))
+		return d.openAttachedHook(ebpf.ProgramID(id))
 	case pinOfTaken:
 		if isTaken := d.finishTaking(link.ID(id)); !isTaken {
 			return nil, nil
@@ -306,27 +306,6 @@ func homeOf(pin *pinnedAttachment) ebpf.ProgramID {
 		return pin.program
 	}
 	return home
-}
-
-// openAttachedHook returns an attachment without a link if it is still one, for all that
-// can be seen from this network namespace.
-func openAttachedHook(program ebpf.ProgramID) (*pinnedAttachment, error) {
-	pin, err := openHook(program)
-	if err != nil {
-		return nil, err
-	}
-	netns, err := ownNetworkNamespace()
-	if err != nil || netns != pin.netns {
-		return pin, err
-	}
-	hooks, err := xdpHooks()
-	if err != nil {
-		return nil, err
-	}
-	if !slices.ContainsFunc(hooks, func(h hook) bool { return h.runs(*pin) }) {
-		return nil, nil
-	}
-	return pin, nil
 }
 
 // openLink opens a pinned link. On a read-only bpffs the kernel opens no link; its

@@ -113,6 +113,9 @@ type survey struct {
 }
 
 func (s *survey) look(pins *pinDir) (err error) {
+	if pins != nil {
+		pins.everywhere = s.AllNamespaces
+	}
 	if s.ours, s.Skipped, err = pins.attachments(); err != nil {
 		return err
 	}

@@ -140,6 +140,9 @@ func UnloadProgram(id ebpf.ProgramID) error {
 }
 
 func unloadProgram(id ebpf.ProgramID, pins *pinDir) error {
+	if pins != nil {
+		pins.everywhere = true
+	}
 	ours, skipped, err := pins.attachments()
 	if err != nil {
 		return err
