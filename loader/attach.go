@@ -256,8 +256,12 @@ func programTitle(id ebpf.ProgramID) string {
 
 // howToDetach returns the command that detaches a foreign program: one attached
 // by a link can't be detached by anything but that link, one without a link only in
-// the mode that it was attached in.
+// the mode that it was attached in. What libxdp has pinned of a dispatcher's programs it takes
+// away itself.
 func (h *hook) howToDetach() string {
+	if h.runsDispatcher() {
+		return fmt.Sprintf("xdp-loader unload %s --all", h.name)
+	}
 	if id, err := h.foreignLink(); err == nil && id != 0 {
 		return fmt.Sprintf("bpftool link detach id %d", id)
 	}

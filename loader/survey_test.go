@@ -84,49 +84,6 @@ func TestSurvey(t *testing.T) {
 	remove(t, bpffs+"/counts")
 }
 
-// libxdp's program that runs others is told as such, with how many it has pinned as
-// /sys/fs/bpf/xdp/dispatch-INTERFACE-ID/progN-prog (protocol.org of xdp-tools).
-func TestSurveyDispatcher(t *testing.T) {
-	lab := newLab(t)
-	spec := foreignSpec()
-	spec.Name = "xdp_dispatcher"
-	dispatcher, err := ebpf.NewProgram(spec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer dispatcher.Close()
-	attached, err := link.AttachXDP(link.XDPOptions{Program: dispatcher, Interface: lab.nic.Index, Flags: link.XDPDriverMode})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer attached.Close()
-	info, err := attached.Info()
-	if err != nil {
-		t.Fatal(err)
-	}
-	wantForeign := func(want string) {
-		t.Helper()
-		if programs := lab.survey(loader.SurveyOptions{}).Programs; len(programs) != 1 || programs[0].Foreign != want {
-			t.Errorf("%+v is no %s", programs, want)
-		}
-	}
-	wantForeign("libxdp dispatcher")
-	dir := fmt.Sprintf("%s/xdp/dispatch-%d-%d", bpffs, lab.nic.Index, info.Program)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(bpffs + "/xdp")
-	for i, want := range []string{"libxdp dispatcher of 1 program", "libxdp dispatcher of 2 programs"} {
-		foreign := foreignProgram(t)
-		defer foreign.Close()
-		if err := foreign.Pin(fmt.Sprintf("%s/prog%d-prog", dir, i)); err != nil {
-			t.Fatal(err)
-		}
-		defer foreign.Unpin()
-		wantForeign(want)
-	}
-}
-
 // From another mount namespace, as of a container, what is attached is known by the record
 // that the program holds, and can be unloaded.
 func TestSurveyOtherMounts(t *testing.T) {

@@ -79,10 +79,10 @@ var amd64 = &architecture{
 		{device: "vmxnet3", wire: "virtio-net-pci", queues: 1}, // the tap says which sums are right
 	},
 	modules: []string{"veth", "virtio_pci", "virtio_net", "igb", "vmxnet3", "bonding", "tun", "sch_ingress", "cls_bpf"},
-	tools:   []string{"bpftool", "ethtool", "ip", "nsenter", "prlimit", "setpriv", "sh", "sleep", "tc", "unshare"},
+	tools:   []string{"bpftool", "ethtool", "ip", "nsenter", "prlimit", "setpriv", "sh", "sleep", "tc", "unshare", "xdp-loader"},
 	random:  16,
 	suites: []suite{
-		{pkg: "cmd/xdp-load", run: "^TestScript$/^(altname|bond|load)$"},
+		{pkg: "cmd/xdp-load", run: "^TestScript$/^(altname|bond|dispatcher|load)$"},
 		{pkg: "internal/netlab"},
 		{pkg: "nic", run: "^Test(XDPDriver|FindLayoutOfBond|Bus|Features)$"},
 		{pkg: "verify", skip: "^TestBrokenVeth$"}, // what is wrong is found out on NICs
