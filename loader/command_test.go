@@ -49,6 +49,8 @@ func init() {
 		"load-limited":           loadLimited,
 		"refused-for-privileges": refusedForPrivileges,
 
+		"stepped": runSteppedCommand,
+
 		"init": asInit,
 	}
 }

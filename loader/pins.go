@@ -314,11 +314,14 @@ func homeOf(pin *pinnedAttachment) ebpf.ProgramID {
 func openLink(id link.ID) (link.Link, error) {
 	path := linkPins + "/" + pinName(pinOfLink, id)
 	pinned, err := link.LoadPinnedLink(path, nil)
-	if isOtherThanLink(path, err) {
+	if err == nil || errors.Is(err, os.ErrNotExist) {
+		return pinned, err
+	}
+	if kind := pinnedKind(path); kind != "" && kind != "link" {
 		return nil, fmt.Errorf("no link, and %w", errNotMade)
 	}
 	if !errors.Is(err, unix.EROFS) {
-		return pinned, err
+		return nil, err
 	}
 	byID, idErr := link.NewFromID(id)
 	if idErr != nil {
@@ -327,15 +330,26 @@ func openLink(id link.ID) (link.Link, error) {
 	return byID, nil
 }
 
-// isOtherThanLink reports whether the error about opening a link says that there is something
-// else: a directory, or what the kernel opens as something else.
-func isOtherThanLink(path string, err error) bool {
-	if err == nil {
-		return false
+// pinnedKind says what is at a path for certain: a map, a program, a link, or something that
+// bpf(2) does not pin, "other". It is empty if that can't be told.
+func pinnedKind(path string) string {
+	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
+		return "other"
 	}
-	info, statErr := os.Lstat(path)
-	var refused unix.Errno
-	return statErr == nil && (!info.Mode().IsRegular() || !errors.As(err, &refused))
+	readOnly := &ebpf.LoadPinOptions{ReadOnly: true}
+	if m, err := ebpf.LoadPinnedMap(path, readOnly); err == nil {
+		m.Close()
+		return "map"
+	}
+	if program, err := ebpf.LoadPinnedProgram(path, readOnly); err == nil {
+		program.Close()
+		return "program"
+	}
+	if pinned, err := link.LoadPinnedLink(path, nil); err == nil {
+		pinned.Close()
+		return "link"
+	}
+	return ""
 }
 
 // detach detaches a program and removes what is pinned of it. A link is detached even if
@@ -390,7 +404,7 @@ func (p *pinnedAttachment) openProgram() (*ebpf.Program, string, error) {
 		return nil, "", err
 	}
 	if len(files) != 1 {
-		return nil, "", fmt.Errorf("%s: %d programs instead of one", dir, len(files))
+		return nil, "", fmt.Errorf("%s: %d programs instead of one: unload it", dir, len(files))
 	}
 	name := files[0].Name()
 	program, err := ebpf.LoadPinnedProgram(dir+"/"+name, &ebpf.LoadPinOptions{ReadOnly: true})

@@ -179,7 +179,7 @@ func (s *survey) lookAtHook(h *hook, namespace string) error {
 func (s *survey) addOurs(pin *pinnedAttachment, target *nic.Target, mode Mode, namespace string) {
 	attachment, err := describe(pin, target, mode)
 	if err != nil {
-		s.Skipped = append(s.Skipped, fmt.Errorf("%w: unload it", err))
+		s.Skipped = append(s.Skipped, err)
 		return
 	}
 	status := ProgramStatus{Attachment: *attachment, Namespace: namespace}

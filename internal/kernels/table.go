@@ -88,10 +88,10 @@ var amd64 = &architecture{
 		{pkg: "verify", skip: "^TestBrokenVeth$"}, // what is wrong is found out on NICs
 		{
 			pkg: "loader",
-			// Those that compile; the one that stops processes while they load, for
+			// Those that compile; those that stop processes while they load, for
 			// which they are too slow here; what can't be undone; programs that the
 			// verifier takes minutes for; and most of the layouts with kfuncs.
-			skip: "^TestLinked|^TestKilled$|^TestLockedDown$|^TestExplainRefusal$/^(lengthy|branchy)$|" +
+			skip: "^TestLinked|^TestKilled|^TestEveryStepFails$|^TestLockedDown$|^TestExplainRefusal$/^(lengthy|branchy)$|" +
 				"^TestProducer$/^(reordered|narrow|wide|nested|flavour|packed|swapped|bitfield|nic_a)$",
 			args: []string{"-nics"},
 		},

@@ -107,6 +107,18 @@ var (
 	// libxdp's dispatcher runs.
 	Extensions = Feature{5, 10, "programs that extend others", sync.OnceValue(tryExtension)}
 
+	// KillableNotifications let somebody else decide about a process's system calls, each asked
+	// about once.
+	KillableNotifications = Feature{5, 19, "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", sync.OnceValue(func() error {
+		// With no filter to read, a flag that is known leads to another error.
+		_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER,
+			unix.SECCOMP_FILTER_FLAG_NEW_LISTENER|unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, 0)
+		if errno != unix.EFAULT {
+			return errno
+		}
+		return nil
+	})}
+
 	// FetchingAtomics are atomic operations that return what was there.
 	FetchingAtomics = Feature{5, 12, "atomic operations that fetch", sync.OnceValue(func() error {
 		return loadXDP(0,
