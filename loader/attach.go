@@ -241,7 +241,7 @@ func (h *hook) occupied(ours *pinnedAttachment) error {
 // can't be looked at and none that can be is of it. It wraps ErrOccupied.
 func (h *hook) unclear(ours *pinnedAttachment, skipped []error) error {
 	isCertain := func(reason error) bool { return errors.Is(reason, errNotMade) || errors.Is(reason, ErrUntrusted) }
-	skipped = slices.DeleteFunc(skipped, isCertain)
+	skipped = slices.DeleteFunc(slices.Clone(skipped), isCertain)
 	if ours != nil || len(skipped) == 0 || len(h.programs) == 0 {
 		return nil
 	}

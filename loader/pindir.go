@@ -96,6 +96,9 @@ func makePins() (*pinDir, error) {
 			}
 			return d, err
 		}
+		if err := checkWritable(); err != nil {
+			return nil, err
+		}
 		if err := os.Mkdir(linkPins, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 			return nil, err
 		}

@@ -281,7 +281,7 @@ func (d *pinDir) open(kind string, id uint32) (pin *pinnedAttachment, err error)
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	if pin.ifindex == 0 {
-		d.gone = append(d.gone, fmt.Sprintf("link %d, program %s: the interface is gone, with its network namespace perhaps", id, pin.title()))
+		d.gone = append(d.gone, fmt.Sprintf("link %d, program %s: the interface is gone, with its network namespace perhaps, or somebody has detached the link", id, pin.title()))
 		_ = os.Remove(path)
 		return nil, nil
 	}
