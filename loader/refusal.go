@@ -159,7 +159,7 @@ func (e *RefusalError) locate(spec *ebpf.CollectionSpec, report *rewrite.Report)
 	var start int
 	e.Function, start, e.Source = place(program.Instructions, slot)
 	e.Insn = slot - start
-	if loopVerdict.MatchString(e.log.reason()) {
+	if loopVerdict().MatchString(e.log.reason()) {
 		// No access is to blame for it.
 		e.Source = loopSource(program.Instructions, slot, e.Source)
 		return
