@@ -89,7 +89,7 @@ func newLoads(f *flags) (root, load *cobra.Command) {
 }
 
 func (l *loading) addFlags(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVar(&l.ifaces, "iface", nil, "network `INTERFACE`, by its name or an altname (repeatable: on all of them or on none)")
+	cmd.Flags().Var((*repeated)(&l.ifaces), "iface", "network `INTERFACE`, by its name or an altname (repeatable: on all of them or on none)")
 	l.addLayout(cmd)
 	l.addAccessors(cmd)
 	l.addNoKfuncs(cmd)

@@ -36,12 +36,12 @@ type sources struct {
 
 func (s *sources) addLayout(cmd *cobra.Command) {
 	s.addLayoutFile(cmd)
-	cmd.Flags().StringArrayVar(&s.types, "type", nil, "resolve the root types that `GLOB` matches, flavours included (default md_desc; '*' for every record; repeatable)")
+	cmd.Flags().Var((*repeated)(&s.types), "type", "resolve the root types that `GLOB` matches, flavours included (default md_desc; '*' for every record; repeatable)")
 }
 
 // addLayoutFile adds the flags for what needs no object.
 func (s *sources) addLayoutFile(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVar(&s.layouts, "layout", nil, "`FILE` with the NIC's layout: raw BTF, or an ELF file with .BTF (object, kernel module, vmlinux); or prog:ID, prog:NAME: the BTF of a loaded program")
+	cmd.Flags().Var((*repeated)(&s.layouts), "layout", "`FILE` with the NIC's layout: raw BTF, or an ELF file with .BTF (object, kernel module, vmlinux); or prog:ID, prog:NAME: the BTF of a loaded program")
 	cmd.Flags().StringVarP(&s.base, "base-btf", "B", "", "`FILE` that a kernel module's layout is split from: the vmlinux of its kernel")
 }
 
@@ -56,13 +56,13 @@ func (s *sources) addAccessors(cmd *cobra.Command) {
 func (s *sources) addOffline(cmd *cobra.Command) {
 	s.addLayout(cmd)
 	s.addAccessors(cmd)
-	cmd.Flags().StringArrayVar(&s.drivers, "driver", nil, "`NAME` of the driver that the fields come from, as ethtool -i has it")
+	cmd.Flags().Var((*repeated)(&s.drivers), "driver", "`NAME` of the driver that the fields come from, as ethtool -i has it")
 	cmd.Flags().BoolVar(&s.kfuncs, "kfuncs", false, "ask the kernel's metadata kfuncs for fields that are not read otherwise: programs have to be bound to the device")
 	s.addBTF(cmd)
 }
 
 func (s *sources) addBTF(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVar(&s.btf, "btf", nil, "`DIRECTORY` with the BTF of the driver's kernel: vmlinux, and a file for each module (default "+nic.KernelBTF+")")
+	cmd.Flags().Var((*repeated)(&s.btf), "btf", "`DIRECTORY` with the BTF of the driver's kernel: vmlinux, and a file for each module (default "+nic.KernelBTF+")")
 }
 
 // addNoKfuncs adds the flag for a driver that is here.
