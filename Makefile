@@ -14,7 +14,7 @@ staticcheck = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 all: build
 
 build:
-	go build -o bin/xdp-load ./cmd/xdp-load
+	CGO_ENABLED=0 go build -o bin/xdp-load ./cmd/xdp-load
 
 # Says so before anything else fails for want of it.
 root:
