@@ -226,7 +226,7 @@ func (e *RefusalError) nearestEdit(report *rewrite.Report) *rewrite.Edit {
 	namesakes := hasNamesakes(report, e.Function)
 	for i := range report.Edits {
 		edit := &report.Edits[i]
-		access := &edit.Access
+		access := edit.Access
 		if access.Program != e.Function {
 			continue
 		}
@@ -247,7 +247,7 @@ func (e *RefusalError) nearestEdit(report *rewrite.Report) *rewrite.Edit {
 func hasNamesakes(report *rewrite.Report, function string) bool {
 	var first *reloc.Access
 	for i := range report.Edits {
-		access := &report.Edits[i].Access
+		access := report.Edits[i].Access
 		switch {
 		case access.Program != function:
 		case first == nil:
