@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -69,18 +70,16 @@ func newBenchPrograms(b testing.TB, accesses, perProgram int) benchObject {
 	return benchObject{costCompile(b, "clang-19", program.String(), "el", "v3"), layout(moved.String()), layout(converted.String())}
 }
 
-// BenchmarkRewrite rewrites objects of two sizes. The time of an access must not
+// BenchmarkRewrite rewrites objects of several sizes. The time of an access must not
 // depend on how many others there are. In a "moved" layout each field is at
 // another offset, in a "converted" one each takes a sequence.
 func BenchmarkRewrite(b *testing.B) {
-	for _, accesses := range []int{1_000, 10_000} {
-		o := newBenchObject(b, accesses)
-		for _, bench := range []struct {
-			name   string
-			layout *reloc.Layout
-		}{{"moved", o.moved}, {"converted", o.converted}} {
-			b.Run(fmt.Sprintf("%s/%d", bench.name, accesses), func(b *testing.B) { o.rewrite(b, bench.layout, accesses) })
-		}
+	for _, accesses := range []int{1_000, 10_000, 100_000} {
+		b.Run(strconv.Itoa(accesses), func(b *testing.B) {
+			o := newBenchObject(b, accesses)
+			b.Run("moved", func(b *testing.B) { o.rewrite(b, o.moved, accesses) })
+			b.Run("converted", func(b *testing.B) { o.rewrite(b, o.converted, accesses) })
+		})
 	}
 }
 
@@ -158,13 +157,18 @@ func programGrowth(b *testing.B) performance.Row {
 	return performance.NewRow("growth/programs/500", each(500), each(10), "ns/program", leastGrowth)
 }
 
-// typeGrowth is about the time for a type of a layout: of the running kernel, and of one that
-// has no more than it needs.
+// typeGrowth is about the time for a type of a layout: of the running kernel, and of one with
+// a thousand structs.
 func typeGrowth(b *testing.B) performance.Row {
 	const device = "struct net_device { %sint ifindex; unsigned int mtu; } %s;\n"
 	program := costCompile(b, "clang-19", "#include \"cost.h\"\n"+fmt.Sprintf(device, "", "__attribute__((preserve_access_index))")+
 		"PROGRAM(device, void, out_unsigned = ((struct net_device *)md)->ifindex + ((struct net_device *)md)->mtu;)\n", "el", "v3")
-	few := sectionData(b, costCompile(b, "clang-19", fmt.Sprintf(device, "long before; ", "layout"), "el", "v3"), ".BTF")
+	var structs strings.Builder
+	fmt.Fprintf(&structs, device, "long before; ", "layout")
+	for i := range 1000 {
+		fmt.Fprintf(&structs, "struct other_%[1]d { long a; struct other_%[1]d *b; } layout_%[1]d;\n", i)
+	}
+	few := sectionData(b, costCompile(b, "clang-19", structs.String(), "el", "v3"), ".BTF")
 	all := readFile(b, "/sys/kernel/btf/vmlinux")
 	each := func(layout []byte) performance.Median {
 		return rounds(b, typesIn(b, layout), func() error {
@@ -202,7 +206,7 @@ const leastGrowth = 0.7
 // at a time.
 func rounds(b *testing.B, many int, fn func() error) performance.Median {
 	b.Helper()
-	times := make([]float64, max(1, min(5, 50_000/many)))
+	times := make([]float64, max(1, min(5, 300_000/many)))
 	for round := range times {
 		runtime.GC()
 		again := max(1, 1000/many)
