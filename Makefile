@@ -9,7 +9,7 @@ kernel-packages = qemu-system-misc kmod iproute2 bpftool ethtool $(compilers)
 # The linter, by its version.
 staticcheck = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
-.PHONY: all build root demo bench bench-write lint race check test random test-kernels drivers deps generate fuzz fuzz-long
+.PHONY: all build root demo bench bench-write lint race check test random test-kernels drivers site deps generate fuzz fuzz-long
 
 all: build
 
@@ -84,6 +84,10 @@ test-kernels:
 drivers:
 	@test -n "$(BTF)" || { echo "which kernel: make drivers BTF=DIRECTORY, laid out like /sys/kernel/btf" >&2; exit 1; }
 	@go run ./internal/newkernel $(BTF)
+
+# README.md and docs/ as a site with search, in site/dist. Needs npm.
+site:
+	cd site && npm ci && npm run build
 
 deps:
 	$(call install,$(packages))
