@@ -43,6 +43,7 @@ func init() {
 		"unload":  func(args []string) error { return loader.Unload(args[0]) },
 		"with":    withCapabilities,
 
+		"attach-unpinned":        attachUnpinned,
 		"load-limited":           loadLimited,
 		"refused-for-privileges": refusedForPrivileges,
 

@@ -3,6 +3,7 @@ package nic
 import (
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -53,6 +54,26 @@ func OpenLayout(file, base string) (*reloc.Layout, error) {
 	return layout, nil
 }
 
+// ReadLayout reads a layout as OpenLayout does, from what is in a file. Messages call it by
+// the name. base is nil if the layout is not split, has its base with it, or is of a module
+// of the running kernel.
+//
+// Returns an error wrapping ErrNeedsBase or ErrWrongBase, and refuses what OpenLayout refuses.
+func ReadLayout(name string, layout, base io.ReaderAt) (*reloc.Layout, error) {
+	types, err := typesIn(name, layout)
+	if err != nil {
+		return nil, fmt.Errorf("layout %w", err)
+	}
+	read, err := layoutOf(name, types, func() (*reloc.Layout, error) { return baseIn(base, types) })
+	if err != nil {
+		return nil, err
+	}
+	if err := checkSize(read); err != nil {
+		return nil, err
+	}
+	return read, nil
+}
+
 // checkSize refuses a layout whose descriptor no packet can have.
 func checkSize(layout *reloc.Layout) error {
 	size, err := layout.SizeOf(reloc.Descriptor)
@@ -73,15 +94,20 @@ func readLayout(file, base string) (*reloc.Layout, error) {
 	if err != nil {
 		return nil, fmt.Errorf("layout %w", err)
 	}
+	return layoutOf(file, types, func() (*reloc.Layout, error) { return findBase(file, types, base) })
+}
+
+// layoutOf returns the layout in types that may be split from those that base returns.
+func layoutOf(name string, types *types, base func() (*reloc.Layout, error)) (*reloc.Layout, error) {
 	if !isSplit(types.btf) {
-		return reloc.NewLayout(file, types.btf, nil)
+		return reloc.NewLayout(name, types.btf, nil)
 	}
 
-	of, err := findBase(file, types, base)
+	of, err := base()
 	if err != nil {
-		return nil, fmt.Errorf("layout %s: %w", file, err)
+		return nil, fmt.Errorf("layout %s: %w", name, err)
 	}
-	layout, err := of.Split(file, types.btf)
+	layout, err := of.Split(name, types.btf)
 	if err != nil {
 		return nil, fmt.Errorf("%w: base %s", err, of.Name())
 	}
@@ -91,7 +117,7 @@ func readLayout(file, base string) (*reloc.Layout, error) {
 // findBase returns the types that the file's are split from.
 func findBase(file string, types *types, base string) (*reloc.Layout, error) {
 	if types.base != nil {
-		return reloc.NewLayout(".BTF.base of the same file", types.base, nil)
+		return types.ownBase()
 	}
 	if base == "" {
 		var err error
@@ -107,10 +133,38 @@ func findBase(file string, types *types, base string) (*reloc.Layout, error) {
 	if err != nil {
 		return nil, fmt.Errorf("base %w", err)
 	}
-	if isSplit(baseTypes.btf) {
-		return nil, fmt.Errorf("base %s: is itself %w: %s", base, ErrNeedsBase, baseHint)
+	return baseTypes.asBase(base)
+}
+
+// baseIn is findBase for what is in no file.
+func baseIn(base io.ReaderAt, types *types) (*reloc.Layout, error) {
+	if types.base != nil {
+		return types.ownBase()
 	}
-	return reloc.NewLayout(base, baseTypes.btf, nil)
+	if base == nil {
+		if _, err := runningKernelsBase("", types); err != nil {
+			return nil, err
+		}
+		return KernelTypes()
+	}
+	baseTypes, err := typesIn("as given", base)
+	if err != nil {
+		return nil, fmt.Errorf("base %w", err)
+	}
+	return baseTypes.asBase("as given")
+}
+
+// ownBase returns the base that is in the file.
+func (t *types) ownBase() (*reloc.Layout, error) {
+	return reloc.NewLayout(".BTF.base of the same file", t.base, nil)
+}
+
+// asBase returns types that others are split from.
+func (t *types) asBase(name string) (*reloc.Layout, error) {
+	if isSplit(t.btf) {
+		return nil, fmt.Errorf("base %s: is itself %w: %s", name, ErrNeedsBase, baseHint)
+	}
+	return reloc.NewLayout(name, t.btf, nil)
 }
 
 // runningKernelsBase returns the path of the running kernel's BTF if the file
