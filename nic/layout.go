@@ -26,8 +26,11 @@ const baseHint = "give the vmlinux of the same kernel build as its base"
 // OpenLayout reads a layout from a file: raw BTF, or an ELF file of any machine
 // with a .BTF section, such as an object compiled from a header, a kernel
 // module, a vmlinux, or the object of a program that writes metadata. Messages
-// call the layout by the file's path as given here. Of prog:ID or prog:NAME it is
-// that of OpenProgram instead; the path of a file of such a name is ./prog:1.
+// call the layout by the file's path as given here.
+//
+// Of prog:ID or prog:NAME it is in the BTF that a program was loaded with instead: that of the
+// producer in front of those to be loaded, which has its own idea of the metadata area. That takes
+// CAP_SYS_ADMIN. The path of a file of such a name is ./prog:1.
 //
 // The BTF of a kernel module is split: it continues that of its kernel, its
 // base, and means nothing without it. The base is the .BTF.base section of the
@@ -37,12 +40,14 @@ const baseHint = "give the vmlinux of the same kernel build as its base"
 // vermagic names the running kernel. A base that is not needed is not read.
 //
 // Returns an error wrapping ErrNeedsBase if the base is missing, ErrWrongBase
-// if it is another kernel's, or os.ErrNotExist. BTF that GCC made is refused, and
-// so is a descriptor that is longer than the metadata area can be.
+// if it is another kernel's, os.ErrNotExist, or, of a program, ErrNoProgram or
+// ErrNoDescriptor. BTF that GCC made is refused, and so are a descriptor that is longer than
+// the metadata area can be, and a program that was compiled with md_desc.h: the struct in its
+// BTF is the one that it was compiled for, and not what it writes.
 func OpenLayout(file, base string) (*reloc.Layout, error) {
 	open := func() (*reloc.Layout, error) { return readLayout(file, base) }
 	if program, is := strings.CutPrefix(file, programPrefix); is {
-		open = func() (*reloc.Layout, error) { return OpenProgram(program) }
+		open = func() (*reloc.Layout, error) { return readProgram(program) }
 	}
 	layout, err := open()
 	if err != nil {
@@ -64,7 +69,7 @@ func ReadLayout(name string, layout, base io.ReaderAt) (*reloc.Layout, error) {
 	if err != nil {
 		return nil, fmt.Errorf("layout %w", err)
 	}
-	read, err := layoutOf(name, types, func() (*reloc.Layout, error) { return baseIn(base, types) })
+	read, err := layoutOf(name, types, func() (*reloc.Layout, error) { return baseIn(base, "of "+name, types) })
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +142,7 @@ func findBase(file string, types *types, base string) (*reloc.Layout, error) {
 }
 
 // baseIn is findBase for what is in no file.
-func baseIn(base io.ReaderAt, types *types) (*reloc.Layout, error) {
+func baseIn(base io.ReaderAt, name string, types *types) (*reloc.Layout, error) {
 	if types.base != nil {
 		return types.ownBase()
 	}
@@ -147,11 +152,11 @@ func baseIn(base io.ReaderAt, types *types) (*reloc.Layout, error) {
 		}
 		return KernelTypes()
 	}
-	baseTypes, err := typesIn("as given", base)
+	baseTypes, err := typesIn(name, base)
 	if err != nil {
 		return nil, fmt.Errorf("base %w", err)
 	}
-	return baseTypes.asBase("as given")
+	return baseTypes.asBase(name)
 }
 
 // ownBase returns the base that is in the file.
