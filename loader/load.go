@@ -1,5 +1,3 @@
-// Package loader brings rewritten programs into the kernel: it loads, attaches
-// and pins them, and tells and undoes what it has attached.
 package loader
 
 import (
