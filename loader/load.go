@@ -169,7 +169,7 @@ func rewrittenSpec(object io.ReaderAt, opts Options, isLoaded func(function stri
 //
 // If it fails, everything else is as it was before. Errors to tell apart are
 // ErrOccupied, ErrChanged, ErrBoundElsewhere, ErrNoNative, ErrNoProgram, ErrSeveralPrograms, ErrPrivileges,
-// ErrUntrusted, *RefusalError, nic.ErrNoInterface, and those of rewrite.Rewrite.
+// ErrLockdown, ErrNoDriverHere, ErrUntrusted, *RefusalError, nic.ErrNoInterface, and those of rewrite.Rewrite.
 func LoadRewritten(path string, opts Options) (*Loaded, error) {
 	l, err := newLoad(path, opts)
 	if err != nil {
