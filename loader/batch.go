@@ -223,6 +223,7 @@ func (l *load) attachIt() (err error) {
 func (l *load) finish() *Loaded {
 	if l.attachment != nil && l.present != nil && !l.Unpinned {
 		l.retire(l.collection)
+		l.renewed = nil
 	}
 	loaded := &Loaded{Collection: l.collection, Report: l.report, Bound: isBound(l.spec), load: l}
 	loaded.note()

@@ -82,10 +82,14 @@ func Load(object io.ReaderAt, opts Options) (*Loaded, error) {
 }
 
 // glance notes which program of this package's is on the interface, which may be the one
-// that is to be replaced later. To look takes privileges that loading does not.
+// that is to be replaced later.
 func (l *load) glance() error {
 	if !l.pinsAttachment() {
 		return nil
+	}
+	there, err := hookByName(l.Interface)
+	if err != nil || len(there.programs) == 0 {
+		return err
 	}
 	return withPins(func(pins *pinDir) error {
 		_, ours, _, err := pins.lookAt(l.Interface)
@@ -115,7 +119,7 @@ func (l *Loaded) Attach() error {
 	if err := l.mayAttach(); err != nil {
 		return err
 	}
-	return l.take((*load).look, (*load).checkSeen, (*load).attachIt)
+	return l.take((*load).look, (*load).checkArrays, (*load).attachIt)
 }
 
 // Replace attaches the program in the place of another that this process has attached to
@@ -152,11 +156,10 @@ func (l *Loaded) takeOver(old *Loaded) error {
 	if l.load.Unpinned {
 		return l.take(func(new *load) error { return new.replaceUnpinned(old.load) })
 	}
-	asReplacement := func(new *load) error {
-		new.Options.Replace, new.expected = true, old.Attachment.ProgramID
-		return nil
-	}
-	return l.take(asReplacement, (*load).look, (*load).checkSeen, (*load).attachIt)
+	before := l.load.Options.Replace
+	defer func() { l.load.Options.Replace, l.load.expected = before, 0 }()
+	l.load.Options.Replace, l.load.expected = true, old.Attachment.ProgramID
+	return l.take((*load).look, (*load).checkArrays, (*load).attachIt)
 }
 
 // mayAttach reports why there is nothing to attach.
@@ -320,18 +323,43 @@ func (a *Attachment) noteLink(attached link.Link) error {
 	return err
 }
 
-// checkSeen wants on the interface what was there before the load, if that had a part in
-// what program arrays were loaded.
-func (l *load) checkSeen() error {
-	isReused := slices.ContainsFunc(l.arrays, func(a programArray) bool { return a.reused })
-	now := ebpf.ProgramID(0)
+// checkArrays wants program arrays that are pinned by name to be nobody else's by now, and has
+// them filled once more: since the load others may have used them.
+func (l *load) checkArrays() error {
+	present := ebpf.ProgramID(0)
 	if l.present != nil {
-		now = l.present.id
+		present = l.present.id
 	}
-	if now == l.seen || !isReused && len(l.renewed) == 0 {
-		return nil
+	if len(l.renewed) > 0 && present != l.seen {
+		return l.changedArray(l.renewed[0], present)
 	}
-	return fmt.Errorf("%s: %w: when the object was loaded there was id %d, now there is id %d (0 is none), and it matters to program arrays that are pinned by name: load it again", l.Interface, ErrChanged, l.seen, now)
+	for i := range l.arrays {
+		a := &l.arrays[i]
+		if !slices.ContainsFunc(l.pinned, func(m PinnedMap) bool { return m.Name == a.name && m.Path == l.shown(a.name) }) {
+			continue
+		}
+		if err := l.lockPins(); err != nil {
+			return err
+		}
+		user, err := l.userOf(l.collection.Maps[a.name])
+		if err != nil {
+			return fmt.Errorf("map %s: %w", a.name, err)
+		}
+		if user != 0 && user != present {
+			return l.changedArray(a.name, user)
+		}
+		a.reused = true
+	}
+	return nil
+}
+
+func (l *load) changedArray(name string, user ebpf.ProgramID) error {
+	now := "none is there"
+	if user != 0 {
+		now = "there is " + programTitle(user)
+	}
+	return fmt.Errorf("%s: %w, to which program array %s, which is pinned by name, belongs: when the object was loaded it was id %d, now %s: load it again",
+		l.Interface, ErrChanged, name, l.seen, now)
 }
 
 // checkUnpinned refuses what needs pins.

@@ -413,6 +413,7 @@ func TestLoadedRefusals(t *testing.T) {
 			nil, "variable step, of 8 bytes"},
 		"unpinned in place of what is pinned": {with(func(o *loader.Options) { o.Unpinned, o.Replace = true, true }),
 			nil, "options Unpinned and Replace"},
+		"an array that lasts":       {lab.loadUnpinnedArray, nil, "take LIBBPF_PIN_BY_NAME off it"},
 		"no interface":              {other(func(o *loader.Options) { o.Interface = "" }, (*loader.Loaded).Attach), nil, "name it in Options.Interface"},
 		"an occupied one":           {other(asIs, (*loader.Loaded).Attach), loader.ErrOccupied, "attached by xdp-load"},
 		"an occupied one, unpinned": {other(func(o *loader.Options) { o.Unpinned = true }, (*loader.Loaded).Attach), loader.ErrOccupied, "attached by xdp-load"},
@@ -470,4 +471,120 @@ func TestReplaceChangedLink(t *testing.T) {
 		t.Errorf("%+v, %+v", first.Attachment, second.Attachment)
 	}
 	first.Close()
+}
+
+// loadUnpinnedArray loads a program array that is to be pinned for what is not.
+func (l *lab) loadUnpinnedArray() error {
+	object, err := os.Open(ownProgram("calls_pinned"))
+	if err != nil {
+		return err
+	}
+	defer object.Close()
+	_, err = loader.Load(object, loader.Options{Layout: layout(l.T, "exact"), Interface: l.nic.Name, Unpinned: true})
+	return err
+}
+
+// loadCalls loads calls_pinned.c, whose program array is pinned by name.
+func (l *lab) loadCalls(layoutName, iface string) *loader.Loaded {
+	l.Helper()
+
+	object, err := os.Open(ownProgram("calls_pinned"))
+	if err != nil {
+		l.Fatal(err)
+	}
+	defer object.Close()
+	loaded, err := loader.Load(object, loader.Options{Layout: layout(l.T, layoutName), Interface: iface})
+	if err != nil {
+		l.Fatal(err)
+	}
+	l.Cleanup(loaded.Close)
+	return loaded
+}
+
+// Between the load and the attachment a program array that is pinned by name may become
+// another's: it is left to that. Otherwise it has the right programs, whatever it had meanwhile.
+func TestAttachSharesNoArray(t *testing.T) {
+	netlab.Need(t, netlab.LiveFrames)
+	netlab.Need(t, netlab.LargeMetadata)
+	lab := newLab(t)
+	other, err := lab.ns.AddNIC("nic1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	object := ownProgram("calls_pinned")
+	loaded := lab.loadCalls("exact", "nic0")
+	elsewhere := lab.loadByCommand(object, "sparse", "nic1")
+	if err := loaded.Attach(); !errors.Is(err, loader.ErrChanged) || !strings.Contains(err.Error(), "program array jump") {
+		t.Errorf("Attached with the array of another: %v", err)
+	}
+	lab.wantCalled(elsewhere, other, object, 12)
+	lab.unload("nic1")
+
+	if err := loaded.Attach(); err != nil {
+		t.Fatal(err)
+	}
+	lab.wantCalled(*loaded.Attachment, lab.nic, object, 8)
+
+	// The next program has an array of its own, which takes over the name.
+	next := lab.loadCalls("sparse", "nic0")
+	before := lab.programsIn(bpffs + "/jump")
+	if err := next.Replace(loaded); err != nil {
+		t.Fatal(err)
+	}
+	for slot, id := range lab.programsIn(bpffs + "/jump") {
+		if id == before[slot] {
+			t.Errorf("Slot %d has program %d, as before", slot, id)
+		}
+	}
+	lab.wantCalled(*next.Attachment, lab.nic, object, 12)
+
+	// It has not if there is nothing to take over from.
+	third := lab.loadCalls("exact", "nic0")
+	if err := next.Detach(); err != nil {
+		t.Fatal(err)
+	}
+	if err := third.Attach(); !errors.Is(err, loader.ErrChanged) {
+		t.Errorf("Attached without what was there: %v", err)
+	}
+	if err := next.Attach(); err != nil { // as before
+		t.Fatal(err)
+	}
+	if err := next.Detach(); err != nil {
+		t.Fatal(err)
+	}
+	remove(t, bpffs+"/jump")
+}
+
+// Of several interfaces that go with the process, all get their program, or none.
+func TestLoadOnAllUnpinned(t *testing.T) {
+	lab := newLab(t)
+	if _, err := lab.ns.AddNIC("nic1"); err != nil {
+		t.Fatal(err)
+	}
+	opts := func(iface string) loader.Options {
+		return loader.Options{Layout: layout(t, "exact"), Interface: iface, Unpinned: true}
+	}
+	occupied, err := loader.LoadRewritten(program("fields"), opts("nic1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := loader.LoadOnAll(program("fields"), []loader.Options{opts("nic0"), opts("nic1")}); !errors.Is(err, loader.ErrOccupied) {
+		t.Errorf("On an interface that has a program: %v", err)
+	}
+	if got := lab.status(); len(got) != 1 || got[0].Interface != "nic1" {
+		t.Errorf("Status: %+v", got)
+	}
+	occupied.Close()
+
+	all, err := loader.LoadOnAll(program("fields"), []loader.Options{opts("nic0"), opts("nic1")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := lab.status(); len(got) != 2 {
+		t.Errorf("Status: %+v", got)
+	}
+	for _, loaded := range all {
+		loaded.Close()
+	}
+	lab.wantNothingAttached()
 }
