@@ -92,8 +92,11 @@ func (b *batch) add(l *load) {
 
 // run takes the loads from where newLoad leaves them.
 func (b *batch) run() ([]*Loaded, error) {
-	return b.take((*load).look, (*load).mayLoad, (*load).load, (*load).attachIt)
+	return b.take(wholeLoad...)
 }
+
+// wholeLoad are the steps of LoadRewritten.
+var wholeLoad = []func(*load) error{(*load).look, (*load).mayLoad, (*load).load, (*load).attachIt}
 
 // take takes steps with all loads, or none.
 func (b *batch) take(steps ...func(*load) error) (all []*Loaded, err error) {

@@ -28,9 +28,9 @@ import (
 // Returns the errors of Rewrite, and one wrapping ErrNoProgram if the object has no XDP
 // program of this name.
 func BindRecord(program *ebpf.Program, object io.ReaderAt, opts Options) error {
-	raw, err := io.ReadAll(io.NewSectionReader(object, 0, 1<<62))
+	raw, err := readAll(object)
 	if err != nil {
-		return fmt.Errorf("read object: %w", err)
+		return err
 	}
 	info, err := program.Info()
 	if err != nil {

@@ -139,9 +139,9 @@ func rewriteFor(object []byte, opts Options, isLoaded func(function string) bool
 // rewrittenSpec is RewrittenSpec for some functions of an object, all if isLoaded is
 // nil. The others are not to be loaded. It returns the digest of the rewritten object, too.
 func rewrittenSpec(object io.ReaderAt, opts Options, isLoaded func(function string) bool) (*ebpf.CollectionSpec, *rewrite.Report, string, error) {
-	raw, err := io.ReadAll(io.NewSectionReader(object, 0, 1<<62))
+	raw, err := readAll(object)
 	if err != nil {
-		return nil, nil, "", fmt.Errorf("read object: %w", err)
+		return nil, nil, "", err
 	}
 	rewritten, report, err := rewriteFor(raw, opts, isLoaded)
 	if err != nil {
@@ -152,6 +152,14 @@ func rewrittenSpec(object io.ReaderAt, opts Options, isLoaded func(function stri
 		return nil, nil, "", fmt.Errorf("read rewritten object: %w", err)
 	}
 	return spec, report, digestOf(rewritten), cmp.Or(opts.setVariables(spec), opts.bind(spec))
+}
+
+func readAll(object io.ReaderAt) ([]byte, error) {
+	raw, err := io.ReadAll(io.NewSectionReader(object, 0, 1<<62))
+	if err != nil {
+		return nil, fmt.Errorf("read object: %w", err)
+	}
+	return raw, nil
 }
 
 // LoadRewritten loads an object file, rewritten for the layout or the driver, and attaches
@@ -180,13 +188,7 @@ func LoadRewritten(path string, opts Options) (*Loaded, error) {
 
 // run takes the load by itself from where newLoad leaves it.
 func (l *load) run() (*Loaded, error) {
-	b := new(batch)
-	b.add(l)
-	all, err := b.run()
-	if err != nil {
-		return nil, err
-	}
-	return all[0], nil
+	return l.take(wholeLoad...)
 }
 
 // load is one run of LoadRewritten: a rewritten object, and what undoes the

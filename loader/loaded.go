@@ -54,13 +54,13 @@ type Loaded struct {
 //	...
 //	err = loaded.Assign(&objs)
 //
-// Maps that are declared with LIBBPF_PIN_BY_NAME, and the limit on locked memory, are
-// treated as LoadRewritten does, and the errors are its own, but for those about what is on
-// the interface.
+// Messages and the record call an os.File by its name. Maps that are declared with
+// LIBBPF_PIN_BY_NAME, and the limit on locked memory, are treated as LoadRewritten does, and
+// the errors are its own, but for those about what is on the interface.
 func Load(object io.ReaderAt, opts Options) (*Loaded, error) {
-	raw, err := io.ReadAll(io.NewSectionReader(object, 0, 1<<62))
+	raw, err := readAll(object)
 	if err != nil {
-		return nil, fmt.Errorf("read object: %w", err)
+		return nil, err
 	}
 	name := ""
 	if file, ok := object.(interface{ Name() string }); ok { // as an os.File has it
@@ -73,8 +73,14 @@ func Load(object io.ReaderAt, opts Options) (*Loaded, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.batch = &batch{loads: []*load{l}}
-	all, err := l.batch.take((*load).glance, (*load).mayLoad, (*load).load, (*load).leaveUnattached)
+	return l.take((*load).glance, (*load).mayLoad, (*load).load, (*load).leaveUnattached)
+}
+
+// take takes steps with a load by itself.
+func (l *load) take(steps ...func(*load) error) (*Loaded, error) {
+	b := new(batch)
+	b.add(l)
+	all, err := b.take(steps...)
 	if err != nil {
 		return nil, err
 	}
@@ -176,7 +182,8 @@ func (l *Loaded) mayAttach() error {
 // take takes steps with what is loaded. If one fails, it stays loaded.
 func (l *Loaded) take(steps ...func(*load) error) error {
 	l.load.undo = nil
-	if _, err := l.load.batch.take(steps...); err != nil {
+	if _, err := l.load.take(steps...); err != nil {
+		l.load.attachment = nil
 		return err
 	}
 	l.note()

@@ -583,6 +583,13 @@ func TestLoadOnAllUnpinned(t *testing.T) {
 	if got := lab.status(); len(got) != 2 {
 		t.Errorf("Status: %+v", got)
 	}
+	// From then on each is by itself.
+	if err := all[0].Detach(); err != nil {
+		t.Fatal(err)
+	}
+	if err := all[0].Attach(); err != nil {
+		t.Fatal(err)
+	}
 	for _, loaded := range all {
 		loaded.Close()
 	}

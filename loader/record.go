@@ -28,8 +28,8 @@ var ErrNoRecord = errors.New("no record of what it was rewritten for")
 // of the kernel that the program holds: it goes when the program does, and is found from
 // everywhere.
 type Record struct {
-	// Object is the absolute path of the object's file, empty if there is none, and Digest the SHA-256 of what
-	// was in it, in hexadecimal digits.
+	// Object is the absolute path of the object's file, empty if it was in none, and Digest
+	// the SHA-256 of the object, in hexadecimal digits.
 	Object string `json:"object"`
 	Digest string `json:"digest"`
 
