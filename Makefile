@@ -123,7 +123,7 @@ check: lint race
 test: root deps lint race
 	./.ci/go-test
 	testdata/generate.sh
-	git diff --exit-code --stat -- '*.o'
+	git diff --exit-code --stat -- '*.o' '*_bpfe[lb].go'
 
 # More random programs than make test has. Needs root.
 random: root deps
