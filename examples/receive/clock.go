@@ -1,0 +1,58 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/xdp-load/xdp-load/internal/example"
+)
+
+// clock tells the time that the stamps of a NIC are compared with.
+type clock struct {
+	name string
+	id   int32
+	file *os.File // of a NIC's clock
+}
+
+// clockOf returns the clock that an interface's stamps are of, as far as can be told: that
+// of the NIC, which most stamp with, or, where there is none, and for stamps that are
+// computed, CLOCK_TAI, which a NIC's clock is set to where ptp4l or phc2sys run.
+func clockOf(target *example.Target) clock {
+	tai := clock{name: "CLOCK_TAI", id: unix.CLOCK_TAI}
+	if slices.Contains(target.Software, "rx_timestamp") {
+		return tai
+	}
+	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return tai
+	}
+	defer unix.Close(socket)
+	info, err := unix.IoctlGetEthtoolTsInfo(socket, target.Interface)
+	if err != nil || info.Phc_index < 0 {
+		return tai
+	}
+	file, err := os.Open(fmt.Sprintf("/dev/ptp%d", info.Phc_index))
+	if err != nil {
+		return tai
+	}
+	// The ID of a clock that is a file: see clock_gettime(2), "Dynamic clocks".
+	return clock{name: file.Name(), id: int32(^file.Fd()<<3 | 3), file: file}
+}
+
+// now returns the time, in ns.
+func (c *clock) now() uint64 {
+	var now unix.Timespec
+	if err := unix.ClockGettime(c.id, &now); err != nil {
+		return 0
+	}
+	return uint64(now.Nano())
+}
+
+func (c *clock) close() {
+	if c.file != nil {
+		c.file.Close()
+	}
+}
