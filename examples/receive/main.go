@@ -44,8 +44,14 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	defer clock.close()
 	fmt.Fprintf(out, "%s: %d queues, fields from %s, latency by %s\n\n", target.Interface, len(r.sockets), r.program.Target.Source, clock.name)
 	p := printer{out: out, clock: clock}
-	for ctx.Err() == nil && (*packets == 0 || p.packets < *packets) {
-		if err := r.receive(func(packet []byte) { p.print(&r.packet, packet) }); err != nil {
+	isDone := func() bool { return ctx.Err() != nil || *packets > 0 && p.packets >= *packets }
+	for !isDone() {
+		err := r.receive(func(packet []byte) {
+			if !isDone() {
+				p.print(&r.packet, packet)
+			}
+		})
+		if err != nil {
 			return err
 		}
 	}

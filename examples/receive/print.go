@@ -18,7 +18,7 @@ type printer struct {
 	latency, timed uint64 // sum in ns, and of how many packets
 }
 
-const columns = "%-44s %-10s %-8s %-8s %-10s %-10s %-18s %s\n"
+const columns = "%-42s  %-10s  %-12s  %-8s  %-9s  %-10s  %-20s  %s\n"
 
 func (p *printer) print(m *meta.Packet, packet []byte) {
 	if p.packets == 0 {
@@ -83,6 +83,9 @@ func hashed(m *meta.Packet) string {
 	const l4 = 1 << 3
 	if m.HashType&l4 != 0 && m.HashType&0x1f0 == 0 {
 		of = append(of, "ports")
+	}
+	if m.HashType&meta.HashSoftware != 0 {
+		return strings.Join(of, "+") + " (sw)"
 	}
 	return strings.Join(of, "+")
 }
