@@ -15,11 +15,11 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
-	"github.com/spf13/pflag"
 
 	"github.com/xdp-load/xdp-load/internal/afxdp"
 	"github.com/xdp-load/xdp-load/internal/example"
 	"github.com/xdp-load/xdp-load/meta"
+	"github.com/xdp-load/xdp-load/nic"
 )
 
 func main() {
@@ -28,8 +28,7 @@ func main() {
 
 func run(ctx context.Context, args []string, out io.Writer) error {
 	var target example.Target
-	flags := pflag.NewFlagSet("receive", pflag.ContinueOnError)
-	target.AddFlags(flags)
+	flags := target.Flags("receive")
 	packets := flags.Uint64("packets", 0, "stop after this `NUMBER` of packets (default: go on until interrupted)")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -40,9 +39,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	defer r.close()
 
-	clock := clockOf(&target)
-	defer clock.close()
-	fmt.Fprintf(out, "%s: %d queues, fields from %s, latency by %s\n\n", target.Interface, len(r.sockets), r.program.Target.Source, clock.name)
+	clock := example.ClockOf(&target)
+	defer clock.Close()
+	fmt.Fprintf(out, "%s: %d queues, fields from %s, latency by %s\n\n", target.Interface, len(r.sockets), r.program.Target.Source, clock.Name)
 	p := printer{out: out, clock: clock}
 	isDone := func() bool { return ctx.Err() != nil || *packets > 0 && p.packets >= *packets }
 	for !isDone() {
@@ -66,6 +65,9 @@ type receiver struct {
 	packet  meta.Packet // what is in front of the one at hand
 }
 
+// maxQueues is how many elements the program's map of sockets has.
+const maxQueues = 256
+
 // newReceiver attaches the program to an interface, and asks it for some fields.
 func newReceiver(target *example.Target, wanted meta.Fields) (r *receiver, err error) {
 	r = new(receiver)
@@ -81,20 +83,21 @@ func newReceiver(target *example.Target, wanted meta.Fields) (r *receiver, err e
 	if r.decoder, err = meta.NewDecoder(layout, meta.PacketStruct, &r.packet); err != nil {
 		return nil, err
 	}
+	iface, err := nic.ByName(target.Interface)
+	if err != nil {
+		return nil, err
+	}
+	if r.sockets, err = afxdp.OpenAll(iface.Index, maxQueues); err != nil {
+		return nil, err
+	}
 	r.program, err = target.Attach("receive", func(spec *ebpf.CollectionSpec) error {
+		for queue, socket := range r.sockets {
+			spec.Maps["sockets"].Contents = append(spec.Maps["sockets"].Contents, ebpf.MapKV{Key: uint32(queue), Value: uint32(socket.FD())})
+		}
 		return spec.Variables["wanted"].Set(wanted)
 	})
 	if err != nil {
 		return nil, err
-	}
-	sockets := r.program.Maps["sockets"]
-	if r.sockets, err = afxdp.OpenAll(r.program.Target.Index, int(sockets.MaxEntries())); err != nil {
-		return nil, err
-	}
-	for queue, socket := range r.sockets {
-		if err := sockets.Put(uint32(queue), uint32(socket.FD())); err != nil {
-			return nil, fmt.Errorf("hand over socket for queue %d: %w", queue, err)
-		}
 	}
 	return r, nil
 }

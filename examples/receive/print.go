@@ -6,13 +6,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/xdp-load/xdp-load/internal/example"
 	"github.com/xdp-load/xdp-load/meta"
 )
 
 // printer prints a line for each packet.
 type printer struct {
 	out   io.Writer
-	clock clock
+	clock example.Clock
 
 	packets        uint64
 	latency, timed uint64 // sum in ns, and of how many packets
@@ -41,7 +42,7 @@ func (p *printer) time(m *meta.Packet) (stamp, latency string) {
 		return none, none
 	}
 	stamp = fmt.Sprintf("%d.%09d", m.RxTimestamp/1e9, m.RxTimestamp%1e9)
-	ago := time.Duration(p.clock.now() - m.RxTimestamp)
+	ago := time.Duration(p.clock.Now() - m.RxTimestamp)
 	if ago < 0 || ago > maxLatency {
 		return stamp, "another clock"
 	}

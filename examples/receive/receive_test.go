@@ -347,18 +347,18 @@ func TestReceiveSoftware(t *testing.T) {
 	tap := openTap(t, "tap0")
 	target := &example.Target{Interface: "tap0", Software: []string{"hash", "rx_timestamp"}}
 	r := startReceiver(t, target, meta.All)
-	clock := clockOf(target)
-	defer clock.close()
+	clock := example.ClockOf(target)
+	defer clock.Close()
 
 	const udpOverIPv4 = 0x29 // of enum xdp_rss_hash_type
 	hashes := make(map[uint32]bool)
 	for i := range 100 {
-		before := clock.now()
+		before := clock.Now()
 		if _, err := tap.Write(udpPacket(uint16(i))); err != nil {
 			t.Fatal(err)
 		}
 		got := await(t, r, 1)[0]
-		after := clock.now()
+		after := clock.Now()
 		if got.Fields != meta.RxTimestamp|meta.Hash || got.RxTimestamp < before || got.RxTimestamp > after {
 			t.Fatalf("between %d and %d: %+v", before, after, got.Packet)
 		}

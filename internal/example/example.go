@@ -17,6 +17,7 @@ import (
 	"github.com/xdp-load/xdp-load/loader"
 	"github.com/xdp-load/xdp-load/nic"
 	"github.com/xdp-load/xdp-load/reloc"
+	"github.com/xdp-load/xdp-load/rewrite"
 )
 
 // Target is the interface that a program is loaded for, and where its fields come from.
@@ -26,11 +27,13 @@ type Target struct {
 	Software  []string // fields to compute where the NIC does not tell them (optional)
 }
 
-// AddFlags adds the flags that say which it is.
-func (t *Target) AddFlags(flags *pflag.FlagSet) {
+// Flags returns the flags of the command of a name, with those that say which it is.
+func (t *Target) Flags(command string) *pflag.FlagSet {
+	flags := pflag.NewFlagSet(command, pflag.ContinueOnError)
 	flags.StringVar(&t.Interface, "iface", "", "network `INTERFACE`")
 	flags.StringVar(&t.Layout, "layout", "", "`FILE` with the layout of what the NIC writes in front of packets (default: looked for, then the driver is read)")
 	flags.StringSliceVar(&t.Software, "software", nil, "compute these `FIELDS` where the driver does not tell them: hash, rx_timestamp")
+	return flags
 }
 
 // Program is an example in the kernel, attached to an interface.
@@ -38,7 +41,8 @@ type Program struct {
 	*ebpf.Collection
 	Target *nic.Target // says where the fields come from
 
-	link link.Link
+	report *rewrite.Report
+	link   link.Link
 }
 
 // Attach loads the example of a name for an interface, and attaches its only program, in
@@ -75,7 +79,7 @@ func (t *Target) Attach(name string, prepare func(*ebpf.CollectionSpec) error) (
 		collection.Close()
 		return nil, fmt.Errorf("attach %s to %s: %w", name, target.Interface, err)
 	}
-	return &Program{collection, target, attached}, nil
+	return &Program{collection, target, report, attached}, nil
 }
 
 // source returns what the interface's fields come from.
@@ -96,6 +100,16 @@ func (t *Target) source() (*nic.Target, loader.Options, error) {
 	opts, err := loader.FindSource(target, nic.Search{}, &loader.Driver{Kfuncs: kfuncs, Software: t.Software})
 	opts.Interface = target.Interface
 	return target, opts, err
+}
+
+// Lacks returns why the NIC does not tell a field that the program asks for, empty if it does.
+func (p *Program) Lacks(field string) string {
+	for _, edit := range p.report.Edits {
+		if edit.Access.Kind == reloc.FieldExists && edit.Access.FieldName() == field && !edit.Resolution.Exists {
+			return edit.Resolution.Missing
+		}
+	}
+	return ""
 }
 
 // Close detaches the program.

@@ -1,4 +1,4 @@
-package main
+package example
 
 import (
 	"fmt"
@@ -6,22 +6,20 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/xdp-load/xdp-load/internal/example"
 )
 
-// clock tells the time that the stamps of a NIC are compared with.
-type clock struct {
-	name string
+// Clock tells the time that the stamps of a NIC are compared with.
+type Clock struct {
+	Name string
 	id   int32
 	file *os.File // of a NIC's clock
 }
 
-// clockOf returns the clock that an interface's stamps are of, as far as can be told: that
+// ClockOf returns the clock that an interface's stamps are of, as far as can be told: that
 // of the NIC, which most stamp with, or, where there is none, and for stamps that are
 // computed, CLOCK_TAI, which a NIC's clock is set to where ptp4l or phc2sys run.
-func clockOf(target *example.Target) clock {
-	tai := clock{name: "CLOCK_TAI", id: unix.CLOCK_TAI}
+func ClockOf(target *Target) Clock {
+	tai := Clock{Name: "CLOCK_TAI", id: unix.CLOCK_TAI}
 	if slices.Contains(target.Software, "rx_timestamp") {
 		return tai
 	}
@@ -39,19 +37,33 @@ func clockOf(target *example.Target) clock {
 		return tai
 	}
 	// The ID of a clock that is a file: see clock_gettime(2), "Dynamic clocks".
-	return clock{name: file.Name(), id: int32(^file.Fd()<<3 | 3), file: file}
+	return Clock{Name: file.Name(), id: int32(^file.Fd()<<3 | 3), file: file}
 }
 
-// now returns the time, in ns.
-func (c *clock) now() uint64 {
+// Now returns the time, in ns.
+func (c *Clock) Now() uint64 { return timeOf(c.id) }
+
+// Ahead returns how far the clock is ahead of CLOCK_TAI, in ns.
+func (c *Clock) Ahead() int64 {
+	if c.file == nil {
+		return 0
+	}
+	before := timeOf(unix.CLOCK_TAI)
+	now := c.Now()
+	after := timeOf(unix.CLOCK_TAI)
+	return int64(now - before - (after-before)/2)
+}
+
+func timeOf(clock int32) uint64 {
 	var now unix.Timespec
-	if err := unix.ClockGettime(c.id, &now); err != nil {
+	if err := unix.ClockGettime(clock, &now); err != nil {
 		return 0
 	}
 	return uint64(now.Nano())
 }
 
-func (c *clock) close() {
+// Close gives the clock up.
+func (c *Clock) Close() {
 	if c.file != nil {
 		c.file.Close()
 	}
