@@ -200,12 +200,12 @@ func address(t *testing.T, name string) {
 func TestReceiveLayout(t *testing.T) {
 	netlab.Need(t, netlab.LiveFrames)
 	for _, layout := range []struct {
-		name     string
-		describe func(*meta.Packet) []byte // into the layout
-		has      meta.Fields
+		name string
+		has  meta.Fields
 	}{
-		{"nic_a", describeA, meta.All &^ meta.Ptype},
-		{"nic_b", describeB, meta.All &^ meta.Ptype &^ meta.RxTimestamp},
+		{"nic_a", meta.All &^ meta.Ptype},
+		{"nic_b", meta.All &^ meta.Ptype &^ meta.RxTimestamp},
+		{"nic_c", meta.All},
 	} {
 		t.Run(layout.name, func(t *testing.T) {
 			nic, err := netlab.Enter(t).AddNIC("nic0")
@@ -220,7 +220,7 @@ func TestReceiveLayout(t *testing.T) {
 				sent, frames := make([]meta.Packet, window), make([]netlab.Frame, window)
 				for i := range sent {
 					sent[i] = randomPacket(random, layout.has)
-					frames[i] = netlab.Frame{Metadata: layout.describe(&sent[i]), Packet: make([]byte, 60)}
+					frames[i] = netlab.Frame{Metadata: example.NICs[layout.name](factsOf(&sent[i])), Packet: make([]byte, 60)}
 					binary.BigEndian.PutUint32(frames[i].Packet[14:], uint32(i))
 				}
 				if len(frames[0].Metadata) > netlab.SmallMetadata {
@@ -239,7 +239,7 @@ func TestReceiveLayout(t *testing.T) {
 	}
 }
 
-// randomPacket has values that both layouts have room for.
+// randomPacket has values that all of these NICs have room for.
 func randomPacket(random *rand.Rand, has meta.Fields) meta.Packet {
 	p := meta.Packet{
 		Fields: has, Hash: random.Uint32(), HashType: random.Uint32N(1 << 8), Csum: random.Uint32N(1 << 16),
@@ -248,31 +248,18 @@ func randomPacket(random *rand.Rand, has meta.Fields) meta.Packet {
 	if has&meta.RxTimestamp != 0 {
 		p.RxTimestamp = random.Uint64()
 	}
+	if has&meta.Ptype != 0 {
+		p.Ptype = uint16(random.Uint32N(1 << 9))
+	}
 	return p
 }
 
-// describeA writes struct md_desc of bpf/examples/nic_a.c.
-func describeA(p *meta.Packet) []byte {
-	var b []byte
-	for _, word := range []uint32{1, p.Mark, p.HashType, p.Hash, uint32(p.CsumStatus), p.Csum} {
-		b = binary.NativeEndian.AppendUint32(b, word)
+// factsOf are what a NIC knows that says this of a packet.
+func factsOf(p *meta.Packet) *example.Facts {
+	return &example.Facts{
+		RxTimestamp: p.RxTimestamp, Hash: p.Hash, HashType: p.HashType, Csum: p.Csum, CsumStatus: uint32(p.CsumStatus),
+		Mark: p.Mark, Ptype: uint32(p.Ptype), VlanTCI: p.VlanTCI, VlanProto: p.VlanProto,
 	}
-	b = binary.NativeEndian.AppendUint64(b, p.RxTimestamp)
-	b = binary.BigEndian.AppendUint16(b, p.VlanProto)
-	b = binary.NativeEndian.AppendUint16(b, p.VlanTCI)
-	return binary.NativeEndian.AppendUint32(b, 0)
-}
-
-// describeB writes struct md_desc of bpf/examples/nic_b.c.
-func describeB(p *meta.Packet) []byte {
-	b := []byte{0, byte(p.HashType), p.CsumStatus, 0, 0, 0, 0, 0}
-	b = binary.NativeEndian.AppendUint16(b, p.VlanTCI)
-	b = binary.BigEndian.AppendUint16(b, p.VlanProto)
-	b = append(b, 0, 0, 0, 0)
-	b = binary.NativeEndian.AppendUint16(b, uint16(p.Csum))
-	b = binary.NativeEndian.AppendUint16(b, 60)
-	b = binary.NativeEndian.AppendUint32(b, p.Hash)
-	return binary.NativeEndian.AppendUint64(b, uint64(p.Mark))
 }
 
 // object returns the path of a compiled example for this machine's byte order.
@@ -313,7 +300,7 @@ func TestReceiveWanted(t *testing.T) {
 		}
 		r := startReceiver(t, &example.Target{Interface: nic.Name, Layout: object("nic_a")}, wanted)
 		sent := meta.Packet{RxTimestamp: 1, Hash: 2, HashType: 3, Csum: 4, CsumStatus: 2, VlanTCI: 5, VlanProto: 6, Mark: 7}
-		if err := nic.Deliver([]netlab.Frame{{Metadata: describeA(&sent), Packet: make([]byte, 60)}}); err != nil {
+		if err := nic.Deliver([]netlab.Frame{{Metadata: example.NICs["nic_a"](factsOf(&sent)), Packet: make([]byte, 60)}}); err != nil {
 			t.Fatal(err)
 		}
 		want := meta.Packet{Fields: wanted}
@@ -483,7 +470,7 @@ func TestQueueWithoutSocket(t *testing.T) {
 	if err := r.program.Maps["sockets"].Delete(uint32(0)); err != nil {
 		t.Fatal(err)
 	}
-	metadata, packet := describeA(new(meta.Packet)), udpPacket(1)
+	metadata, packet := example.NICs["nic_a"](new(example.Facts)), udpPacket(1)
 	if err := nic.Deliver([]netlab.Frame{{Metadata: metadata, Packet: packet}}); err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/xdp-load/xdp-load/internal/example"
 	"github.com/xdp-load/xdp-load/internal/netlab"
 )
 
@@ -27,35 +28,10 @@ var labs = map[string][]step{
 var ofC = []string{"--layout", "bpf/examples/nic_c-" + endian() + ".o"}
 
 func endian() string {
-	if isBigEndian() {
+	if binary.NativeEndian.Uint16([]byte{0, 1}) == 1 {
 		return "eb"
 	}
 	return "el"
-}
-
-func isBigEndian() bool { return binary.NativeEndian.Uint16([]byte{0, 1}) == 1 }
-
-// facts are what the emulated NIC knows of a packet.
-type facts struct {
-	timestamp                   uint64
-	hash, hashType              uint32
-	mark, ptype, csumStatus     uint32
-	vlanTCI, vlanProto, srcPort uint16
-}
-
-// describe writes struct md_desc of bpf/examples/nic_c.c.
-func (f *facts) describe() []byte {
-	b := binary.NativeEndian.AppendUint64(nil, f.timestamp)
-	b = binary.NativeEndian.AppendUint32(b, f.hash)
-	b = binary.NativeEndian.AppendUint32(b, f.mark)
-	b = binary.NativeEndian.AppendUint16(b, f.vlanTCI)
-	b = binary.BigEndian.AppendUint16(b, f.vlanProto)
-	bits := f.hashType | f.ptype<<9 | f.csumStatus<<18
-	if isBigEndian() { // the first one is the highest
-		bits = f.hashType<<23 | f.ptype<<14 | f.csumStatus<<11
-	}
-	b = binary.NativeEndian.AppendUint32(b, bits)
-	return append(b, make([]byte, 8)...) // csum, reserved
 }
 
 // Bits of the fields, as bpf/md_desc.h and enum xdp_rss_hash_type have them.
@@ -71,13 +47,13 @@ const (
 )
 
 // deliver returns what has the emulated NIC receive packets. know says what it knows of each.
-func deliver(packets int, know func(*rand.Rand, int) facts) func(*netlab.NIC) error {
+func deliver(packets int, know func(*rand.Rand, int) example.Facts) func(*netlab.NIC) error {
 	return func(nic *netlab.NIC) error {
 		random := rand.New(rand.NewPCG(1, 2))
 		frames := make([]netlab.Frame, packets)
 		for i := range frames {
 			f := know(random, i)
-			frames[i] = netlab.Frame{Metadata: f.describe(), Packet: udpPacket(f.srcPort)}
+			frames[i] = netlab.Frame{Metadata: example.NICs["nic_c"](&f), Packet: udpPacket(uint16(40000 + i))}
 		}
 		return nic.Deliver(frames)
 	}
@@ -94,69 +70,69 @@ func udpPacket(port uint16) []byte {
 	return packet
 }
 
-func anything(random *rand.Rand, i int) facts {
-	f := facts{timestamp: now(), hash: random.Uint32(), hashType: hashUDP4, mark: uint32(i % 3), csumStatus: csumRight, srcPort: uint16(40000 + i)}
+func anything(random *rand.Rand, i int) example.Facts {
+	f := example.Facts{RxTimestamp: now(), Hash: random.Uint32(), HashType: hashUDP4, Mark: uint32(i % 3), CsumStatus: csumRight}
 	if i == 5 {
-		f.csumStatus = csumBad
+		f.CsumStatus = csumBad
 	}
 	if i%2 == 1 {
-		f.vlanTCI, f.vlanProto = uint16(100*i), 0x8100
+		f.VlanTCI, f.VlanProto = uint16(100*i), 0x8100
 	}
 	return f
 }
 
-func checksums(random *rand.Rand, i int) facts {
+func checksums(random *rand.Rand, i int) example.Facts {
 	switch n := random.IntN(100); {
 	case n < 4:
-		return facts{csumStatus: csumBad}
+		return example.Facts{CsumStatus: csumBad}
 	case n < 10:
-		return facts{}
+		return example.Facts{}
 	}
-	return facts{csumStatus: csumRight}
+	return example.Facts{CsumStatus: csumRight}
 }
 
-func vlans(random *rand.Rand, i int) facts {
+func vlans(random *rand.Rand, i int) example.Facts {
 	switch random.IntN(10) {
 	case 0:
-		return facts{}
+		return example.Facts{}
 	case 1, 2:
-		return facts{vlanProto: 0x8100, vlanTCI: 300}
+		return example.Facts{VlanProto: 0x8100, VlanTCI: 300}
 	case 3, 4, 5:
-		return facts{vlanProto: 0x8100, vlanTCI: 5<<13 | 200}
+		return example.Facts{VlanProto: 0x8100, VlanTCI: 5<<13 | 200}
 	}
-	return facts{vlanProto: 0x8100, vlanTCI: 100}
+	return example.Facts{VlanProto: 0x8100, VlanTCI: 100}
 }
 
-func headers(random *rand.Rand, i int) facts {
+func headers(random *rand.Rand, i int) example.Facts {
 	switch random.IntN(10) {
 	case 0:
-		return facts{} // ARP, say
+		return example.Facts{} // ARP, say
 	case 1:
-		return facts{ptype: ptypeIPv4 | ptypeICMP}
+		return example.Facts{Ptype: ptypeIPv4 | ptypeICMP}
 	case 2, 3:
-		return facts{ptype: ptypeIPv6 | ptypeTCP}
+		return example.Facts{Ptype: ptypeIPv6 | ptypeTCP}
 	case 4, 5:
-		return facts{ptype: ptypeIPv4 | ptypeUDP}
+		return example.Facts{Ptype: ptypeIPv4 | ptypeUDP}
 	}
-	return facts{ptype: ptypeIPv4 | ptypeTCP}
+	return example.Facts{Ptype: ptypeIPv4 | ptypeTCP}
 }
 
-func marks(random *rand.Rand, i int) facts {
-	return facts{mark: uint32(min(random.ExpFloat64()*3, 12))}
+func marks(random *rand.Rand, i int) example.Facts {
+	return example.Facts{Mark: uint32(min(random.ExpFloat64()*3, 12))}
 }
 
-func flows(random *rand.Rand, i int) facts {
+func flows(random *rand.Rand, i int) example.Facts {
 	if random.IntN(50) == 0 {
-		return facts{} // no IP, no hash
+		return example.Facts{} // no IP, no hash
 	}
-	return facts{hash: random.Uint32(), hashType: hashUDP4}
+	return example.Facts{Hash: random.Uint32(), HashType: hashUDP4}
 }
 
 // stamped has packets come in, of which each has the time at which it was handed to the
 // emulator.
 func stamped(nic *netlab.NIC) error {
 	for range 20 {
-		if err := deliver(100, func(*rand.Rand, int) facts { return facts{timestamp: now()} })(nic); err != nil {
+		if err := deliver(100, func(*rand.Rand, int) example.Facts { return example.Facts{RxTimestamp: now()} })(nic); err != nil {
 			return err
 		}
 	}
