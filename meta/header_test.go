@@ -16,9 +16,9 @@ import (
 	"github.com/xdp-load/xdp-load/meta"
 )
 
-// consumer reads frames as a program over libxdp would, of which the packets are at
+// consumerInC reads frames as a program over libxdp would, of which the packets are at
 // odd addresses.
-const consumer = `
+const consumerInC = `
 #include <stdio.h>
 #include "md_meta.h"
 
@@ -43,7 +43,7 @@ int main(void)
 // without a warning in C and C++.
 func TestHeader(t *testing.T) {
 	netlab.NeedTools(t, "gcc")
-	program := compileC(t, consumer)
+	program := compileC(t, consumerInC)
 
 	const packets = 500
 	random := rand.New(rand.NewPCG(1, 2))

@@ -19,7 +19,6 @@ import (
 	"github.com/xdp-load/xdp-load/internal/afxdp"
 	"github.com/xdp-load/xdp-load/internal/example"
 	"github.com/xdp-load/xdp-load/meta"
-	"github.com/xdp-load/xdp-load/nic"
 )
 
 func main() {
@@ -69,26 +68,30 @@ type receiver struct {
 const maxQueues = 256
 
 // newReceiver attaches the program to an interface, and asks it for some fields.
-func newReceiver(target *example.Target, wanted meta.Fields) (r *receiver, err error) {
-	r = new(receiver)
-	defer func() {
-		if err != nil {
-			r.close()
-		}
-	}()
+func newReceiver(target *example.Target, wanted meta.Fields) (*receiver, error) {
+	r := new(receiver)
+	if err := r.open(target, wanted); err != nil {
+		r.close()
+		return nil, err
+	}
+	return r, nil
+}
+
+// open has the sockets before the program, which redirects the first packet that it sees.
+func (r *receiver) open(target *example.Target, wanted meta.Fields) error {
 	layout, err := example.Layout("receive")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if r.decoder, err = meta.NewDecoder(layout, meta.PacketStruct, &r.packet); err != nil {
-		return nil, err
+		return err
 	}
-	iface, err := nic.ByName(target.Interface)
+	iface, err := target.NIC()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if r.sockets, err = afxdp.OpenAll(iface.Index, maxQueues); err != nil {
-		return nil, err
+		return err
 	}
 	r.program, err = target.Attach("receive", func(spec *ebpf.CollectionSpec) error {
 		for queue, socket := range r.sockets {
@@ -96,10 +99,7 @@ func newReceiver(target *example.Target, wanted meta.Fields) (r *receiver, err e
 		}
 		return spec.Variables["wanted"].Set(wanted)
 	})
-	if err != nil {
-		return nil, err
-	}
-	return r, nil
+	return err
 }
 
 func (r *receiver) close() {

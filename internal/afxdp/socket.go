@@ -57,13 +57,27 @@ func (s *Socket) open(ifindex, queue int) (err error) {
 	}
 	s.fill.produce(frames)
 
-	err = unix.Bind(s.fd, &unix.SockaddrXDP{Ifindex: uint32(ifindex), QueueID: uint32(queue)})
-	if errors.Is(err, unix.EINVAL) && queue > 0 {
+	err = s.bind(ifindex, queue)
+	switch {
+	case errors.Is(err, unix.EINVAL) && queue > 0:
 		// The same is said of a queue beyond the last one (xsk_reg_pool_at_qid in
 		// net/xdp/xsk.c). What else it may be is the same for queue 0.
 		return ErrNoQueue
+	case errors.Is(err, unix.EBUSY):
+		return fmt.Errorf("another socket has it: %w", err)
 	}
 	return os.NewSyscallError("bind", err)
+}
+
+// bind waits for a moment if the queue is taken: a socket that was closed leaves it a bit
+// later (xp_release_deferred in net/xdp/xsk_buff_pool.c).
+func (s *Socket) bind(ifindex, queue int) error {
+	for deadline := time.Now().Add(time.Second); ; time.Sleep(10 * time.Millisecond) {
+		err := unix.Bind(s.fd, &unix.SockaddrXDP{Ifindex: uint32(ifindex), QueueID: uint32(queue)})
+		if !errors.Is(err, unix.EBUSY) || time.Now().After(deadline) {
+			return err
+		}
+	}
 }
 
 // OpenAll opens a socket for each queue of an interface, at most max.

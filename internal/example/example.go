@@ -49,9 +49,6 @@ type Program struct {
 // native mode, until Close or the end of the process. prepare may change what is loaded, its
 // variables say (optional).
 func (t *Target) Attach(name string, prepare func(*ebpf.CollectionSpec) error) (*Program, error) {
-	if t.Interface == "" {
-		return nil, errors.New("no interface given: --iface INTERFACE")
-	}
 	object, err := bpf.Example(name)
 	if err != nil {
 		return nil, err
@@ -82,9 +79,17 @@ func (t *Target) Attach(name string, prepare func(*ebpf.CollectionSpec) error) (
 	return &Program{collection, target, report, attached}, nil
 }
 
+// NIC looks the interface up.
+func (t *Target) NIC() (*nic.Target, error) {
+	if t.Interface == "" {
+		return nil, errors.New("no interface given: --iface INTERFACE")
+	}
+	return nic.ByName(t.Interface)
+}
+
 // source returns what the interface's fields come from.
 func (t *Target) source() (*nic.Target, loader.Options, error) {
-	target, err := nic.ByName(t.Interface)
+	target, err := t.NIC()
 	if err != nil {
 		return nil, loader.Options{}, err
 	}
