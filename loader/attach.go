@@ -113,7 +113,11 @@ func (l *load) attach(collection *ebpf.Collection) (*Attachment, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := l.pinNeeded(program, collection, record); err != nil {
+	id, ok := info.ID()
+	if !ok {
+		return nil, errUnnumbered
+	}
+	if err := l.pinNeeded(program, id, collection, record); err != nil {
 		return nil, fmt.Errorf("%s: %w", l.Interface, err)
 	}
 	// Before the first packet, which must not get to programs for another layout.
@@ -165,11 +169,7 @@ func (l *load) link(target *nic.Target, program *ebpf.Program) (link.Link, error
 }
 
 // pinNeeded pins the program, the maps that it needs, and what it was rewritten for.
-func (l *load) pinNeeded(program *ebpf.Program, collection *ebpf.Collection, record *Record) error {
-	id, err := idOf(program)
-	if err != nil {
-		return err
-	}
+func (l *load) pinNeeded(program *ebpf.Program, id ebpf.ProgramID, collection *ebpf.Collection, record *Record) error {
 	l.undo.later(func() { l.pins.remove(id) })
 	if err := l.pins.pinProgram(id, program, l.Program); err != nil {
 		return err
@@ -186,6 +186,8 @@ func (l *load) pinNeeded(program *ebpf.Program, collection *ebpf.Collection, rec
 	return l.pins.bindRecord(program, id, record)
 }
 
+var errUnnumbered = errors.New("the kernel does not number its programs")
+
 // idOf returns the kernel's number of a program.
 func idOf(program *ebpf.Program) (ebpf.ProgramID, error) {
 	info, err := program.Info()
@@ -194,7 +196,7 @@ func idOf(program *ebpf.Program) (ebpf.ProgramID, error) {
 	}
 	id, ok := info.ID()
 	if !ok {
-		return 0, errors.New("the kernel does not number its programs")
+		return 0, errUnnumbered
 	}
 	return id, nil
 }

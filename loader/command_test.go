@@ -2,6 +2,7 @@ package loader_test
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -24,7 +25,8 @@ const asCommand = "as-command"
 
 func TestMain(m *testing.M) {
 	if len(os.Args) < 3 || os.Args[1] != asCommand {
-		os.Exit(m.Run())
+		flag.Parse()
+		os.Exit(runWithExamples(m))
 	}
 	if err := commands[os.Args[2]](os.Args[3:]); err != nil {
 		fmt.Println("error:", err)
@@ -46,6 +48,7 @@ func init() {
 		"unload-all":             unloadAll,
 		"move":                   moveInterface,
 		"hooks":                  printHooks,
+		"attach-unpinned":        attachUnpinned,
 		"load-limited":           loadLimited,
 		"refused-for-privileges": refusedForPrivileges,
 

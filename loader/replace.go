@@ -32,7 +32,7 @@ type present struct {
 
 // look finds what is on the interface, and whether it may be replaced.
 func (l *load) look() error {
-	if l.Interface == "" {
+	if l.present = nil; l.Interface == "" {
 		return nil
 	}
 	there, err := hookByName(l.Interface)
@@ -56,6 +56,9 @@ func (l *load) look() error {
 		}
 		if l.present, err = l.mayReplace(there, ours); err != nil {
 			return err
+		}
+		if l.collection == nil {
+			l.seen = l.present.id
 		}
 		return l.checkExpected(there, l.present.id)
 	})

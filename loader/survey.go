@@ -1,6 +1,7 @@
 package loader
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -211,9 +212,8 @@ func (s *survey) addForeign(h *hook, hooked hookedProgram, target *nic.Target, n
 			status.Foreign, status.Dispatched = whatForeign(status.Program, h.index, hooked.id)
 		}
 		status.Runs = s.runsOf(program)
-		// One of this package's, with its pins in another mount namespace.
 		if record, err := RecordOf(program); err == nil {
-			status.Record, status.Foreign = record, "xdp-load, with its pins in another mount namespace"
+			status.Record, status.Foreign = record, cmp.Or(record.Owner, "xdp-load, with its pins in another mount namespace")
 		}
 	}
 	if id, err := h.linkOf(hooked.id); err == nil {

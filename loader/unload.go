@@ -63,9 +63,9 @@ func (h *hook) detachPinnedElsewhere() (detached bool, err error) {
 		if err != nil {
 			continue
 		}
-		_, err = RecordOf(program)
+		record, err := RecordOf(program)
 		program.Close()
-		if err != nil {
+		if err != nil || record.Owner != "" {
 			continue
 		}
 		id, err := h.linkOf(hooked.id)

@@ -11,7 +11,6 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
-	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sys/unix"
 
 	"github.com/xdp-load/xdp-load/nic"
@@ -84,7 +83,7 @@ func (w *Watch) start(tc string) error {
 		l.spec.Programs[l.Program].Flags |= unix.BPF_F_XDP_HAS_FRAGS
 	}
 	linkKfuncs(l.spec)
-	_ = rlimit.RemoveMemlock() // explainPermission tells of a limit that could not be lifted
+	liftMemlock()
 	if w.Collection, err = ebpf.NewCollection(l.spec); err != nil {
 		return ExplainRefusal(err, l.spec, l.report)
 	}

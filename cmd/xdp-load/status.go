@@ -16,8 +16,13 @@ import (
 func newStatus(f *flags) *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
-		Use:   "status [INTERFACE]",
-		Short: "List the XDP programs on interfaces, or tell all of those on one",
+		Use:   "status [INTERFACE] [--all]",
+		Short: "List the XDP programs on interfaces",
+		Long: `List the XDP programs on interfaces, whoever has attached them, and what those
+of xdp-load were rewritten for. Of one interface, tell all that is known.`,
+		Example: `  xdp-load status
+  xdp-load status eth0`,
+		ValidArgsFunction: completeInterface,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if args = f.takeInterface(args, 0); len(args) > 0 {
 				return usagef("unexpected argument %q", args[0])
@@ -156,14 +161,19 @@ func (s *statusOf) rewrittenFor() string {
 	switch {
 	case len(s.Dispatched) > 0:
 		return "libxdp dispatcher of " + s.dispatchedNames()
-	case s.Foreign != "":
+	case s.Foreign != "" && s.Record == nil:
 		return s.Foreign
 	case s.Record == nil:
 		return "unknown"
-	case s.Record.Layout != "":
-		return "layout " + filepath.Base(s.Record.Layout)
 	}
-	return "driver " + s.Record.Source
+	what := "driver " + s.Record.Source
+	if s.Record.Layout != "" {
+		what = "layout " + filepath.Base(s.Record.Layout)
+	}
+	if s.Foreign != "" {
+		what += ", by " + s.Foreign
+	}
+	return what
 }
 
 // dispatchedNames lists the programs that a dispatcher runs.
@@ -224,7 +234,7 @@ func (s *statusOf) printDetails(w io.Writer) {
 }
 
 func printRecord(w io.Writer, record *loader.Record) {
-	fmt.Fprintf(w, "object\t%s, SHA-256 %s\n", record.Object, record.Digest)
+	fmt.Fprintf(w, "object\t%s, SHA-256 %s\n", orDash(record.Object), record.Digest)
 	switch {
 	case record.Layout != "":
 		fmt.Fprintf(w, "rewritten for\tlayout %s, Linux %s%s\n", record.Layout, record.Kernel, firmwareOf(record))
