@@ -145,6 +145,16 @@ func (r *repeated) Set(value string) error { *r = append(*r, value); return nil 
 func (r *repeated) String() string         { return strings.Join(*r, " ") }
 func (r *repeated) Type() string           { return "stringArray" }
 
+// separated is a flag that takes several values with commas in between, and several times.
+type separated []string
+
+func (s *separated) Set(values string) error {
+	*s = append(*s, strings.Split(values, ",")...)
+	return nil
+}
+func (s *separated) String() string { return strings.Join(*s, ",") }
+func (s *separated) Type() string   { return "stringSlice" }
+
 func (f *flags) addInterface(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.iface, "iface", "", "the network `INTERFACE`, by its name or an altname")
 }
