@@ -1,10 +1,10 @@
 # clang 14, 16 and 22 and gcc-bpf only compile what the tests take as input;
 # see testdata/README.md.
 compilers = clang-14 clang-16 clang-19 clang-22 libbpf-dev libc6-dev
-packages = $(compilers) llvm-19 gcc-bpf gcc bpftool xdp-tools iproute2 ethtool jq bash-completion zsh fish mandoc
+packages = $(compilers) llvm-19 gcc-bpf gcc bpftool xdp-tools iproute2 ethtool jq bash-completion zsh fish mandoc systemd udev
 
 # What the tests on other kernels need besides Go.
-kernel-packages = qemu-system-misc kmod iproute2 bpftool ethtool $(compilers)
+kernel-packages = qemu-system-misc kmod iproute2 bpftool ethtool xdp-tools $(compilers)
 
 # The linter, by its version.
 staticcheck = honnef.co/go/tools/cmd/staticcheck@v0.7.0
@@ -67,6 +67,14 @@ demo: root build
 	@command -v ip > /dev/null || { apt-get update && apt-get install -y --no-install-recommends iproute2; }
 	@go run ./cmd/demo
 
+# Shows an example of docs/examples.md on emulated NICs, in a network namespace of its own:
+# make run-receive. Needs root.
+examples = checksum latency ptype receive spread talkers vlan
+.PHONY: $(examples:%=run-%)
+$(examples:%=run-%): run-%: root
+	@go build -o bin/$* ./examples/$*
+	@go run ./examples/run $*
+
 # What it takes to read fields from a driver and from the metadata area, in each way that
 # there is, what it takes to load an object, and how that grows: see docs/performance.md,
 # which make bench-write writes anew. All of it is in a network namespace of its own. Needs
@@ -123,7 +131,7 @@ check: lint race
 test: root deps lint race
 	./.ci/go-test
 	testdata/generate.sh
-	git diff --exit-code --stat -- '*.o'
+	git diff --exit-code --stat -- '*.o' '*_bpfe[lb].go'
 
 # More random programs than make test has. Needs root.
 random: root deps

@@ -133,8 +133,11 @@ func (w *Watch) attachTC(target *nic.Target, program *ebpf.Program) error {
 func oursOn(iface string) (*pinnedAttachment, error) {
 	var ours *pinnedAttachment
 	err := withPins(func(pins *pinDir) error {
-		there, found, _, err := pins.lookAt(iface)
+		there, found, skipped, err := pins.lookAt(iface)
 		if err != nil || len(there.programs) == 0 {
+			return err
+		}
+		if err := there.unclear(found, skipped); err != nil {
 			return err
 		}
 		if found == nil || found.link == 0 { // which no link can replace

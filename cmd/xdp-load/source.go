@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -30,6 +31,8 @@ type sources struct {
 	software  []string
 	kfuncs    bool
 	noKfuncs  bool
+
+	contents []byte // of the accessors' file, which may be a pipe, nil if it was not read
 
 	found map[string]nic.Source // by interface, where the command line does not say it
 }
@@ -73,8 +76,8 @@ func (s *sources) addNoKfuncs(cmd *cobra.Command) {
 // lowerings are the ways to load the kernel's memory, by their names on the command line.
 var lowerings = map[string]accessor.Lowering{"": "", "zero": accessor.Zero, "carrier": accessor.Carrier, "probe": accessor.Probe}
 
-// check refuses flags that make no sense together. several says that there may be more
-// than one source.
+// check refuses flags that make no sense together, and reads the accessors. several says that
+// there may be more than one source.
 func (s *sources) check(several bool) error {
 	_, known := lowerings[s.lower]
 	switch {
@@ -104,6 +107,8 @@ func (s *sources) check(several bool) error {
 		return usagef("--software %s: what can be computed is %s", strings.Join(s.software, ","), strings.Join(loader.Software(), ", "))
 	case !known:
 		return usagef("--lower %q: zero, carrier or probe", s.lower)
+	case s.accessors != "":
+		s.contents, _ = os.ReadFile(s.accessors) // if that fails, who needs them says so
 	}
 	return nil
 }
@@ -140,7 +145,7 @@ func (s *sources) kernels() []*nic.Kernel {
 func (s *sources) driver(name string) *loader.Driver { return s.driverIn(name, s.kernels()[0]) }
 
 func (s *sources) driverIn(name string, kernel *nic.Kernel) *loader.Driver {
-	driver := &loader.Driver{Name: name, File: s.accessors, Kernel: kernel, Lowering: lowerings[s.lower], Software: s.software}
+	driver := &loader.Driver{Name: name, File: s.accessors, Contents: s.contents, Kernel: kernel, Lowering: lowerings[s.lower], Software: s.software}
 	if s.kfuncs {
 		driver.Kfuncs = nic.Kfuncs()
 	}
