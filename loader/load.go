@@ -12,7 +12,6 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
-	"github.com/cilium/ebpf/rlimit"
 
 	"github.com/xdp-load/xdp-load/internal/collection"
 	"github.com/xdp-load/xdp-load/reloc"
@@ -357,8 +356,7 @@ func (l *load) load() error {
 	}
 	spec := withoutArrayContents(l.spec)
 	linkKfuncs(spec)
-	// explainPermission tells of a limit that could not be lifted.
-	_ = rlimit.RemoveMemlock()
+	liftMemlock()
 	l.collection, err = ebpf.NewCollectionWithOptions(spec, opts)
 	if err != nil {
 		return ExplainRefusal(err, l.spec, l.report)

@@ -1,6 +1,7 @@
 package loader
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -53,7 +54,7 @@ func attachmentOn(iface string) (*Attachment, error) {
 	if err != nil {
 		return nil, err
 	}
-	return nil, joined(there.notOurs(), skipped)
+	return nil, cmp.Or(there.unclear(nil, skipped), joined(there.notOurs(), skipped))
 }
 
 // anew returns a load of the object of an attachment for the target as it is now.

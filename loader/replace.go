@@ -44,12 +44,15 @@ func (l *load) look() error {
 	}
 	return withPins(func(pins *pinDir) error {
 		// Once more, as it may be another by now.
-		there, ours, _, err := pins.lookAt(l.Interface)
+		there, ours, skipped, err := pins.lookAt(l.Interface)
 		if err != nil {
 			return err
 		}
 		if len(there.programs) == 0 {
 			return l.checkExpected(there, 0)
+		}
+		if err := there.unclear(ours, skipped); err != nil {
+			return err
 		}
 		if l.present, err = l.mayReplace(there, ours); err != nil {
 			return err
@@ -161,7 +164,11 @@ func (l *load) replaceOnLink(target *nic.Target, program, old *ebpf.Program) (*p
 	if !l.present.ours && !l.pins.finishTaking(id) {
 		return nil, fmt.Errorf("%s: link %d, which was another's, can't be pinned", target.Interface, id)
 	}
-	return newPinnedLink(attached)
+	pin, err := newPinnedLink(attached)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", target.Interface, err)
+	}
+	return pin, nil
 }
 
 func (l *load) openPresentLink() (link.Link, error) {

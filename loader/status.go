@@ -98,7 +98,7 @@ func status(pins *pinDir) (attachments []Attachment, skipped []error, err error)
 			return nil, nil, err
 		}
 		if err != nil {
-			skipped = append(skipped, fmt.Errorf("%w: unload it", err))
+			skipped = append(skipped, err)
 			continue
 		}
 		attachments = append(attachments, *attachment)
@@ -109,6 +109,9 @@ func status(pins *pinDir) (attachments []Attachment, skipped []error, err error)
 // describe returns the attachment that a pinned link makes.
 func describe(pin *pinnedAttachment, target *nic.Target, mode Mode) (*Attachment, error) {
 	program, name, err := pin.openProgram()
+	if errors.Is(err, fs.ErrNotExist) { // somebody has removed it
+		return nil, fmt.Errorf("%s: program %d: %w: unload it", target.Interface, pin.program, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: program %d: %w", target.Interface, pin.program, err)
 	}

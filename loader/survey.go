@@ -57,6 +57,9 @@ type ProgramStatus struct {
 	// "libxdp dispatcher of 2 programs".
 	Foreign string `json:"foreign,omitempty"`
 
+	// Dispatched are the programs that a dispatcher of libxdp's runs, in their order.
+	Dispatched []Dispatched `json:"dispatched,omitempty"`
+
 	// Runs is how often the program has run, nil if the kernel does not count, which is
 	// switched on by sysctl kernel.bpf_stats_enabled.
 	Runs *Runs `json:"runs,omitempty"`
@@ -114,6 +117,9 @@ type survey struct {
 }
 
 func (s *survey) look(pins *pinDir) (err error) {
+	if pins != nil {
+		pins.everywhere = s.AllNamespaces
+	}
 	if s.ours, s.Skipped, err = pins.attachments(); err != nil {
 		return err
 	}
@@ -174,7 +180,7 @@ func (s *survey) lookAtHook(h *hook, namespace string) error {
 func (s *survey) addOurs(pin *pinnedAttachment, target *nic.Target, mode Mode, namespace string) {
 	attachment, err := describe(pin, target, mode)
 	if err != nil {
-		s.Skipped = append(s.Skipped, fmt.Errorf("%w: unload it", err))
+		s.Skipped = append(s.Skipped, err)
 		return
 	}
 	status := ProgramStatus{Attachment: *attachment, Namespace: namespace}
@@ -203,7 +209,7 @@ func (s *survey) addForeign(h *hook, hooked hookedProgram, target *nic.Target, n
 		defer program.Close()
 		if info, err := program.Info(); err == nil {
 			status.Program, status.Tag, status.Loaded = programName(info), info.Tag, loadTime(info)
-			status.Foreign = whatForeign(status.Program, h.index, hooked.id)
+			status.Foreign, status.Dispatched = whatForeign(status.Program, h.index, hooked.id)
 		}
 		status.Runs = s.runsOf(program)
 		if record, err := RecordOf(program); err == nil {
@@ -225,27 +231,6 @@ func (s *survey) addUnreachable() {
 			s.addOurs(pin, &nic.Target{Index: pin.ifindex}, "", unreachable)
 		}
 	}
-}
-
-// dispatcherName is that of the program by which libxdp runs several on an interface
-// (xdp-dispatcher.c in xdp-tools), which it pins below dispatcherPins.
-const (
-	dispatcherName = "xdp_dispatcher"
-	dispatcherPins = bpffs + "/xdp"
-)
-
-func whatForeign(name string, ifindex int, id ebpf.ProgramID) string {
-	if name != dispatcherName {
-		return "foreign"
-	}
-	programs, _ := filepath.Glob(fmt.Sprintf("%s/dispatch-%d-%d/prog*-prog", dispatcherPins, ifindex, id))
-	switch len(programs) {
-	case 0:
-		return "libxdp dispatcher"
-	case 1:
-		return "libxdp dispatcher of 1 program"
-	}
-	return fmt.Sprintf("libxdp dispatcher of %d programs", len(programs))
 }
 
 // countsRuns reports whether the kernel counts the runs of all programs.

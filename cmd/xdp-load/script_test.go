@@ -78,10 +78,13 @@ func TestScript(t *testing.T) {
 		UpdateScripts:       *update,
 		Setup:               func(env *testscript.Env) error { return setUp(env, top) },
 		Condition: func(name string) (bool, error) {
-			if name != "bonds" {
-				return false, fmt.Errorf("no condition %s", name)
+			switch name {
+			case "bonds":
+				return netlab.Has(netlab.BondXDP) && netlab.Has(netlab.VethBuff), nil
+			case "extensions":
+				return netlab.Has(netlab.Extensions), nil
 			}
-			return netlab.Has(netlab.BondXDP) && netlab.Has(netlab.VethBuff), nil
+			return false, fmt.Errorf("no condition %s", name)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"fails":       fails,

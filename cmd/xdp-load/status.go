@@ -159,6 +159,8 @@ func newStatusOf(program *loader.ProgramStatus) statusOf {
 // rewrittenFor says what a program was rewritten for in a few words, or whose it is.
 func (s *statusOf) rewrittenFor() string {
 	switch {
+	case len(s.Dispatched) > 0:
+		return "libxdp dispatcher of " + s.dispatchedNames()
 	case s.Foreign != "" && s.Record == nil:
 		return s.Foreign
 	case s.Record == nil:
@@ -172,6 +174,15 @@ func (s *statusOf) rewrittenFor() string {
 		what += ", by " + s.Foreign
 	}
 	return what
+}
+
+// dispatchedNames lists the programs that a dispatcher runs.
+func (s *statusOf) dispatchedNames() string {
+	var names []string
+	for _, d := range s.Dispatched {
+		names = append(names, orDash(d.Program))
+	}
+	return strings.Join(names, ", ")
 }
 
 // change says what is different now, and what to do about it. It is empty if nothing is.
@@ -201,6 +212,9 @@ func (s *statusOf) printDetails(w io.Writer) {
 	}
 	if s.Foreign != "" {
 		fmt.Fprintf(w, "attached by\t%s\n", s.Foreign)
+	}
+	for _, d := range s.Dispatched {
+		fmt.Fprintf(w, "dispatched\t%s, id %d, tag %s\n", orDash(d.Program), d.ProgramID, orDash(d.Tag))
 	}
 	if s.Record != nil {
 		printRecord(w, s.Record)
