@@ -67,6 +67,14 @@ demo: root build
 	@command -v ip > /dev/null || { apt-get update && apt-get install -y --no-install-recommends iproute2; }
 	@go run ./cmd/demo
 
+# Shows an example of docs/examples.md on emulated NICs, in a network namespace of its own:
+# make run-receive. Needs root.
+examples = checksum latency ptype receive spread talkers vlan
+.PHONY: $(examples:%=run-%)
+$(examples:%=run-%): run-%: root
+	@go build -o bin/$* ./examples/$*
+	@go run ./examples/run $*
+
 # What it takes to read fields from a driver and from the metadata area, in each way that
 # there is, what it takes to load an object, and how that grows: see docs/performance.md,
 # which make bench-write writes anew. All of it is in a network namespace of its own. Needs

@@ -102,6 +102,8 @@ var amd64 = &architecture{
 			skip: "^TestKernel(Cases|BitFields|Loaders.*|Refusals|Decode)$|" + middleSets,
 			args: []string{"-driver.read", "/" + guestRandom},
 		},
+		{pkg: "internal/example"},
+		{pkg: "examples/receive"},
 		{pkg: "loader", of: "(locked down)", run: "^TestLockedDown$", args: []string{"-nics"}}, // for good
 	},
 }
