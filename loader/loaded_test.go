@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -166,6 +167,9 @@ func TestUnpinnedGoesWithProcess(t *testing.T) {
 	owner := fmt.Sprintf("process %d", cmd.Process.Pid)
 	if len(got) != 1 || got[0].Record == nil || !strings.HasSuffix(got[0].Foreign, owner) || got[0].LinkID == 0 || got[0].Pin != "" {
 		t.Errorf("%+v is not of %s", got, owner)
+	}
+	if want, err := filepath.Abs(ownProgram("constant")); err != nil || len(got) == 1 && got[0].Record.Object != want {
+		t.Errorf("From %s instead of %s, %v", got[0].Record.Object, want, err)
 	}
 	if err := loader.Unload(lab.nic.Name); !errors.Is(err, loader.ErrNotAttached) {
 		t.Errorf("Unloaded what another process has attached itself: %v", err)
