@@ -92,16 +92,22 @@ func testModel(t *testing.T, driver string) {
 	for _, k := range needKernels(t, driver) {
 		for _, lowering := range lowerings {
 			t.Run(k.name+"/"+string(lowering), func(t *testing.T) {
-				c := &comparison{t, load(t, file, k, lowering), modelled.model(setting{memory, k.types}), make(map[string]map[uint64]bool)}
-				random := rand.New(rand.NewPCG(1, 2))
-				for range scenes {
-					memory.Clear(random)
-					c.scene(random, memory)
-				}
-				c.checkSeen(modelled.values)
+				modelled.compare(t, memory, k, load(t, file, k, lowering))
 			})
 		}
 	}
+}
+
+// compare compares the accessors of a driver on a kernel with its model.
+func (m *modelled) compare(t *testing.T, memory *memlab.Memory, k kernel, accessors *accessors) {
+	t.Helper()
+	c := &comparison{t, accessors, m.model(setting{memory, k.types}), make(map[string]map[uint64]bool)}
+	random := rand.New(rand.NewPCG(1, 2))
+	for range scenes {
+		memory.Clear(random)
+		c.scene(random, memory)
+	}
+	c.checkSeen(m.values)
 }
 
 type comparison struct {

@@ -86,7 +86,7 @@ var amd64 = &architecture{
 		{
 			pkg: "bpf/drivers",
 			// Those that compile, or are not about a kernel.
-			skip: "^Test(Portable.*|Fields|Objects|NativeObject|NoObject|Implements|Table|Reports)$",
+			skip: "^Test(OutOfTree|Portable.*|Fields|Objects|NativeObject|NoObject|Implements|Table|Reports)$",
 			args: []string{"-own", "-foreign", "2000"},
 		},
 		{pkg: "internal/memlab"},
