@@ -1,3 +1,5 @@
+//go:build linux
+
 package loader
 
 import (
@@ -65,16 +67,6 @@ func chooseProgram(spec *ebpf.CollectionSpec, wanted string) (string, error) {
 // isOptional reports whether a program is loaded only if somebody asks for it, as
 // libbpf has it (bpf_program__autoload).
 func isOptional(program *ebpf.ProgramSpec) bool { return strings.HasPrefix(program.SectionName, "?") }
-
-// isCalled reports whether a program array starts with a program.
-func isCalled(spec *ebpf.CollectionSpec, name string) bool {
-	for _, m := range spec.Maps {
-		if m.Type == ebpf.ProgramArray && startsWith(m, func(value string) bool { return value == name }) {
-			return true
-		}
-	}
-	return false
-}
 
 // sections lists the programs of an object with their sections.
 func sections(spec *ebpf.CollectionSpec) string {

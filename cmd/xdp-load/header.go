@@ -1,12 +1,10 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
-	"github.com/xdp-load/xdp-load/loader"
 	"github.com/xdp-load/xdp-load/nic"
 	"github.com/xdp-load/xdp-load/reloc"
 )
@@ -61,14 +59,5 @@ func (f *flags) layoutOf(args []string) (*reloc.Layout, string, error) {
 		layout, err := f.openLayout(f.layouts[0])
 		return layout, "The metadata area of " + f.layouts[0], err
 	}
-	target, err := nic.ByName(f.iface)
-	if err != nil {
-		return nil, "", err
-	}
-	places, err := target.FindLayout(nic.Search{})
-	if err == nil && target.Layout == nil {
-		err = &loader.NoSourceError{Interface: target.Interface, Places: places, Err: errors.New("what its driver keeps has none: give one, --layout FILE")}
-	}
-	title := fmt.Sprintf("The metadata area of %s%s, by %s", target.Interface, inParentheses(target.Driver, target.Firmware), target.Source)
-	return target.Layout, title, err
+	return layoutOn(f.iface)
 }
