@@ -9,7 +9,7 @@ kernel-packages = qemu-system-misc kmod iproute2 bpftool ethtool $(compilers)
 # The linter, by its version.
 staticcheck = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
-.PHONY: all build install uninstall root demo bench bench-write lint race check test random test-kernels drivers deps generate fuzz fuzz-long
+.PHONY: all build install uninstall root demo bench bench-write lint race check test random test-kernels drivers site release try-release deps generate fuzz fuzz-long
 
 all: build
 
@@ -132,6 +132,20 @@ test-kernels:
 drivers:
 	@test -n "$(BTF)" || { echo "which kernel: make drivers BTF=DIRECTORY, laid out like /sys/kernel/btf" >&2; exit 1; }
 	@go run ./internal/newkernel $(BTF)
+
+# README.md and docs/ as a site with search, in site/dist. Needs npm.
+site:
+	cd site && npm ci && npm run build
+
+# What is published of a version, in dist/: see packaging/release.sh.
+release:
+	packaging/release.sh
+
+# Installs the Debian package of make release in fresh roots, and removes it. Needs root.
+try-release: root
+	$(call install,debootstrap)
+	packaging/try.sh bookworm
+	packaging/try.sh trixie
 
 deps:
 	$(call install,$(packages))
