@@ -29,7 +29,7 @@ order and every offset and size. What is compiled from it is the same layout.`,
 				return err
 			}
 			if f.json {
-				return printJSON(cmd.OutOrStdout(), map[string]string{"layout": layout.Name(), "header": header})
+				return printJSON(cmd.OutOrStdout(), headerOutput{layout.Name(), header})
 			}
 			fmt.Fprint(cmd.OutOrStdout(), header)
 			return nil
@@ -38,6 +38,12 @@ order and every offset and size. What is compiled from it is the same layout.`,
 	f.addInterface(cmd)
 	f.addLayoutFile(cmd)
 	return cmd
+}
+
+// headerOutput is what header prints as JSON.
+type headerOutput struct {
+	Layout string `json:"layout"` // its name
+	Header string `json:"header"`
 }
 
 // layoutOf returns the layout that the command line gives, or that of its interface, and
