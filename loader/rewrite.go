@@ -1,5 +1,3 @@
-// Package loader brings rewritten programs into the kernel: it loads, attaches
-// and pins them, and tells and undoes what it has attached.
 package loader
 
 import (
@@ -25,7 +23,8 @@ type Options struct {
 	Types []string
 
 	// Interface is the name of the interface, in the network namespace of the
-	// calling thread, to attach to (optional: nothing is attached without it).
+	// calling thread, to attach to (optional: nothing is attached without it). Load
+	// leaves that to Loaded.Attach.
 	Interface string
 
 	// Program is the name of the XDP program to attach (optional if the object
@@ -47,6 +46,16 @@ type Options struct {
 	// Force has Replace replace the program of somebody else, too. If that is attached by
 	// a link, the link becomes this package's: it stays when its owner is done with it.
 	Force bool
+
+	// Unpinned has nothing of the attachment pinned. It lasts until Loaded.Close, or until
+	// the process ends, rather than outliving both. Replace is for what is pinned: see
+	// Loaded.Replace.
+	Unpinned bool
+
+	// Variables are values for global variables, constants among them, by name (optional).
+	// They are there when the verifier looks at the programs. A value is what
+	// ebpf.VariableSpec.Set takes, of the size of the variable.
+	Variables map[string]any
 
 	// Origin goes into the record of the program on the interface (optional).
 	Origin Origin
