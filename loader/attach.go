@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -120,6 +121,7 @@ func (l *load) attach(collection *ebpf.Collection) (*Attachment, error) {
 	if err != nil {
 		return nil, err
 	}
+	l.note("attached", "program", l.Program, "id", id, "mode", l.mode(), "link", pin.link)
 	return newAttachment(pin, target, l.mode(), info, l.Program, record), nil
 }
 
@@ -166,15 +168,18 @@ func (l *load) pinNeeded(program *ebpf.Program, id ebpf.ProgramID, collection *e
 	if err := l.pins.pinProgram(id, program, l.Program); err != nil {
 		return err
 	}
-	maps := make(map[string]*ebpf.Map)
+	needed := make(map[string]*ebpf.Map)
 	for name := range l.needed.maps {
-		maps[name] = collection.Maps[name]
+		needed[name] = collection.Maps[name]
 	}
-	paths, err := l.pins.pinMaps(id, maps)
+	paths, err := l.pins.pinMaps(id, needed)
 	if err != nil {
 		return err
 	}
 	l.notePinned(paths)
+	for _, name := range slices.Sorted(maps.Keys(paths)) {
+		l.note("map is pinned", "map", name, "pin", paths[name])
+	}
 	return l.pins.bindRecord(program, id, record)
 }
 

@@ -267,13 +267,21 @@ func (l *load) load() error {
 			opts.MapReplacements[name] = m
 		}
 	}
+	if l.wantsVerifier() && opts.Programs.LogLevel == 0 {
+		opts.Programs.LogLevel = ebpf.LogLevelBranch | ebpf.LogLevelStats
+	}
 	spec := withoutArrayContents(l.spec)
 	linkKfuncs(spec)
 	liftMemlock()
 	l.collection, err = ebpf.NewCollectionWithOptions(spec, opts)
 	if err != nil {
+		var refused *ebpf.VerifierError
+		if errors.As(err, &refused) {
+			l.noteRefused(refused)
+		}
 		return ExplainRefusal(err, l.spec, l.report)
 	}
+	l.noteLoaded()
 	l.undo.later(l.collection.Close)
 
 	for _, name := range l.named {
@@ -366,12 +374,14 @@ func (l *load) openPinned() (map[string]*ebpf.Map, error) {
 			delete(pinned, name)
 			l.notByName(name)
 			l.taken[name] = l.shown(name)
+			l.note("map is not used again: another interface's program uses it", "map", name, "pin", l.shown(name))
 			continue
 		}
 		if err := checkLike(l.spec.Maps[name], m, l.shown(name)); err != nil {
 			return pinned, fmt.Errorf("map %s: %w", name, err)
 		}
 		l.pinned = append(l.pinned, PinnedMap{Name: name, Path: l.shown(name), Reused: true})
+		l.note("map is used again", "map", name, "pin", l.shown(name))
 	}
 	return pinned, nil
 }
@@ -439,6 +449,7 @@ func (l *load) pinMap(m *ebpf.Map, name string) error {
 	}
 	l.undo.later(func() { os.Remove(path) })
 	l.pinned = append(l.pinned, PinnedMap{Name: name, Path: l.shown(name)})
+	l.note("map is pinned by name", "map", name, "pin", l.shown(name))
 	return nil
 }
 

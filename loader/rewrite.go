@@ -2,6 +2,7 @@ package loader
 
 import (
 	"errors"
+	"log/slog"
 	"slices"
 
 	"github.com/cilium/ebpf"
@@ -59,6 +60,10 @@ type Options struct {
 
 	// Origin goes into the record of the program on the interface (optional).
 	Origin Origin
+
+	// Log is told of each step, and, if it takes what is of level Debug, of what the verifier
+	// says (optional).
+	Log *slog.Logger
 
 	// Collection is for ebpf.NewCollectionWithOptions (optional). Maps that
 	// are declared with LIBBPF_PIN_BY_NAME are pinned in its Maps.PinPath, or

@@ -5,6 +5,7 @@ package nic
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 
 	"github.com/xdp-load/xdp-load/reloc"
@@ -18,6 +19,28 @@ type Search struct {
 
 	// Kernel is the one whose modules are looked at (optional: the kernel that runs).
 	Kernel *Kernel
+
+	// Log is told of each place where a source was looked for, and of the one that was found
+	// (optional).
+	Log *slog.Logger
+}
+
+// note tells the log of the places where an interface has no layout.
+func (s *Search) note(iface string, places []Place) {
+	for _, place := range places {
+		s.say("no layout", iface, "place", place.Place, "why", place.Why)
+	}
+}
+
+// found tells the log what the source of an interface is.
+func (s *Search) found(t *Target) {
+	s.say("source", t.Interface, "kind", t.Source.Kind, "name", t.Source.Name)
+}
+
+func (s *Search) say(what, iface string, args ...any) {
+	if s.Log != nil {
+		s.Log.Info(what, append([]any{"interface", iface}, args...)...)
+	}
 }
 
 // FindLayout looks for the layout of an interface, and sets Layout and Source if there is
@@ -45,11 +68,19 @@ func (t *Target) FindLayout(search Search) ([]Place, error) {
 		return nil, err
 	}
 	inDirs, err := t.findFile(search.Dirs, receivers)
-	if err != nil || t.Layout != nil {
+	if err != nil {
 		return nil, err
 	}
-	inBTF, err := t.findInModule(search.Kernel, receivers)
-	return slices.Concat(inDirs, places, inBTF), err
+	if t.Layout == nil {
+		search.note(t.Interface, slices.Concat(inDirs, places))
+		var inBTF []Place
+		if inBTF, err = t.findInModule(search.Kernel, receivers); err != nil || t.Layout == nil {
+			search.note(t.Interface, inBTF)
+			return slices.Concat(inDirs, places, inBTF), err
+		}
+	}
+	search.found(t)
+	return nil, nil
 }
 
 // findFile looks for a file in the directories.

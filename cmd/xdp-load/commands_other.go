@@ -58,7 +58,7 @@ func needsLinux(what string) error {
 }
 
 // layoutOn is about an interface, which another system describes otherwise.
-func layoutOn(string) (*reloc.Layout, string, error) {
+func (*sources) layoutOn(string) (*reloc.Layout, string, error) {
 	return nil, "", needsLinux("the layout of an interface")
 }
 

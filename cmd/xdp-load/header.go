@@ -65,5 +65,5 @@ func (f *flags) layoutOf(args []string) (*reloc.Layout, string, error) {
 		layout, err := f.openLayout(f.layouts[0])
 		return layout, "The metadata area of " + f.layouts[0], err
 	}
-	return layoutOn(f.iface)
+	return f.layoutOn(f.iface)
 }

@@ -74,6 +74,8 @@ type flags struct {
 	sources
 	iface string
 	json  bool
+
+	verbose int
 }
 
 func newRoot(f *flags) *cobra.Command {
@@ -88,7 +90,11 @@ func newRoot(f *flags) *cobra.Command {
 	root.SetFlagErrorFunc(flagError)
 	root.PersistentFlags().BoolVar(&f.json, "json", false, "print JSON instead of text, on stderr as well")
 	root.PersistentFlags().BoolP("help", "h", false, "show this")
-	root.PersistentPreRunE = func(*cobra.Command, []string) error { return f.checkTypes() }
+	root.PersistentFlags().CountVarP(&f.verbose, "verbose", "v", "log decisions on stderr; -vv: what the verifier says, too")
+	root.PersistentPreRunE = func(*cobra.Command, []string) error {
+		f.log = f.newLog()
+		return f.checkTypes()
+	}
 	if err := completeFlags(root); err != nil {
 		panic(err) // a flag has two completions
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"log/slog"
 	"os"
 	"runtime"
 	"slices"
@@ -32,6 +33,7 @@ type sources struct {
 
 	contents []byte // of the accessors' file, which may be a pipe, nil if it was not read
 
+	log   *slog.Logger          // of decisions
 	found map[string]nic.Source // by interface, where the command line does not say it
 }
 
@@ -171,7 +173,7 @@ func (s *sources) openLayout(path string) (*reloc.Layout, error) { return nic.Op
 // source returns what an object is to be rewritten for: the one layout, or the one driver,
 // of the command line.
 func (s *sources) source(object []byte) (opts loader.Options, err error) {
-	opts.Types = s.types
+	opts.Types, opts.Log = s.types, s.log
 	if len(s.layouts) > 0 {
 		opts.Layout, err = s.openLayout(s.layouts[0])
 	} else {
@@ -186,6 +188,7 @@ func (f *flags) rewrite(path string, object []byte, opts loader.Options) ([]byte
 	if err != nil {
 		return nil, nil, inObject(path, err)
 	}
+	f.log.Info("rewritten", "object", path, "accesses", len(report.Edits), "layout", report.Layout, "driver", report.Driver, "lowering", report.Lowering)
 	f.warnUnaccessed(path, report)
 	return out, report, nil
 }

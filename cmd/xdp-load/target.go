@@ -59,17 +59,22 @@ func sourcesFrom(record *loader.Record) *sources {
 }
 
 // foundAgain returns how to look again for what a program on an interface was rewritten for.
-func foundAgain(iface string) loader.Find {
-	return func(record *loader.Record) (loader.Options, error) { return sourcesFrom(record).sourceOf(iface) }
+func (s *sources) foundAgain(iface string) loader.Find {
+	return func(record *loader.Record) (loader.Options, error) {
+		again := sourcesFrom(record)
+		again.log = s.log
+		return again.sourceOf(iface)
+	}
 }
 
 // sourceOf returns what the programs on an interface are to be rewritten for.
 func (s *sources) sourceOf(iface string) (opts loader.Options, err error) {
-	opts.Types = s.types
+	opts.Types, opts.Log = s.types, s.log
 	if opts.Origin, err = s.origin(); err != nil {
 		return opts, err
 	}
 	if len(s.layouts) > 0 {
+		s.log.Info("source", "interface", iface, "kind", "given", "name", s.layouts[0])
 		opts.Layout, err = s.openLayout(s.layouts[0])
 		return opts, err
 	}
@@ -79,7 +84,7 @@ func (s *sources) sourceOf(iface string) (opts loader.Options, err error) {
 	}
 	origin := opts.Origin
 	opts, err = s.find(target)
-	opts.Types, opts.Origin = s.types, origin
+	opts.Types, opts.Log, opts.Origin = s.types, s.log, origin
 	if s.found == nil {
 		s.found = make(map[string]nic.Source)
 	}
@@ -93,7 +98,7 @@ func (s *sources) find(target *nic.Target) (opts loader.Options, err error) {
 	if err != nil {
 		return opts, err
 	}
-	opts, err = loader.FindSource(target, nic.Search{}, driver)
+	opts, err = loader.FindSource(target, nic.Search{Log: s.log}, driver)
 	switch {
 	case errors.Is(err, nic.ErrNoSlaves):
 		return opts, fmt.Errorf("%w: add its slaves first, or say where they keep each field, --layout FILE", err)
@@ -108,12 +113,12 @@ func (s *sources) find(target *nic.Target) (opts loader.Options, err error) {
 }
 
 // layoutOn returns the layout of an interface, and what it is.
-func layoutOn(iface string) (*reloc.Layout, string, error) {
+func (s *sources) layoutOn(iface string) (*reloc.Layout, string, error) {
 	target, err := nic.ByName(iface)
 	if err != nil {
 		return nil, "", err
 	}
-	places, err := target.FindLayout(nic.Search{})
+	places, err := target.FindLayout(nic.Search{Log: s.log})
 	if err == nil && target.Layout == nil {
 		err = &loader.NoSourceError{Interface: target.Interface, Places: places, Err: errors.New("what its driver keeps has none: give one, --layout FILE")}
 	}
