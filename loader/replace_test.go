@@ -612,7 +612,7 @@ func TestReplaceByBoundElsewhere(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := finish(); !errors.Is(err, loader.ErrBoundElsewhere) || !strings.Contains(err.Error(), "program balance is for interface number") {
+	if _, err := finish(); !errors.Is(err, loader.ErrBoundElsewhere) || !strings.Contains(err.Error(), "bound to another device: program balance is for interface number") {
 		t.Errorf("%v", err)
 	}
 	if got := lab.status(); len(got) != 1 || got[0].ProgramID != present.Attachment.ProgramID {
