@@ -57,6 +57,14 @@ func (h *hook) modes() string {
 
 // hookByName returns the hook of an interface. It wraps nic.ErrNoInterface.
 func hookByName(name string) (*hook, error) {
+	netns, err := ownNetworkNamespace()
+	if err != nil {
+		return nil, err
+	}
+	found := &hook{netns: netns}
+	if err := rtnetlink.Link(name, found.parse); err == nil {
+		return found, nil
+	}
 	target, err := nic.ByName(name)
 	if err != nil {
 		return nil, err
@@ -82,20 +90,27 @@ func xdpHooks() ([]hook, error) {
 	}
 	var hooks []hook
 	err = rtnetlink.EachLink(func(index int, attributes *netlink.AttributeDecoder) error {
-		h := hook{index: index, netns: netns}
-		for attributes.Next() {
-			switch attributes.Type() {
-			case unix.IFLA_IFNAME:
-				h.name = attributes.String()
-			case unix.IFLA_XDP:
-				attributes.Nested(h.parsePrograms)
-			}
-		}
+		h := hook{netns: netns}
+		err := h.parse(index, attributes)
 		hooks = append(hooks, h)
-		return nil
+		return err
 	})
 	slices.SortFunc(hooks, func(a, b hook) int { return cmp.Compare(a.index, b.index) })
 	return hooks, err
+}
+
+// parse reads an interface as rtnetlink(7) has it.
+func (h *hook) parse(index int, attributes *netlink.AttributeDecoder) error {
+	h.index = index
+	for attributes.Next() {
+		switch attributes.Type() {
+		case unix.IFLA_IFNAME:
+			h.name = attributes.String()
+		case unix.IFLA_XDP:
+			attributes.Nested(h.parsePrograms)
+		}
+	}
+	return attributes.Err()
 }
 
 // parsePrograms reads the nested attributes of IFLA_XDP (rtnl_xdp_fill in

@@ -90,7 +90,7 @@ type keeper struct {
 // look compares each program with what there is now. Without an event, what was refused
 // is not tried again.
 func (w *keeper) look(isEvent bool) error {
-	attachments, _, err := Status()
+	attachments, _, err := pinnedStatus()
 	if err != nil {
 		return err
 	}

@@ -108,6 +108,9 @@ func ExplainRefusal(err error, spec *ebpf.CollectionSpec, report *rewrite.Report
 	if verifier == nil || len(verifier.Log) == 0 {
 		return err
 	}
+	if slices.ContainsFunc(notOfProgram, func(errno unix.Errno) bool { return errors.Is(err, errno) }) {
+		return fmt.Errorf("program %s: the kernel has no room for it: %w", failedProgram(err, spec), verifier.Cause)
+	}
 
 	refusal := &RefusalError{
 		Program: failedProgram(err, spec),
@@ -119,6 +122,10 @@ func ExplainRefusal(err error, spec *ebpf.CollectionSpec, report *rewrite.Report
 	refusal.Reason = refusal.explain(report)
 	return refusal
 }
+
+// notOfProgram are errors that have to do with this process, or the machine, though the
+// verifier may have written something by then.
+var notOfProgram = []unix.Errno{unix.EMFILE, unix.ENFILE, unix.ENOMEM}
 
 // verdictOn returns what the verifier says, nil if it says nothing.
 func verdictOn(err error, spec *ebpf.CollectionSpec) *ebpf.VerifierError {
@@ -159,7 +166,7 @@ func (e *RefusalError) locate(spec *ebpf.CollectionSpec, report *rewrite.Report)
 	var start int
 	e.Function, start, e.Source = place(program.Instructions, slot)
 	e.Insn = slot - start
-	if loopVerdict.MatchString(e.log.reason()) {
+	if loopVerdict().MatchString(e.log.reason()) {
 		// No access is to blame for it.
 		e.Source = loopSource(program.Instructions, slot, e.Source)
 		return
@@ -226,7 +233,7 @@ func (e *RefusalError) nearestEdit(report *rewrite.Report) *rewrite.Edit {
 	namesakes := hasNamesakes(report, e.Function)
 	for i := range report.Edits {
 		edit := &report.Edits[i]
-		access := &edit.Access
+		access := edit.Access
 		if access.Program != e.Function {
 			continue
 		}
@@ -247,7 +254,7 @@ func (e *RefusalError) nearestEdit(report *rewrite.Report) *rewrite.Edit {
 func hasNamesakes(report *rewrite.Report, function string) bool {
 	var first *reloc.Access
 	for i := range report.Edits {
-		access := &report.Edits[i].Access
+		access := report.Edits[i].Access
 		switch {
 		case access.Program != function:
 		case first == nil:

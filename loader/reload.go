@@ -1,7 +1,9 @@
 package loader
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -40,7 +42,7 @@ func attachmentOn(iface string) (*Attachment, error) {
 	if err != nil {
 		return nil, err
 	}
-	attachments, skipped, err := Status()
+	attachments, skipped, err := pinnedStatus()
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +54,7 @@ func attachmentOn(iface string) (*Attachment, error) {
 	if err != nil {
 		return nil, err
 	}
-	return nil, joined(there.notOurs(), skipped)
+	return nil, cmp.Or(there.unclear(nil, skipped), joined(there.notOurs(), skipped))
 }
 
 // anew returns a load of the object of an attachment for the target as it is now.
@@ -73,11 +75,23 @@ func (a *Attachment) anew(find Find) (*load, error) {
 			return nil, fmt.Errorf("%s: map %s was given by who has loaded the program, and is not now: reload it there", a.Interface, name)
 		}
 	}
+	opts.Variables = record.variablesOr(opts.Variables)
 	l, err := newLoadOf(record.Object, record.object, opts)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", record.Object, err)
 	}
 	return l, nil
+}
+
+// variablesOr returns the values of variables that the program was loaded with, but for
+// those that are given now.
+func (r *Record) variablesOr(given map[string]any) map[string]any {
+	values := make(map[string]any)
+	for name, value := range r.Variables {
+		values[name] = value
+	}
+	maps.Copy(values, given)
+	return values
 }
 
 // Changes are what is different now from what a program was rewritten for.

@@ -1,6 +1,7 @@
 package loader
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -31,7 +32,7 @@ func unload(iface string, pins *pinDir) error {
 		if detached, err := there.detachPinnedElsewhere(); detached || err != nil {
 			return err
 		}
-		return joined(there.notOurs(), skipped)
+		return cmp.Or(there.unclear(nil, skipped), joined(there.notOurs(), skipped))
 	}
 	if err := pins.detach(ours); err != nil {
 		return fmt.Errorf("%s: %w", iface, err)
@@ -62,9 +63,9 @@ func (h *hook) detachPinnedElsewhere() (detached bool, err error) {
 		if err != nil {
 			continue
 		}
-		_, err = RecordOf(program)
+		record, err := RecordOf(program)
 		program.Close()
-		if err != nil {
+		if err != nil || record.Owner != "" {
 			continue
 		}
 		id, err := h.linkOf(hooked.id)
@@ -140,6 +141,9 @@ func UnloadProgram(id ebpf.ProgramID) error {
 }
 
 func unloadProgram(id ebpf.ProgramID, pins *pinDir) error {
+	if pins != nil {
+		pins.everywhere = true
+	}
 	ours, skipped, err := pins.attachments()
 	if err != nil {
 		return err

@@ -101,7 +101,7 @@ func printStatusTable(w io.Writer, all []statusOf) error {
 		{"PROGRAM", true, func(s *statusOf) string { return orDash(s.Program) }},
 		{"ID", true, func(s *statusOf) string { return fmt.Sprint(s.ProgramID) }},
 		{"RUNS", hasRuns, func(s *statusOf) string { return countOf(s.Runs) }},
-		{"LOADED", true, func(s *statusOf) string { return s.Loaded.Format(time.DateTime) }},
+		{"LOADED", true, func(s *statusOf) string { return loadedAt(s.Loaded) }},
 		{"REWRITTEN FOR", true, (*statusOf).rewrittenFor},
 		{"PINNED LINK", true, func(s *statusOf) string { return orDash(s.Pin + inMountsOf(&s.Attachment)) }},
 	}
@@ -123,6 +123,14 @@ func printStatusTable(w io.Writer, all []statusOf) error {
 			fmt.Fprintln(w, strings.Join(cells, "\t"))
 		}
 	})
+}
+
+// loadedAt says when a program was loaded, if that is known.
+func loadedAt(loaded time.Time) string {
+	if loaded.IsZero() {
+		return "-"
+	}
+	return loaded.Format(time.DateTime)
 }
 
 func countOf(runs *loader.Runs) string {
@@ -159,14 +167,30 @@ func newStatusOf(program *loader.ProgramStatus) statusOf {
 // rewrittenFor says what a program was rewritten for in a few words, or whose it is.
 func (s *statusOf) rewrittenFor() string {
 	switch {
-	case s.Foreign != "":
+	case len(s.Dispatched) > 0:
+		return "libxdp dispatcher of " + s.dispatchedNames()
+	case s.Foreign != "" && s.Record == nil:
 		return s.Foreign
 	case s.Record == nil:
 		return "unknown"
-	case s.Record.Layout != "":
-		return "layout " + filepath.Base(s.Record.Layout)
 	}
-	return "driver " + s.Record.Source
+	what := "driver " + s.Record.Source
+	if s.Record.Layout != "" {
+		what = "layout " + filepath.Base(s.Record.Layout)
+	}
+	if s.Foreign != "" {
+		what += ", by " + s.Foreign
+	}
+	return what
+}
+
+// dispatchedNames lists the programs that a dispatcher runs.
+func (s *statusOf) dispatchedNames() string {
+	var names []string
+	for _, d := range s.Dispatched {
+		names = append(names, orDash(d.Program))
+	}
+	return strings.Join(names, ", ")
 }
 
 // change says what is different now, and what to do about it. It is empty if nothing is.
@@ -190,12 +214,15 @@ func (s *statusOf) change() string {
 func (s *statusOf) printDetails(w io.Writer) {
 	fmt.Fprintf(w, "%s\t%s\n", "interface", s.Interface+inParentheses(s.Driver, "")+", "+string(s.Mode)+" mode")
 	fmt.Fprintf(w, "program\t%s, id %d, tag %s\n", orDash(s.Program), s.ProgramID, orDash(s.Tag))
-	fmt.Fprintf(w, "loaded\t%s\n", s.Loaded.Format(time.DateTime))
+	fmt.Fprintf(w, "loaded\t%s\n", loadedAt(s.Loaded))
 	if s.Runs != nil {
 		fmt.Fprintf(w, "runs\t%d, in %v\n", s.Runs.Count, s.Runs.Time)
 	}
 	if s.Foreign != "" {
 		fmt.Fprintf(w, "attached by\t%s\n", s.Foreign)
+	}
+	for _, d := range s.Dispatched {
+		fmt.Fprintf(w, "dispatched\t%s, id %d, tag %s\n", orDash(d.Program), d.ProgramID, orDash(d.Tag))
 	}
 	if s.Record != nil {
 		printRecord(w, s.Record)
@@ -215,7 +242,7 @@ func (s *statusOf) printDetails(w io.Writer) {
 }
 
 func printRecord(w io.Writer, record *loader.Record) {
-	fmt.Fprintf(w, "object\t%s, SHA-256 %s\n", record.Object, record.Digest)
+	fmt.Fprintf(w, "object\t%s, SHA-256 %s\n", orDash(record.Object), record.Digest)
 	switch {
 	case record.Layout != "":
 		fmt.Fprintf(w, "rewritten for\tlayout %s, Linux %s%s\n", record.Layout, record.Kernel, firmwareOf(record))

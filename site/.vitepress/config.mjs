@@ -8,13 +8,17 @@ const repository = 'https://github.com/xdp-load/xdp-load'
 const sections = [
   ['Use it', [
     ['loading', 'Loading'],
+    ['operations', 'Operations'],
+    ['errors', 'Errors'],
     ['drivers', 'Drivers'],
     ['verify', 'Verify'],
     ['producers', 'Producers'],
+    ['examples', 'Examples'],
     ['json', 'JSON'],
     ['performance', 'Performance'],
   ]],
   ['Write programs', [
+    ['examples', 'Examples'],
     ['how-it-works', 'How it works'],
     ['access-shapes', 'Access shapes'],
     ['accessors', 'Accessors'],
