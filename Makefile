@@ -108,11 +108,20 @@ define profile
 
 endef
 
-# Formatting and linters.
-lint:
+# What the command runs on besides linux/amd64, and the packages whose tests need no Linux.
+others = linux/arm64 linux/riscv64 linux/s390x linux/386 darwin/arm64 windows/amd64
+portable = ./reloc ./internal/btfraw ./internal/convert ./internal/elfobj ./internal/flow ./internal/insn ./internal/refuse
+
+# Formatting and linters, and whether it all compiles for the others.
+lint: $(others)
 	@test -z "$$(gofmt -l .)" || { echo "not gofmt-ed:"; gofmt -l .; exit 1; }
 	go vet ./...
 	go run $(staticcheck) ./...
+
+.PHONY: $(others)
+$(others):
+	GOOS=$(@D) GOARCH=$(@F) go build -o /dev/null ./cmd/xdp-load
+	GOOS=$(@D) GOARCH=$(@F) go vet $(portable)
 
 # With the race detector, what goroutines share. It needs a C compiler, and makes all
 # other tests take ten times as long.
