@@ -32,7 +32,7 @@ fishdir = $(PREFIX)/share/fish/vendor_completions.d
 
 pages = $(wildcard man/*.1)
 headers = bpf/md_desc.h bpf/md_driver.h
-unit = cmd/xdp-load/xdp-load-watch.service
+units = cmd/xdp-load/xdp-load-watch.service cmd/xdp-load/xdp-load@.service
 
 # Installs what make has built before, so that "make" and "sudo make install" need Go only once.
 install:
@@ -44,15 +44,16 @@ install:
 	install -D -m 644 bin/xdp-load.bash $(DESTDIR)$(bashdir)/xdp-load
 	install -D -m 644 bin/xdp-load.zsh $(DESTDIR)$(zshdir)/_xdp-load
 	install -D -m 644 bin/xdp-load.fish $(DESTDIR)$(fishdir)/xdp-load.fish
-	install -D -m 644 $(unit) $(DESTDIR)$(unitdir)/$(notdir $(unit))
-	sed -i 's|/usr/bin|$(bindir)|' $(DESTDIR)$(unitdir)/$(notdir $(unit))
+	install -d $(DESTDIR)$(unitdir)
+	install -m 644 $(units) $(DESTDIR)$(unitdir)
+	sed -i 's|/usr/bin|$(bindir)|' $(addprefix $(DESTDIR)$(unitdir)/,$(notdir $(units)))
 
 uninstall:
 	rm -f $(DESTDIR)$(bindir)/xdp-load
 	rm -f $(addprefix $(DESTDIR)$(includedir)/,$(notdir $(headers)))
 	rm -f $(addprefix $(DESTDIR)$(mandir)/man1/,$(notdir $(pages)))
 	rm -f $(DESTDIR)$(bashdir)/xdp-load $(DESTDIR)$(zshdir)/_xdp-load $(DESTDIR)$(fishdir)/xdp-load.fish
-	rm -f $(DESTDIR)$(unitdir)/$(notdir $(unit))
+	rm -f $(addprefix $(DESTDIR)$(unitdir)/,$(notdir $(units)))
 	rmdir $(DESTDIR)$(includedir) 2> /dev/null || true
 
 # Says so before anything else fails for want of it.
