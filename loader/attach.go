@@ -1,9 +1,12 @@
+//go:build linux
+
 package loader
 
 import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -67,16 +70,6 @@ func chooseProgram(spec *ebpf.CollectionSpec, wanted string) (string, error) {
 // libbpf has it (bpf_program__autoload).
 func isOptional(program *ebpf.ProgramSpec) bool { return strings.HasPrefix(program.SectionName, "?") }
 
-// isCalled reports whether a program array starts with a program.
-func isCalled(spec *ebpf.CollectionSpec, name string) bool {
-	for _, m := range spec.Maps {
-		if m.Type == ebpf.ProgramArray && startsWith(m, func(value string) bool { return value == name }) {
-			return true
-		}
-	}
-	return false
-}
-
 // sections lists the programs of an object with their sections.
 func sections(spec *ebpf.CollectionSpec) string {
 	if len(spec.Programs) == 0 {
@@ -128,6 +121,7 @@ func (l *load) attach(collection *ebpf.Collection) (*Attachment, error) {
 	if err != nil {
 		return nil, err
 	}
+	l.note("attached", "program", l.Program, "id", id, "mode", l.mode(), "link", pin.link)
 	return newAttachment(pin, target, l.mode(), info, l.Program, record), nil
 }
 
@@ -174,15 +168,18 @@ func (l *load) pinNeeded(program *ebpf.Program, id ebpf.ProgramID, collection *e
 	if err := l.pins.pinProgram(id, program, l.Program); err != nil {
 		return err
 	}
-	maps := make(map[string]*ebpf.Map)
+	needed := make(map[string]*ebpf.Map)
 	for name := range l.needed.maps {
-		maps[name] = collection.Maps[name]
+		needed[name] = collection.Maps[name]
 	}
-	paths, err := l.pins.pinMaps(id, maps)
+	paths, err := l.pins.pinMaps(id, needed)
 	if err != nil {
 		return err
 	}
 	l.notePinned(paths)
+	for _, name := range slices.Sorted(maps.Keys(paths)) {
+		l.note("map is pinned", "map", name, "pin", paths[name])
+	}
 	return l.pins.bindRecord(program, id, record)
 }
 

@@ -1,3 +1,5 @@
+//go:build linux
+
 package loader
 
 import (
@@ -118,6 +120,9 @@ func (l *load) leaveUnattached() error {
 // Attach attaches the program to the interface of the options, where there has to be none
 // before, unless Options.Replace is set. The attachment is pinned, and outlives the process,
 // unless Options.Unpinned is set. If it fails, everything else is as it was before.
+//
+// What is pinned others may replace, as xdp-load reload and watch do. The new program has new
+// maps then, but for those that are pinned by name.
 //
 // Returns an error wrapping ErrOccupied, ErrChanged, ErrBoundElsewhere, ErrNoNative,
 // ErrPrivileges, ErrUntrusted, or nic.ErrNoInterface.

@@ -1,3 +1,5 @@
+//go:build linux
+
 package loader
 
 import (
@@ -6,9 +8,6 @@ import (
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 )
-
-// Mode is where a program on an interface runs.
-type Mode string
 
 // What the kernel calls them are XDP_MODE_DRV, XDP_MODE_SKB and XDP_MODE_HW.
 const (

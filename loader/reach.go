@@ -105,6 +105,16 @@ func (r *reach) reduced() *ebpf.CollectionSpec {
 	return spec
 }
 
+// isCalled reports whether a program array starts with a program.
+func isCalled(spec *ebpf.CollectionSpec, name string) bool {
+	for _, m := range spec.Maps {
+		if m.Type == ebpf.ProgramArray && startsWith(m, func(value string) bool { return value == name }) {
+			return true
+		}
+	}
+	return false
+}
+
 // startsWith reports whether one of the programs or maps that a map starts with has
 // such a name.
 func startsWith(m *ebpf.MapSpec, is func(string) bool) bool {

@@ -1,3 +1,5 @@
+//go:build linux
+
 package loader
 
 import (
@@ -216,6 +218,8 @@ func (l *load) explainReplace(target *nic.Target, attached link.Link, err error)
 		return hookErr
 	case len(there.programs) == 0 || there.programs[0].id != l.present.id:
 		return there.changed(l.present.id)
+	case errors.Is(err, os.ErrPermission):
+		return fmt.Errorf("%s: replace id %d, which stays: %w", target.Interface, l.present.id, err)
 	case !l.present.ours && attached != nil && errors.Is(err, unix.EINVAL):
 		return fmt.Errorf("%s: replace id %d, which stays: the kernel updates its link only with a program of the same attach type, which BPF_XDP is not: to take it off, %s: %w",
 			target.Interface, l.present.id, there.howToDetach(), err)
@@ -233,6 +237,7 @@ func (l *load) retire(collection *ebpf.Collection) {
 	awaitPackets()
 	l.repinRenewed(collection)
 	l.pins.remove(l.present.id)
+	l.note("let go of what was replaced", "id", l.present.id)
 }
 
 // repinRenewed pins by name the program arrays that took the place of those of the

@@ -54,7 +54,7 @@ var completed = map[string]cobra.CompletionFunc{
 	"pin-path":  completeDirectories,
 	"driver":    completeDrivers,
 	"program":   completePrograms,
-	"mode":      completeWords(string(loader.Native), string(loader.Generic)),
+	"mode":      completeWords("native", "generic"),
 	"lower":     completeWords(slices.Sorted(maps.Keys(lowerings))...),
 	"software":  completeList(loader.Software()),
 	"type":      cobra.NoFileCompletions,

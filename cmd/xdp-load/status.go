@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -54,7 +56,7 @@ of xdp-load were rewritten for. Of one interface, tell all that is known.`,
 func (f *flags) printStatus(w io.Writer, programs []loader.ProgramStatus) error {
 	all := []statusOf{} // [] rather than null
 	for i := range programs {
-		all = append(all, newStatusOf(&programs[i]))
+		all = append(all, f.newStatusOf(&programs[i]))
 	}
 	switch {
 	case f.json:
@@ -101,7 +103,7 @@ func printStatusTable(w io.Writer, all []statusOf) error {
 		{"PROGRAM", true, func(s *statusOf) string { return orDash(s.Program) }},
 		{"ID", true, func(s *statusOf) string { return fmt.Sprint(s.ProgramID) }},
 		{"RUNS", hasRuns, func(s *statusOf) string { return countOf(s.Runs) }},
-		{"LOADED", true, func(s *statusOf) string { return s.Loaded.Format(time.DateTime) }},
+		{"LOADED", true, func(s *statusOf) string { return loadedAt(s.Loaded) }},
 		{"REWRITTEN FOR", true, (*statusOf).rewrittenFor},
 		{"PINNED LINK", true, func(s *statusOf) string { return orDash(s.Pin + inMountsOf(&s.Attachment)) }},
 	}
@@ -125,6 +127,14 @@ func printStatusTable(w io.Writer, all []statusOf) error {
 	})
 }
 
+// loadedAt says when a program was loaded, if that is known.
+func loadedAt(loaded time.Time) string {
+	if loaded.IsZero() {
+		return "-"
+	}
+	return loaded.Format(time.DateTime)
+}
+
 func countOf(runs *loader.Runs) string {
 	if runs == nil {
 		return "-"
@@ -143,12 +153,12 @@ type statusOf struct {
 }
 
 // newStatusOf looks for changes where the program's interface is at hand.
-func newStatusOf(program *loader.ProgramStatus) statusOf {
+func (f *flags) newStatusOf(program *loader.ProgramStatus) statusOf {
 	s := statusOf{ProgramStatus: program}
 	if program.Foreign != "" || program.Namespace != "" || program.Record == nil {
 		return s
 	}
-	changes, err := program.Attachment.Changes(foundAgain(program.Interface))
+	changes, err := program.Attachment.Changes(f.foundAgain(program.Interface))
 	if err != nil {
 		s.Unknown = err.Error()
 	}
@@ -206,7 +216,7 @@ func (s *statusOf) change() string {
 func (s *statusOf) printDetails(w io.Writer) {
 	fmt.Fprintf(w, "%s\t%s\n", "interface", s.Interface+inParentheses(s.Driver, "")+", "+string(s.Mode)+" mode")
 	fmt.Fprintf(w, "program\t%s, id %d, tag %s\n", orDash(s.Program), s.ProgramID, orDash(s.Tag))
-	fmt.Fprintf(w, "loaded\t%s\n", s.Loaded.Format(time.DateTime))
+	fmt.Fprintf(w, "loaded\t%s\n", loadedAt(s.Loaded))
 	if s.Runs != nil {
 		fmt.Fprintf(w, "runs\t%d, in %v\n", s.Runs.Count, s.Runs.Time)
 	}
