@@ -31,7 +31,7 @@ zshdir = $(PREFIX)/share/zsh/site-functions
 fishdir = $(PREFIX)/share/fish/vendor_completions.d
 
 pages = $(wildcard man/*.1)
-headers = bpf/md_desc.h bpf/md_driver.h
+headers = bpf/md_desc.h bpf/md_driver.h bpf/md_meta.h
 units = cmd/xdp-load/xdp-load-watch.service cmd/xdp-load/xdp-load@.service
 
 # Installs what make has built before, so that "make" and "sudo make install" need Go only once.

@@ -53,11 +53,11 @@ func NewDecoder(layout *reloc.Layout, name string, into any) (*Decoder, error) {
 	if pointer.Kind() != reflect.Pointer || pointer.IsNil() || pointer.Elem().Kind() != reflect.Struct {
 		return nil, fmt.Errorf("decode into %T: give the address of a struct", into)
 	}
-	size, err := layout.SizeOf(name)
+	size, err := sizeOf(layout, name)
 	if err != nil {
 		return nil, err
 	}
-	d := &Decoder{size: int(size), has: make(map[string]bool)}
+	d := &Decoder{size: size, has: make(map[string]bool)}
 	variables := pointer.Elem()
 	for i := range variables.NumField() {
 		if err := d.add(layout, name, variables.Type().Field(i), variables.Field(i)); err != nil {
@@ -68,6 +68,25 @@ func NewDecoder(layout *reloc.Layout, name string, into any) (*Decoder, error) {
 		return nil, fmt.Errorf("decode into %T: no field has a tag such as `%s:\"hash\"`", into, Tag)
 	}
 	return d, nil
+}
+
+// sizeOf returns the size of a layout's struct. By it the start of the struct is found: flavours
+// of different sizes are not one layout.
+func sizeOf(layout *reloc.Layout, name string) (int, error) {
+	structs, err := layout.Structs(name)
+	if err != nil {
+		return 0, err
+	}
+	if len(structs) == 0 {
+		return 0, fmt.Errorf("layout %s: %w: struct %s", layout.Name(), reloc.ErrNoStruct, name)
+	}
+	for _, typ := range structs[1:] {
+		if typ.Size != structs[0].Size {
+			return 0, fmt.Errorf("layout %s: %w: struct %s has %d bytes, and struct %s has %d: keep the one that is written",
+				layout.Name(), reloc.ErrAmbiguous, structs[0].Name, structs[0].Size, typ.Name, typ.Size)
+		}
+	}
+	return int(structs[0].Size), nil
 }
 
 // add adds a field of the struct that is decoded into, if it has a tag.
@@ -88,7 +107,7 @@ func (d *Decoder) add(layout *reloc.Layout, name string, declared reflect.Struct
 	if err != nil {
 		return err
 	}
-	step, err := stepFor(variable, declared, at, layout.ByteOrder())
+	step, err := d.stepFor(variable, declared, at, layout.ByteOrder())
 	if err != nil {
 		return fmt.Errorf("layout %s: %s of struct %s into %s: %w", layout.Name(), path, name, declared.Name, err)
 	}

@@ -330,7 +330,17 @@ func TestNewDecoderAmbiguous(t *testing.T) {
 		Hash uint32 `meta:"hash"`
 	}
 	_, err := meta.NewDecoder(layoutOf(t, binary.LittleEndian, one, other), "md_desc", &into)
-	if !errors.Is(err, reloc.ErrAmbiguous) {
+	if !errors.Is(err, reloc.ErrAmbiguous) || !strings.Contains(err.Error(), "hash is __u32 at 0 in struct md_desc___a, and __u32 at 4 in struct md_desc___b") {
+		t.Error(err)
+	}
+	other.Size, other.Members = 12, one.Members
+	_, err = meta.NewDecoder(layoutOf(t, binary.LittleEndian, one, other), "md_desc", &into)
+	if !errors.Is(err, reloc.ErrAmbiguous) || !strings.Contains(err.Error(), "struct md_desc___a has 8 bytes, and struct md_desc___b has 12") {
+		t.Error(err)
+	}
+	one.Size = 2 // too small for its fields, as no compiler makes it
+	_, err = meta.NewDecoder(layoutOf(t, binary.LittleEndian, one), "md_desc", &into)
+	if !errors.Is(err, meta.ErrDoesNotFit) || !strings.Contains(err.Error(), "it ends at byte 4, and the struct at 2") {
 		t.Error(err)
 	}
 }

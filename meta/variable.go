@@ -9,13 +9,16 @@ import (
 )
 
 // stepFor returns what reads a field into a variable that has room for whatever it can hold.
-func stepFor(variable reflect.Value, declared reflect.StructField, at *reloc.Field, order binary.ByteOrder) (func(front []byte), error) {
+func (d *Decoder) stepFor(variable reflect.Value, declared reflect.StructField, at *reloc.Field, order binary.ByteOrder) (func(front []byte), error) {
 	if !declared.IsExported() {
 		return nil, fmt.Errorf("%w: the name of a variable that is written to starts with a capital letter", ErrDoesNotFit)
 	}
 	f, err := newField(at, order)
 	if err != nil {
 		return nil, err
+	}
+	if f.offset+f.bytes > d.size {
+		return nil, fmt.Errorf("%w: it ends at byte %d, and the struct at %d", ErrDoesNotFit, f.offset+f.bytes, d.size)
 	}
 	step, isSigned := stepInto(variable, f)
 	needed := int(at.BitSize)

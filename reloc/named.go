@@ -6,8 +6,6 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf/btf"
-
-	"github.com/xdp-load/xdp-load/internal/btfraw"
 )
 
 var (
@@ -23,7 +21,7 @@ var (
 //
 // It wraps ErrNoStruct, ErrNoField, or ErrAmbiguous if there are flavours that disagree.
 func (l *Layout) FieldNamed(essential, path string) (*Field, error) {
-	structs, err := l.Structs(btfraw.EssentialName(essential))
+	structs, err := l.Structs(essential)
 	if err != nil {
 		return nil, err
 	}

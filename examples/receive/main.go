@@ -9,6 +9,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -79,6 +80,8 @@ func newReceiver(target *example.Target, wanted meta.Fields) (*receiver, error) 
 }
 
 // open has the sockets before the program, which redirects the first packet that it sees.
+// Some drivers have more queues with a program than without, virtio_net for one: those of
+// them are opened then.
 func (r *receiver) open(target *example.Target, wanted meta.Fields) error {
 	layout, err := example.Layout("receive")
 	if err != nil {
@@ -91,7 +94,7 @@ func (r *receiver) open(target *example.Target, wanted meta.Fields) error {
 	if err != nil {
 		return err
 	}
-	if r.sockets, err = afxdp.OpenAll(iface.Index, maxQueues); err != nil {
+	if r.sockets, err = afxdp.OpenAll(iface.Index, 0, maxQueues); err != nil {
 		return err
 	}
 	r.program, err = target.Attach("receive", func(spec *ebpf.CollectionSpec) error {
@@ -100,7 +103,20 @@ func (r *receiver) open(target *example.Target, wanted meta.Fields) error {
 		}
 		return spec.Variables["wanted"].Set(wanted)
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	more, err := afxdp.OpenAll(iface.Index, len(r.sockets), maxQueues)
+	if err != nil {
+		return err
+	}
+	for _, socket := range more {
+		if err := r.program.Maps["sockets"].Put(uint32(len(r.sockets)), uint32(socket.FD())); err != nil {
+			return errors.Join(err, afxdp.CloseAll(more))
+		}
+		r.sockets = append(r.sockets, socket)
+	}
+	return nil
 }
 
 func (r *receiver) close() {

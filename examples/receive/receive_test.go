@@ -35,7 +35,7 @@ type received struct {
 func await(t *testing.T, r *receiver, n int) []received {
 	t.Helper()
 	var all []received
-	for deadline := time.Now().Add(5 * time.Second); len(all) < n; {
+	for deadline := time.Now().Add(10 * time.Second); len(all) < n; {
 		err := r.receive(func(packet []byte) { all = append(all, received{r.packet, bytes.Clone(packet)}) })
 		if err != nil {
 			t.Fatal(err)

@@ -18,7 +18,7 @@ var labs = map[string][]step{
 	"receive":  {{send: sendUDP}, {args: ofC, send: deliver(8, anything)}},
 	"checksum": {{args: ofC, send: deliver(1000, checksums)}},
 	"vlan":     {{args: append([]string{"--allow", "100,200"}, ofC...), send: deliver(1000, vlans)}},
-	"ptype":    {{args: ofC, send: deliver(1000, headers)}},
+	"ptype":    {{args: ofC, send: deliver(1000, headers)}, {send: sendUDP}},
 	"latency":  {{args: ofC, send: stamped}},
 	"talkers":  {{args: append([]string{"--top", "5"}, ofC...), send: deliver(1000, marks)}},
 	"spread":   {{args: append([]string{"--cpus", "0,1"}, ofC...), send: deliver(1000, flows)}},

@@ -80,9 +80,9 @@ func (s *Socket) bind(ifindex, queue int) error {
 	}
 }
 
-// OpenAll opens a socket for each queue of an interface, at most max.
-func OpenAll(ifindex, max int) (sockets []*Socket, err error) {
-	for queue := range max {
+// OpenAll opens a socket for each queue of an interface from a first one on, below a limit.
+func OpenAll(ifindex, first, limit int) (sockets []*Socket, err error) {
+	for queue := first; queue < limit; queue++ {
 		s, err := Open(ifindex, queue)
 		if errors.Is(err, ErrNoQueue) {
 			break

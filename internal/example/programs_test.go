@@ -5,13 +5,18 @@ import (
 	"maps"
 	"math/bits"
 	"math/rand/v2"
+	"runtime"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/link"
 
 	"github.com/xdp-load/xdp-load/internal/example"
 	"github.com/xdp-load/xdp-load/internal/netlab"
+	"github.com/xdp-load/xdp-load/meta"
 )
 
 // packets is how many each NIC receives.
@@ -30,11 +35,13 @@ var programs = []struct {
 	needs       netlab.Feature
 	prepare     func(*ebpf.CollectionSpec) error
 	expect      func(*example.Facts) (key string, is uint32)
+	drops       func(*example.Facts) bool // nil: none
 	count       func(*testing.T, *example.Program) map[string]map[uint32]uint64
 }{
 	{
 		name: "checksum", field: "csum_status", needs: netlab.LiveFrames,
 		expect: func(f *example.Facts) (string, uint32) { return "found", f.CsumStatus },
+		drops:  func(f *example.Facts) bool { return f.CsumStatus == meta.CsumBad },
 		count:  func(t *testing.T, p *example.Program) map[string]map[uint32]uint64 { return numbers(t, p, "found") },
 	},
 	{
@@ -65,13 +72,14 @@ var programs = []struct {
 			}
 			return "dropped", vlan
 		},
+		drops: func(f *example.Facts) bool { return f.VlanProto == 0 || f.VlanTCI%2 == 1 },
 		count: rules,
 	},
 	{
 		name: "spread", field: "hash", needs: netlab.LiveFrames,
 		prepare: func(spec *ebpf.CollectionSpec) error {
 			var table [256]uint32 // all to CPU 0, which there is
-			spec.Maps["cpus"].Contents = []ebpf.MapKV{{Key: uint32(0), Value: [2]uint32{256, 0}}}
+			spec.Maps["cpus"].Contents = []ebpf.MapKV{{Key: uint32(0), Value: [2]uint32{packets, 0}}}
 			return spec.Variables["table"].Set(table)
 		},
 		expect: func(f *example.Facts) (string, uint32) {
@@ -107,8 +115,8 @@ var programs = []struct {
 	},
 }
 
-// Each example counts what the NIC knows, on NICs with different layouts; what one of them
-// does not know, it does without.
+// Each example counts what the NIC knows, and drops what it says, on NICs with different
+// layouts; what one of them does not know, it does without.
 func TestPrograms(t *testing.T) {
 	netlab.Need(t, netlab.LiveFrames)
 	for _, program := range programs {
@@ -133,6 +141,11 @@ func TestPrograms(t *testing.T) {
 				if lacks := attached.Lacks(program.field); (lacks == "") != isKnown {
 					t.Errorf("%s has %s: %t, and %q is lacking", name, program.field, isKnown, lacks)
 				}
+				var passed *ebpf.Map
+				if netlab.Has(netlab.TCX) {
+					passed = countPassed(t, nic)
+				}
+				passes := uint64(0)
 				frames, want := make([]netlab.Frame, packets), make(map[string]map[uint32]uint64)
 				random := rand.New(rand.NewPCG(1, 2))
 				for i := range frames {
@@ -146,12 +159,18 @@ func TestPrograms(t *testing.T) {
 						want[key] = make(map[uint32]uint64)
 					}
 					want[key][of]++
+					if program.drops == nil || !program.drops(f) {
+						passes++
+					}
 				}
 				if len(frames[0].Metadata) > netlab.SmallMetadata {
 					netlab.Need(t, netlab.LargeMetadata)
 				}
 				if err := nic.Deliver(frames); err != nil {
 					t.Fatal(err)
+				}
+				if passed != nil {
+					awaitPassed(t, passed, passes)
 				}
 				got := program.count(t, attached)
 				for key, counts := range got {
@@ -230,6 +249,107 @@ func TestProgramsForDriver(t *testing.T) {
 		}
 		if err := attached.Close(); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// Packets of a flow go to the CPU that its hash says, and there to the stack.
+func TestSpreadOverCPUs(t *testing.T) {
+	netlab.Need(t, netlab.LiveFrames)
+	netlab.Need(t, netlab.TCX)
+	if runtime.NumCPU() < 2 {
+		t.Skip("needs two CPUs")
+	}
+	nic, err := netlab.Enter(t).AddNIC("nic0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	target := example.Target{Interface: nic.Name, Layout: "../../bpf/examples/nic_c" + endian()}
+	attached, err := target.Attach("spread", func(spec *ebpf.CollectionSpec) error {
+		var table [256]uint32
+		for i := range table {
+			table[i] = uint32(i / 64 % 2)
+		}
+		for cpu := range uint32(2) {
+			spec.Maps["cpus"].Contents = append(spec.Maps["cpus"].Contents, ebpf.MapKV{Key: cpu, Value: [2]uint32{packets, 0}})
+		}
+		return spec.Variables["table"].Set(table)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer attached.Close()
+	passed := countPassed(t, nic)
+	random := rand.New(rand.NewPCG(1, 2))
+	frames, want := make([]netlab.Frame, packets), make([]uint64, 2)
+	for i := range frames {
+		f := example.Facts{Hash: random.Uint32(), HashType: 1}
+		frames[i] = netlab.Frame{Metadata: example.NICs["nic_c"](&f), Packet: make([]byte, 60)}
+		want[f.Hash>>30%2]++
+	}
+	if err := nic.Deliver(frames); err != nil {
+		t.Fatal(err)
+	}
+	if got := awaitPassed(t, passed, packets); !slices.Equal(got[:2], want) {
+		t.Errorf("the CPUs have got %v instead of %v", got, want)
+	}
+}
+
+// countPassed counts the packets that come to the stack, by CPU.
+func countPassed(t *testing.T, nic *netlab.NIC) *ebpf.Map {
+	t.Helper()
+	passed, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.PerCPUArray, KeySize: 4, ValueSize: 8, MaxEntries: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { passed.Close() })
+	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type:       ebpf.SchedCLS,
+		AttachType: ebpf.AttachTCXIngress,
+		License:    "MIT",
+		Instructions: asm.Instructions{
+			asm.StoreImm(asm.RFP, -4, 0, asm.Word),
+			asm.LoadMapPtr(asm.R1, passed.FD()),
+			asm.Mov.Reg(asm.R2, asm.RFP),
+			asm.Add.Imm(asm.R2, -4),
+			asm.FnMapLookupElem.Call(),
+			asm.JEq.Imm(asm.R0, 0, "end"),
+			asm.LoadMem(asm.R1, asm.R0, 0, asm.DWord),
+			asm.Add.Imm(asm.R1, 1),
+			asm.StoreMem(asm.R0, 0, asm.R1, asm.DWord),
+			asm.Mov.Imm(asm.R0, 0).WithSymbol("end"),
+			asm.Return(),
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer program.Close()
+	attached, err := link.AttachTCX(link.TCXOptions{Program: program, Interface: nic.Index, Attach: ebpf.AttachTCXIngress})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { attached.Close() })
+	return passed
+}
+
+// awaitPassed waits until so many have come, and returns how many on each CPU.
+func awaitPassed(t *testing.T, passed *ebpf.Map, n uint64) []uint64 {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		var each []uint64
+		if err := passed.Lookup(uint32(0), &each); err != nil {
+			t.Fatal(err)
+		}
+		all := uint64(0)
+		for _, of := range each {
+			all += of
+		}
+		if all == n {
+			return each
+		}
+		if all > n || time.Now().After(deadline) {
+			t.Fatalf("%d packets have come to the stack instead of %d: %v", all, n, each)
 		}
 	}
 }

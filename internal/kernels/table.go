@@ -110,7 +110,7 @@ var amd64 = &architecture{
 			args: []string{"-driver.read", "/" + guestRandom},
 		},
 		{pkg: "internal/example"},
-		{pkg: "examples/receive"},
+		{pkg: "examples/receive", args: []string{"-nics"}},
 		{pkg: "loader", of: "(locked down)", run: "^TestLockedDown$", args: []string{"-nics"}}, // for good
 	},
 }

@@ -13,7 +13,6 @@ const sections = [
     ['drivers', 'Drivers'],
     ['verify', 'Verify'],
     ['producers', 'Producers'],
-    ['examples', 'Examples'],
     ['json', 'JSON'],
     ['performance', 'Performance'],
   ]],
