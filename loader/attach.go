@@ -15,16 +15,16 @@ import (
 )
 
 var (
-	// ErrNoProgram is wrapped by the error about an object that has no XDP
-	// program to attach.
-	ErrNoProgram = errors.New("no XDP program to attach")
+	// ErrNoProgram is wrapped by the error about an object that has no program
+	// to attach.
+	ErrNoProgram = errors.New("no program to attach")
 
 	// ErrSeveralPrograms is wrapped by the error about an object of which
 	// Options.Program has to name one.
-	ErrSeveralPrograms = errors.New("several XDP programs, of which only one can be attached")
+	ErrSeveralPrograms = errors.New("several programs to attach")
 
 	// ErrOccupied is wrapped by the error about an interface that has an XDP
-	// program already.
+	// program already, or a program of this package's where the one of TC would be.
 	ErrOccupied = errors.New("already has an XDP program")
 
 	// ErrNoNative is wrapped by the error about an interface whose driver
@@ -32,13 +32,13 @@ var (
 	ErrNoNative = errors.New("no native XDP")
 )
 
-// chooseProgram returns the name of the program to attach: wanted, or the only
+// chooseProgram returns the name of the program to attach, and where: wanted, or the only
 // one there is if that is empty, apart from those that others tail-call and those
 // that are marked as optional.
-func chooseProgram(spec *ebpf.CollectionSpec, wanted string) (string, error) {
+func chooseProgram(spec *ebpf.CollectionSpec, wanted string) (string, Hook, error) {
 	var names []string
 	for name, program := range spec.Programs {
-		if program.Type == ebpf.XDP && program.AttachType == ebpf.AttachXDP {
+		if hookOf(program) != "" {
 			names = append(names, name)
 		}
 	}
@@ -46,20 +46,36 @@ func chooseProgram(spec *ebpf.CollectionSpec, wanted string) (string, error) {
 
 	switch {
 	case len(names) == 0:
-		return "", fmt.Errorf(`%w: an interface takes one in SEC("xdp"), this object has %s`, ErrNoProgram, sections(spec))
+		return "", "", fmt.Errorf(`%w: an interface takes one in SEC("xdp"), SEC("tc"), SEC("tcx/ingress") or SEC("tcx/egress"), this object has %s`, ErrNoProgram, sections(spec))
 	case slices.Contains(names, wanted):
-		return wanted, nil
+		return wanted, hookOf(spec.Programs[wanted]), nil
 	case wanted != "":
-		return "", fmt.Errorf("%w of the name %s: there is %s", ErrNoProgram, wanted, strings.Join(names, ", "))
+		return "", "", fmt.Errorf("%w of the name %s: there is %s", ErrNoProgram, wanted, strings.Join(names, ", "))
 	}
 	all := names
 	if len(names) > 1 {
 		names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return isOptional(spec.Programs[name]) || isCalled(spec, name) })
 	}
 	if len(names) != 1 {
-		return "", fmt.Errorf("%w: choose one of %s", ErrSeveralPrograms, strings.Join(all, ", "))
+		return "", "", fmt.Errorf("%w: choose one of %s", ErrSeveralPrograms, strings.Join(all, ", "))
 	}
-	return names[0], nil
+	return names[0], hookOf(spec.Programs[names[0]]), nil
+}
+
+// hookOf returns where a program is attached to an interface, empty if nowhere. Of TC it is
+// the way in if the program does not say.
+func hookOf(program *ebpf.ProgramSpec) Hook {
+	switch {
+	case program.Type == ebpf.XDP && program.AttachType == ebpf.AttachXDP:
+		return XDP
+	case program.Type != ebpf.SchedCLS:
+		return ""
+	case program.AttachType == ebpf.AttachNone || program.AttachType == ebpf.AttachTCXIngress:
+		return Ingress
+	case program.AttachType == ebpf.AttachTCXEgress:
+		return Egress
+	}
+	return ""
 }
 
 // isOptional reports whether a program is loaded only if somebody asks for it, as
@@ -123,7 +139,7 @@ func (l *load) attach(collection *ebpf.Collection) (*Attachment, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newAttachment(pin, target, l.mode(), info, l.Program, record), nil
+	return newAttachment(pin, target, l.modeOf(pin), info, l.Program, record), nil
 }
 
 func (l *load) attachOrReplace(target *nic.Target, program *ebpf.Program) (*pinnedAttachment, error) {
@@ -131,6 +147,9 @@ func (l *load) attachOrReplace(target *nic.Target, program *ebpf.Program) (*pinn
 		return l.replace(target, program)
 	}
 	attached, err := l.link(target, program)
+	if errors.Is(err, errNoLink) {
+		return l.attachWithoutLink(target, program, err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -145,18 +164,31 @@ func (l *load) attachOrReplace(target *nic.Target, program *ebpf.Program) (*pinn
 	return pin, nil
 }
 
+// link attaches the program by a link. It wraps errNoLink if there is none to be had.
 func (l *load) link(target *nic.Target, program *ebpf.Program) (link.Link, error) {
+	switch {
+	case l.noLink:
+		return nil, errNoLink
+	case l.at == XDP:
+		return l.linkXDP(target, program)
+	}
+	return l.linkTC(target, program)
+}
+
+func (l *load) linkXDP(target *nic.Target, program *ebpf.Program) (link.Link, error) {
 	attached, err := link.AttachXDP(link.XDPOptions{
 		Program:   program,
 		Interface: target.Index,
 		Flags:     l.mode().flag(),
 	})
-	if err == nil {
+	switch {
+	case err == nil:
 		return attached, nil
-	}
-	if errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EEXIST) {
+	case hasNoLink(err):
+		return nil, fmt.Errorf("%w: %w", errNoLink, err)
+	case errors.Is(err, unix.EBUSY), errors.Is(err, unix.EEXIST):
 		// Somebody else was faster.
-		if occupied := l.pins.checkVacant(target.Interface); occupied != nil {
+		if occupied := l.pins.checkVacant(target.Interface, XDP); occupied != nil {
 			return nil, occupied
 		}
 	}
@@ -216,9 +248,9 @@ func driverName(target *nic.Target) string {
 	return "driver " + target.Driver
 }
 
-// checkVacant reports an XDP program on the interface.
-func (d *pinDir) checkVacant(iface string) error {
-	there, ours, _, err := d.lookAt(iface)
+// checkVacant reports a program that is in the way of one at a hook.
+func (d *pinDir) checkVacant(iface string, at Hook) error {
+	there, ours, _, err := d.lookAt(iface, at)
 	if err != nil || len(there.programs) == 0 {
 		return err
 	}
@@ -230,11 +262,26 @@ func (d *pinDir) checkVacant(iface string) error {
 func (h *hook) occupied(ours *pinnedAttachment) error {
 	if ours == nil {
 		return fmt.Errorf("%s %w: %s, not attached by xdp-load: to take it off, %s",
-			h.name, ErrOccupied, programTitle(h.programs[0].id), h.howToDetach())
+			h.name, h.occupiedError(), programTitle(h.programs[0].id), h.howToDetach())
 	}
 	return fmt.Errorf("%s %w: %s, attached by xdp-load: to take it off, xdp-load unload --iface %s; to have another in its place without a packet in between, --replace",
-		h.name, ErrOccupied, ours.title(), h.name)
+		h.name, h.occupiedError(), ours.title(), h.name)
 }
+
+// occupiedError is ErrOccupied in the words for a hook.
+func (h *hook) occupiedError() error {
+	if h.at == XDP {
+		return ErrOccupied
+	}
+	return occupiedTC(h.at)
+}
+
+// occupiedTC is ErrOccupied of a hook of TC.
+type occupiedTC Hook
+
+func (at occupiedTC) Error() string { return "already has a program at tc " + string(at) }
+
+func (at occupiedTC) Is(other error) bool { return other == ErrOccupied }
 
 // title names the program that a link attaches for messages.
 func (p *pinnedAttachment) title() string {
@@ -258,6 +305,9 @@ func programTitle(id ebpf.ProgramID) string {
 // by a link can't be detached by anything but that link, one without a link only in
 // the mode that it was attached in.
 func (h *hook) howToDetach() string {
+	if h.at != XDP && h.programs[0].link == 0 {
+		return fmt.Sprintf("tc filter show dev %s %s, and tc filter del", h.name, h.at)
+	}
 	if id, err := h.foreignLink(); err == nil && id != 0 {
 		return fmt.Sprintf("bpftool link detach id %d", id)
 	}
@@ -269,6 +319,10 @@ func (h *hook) howToDetach() string {
 func (h *hook) foreignLink() (link.ID, error) { return h.linkOf(h.programs[0].id) }
 
 func (h *hook) linkOf(program ebpf.ProgramID) (link.ID, error) {
+	if h.at != XDP {
+		at := slices.IndexFunc(h.programs, func(p hookedProgram) bool { return p.id == program })
+		return h.programs[at].link, nil
+	}
 	links := new(link.Iterator)
 	defer links.Close()
 	for links.Next() {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
@@ -14,25 +15,37 @@ import (
 	"github.com/xdp-load/xdp-load/nic"
 )
 
-// hook is the place for XDP programs that an interface has.
+// Hook is where in the way of an interface's packets programs run.
+type Hook string
+
+const (
+	XDP     Hook = "xdp"     // before the network stack
+	Ingress Hook = "ingress" // in TC, on the way in
+	Egress  Hook = "egress"  // in TC, on the way out
+)
+
+// hook is a place for programs that an interface has. Each of them takes one program of this
+// package's. In TC those of others are beside it.
 type hook struct {
+	at       Hook
 	name     string
 	index    int
 	netns    uint64          // inode number of the network namespace
-	programs []hookedProgram // native ones first
+	programs []hookedProgram // of XDP, native ones first; of TC, in the order in which they run
 }
 
 // hookedProgram is a program on an interface.
 type hookedProgram struct {
 	id   ebpf.ProgramID
 	mode Mode
+	link link.ID // of tcx, 0 if there is none
 }
 
-// runs reports whether an attachment is that of the interface: whether this runs its
+// runs reports whether an attachment is that of the hook: whether this runs its
 // program. The number of the interface is not enough: others have it in other network
 // namespaces.
 func (h *hook) runs(pin pinnedAttachment) bool {
-	return h.index == pin.ifindex && (pin.netns == 0 || pin.netns == h.netns) &&
+	return h.at == pin.at && h.index == pin.ifindex && (pin.netns == 0 || pin.netns == h.netns) &&
 		slices.ContainsFunc(h.programs, func(p hookedProgram) bool { return p.id == pin.program })
 }
 
@@ -55,24 +68,71 @@ func (h *hook) modes() string {
 	return strings.Join(modes, " and ")
 }
 
-// hookByName returns the hook of an interface. It wraps nic.ErrNoInterface.
-func hookByName(name string) (*hook, error) {
+// keepOnly leaves out the programs of TC that are not of an attachment, which may be nil: they
+// are in nobody's way.
+func (h *hook) keepOnly(ours *pinnedAttachment) {
+	if h.at == XDP {
+		return
+	}
+	h.programs = slices.DeleteFunc(h.programs, func(p hookedProgram) bool { return ours == nil || p.id != ours.program })
+}
+
+// hookByName returns a hook of an interface. It wraps nic.ErrNoInterface.
+func hookByName(name string, at Hook) (*hook, error) {
+	hooks, err := hooksByName(name)
+	if err != nil {
+		return nil, err
+	}
+	found := slices.IndexFunc(hooks, func(h hook) bool { return h.at == at })
+	return &hooks[found], nil
+}
+
+// hooksByName returns the hooks of an interface, that of XDP first. It wraps
+// nic.ErrNoInterface.
+func hooksByName(name string) ([]hook, error) {
 	target, err := nic.ByName(name)
 	if err != nil {
 		return nil, err
 	}
-	hooks, err := xdpHooks()
+	hooks, err := hooksOf(func(index int) bool { return index == target.Index })
+	if err == nil && len(hooks) == 0 {
+		err = fmt.Errorf("%s: %w any more", name, nic.ErrNoInterface)
+	}
+	return hooks, err
+}
+
+// allHooks returns the hooks of all interfaces in the network namespace of the calling thread,
+// by the number of the interface, that of XDP first.
+func allHooks() ([]hook, error) { return hooksOf(func(int) bool { return true }) }
+
+// hooksOf is allHooks of some interfaces.
+func hooksOf(isWanted func(index int) bool) ([]hook, error) {
+	xdp, err := xdpHooks()
 	if err != nil {
 		return nil, err
 	}
-	at := slices.IndexFunc(hooks, func(h hook) bool { return h.index == target.Index })
-	if at < 0 {
-		return nil, fmt.Errorf("%s: %w any more", name, nic.ErrNoInterface)
+	clsact, err := clsactInterfaces()
+	if err != nil {
+		return nil, err
 	}
-	return &hooks[at], nil
+	var all []hook
+	for _, h := range xdp {
+		if !isWanted(h.index) {
+			continue
+		}
+		all = append(all, h)
+		for _, at := range []Hook{Ingress, Egress} {
+			tc := hook{at: at, name: h.name, index: h.index, netns: h.netns}
+			if err := tc.lookAtTC(clsact[h.index]); err != nil {
+				return nil, fmt.Errorf("%s: %w", h.name, err)
+			}
+			all = append(all, tc)
+		}
+	}
+	return all, nil
 }
 
-// xdpHooks returns the hooks of all interfaces in the network namespace of the
+// xdpHooks returns the XDP hooks of all interfaces in the network namespace of the
 // calling thread, by their number. It asks rtnetlink(7), since bpf(2) does not
 // know about programs that are attached without a link.
 func xdpHooks() ([]hook, error) {
@@ -82,7 +142,7 @@ func xdpHooks() ([]hook, error) {
 	}
 	var hooks []hook
 	err = rtnetlink.EachLink(func(index int, attributes *netlink.AttributeDecoder) error {
-		h := hook{index: index, netns: netns}
+		h := hook{at: XDP, index: index, netns: netns}
 		for attributes.Next() {
 			switch attributes.Type() {
 			case unix.IFLA_IFNAME:
@@ -109,7 +169,7 @@ func (h *hook) parsePrograms(attributes *netlink.AttributeDecoder) error {
 	}
 	for _, mode := range modes {
 		if id := byMode[mode.attribute]; id != 0 {
-			h.programs = append(h.programs, hookedProgram{id, mode.Mode})
+			h.programs = append(h.programs, hookedProgram{id: id, mode: mode.Mode})
 		}
 	}
 	return attributes.Err()

@@ -32,6 +32,9 @@ type Options struct {
 	// (optional, rewrite.DefaultTypes if empty).
 	Types []string
 
+	// Object is what is in the object's file, for who has read it (optional: it is read).
+	Object []byte
+
 	// Interface is the name of the interface, in the network namespace of the
 	// calling thread, to attach to (optional: nothing is attached without it).
 	Interface string
@@ -82,9 +85,23 @@ type Loaded struct {
 	// Pinned are the maps that are pinned, by their names.
 	Pinned []PinnedMap
 
+	// With are the other programs on the interface that Reload has replaced with it.
+	With []*Loaded
+
 	// Bound is set if a program is bound to the interface, as it calls metadata kfuncs.
 	Bound bool
 }
+
+// Close releases the programs and the maps, those of With included.
+func (l *Loaded) Close() {
+	l.Collection.Close()
+	for _, other := range l.With {
+		other.Close()
+	}
+}
+
+// all returns it, and those of With.
+func (l *Loaded) all() []*Loaded { return append([]*Loaded{l}, l.With...) }
 
 // PinnedMap is a map that outlives the process.
 type PinnedMap struct {
@@ -212,6 +229,10 @@ type load struct {
 	digest string // of the rewritten object
 	needed *reach // what is to be attached, nil if nothing is
 
+	at     Hook     // where the program is to be attached, if it is
+	with   []string // programs of the object that share its maps
+	noLink bool     // whether it is attached without a link, wherever there would be one
+
 	present  *present       // what is to be replaced, nil if nothing is
 	expected ebpf.ProgramID // which that has to be, 0 if it does not matter
 
@@ -234,11 +255,19 @@ type load struct {
 // newLoad does all that needs no kernel. Later the file may be out of reach:
 // see inLastingMounts.
 func newLoad(path string, opts Options) (*load, error) {
-	object, err := readObject(path)
+	object, err := opts.object(path)
 	if err != nil {
 		return nil, err
 	}
 	return newLoadOf(path, object, opts)
+}
+
+// object returns what is in the object's file.
+func (o *Options) object(path string) ([]byte, error) {
+	if o.Object != nil {
+		return o.Object, nil
+	}
+	return readObject(path)
 }
 
 // readObject reads a file, once, as it may be a pipe. The error is without the path.
@@ -257,7 +286,7 @@ func newLoadOf(name string, object []byte, opts Options) (*load, error) {
 
 // newLoadPart is newLoadOf of one program and what it reaches, or of all.
 func newLoadPart(name string, object []byte, opts Options, isOne bool) (*load, error) {
-	if err := cmp.Or(opts.checkMode(), checkByteOrder(object, opts.Layout)); err != nil {
+	if err := cmp.Or(opts.checkReadable(), checkByteOrder(object, opts.Layout)); err != nil {
 		return nil, err
 	}
 
@@ -290,7 +319,10 @@ func (l *load) read(object io.ReaderAt, isOne bool) (err error) {
 	if err != nil {
 		return err
 	}
-	if l.Program, err = chooseProgram(l.spec, l.Program); err != nil {
+	if l.Program, l.at, err = chooseProgram(l.spec, l.Program); err != nil {
+		return err
+	}
+	if err := l.checkMode(l.at); err != nil {
 		return err
 	}
 	l.needed = reachOf(l.spec, l.Program)
@@ -306,7 +338,7 @@ func rewrittenPart(object io.ReaderAt, opts Options, refused error) (*ebpf.Colle
 	if err != nil {
 		return nil, nil, "", refused
 	}
-	program, err := chooseProgram(spec, opts.Program)
+	program, _, err := chooseProgram(spec, opts.Program)
 	if err != nil {
 		return nil, nil, "", err
 	}
@@ -338,6 +370,7 @@ func (l *load) load() error {
 			return err
 		}
 	}
+	l.takeShared()
 	pinned, err := l.openPinned()
 	defer closeMaps(pinned)
 	if err != nil {
@@ -346,7 +379,7 @@ func (l *load) load() error {
 
 	opts := l.Collection
 	opts.MapReplacements = make(map[string]*ebpf.Map)
-	for _, replacements := range []map[string]*ebpf.Map{pinned, l.Collection.MapReplacements} {
+	for _, replacements := range []map[string]*ebpf.Map{l.shared(), pinned, l.Collection.MapReplacements} {
 		for name, m := range replacements {
 			opts.MapReplacements[name] = m
 		}

@@ -39,6 +39,10 @@ type Record struct {
 	Types   []string `json:"types,omitempty"`
 	PinPath string   `json:"pinPath"`
 
+	// With are the names of the other programs of the object that were loaded with it, and
+	// share its maps.
+	With []string `json:"with,omitempty"`
+
 	// MapReplacements are the names of the maps that the caller had given.
 	MapReplacements []string `json:"mapReplacements,omitempty"`
 
@@ -98,6 +102,7 @@ func (l *load) newRecord(target *nic.Target) (*Record, error) {
 		Digest:    digestOf(l.object),
 		Program:   l.Program,
 		Types:     slices.Clone(l.Types),
+		With:      l.with,
 		PinPath:   l.Collection.Maps.PinPath,
 		Origin:    l.Origin,
 		Layout:    cmp.Or(l.Origin.Layout, l.report.Layout),

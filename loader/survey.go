@@ -131,7 +131,7 @@ func (s *survey) look(pins *pinDir) (err error) {
 
 // lookAtHooks adds the programs in the network namespace of the calling thread.
 func (s *survey) lookAtHooks(namespace string) error {
-	hooks, err := xdpHooks()
+	hooks, err := allHooks()
 	if err != nil {
 		return err
 	}
@@ -193,7 +193,7 @@ func (s *survey) addForeign(h *hook, hooked hookedProgram, target *nic.Target, n
 	status := ProgramStatus{
 		Attachment: Attachment{
 			Interface: target.Interface, Index: target.Index, Driver: target.Driver,
-			Mode: hooked.mode, ProgramID: hooked.id,
+			Hook: h.at, Mode: hooked.mode, ProgramID: hooked.id,
 		},
 		Namespace: namespace,
 		Foreign:   "foreign",

@@ -9,9 +9,9 @@ import (
 	"github.com/cilium/ebpf/link"
 )
 
-// Unload detaches what this package has attached to an interface in the network
-// namespace of the calling thread. Maps that were pinned by name stay, as with
-// other loaders.
+// Unload detaches what this package has attached to an interface in the network namespace
+// of the calling thread: an XDP program, programs of TC. Maps that were pinned by name stay, as
+// with other loaders.
 //
 // Returns an error wrapping ErrNotAttached if there is nothing, ErrPrivileges,
 // or nic.ErrNoInterface.
@@ -23,18 +23,35 @@ func Unload(iface string) error {
 }
 
 func unload(iface string, pins *pinDir) error {
-	there, ours, skipped, err := pins.lookAt(iface)
+	ours, skipped, err := pins.attachments() // first: it may put a program back
 	if err != nil {
 		return err
 	}
-	if ours == nil {
-		if detached, err := there.detachPinnedElsewhere(); detached || err != nil {
+	hooks, err := hooksByName(iface)
+	if err != nil {
+		return err
+	}
+	detached := false
+	for i := range hooks {
+		at := slices.IndexFunc(ours, hooks[i].runs)
+		if at < 0 {
+			continue
+		}
+		if err := pins.detach(&ours[at]); err != nil {
+			return fmt.Errorf("%s: %w", iface, err)
+		}
+		detached = true
+	}
+	for i := range hooks {
+		if detached {
+			return nil
+		}
+		if detached, err = hooks[i].detachPinnedElsewhere(); err != nil {
 			return err
 		}
-		return joined(there.notOurs(), skipped)
 	}
-	if err := pins.detach(ours); err != nil {
-		return fmt.Errorf("%s: %w", iface, err)
+	if !detached {
+		return joined(notOurs(hooks), skipped)
 	}
 	return nil
 }
@@ -44,13 +61,16 @@ func joined(err error, reasons []error) error {
 	return errors.Join(append([]error{err}, reasons...)...)
 }
 
-// notOurs says that there is nothing to unload, and what is there instead.
-func (h *hook) notOurs() error {
-	if len(h.programs) == 0 {
-		return fmt.Errorf("%s: %w, nor any other XDP program", h.name, ErrNotAttached)
+// notOurs says of the hooks of an interface that there is nothing to unload, and what is there
+// instead.
+func notOurs(hooks []hook) error {
+	for i := range hooks {
+		if h := &hooks[i]; len(h.programs) > 0 {
+			return fmt.Errorf("%s: %w: to take off %s, which is there, %s",
+				h.name, ErrNotAttached, programTitle(h.programs[0].id), h.howToDetach())
+		}
 	}
-	return fmt.Errorf("%s: %w: to take off %s, which is there, %s",
-		h.name, ErrNotAttached, programTitle(h.programs[0].id), h.howToDetach())
+	return fmt.Errorf("%s: %w, nor any other XDP or TC program", hooks[0].name, ErrNotAttached)
 }
 
 // detachPinnedElsewhere detaches a program of this package's whose pins are in another mount
@@ -102,7 +122,7 @@ func unloadAll(pins *pinDir) (unloaded []string, skipped []error, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	hooks, err := xdpHooks()
+	hooks, err := allHooks()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -123,7 +143,9 @@ func unloadAll(pins *pinDir) (unloaded []string, skipped []error, err error) {
 			failed = append(failed, fmt.Errorf("%s: %w", there.name, err))
 			continue
 		}
-		unloaded = append(unloaded, there.name)
+		if !slices.Contains(unloaded, there.name) {
+			unloaded = append(unloaded, there.name)
+		}
 	}
 	return unloaded, skipped, errors.Join(failed...)
 }

@@ -46,13 +46,13 @@ const loadExamples = `  xdp-load --iface eth0 prog.o
 // loading is what the root command does, and load.
 type loading struct {
 	*flags
-	ifaces  []string
-	dryRun  bool
-	pinPath string
-	mode    string
-	replace bool
-	force   bool
-	program string
+	ifaces   []string
+	dryRun   bool
+	pinPath  string
+	mode     string
+	replace  bool
+	force    bool
+	programs []string
 }
 
 // newLoads returns the root command, whose own job is to load a program, and load,
@@ -93,20 +93,20 @@ func (l *loading) addFlags(cmd *cobra.Command) {
 	l.addLayout(cmd)
 	l.addAccessors(cmd)
 	l.addNoKfuncs(cmd)
-	cmd.Flags().StringVarP(&l.mode, "mode", "m", string(loader.Native), "run the program in this `MODE`: native, in the driver; or generic, where md_desc(ctx) is NULL for every packet")
+	cmd.Flags().StringVarP(&l.mode, "mode", "m", "", "run the program in this `MODE`: native, in the driver; generic, where md_desc(ctx) is NULL for every packet; in TC: tcx or clsact (default native, or tcx where the kernel has it)")
 	cmd.Flags().StringVarP(&l.pinPath, "pin-path", "p", "", "pin maps that are pinned by name in this `DIRECTORY` of a bpffs (default /sys/fs/bpf)")
 	cmd.Flags().BoolVar(&l.dryRun, "dry-run", false, "check all that can be known without loading, show what would be done, and do nothing")
 	cmd.Flags().BoolVar(&l.replace, "replace", false, "take the place of the program that xdp-load has attached there, if there is one, with no packet unseen")
 	cmd.Flags().BoolVar(&l.force, "force", false, "with --replace, take the place of a program that somebody else has attached, too")
-	cmd.Flags().StringVar(&l.program, "program", "", "attach the XDP program of this `NAME`, if the object has several")
+	cmd.Flags().StringArrayVar(&l.programs, "program", nil, "attach the program of this `NAME`, if the object has several (repeatable: all of them or none)")
 }
 
 func (l *loading) run(cmd *cobra.Command, object string) error {
 	switch {
 	case len(l.ifaces) == 0 || slices.Contains(l.ifaces, ""):
 		return usagef("no interface given: --iface INTERFACE, or load INTERFACE")
-	case modes[l.mode] == "":
-		return usagef("--mode %q: native or generic", l.mode)
+	case l.mode != "" && modes[l.mode] == "":
+		return usagef("--mode %q: native or generic; for a program of TC tcx or clsact", l.mode)
 	case modes[l.mode] == loader.Generic && len(l.layouts) == 0:
 		return usagef("--mode %s needs --layout FILE: what a program is given there is not the driver's", l.mode)
 	case l.force && !l.replace:
@@ -115,7 +115,7 @@ func (l *loading) run(cmd *cobra.Command, object string) error {
 	if err := l.sources.check(false); err != nil {
 		return err
 	}
-	each, err := l.options()
+	each, err := l.options(object)
 	switch {
 	case err != nil:
 		return err
@@ -126,26 +126,39 @@ func (l *loading) run(cmd *cobra.Command, object string) error {
 }
 
 // modes are those of a program by their names, xdp-loader's included.
-var modes = map[string]loader.Mode{"native": loader.Native, "generic": loader.Generic, "skb": loader.Generic}
+var modes = map[string]loader.Mode{
+	"native": loader.Native, "generic": loader.Generic, "skb": loader.Generic,
+	"tcx": loader.TCX, "clsact": loader.Clsact,
+}
 
-// options returns what is to be done on each interface.
-func (l *loading) options() (each []loader.Options, err error) {
+// options returns what is to be done on each interface, with each program.
+func (l *loading) options(path string) (each []loader.Options, err error) {
 	if l.pinPath != "" {
 		if l.pinPath, err = filepath.Abs(l.pinPath); err != nil {
 			return nil, err
 		}
 	}
+	// Once, as it may be a pipe.
+	if l.object, err = readObject(path); err != nil {
+		return nil, err
+	}
+	programs := l.programs
+	if len(programs) == 0 {
+		programs = []string{""} // the only one
+	}
 	var opts loader.Options
-	for i, iface := range l.ifaces {
-		if i == 0 || len(l.layouts) == 0 { // a layout, which may be a pipe, is the same for all
-			if opts, err = l.sourceOf(iface); err != nil {
-				return nil, err
+	for _, iface := range l.ifaces {
+		for _, l.program = range programs {
+			if len(each) == 0 || len(l.layouts) == 0 { // a layout, which may be a pipe, too, is the same for all
+				if opts, err = l.sourceOf(iface); err != nil {
+					return nil, err
+				}
 			}
+			opts.Object, opts.Interface, opts.Program = l.object, iface, l.program
+			opts.Mode, opts.Replace, opts.Force = modes[l.mode], l.replace, l.force
+			opts.Collection.Maps.PinPath = l.pinPath
+			each = append(each, opts)
 		}
-		opts.Interface, opts.Program = iface, l.program
-		opts.Mode, opts.Replace, opts.Force = modes[l.mode], l.replace, l.force
-		opts.Collection.Maps.PinPath = l.pinPath
-		each = append(each, opts)
 	}
 	return each, nil
 }
@@ -249,7 +262,7 @@ func (f *flags) printAttached(w io.Writer, object *loader.Loaded) error {
 	printPinned(w, object.Pinned)
 	a := object.Attachment
 	fmt.Fprintf(w, "%s (id %d) attached to %s%s%s%s, %s%s, pinned at %s%s\n",
-		a.Program, a.ProgramID, a.Interface, inParentheses(a.Driver, ""), inMode(a.Mode), inPlaceOf(object.Replaced), f.foundFor(a.Interface, object.Report), bound(object.Bound, a.Interface), a.Pin, inMountsOf(a))
+		a.Program, a.ProgramID, a.Interface, inParentheses(a.Driver, ""), inMode(a), inPlaceOf(object.Replaced), f.foundFor(a.Interface, object.Report), bound(object.Bound, a.Interface), a.Pin, inMountsOf(a))
 	return nil
 }
 
@@ -261,12 +274,25 @@ func bound(isBound bool, iface string) string {
 	return ", bound to " + iface + " by the kfuncs that it calls"
 }
 
-// inMode says what mode a program is in, if it is not the usual one.
-func inMode(mode loader.Mode) string {
-	if mode == loader.Native {
+// inMode says where a program of TC is, and what mode one of XDP is in, if that is not the
+// usual one.
+func inMode(a *loader.Attachment) string {
+	switch {
+	case a.Hook != loader.XDP:
+		return " at " + modeOf(a)
+	case a.Mode == loader.Native:
 		return ""
 	}
-	return fmt.Sprintf(" in %s mode", mode)
+	return fmt.Sprintf(" in %s mode", a.Mode)
+}
+
+// modeOf returns the mode of a program, of one of TC with its hook, in words such as "tcx
+// ingress".
+func modeOf(a *loader.Attachment) string {
+	if a.Hook == loader.XDP {
+		return string(a.Mode)
+	}
+	return string(a.Mode) + " " + string(a.Hook)
 }
 
 // inPlaceOf says which program was there before.

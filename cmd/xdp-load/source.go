@@ -31,6 +31,10 @@ type sources struct {
 	kfuncs    bool
 	noKfuncs  bool
 
+	// What is to be attached to an interface, if it has been read.
+	object  []byte
+	program string
+
 	found map[string]nic.Source // by interface, where the command line does not say it
 }
 
@@ -151,6 +155,7 @@ func (s *sources) driverIn(name string, kernel *nic.Kernel) *loader.Driver {
 // kfuncs that it has.
 func (s *sources) driverOn(target *nic.Target) (driver *loader.Driver, err error) {
 	driver = s.driver("")
+	driver.Object, driver.Program = s.object, s.program
 	if !s.noKfuncs {
 		driver.Kfuncs, err = target.Kfuncs()
 	}
@@ -208,7 +213,7 @@ func (s *sources) origin() (origin loader.Origin, err error) {
 // sourcesFrom returns the flags that a record was made with.
 func sourcesFrom(record *loader.Record) *sources {
 	origin := &record.Origin
-	s := &sources{base: origin.Base, types: record.Types, accessors: origin.Accessors, lower: origin.Lowering, software: origin.Software, noKfuncs: origin.NoKfuncs}
+	s := &sources{object: record.OriginalObject(), program: record.Program, base: origin.Base, types: record.Types, accessors: origin.Accessors, lower: origin.Lowering, software: origin.Software, noKfuncs: origin.NoKfuncs}
 	if origin.Layout != "" {
 		s.layouts = []string{origin.Layout}
 	}
