@@ -148,7 +148,7 @@ func (l *load) attachOrReplace(target *nic.Target, program *ebpf.Program) (*pinn
 	}
 	attached, err := l.link(target, program)
 	if errors.Is(err, errNoLink) {
-		return l.attachWithoutLink(target, program, err)
+		return l.attachWithoutLink(target, program)
 	}
 	if err != nil {
 		return nil, err
@@ -166,10 +166,7 @@ func (l *load) attachOrReplace(target *nic.Target, program *ebpf.Program) (*pinn
 
 // link attaches the program by a link. It wraps errNoLink if there is none to be had.
 func (l *load) link(target *nic.Target, program *ebpf.Program) (link.Link, error) {
-	switch {
-	case l.noLink:
-		return nil, errNoLink
-	case l.at == XDP:
+	if l.at == XDP {
 		return l.linkXDP(target, program)
 	}
 	return l.linkTC(target, program)

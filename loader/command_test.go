@@ -37,11 +37,14 @@ var commands map[string]func(args []string) error
 func init() {
 	commands = map[string]func([]string) error{
 		"load":    load,
+		"generic": generic,
 		"replace": replace,
 		"reload":  reload,
 		"status":  status,
 		"unload":  func(args []string) error { return loader.Unload(args[0]) },
 		"with":    withCapabilities,
+
+		"without-links": withoutLinks,
 
 		"load-limited":           loadLimited,
 		"refused-for-privileges": refusedForPrivileges,
@@ -52,6 +55,9 @@ func init() {
 
 // load OBJECT LAYOUT INTERFACE
 func load(args []string) error { return loadWith(args, loader.Options{}) }
+
+// generic OBJECT LAYOUT INTERFACE
+func generic(args []string) error { return loadWith(args, loader.Options{Mode: loader.Generic}) }
 
 // replace OBJECT LAYOUT INTERFACE
 func replace(args []string) error { return loadWith(args, loader.Options{Replace: true}) }

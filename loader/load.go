@@ -229,9 +229,8 @@ type load struct {
 	digest string // of the rewritten object
 	needed *reach // what is to be attached, nil if nothing is
 
-	at     Hook     // where the program is to be attached, if it is
-	with   []string // programs of the object that share its maps
-	noLink bool     // whether it is attached without a link, wherever there would be one
+	at   Hook     // where the program is to be attached, if it is
+	with []string // programs of the object that share its maps
 
 	present  *present       // what is to be replaced, nil if nothing is
 	expected ebpf.ProgramID // which that has to be, 0 if it does not matter

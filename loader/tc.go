@@ -54,7 +54,7 @@ func (l *load) linkTC(target *nic.Target, program *ebpf.Program) (link.Link, err
 	switch {
 	case err == nil:
 		return attached, nil
-	case l.Mode == "" && errors.Is(err, ebpf.ErrNotSupported):
+	case l.Mode == "" && hasNoLink(err):
 		return nil, fmt.Errorf("%w: %w", errNoLink, err)
 	}
 	return nil, fmt.Errorf("%s: attach to tcx %s: %w", target.Interface, l.at, err)

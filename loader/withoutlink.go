@@ -23,30 +23,30 @@ func hasNoLink(err error) bool {
 	return errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EPERM) || errors.Is(err, ebpf.ErrNotSupported)
 }
 
-// attachWithoutLink attaches the program over netlink, as there is no link to be had, err.
-func (l *load) attachWithoutLink(target *nic.Target, program *ebpf.Program, err error) (*pinnedAttachment, error) {
-	id, idErr := idOf(program)
-	if idErr != nil {
-		return nil, idErr
+// attachWithoutLink attaches the program over netlink.
+func (l *load) attachWithoutLink(target *nic.Target, program *ebpf.Program) (*pinnedAttachment, error) {
+	id, err := idOf(program)
+	if err != nil {
+		return nil, err
 	}
 	pin := &pinnedAttachment{program: id, home: id, at: l.at, ifindex: target.Index, mode: Clsact}
 	if l.at == XDP {
 		pin.mode = l.mode()
-	} else if pin.qdisc, idErr = l.needsQdisc(target); idErr != nil {
-		return nil, idErr
+	} else if pin.qdisc, err = l.needsQdisc(target); err != nil {
+		return nil, err
 	}
 	if err := l.pins.pinHook(pin); err != nil {
 		return nil, fmt.Errorf("%s: %w", target.Interface, err)
 	}
 	l.undo.later(func() { _ = os.Remove(l.pins.path(linkPinsName, pinName(pinOfHook, id))) })
 	l.undo.later(func() { _ = pin.takeOff(program) })
-	switch again := pin.putOn(program); {
-	case again == nil:
+	switch err := pin.putOn(program); {
+	case err == nil:
 		return pin, nil
 	case l.at == XDP:
-		return nil, l.explainRefused(target, err, again)
+		return nil, l.explainRefused(target, err, err)
 	default:
-		return nil, fmt.Errorf("%s: attach to clsact %s: %w", target.Interface, l.at, withReason(again))
+		return nil, fmt.Errorf("%s: attach to clsact %s: %w", target.Interface, l.at, withReason(err))
 	}
 }
 
