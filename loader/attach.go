@@ -211,6 +211,9 @@ func (l *load) pinNeeded(program *ebpf.Program, collection *ebpf.Collection, rec
 		return err
 	}
 	l.notePinned(paths)
+	if err := l.pinForMaps(id, collection); err != nil {
+		return err
+	}
 	return l.pins.bindRecord(program, id, record)
 }
 

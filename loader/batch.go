@@ -58,7 +58,7 @@ func newBatch(path string, each []Options) (*batch, error) {
 		if err != nil {
 			return nil, err
 		}
-		l, err := newLoadOf(path, object, opts)
+		l, err := newLoadBeside(path, object, opts, each)
 		if err != nil {
 			return nil, named(opts.Interface, fmt.Errorf("%s: %w", path, err))
 		}
@@ -78,6 +78,24 @@ func newBatch(path string, each []Options) (*batch, error) {
 		slices.Sort(l.with)
 	}
 	return b, nil
+}
+
+// newLoadBeside is newLoadOf of one of several loads. If there is another for the interface,
+// entries of cpumaps and devmaps are for that of the XDP program.
+func newLoadBeside(path string, object []byte, opts Options, each []Options) (*load, error) {
+	redirects, beside := opts.Redirects, 0
+	for _, other := range each {
+		if other.Interface == opts.Interface {
+			beside++
+		}
+	}
+	opts.Redirects = nil
+	l, err := newLoadOf(path, object, opts)
+	if err != nil || beside > 1 && l.at != XDP {
+		return l, err
+	}
+	l.Redirects = redirects
+	return l, l.checkRedirects()
 }
 
 // hookID is where there can be one of the programs.
@@ -282,6 +300,6 @@ func (l *load) finish() *Loaded {
 		loaded.Replaced = l.present.id
 		l.retire(l.collection)
 	}
-	loaded.Pinned = l.pinned
+	loaded.Pinned, loaded.ForMaps = l.pinned, l.forMaps
 	return loaded
 }

@@ -41,7 +41,8 @@ type Options struct {
 
 	// Program is the name of the XDP program to attach (optional if the object
 	// has only one). Only it and what it reaches is loaded: the programs that its
-	// program arrays start with, the programs that these reach, and their maps.
+	// program arrays start with, those for its cpumaps and devmaps, what these reach, and
+	// their maps.
 	Program string
 
 	// Mode is where the program runs: Native, in the driver, which it is if it is empty,
@@ -58,6 +59,9 @@ type Options struct {
 	// Force has Replace replace the program of somebody else, too. If that is attached by
 	// a link, the link becomes this package's: it stays when its owner is done with it.
 	Force bool
+
+	// Redirects are put into cpumaps and devmaps before the program is attached (optional).
+	Redirects []Redirect
 
 	// Origin goes into the record of the program on the interface (optional).
 	Origin Origin
@@ -84,6 +88,9 @@ type Loaded struct {
 
 	// Pinned are the maps that are pinned, by their names.
 	Pinned []PinnedMap
+
+	// ForMaps are the programs for cpumaps and devmaps, which are pinned, too.
+	ForMaps []PinnedProgram
 
 	// With are the other programs on the interface that Reload has replaced with it.
 	With []*Loaded
@@ -238,10 +245,12 @@ type load struct {
 	named    []string          // maps to pin by name
 	taken    map[string]string // those that can't be, with the path
 	renewed  []string          // those that are once what is replaced is gone, which uses what is pinned
+	reused   map[string]bool   // maps that were there before
 	arrays   []programArray
 	replaced []replacedPrograms
 	pins     *pinDir // the batch's, nil until something is to be pinned
 	pinned   []PinnedMap
+	forMaps  []PinnedProgram
 
 	collection *ebpf.Collection // in the kernel
 	attachment *Attachment      // nil if there is none
@@ -299,6 +308,9 @@ func newLoadPart(name string, object []byte, opts Options, isOne bool) (*load, e
 	}
 	if l.Collection.Maps.PinPath == "" {
 		l.Collection.Maps.PinPath = bpffs
+	}
+	if err := l.checkRedirects(); err != nil {
+		return nil, err
 	}
 	l.takePinsByName()
 	l.takeProgramArrays()
@@ -401,16 +413,23 @@ func (l *load) load() error {
 			return err
 		}
 	}
-	return l.fillArrays(l.collection, opts.MapReplacements)
+	l.reused = make(map[string]bool)
+	for name := range opts.MapReplacements {
+		l.reused[name] = true
+	}
+	if err := l.fillArrays(l.collection); err != nil {
+		return err
+	}
+	return l.putRedirects(true)
 }
 
 // fillArrays fills the program arrays that are new. Those that are not are left to
 // replacePrograms.
-func (l *load) fillArrays(collection *ebpf.Collection, reused map[string]*ebpf.Map) error {
+func (l *load) fillArrays(collection *ebpf.Collection) error {
 	l.arrays = slices.DeleteFunc(l.arrays, func(a programArray) bool { return collection.Maps[a.name] == nil })
 	for i := range l.arrays {
 		a := &l.arrays[i]
-		if a.reused = reused[a.name] != nil; a.reused {
+		if a.reused = l.reused[a.name]; a.reused {
 			continue
 		}
 		if err := a.fill(collection); err != nil {
@@ -420,8 +439,12 @@ func (l *load) fillArrays(collection *ebpf.Collection, reused map[string]*ebpf.M
 	return nil
 }
 
-// replacePrograms puts the programs into the arrays that were there before.
+// replacePrograms puts the programs into the arrays, and the entries into the cpumaps and
+// devmaps, that were there before.
 func (l *load) replacePrograms(collection *ebpf.Collection) error {
+	if err := l.putRedirects(false); err != nil {
+		return err
+	}
 	for i := range l.arrays {
 		if !l.arrays[i].reused {
 			continue

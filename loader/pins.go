@@ -25,6 +25,7 @@ import (
 const (
 	pinsOfPrograms = "programs" // programs-PROGRAM/NAME: the program that is attached
 	pinsOfMaps     = "maps"     // maps-PROGRAM/NAME: what it and the programs that it calls use
+	pinsForMaps    = "redirect" // redirect-PROGRAM/NAME: programs for the cpumaps and devmaps that it redirects into
 	pinOfRecord    = "record"   // record-PROGRAM: what it was rewritten for
 	pinsByName     = "names"    // names-PROGRAM/NAME: a map on its way to where it is pinned by name
 	pinOfHook      = "hook"     // hook-PROGRAM: where it is attached without a link, see pinHook
@@ -34,7 +35,7 @@ const (
 )
 
 var (
-	kindsOfProgram = []string{pinsOfPrograms, pinsOfMaps, pinOfRecord, pinsByName, pinOfHook}
+	kindsOfProgram = []string{pinsOfPrograms, pinsOfMaps, pinsForMaps, pinOfRecord, pinsByName, pinOfHook}
 	kindsOfLink    = []string{pinOfLink, pinOfTaken, pinOfLent}
 )
 
@@ -179,6 +180,11 @@ func (d *pinDir) pinProgram(id ebpf.ProgramID, program *ebpf.Program, name strin
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
 	}
+	return pinProgramAgain(program, dir, name)
+}
+
+// pinProgramAgain pins a program that may be pinned elsewhere, too.
+func pinProgramAgain(program *ebpf.Program, dir, name string) error {
 	clone, err := program.Clone()
 	if err != nil {
 		return err

@@ -8,7 +8,8 @@ import (
 )
 
 // reach is what a program of an object needs, by name: itself, what the program
-// arrays start with that it or one of these calls through, and their maps.
+// arrays start with that it or one of these calls through, the programs for the cpumaps and
+// devmaps that it or one of these redirects into, and their maps.
 type reach struct {
 	spec     *ebpf.CollectionSpec
 	programs map[string]bool
@@ -39,6 +40,11 @@ func (r *reach) addMap(name string) {
 		return
 	}
 	r.maps[name] = true
+	for program, spec := range r.spec.Programs {
+		if isFor(m, spec) && !isOptional(spec) {
+			r.addProgram(program)
+		}
+	}
 	for _, entry := range m.Contents {
 		value, isName := entry.Value.(string)
 		switch {

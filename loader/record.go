@@ -43,6 +43,9 @@ type Record struct {
 	// share its maps.
 	With []string `json:"with,omitempty"`
 
+	// Redirects are those of the Options.
+	Redirects []Redirect `json:"redirects,omitempty"`
+
 	// MapReplacements are the names of the maps that the caller had given.
 	MapReplacements []string `json:"mapReplacements,omitempty"`
 
@@ -103,6 +106,7 @@ func (l *load) newRecord(target *nic.Target) (*Record, error) {
 		Program:   l.Program,
 		Types:     slices.Clone(l.Types),
 		With:      l.with,
+		Redirects: l.Redirects,
 		PinPath:   l.Collection.Maps.PinPath,
 		Origin:    l.Origin,
 		Layout:    cmp.Or(l.Origin.Layout, l.report.Layout),

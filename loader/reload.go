@@ -87,7 +87,7 @@ func (a *Attachment) anew(find Find) (*load, error) {
 		return nil, err
 	}
 	opts.Interface, opts.Program, opts.Replace, opts.Force = a.Interface, record.Program, true, false
-	opts.Mode = a.Mode
+	opts.Mode, opts.Redirects = a.Mode, record.Redirects
 	opts.Collection.Maps.PinPath = record.PinPath
 	for _, name := range record.MapReplacements {
 		if opts.Collection.MapReplacements[name] == nil {

@@ -53,6 +53,8 @@ type loading struct {
 	replace  bool
 	force    bool
 	programs []string
+
+	redirects []string
 }
 
 // newLoads returns the root command, whose own job is to load a program, and load,
@@ -98,6 +100,7 @@ func (l *loading) addFlags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&l.dryRun, "dry-run", false, "check all that can be known without loading, show what would be done, and do nothing")
 	cmd.Flags().BoolVar(&l.replace, "replace", false, "take the place of the program that xdp-load has attached there, if there is one, with no packet unseen")
 	cmd.Flags().BoolVar(&l.force, "force", false, "with --replace, take the place of a program that somebody else has attached, too")
+	cmd.Flags().StringArrayVar(&l.redirects, "redirect", nil, "put `MAP:KEYS=TO[,PROGRAM]` into a cpumap or devmap: cpus:0-3=512,on_cpu, with queues of 512 packets; ports:7=eth1 (repeatable)")
 	cmd.Flags().StringArrayVar(&l.programs, "program", nil, "attach the program of this `NAME`, if the object has several (repeatable: all of them or none)")
 }
 
@@ -138,6 +141,10 @@ func (l *loading) options(path string) (each []loader.Options, err error) {
 			return nil, err
 		}
 	}
+	redirects, err := parseRedirects(l.redirects)
+	if err != nil {
+		return nil, err
+	}
 	// Once, as it may be a pipe.
 	if l.object, err = readObject(path); err != nil {
 		return nil, err
@@ -156,7 +163,7 @@ func (l *loading) options(path string) (each []loader.Options, err error) {
 			}
 			opts.Object, opts.Interface, opts.Program = l.object, iface, l.program
 			opts.Mode, opts.Replace, opts.Force = modes[l.mode], l.replace, l.force
-			opts.Collection.Maps.PinPath = l.pinPath
+			opts.Redirects, opts.Collection.Maps.PinPath = redirects, l.pinPath
 			each = append(each, opts)
 		}
 	}
@@ -202,11 +209,12 @@ func exists(path string) bool {
 
 // loaded is what load prints as JSON.
 type loaded struct {
-	Report     *rewrite.Report    `json:"report"`
-	Attachment *loader.Attachment `json:"attachment"`
-	Maps       []loader.PinnedMap `json:"maps"`
-	Bound      bool               `json:"bound,omitempty"`    // to the device
-	Replaced   ebpf.ProgramID     `json:"replaced,omitempty"` // that was there before
+	Report     *rewrite.Report        `json:"report"`
+	Attachment *loader.Attachment     `json:"attachment"`
+	Maps       []loader.PinnedMap     `json:"maps"`
+	ForMaps    []loader.PinnedProgram `json:"forMaps,omitempty"`  // programs for cpumaps and devmaps
+	Bound      bool                   `json:"bound,omitempty"`    // to the device
+	Replaced   ebpf.ProgramID         `json:"replaced,omitempty"` // that was there before
 }
 
 func (f *flags) load(w io.Writer, path string, each []loader.Options) error {
@@ -235,7 +243,7 @@ func (f *flags) printLoaded(w io.Writer, all []*loader.Loaded) error {
 		values := make([]any, len(all))
 		for i, object := range all {
 			maps := append([]loader.PinnedMap{}, object.Pinned...) // [] rather than null
-			values[i] = loaded{object.Report, object.Attachment, maps, object.Bound, object.Replaced}
+			values[i] = loaded{object.Report, object.Attachment, maps, object.ForMaps, object.Bound, object.Replaced}
 		}
 		return printJSON(w, oneOrAll(values))
 	}
@@ -260,6 +268,9 @@ func (f *flags) printAttached(w io.Writer, object *loader.Loaded) error {
 		return err
 	}
 	printPinned(w, object.Pinned)
+	for _, program := range object.ForMaps {
+		fmt.Fprintf(w, "program %s (id %d) for a %s: pinned at %s\n", program.Name, program.ID, program.For, program.Path)
+	}
 	a := object.Attachment
 	fmt.Fprintf(w, "%s (id %d) attached to %s%s%s%s, %s%s, pinned at %s%s\n",
 		a.Program, a.ProgramID, a.Interface, inParentheses(a.Driver, ""), inMode(a), inPlaceOf(object.Replaced), f.foundFor(a.Interface, object.Report), bound(object.Bound, a.Interface), a.Pin, inMountsOf(a))
