@@ -1,7 +1,7 @@
 # clang 14, 16 and 22 and gcc-bpf only compile what the tests take as input;
 # see testdata/README.md.
 compilers = clang-14 clang-16 clang-19 clang-22 libbpf-dev libc6-dev
-packages = $(compilers) llvm-19 gcc-bpf gcc bpftool xdp-tools iproute2 ethtool jq
+packages = $(compilers) llvm-19 gcc-bpf gcc bpftool xdp-tools iproute2 ethtool jq bash-completion zsh fish mandoc
 
 # What the tests on other kernels need besides Go.
 kernel-packages = qemu-system-misc kmod iproute2 bpftool ethtool $(compilers)
@@ -9,12 +9,51 @@ kernel-packages = qemu-system-misc kmod iproute2 bpftool ethtool $(compilers)
 # The linter, by its version.
 staticcheck = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
-.PHONY: all build root demo bench bench-write lint race check test random test-kernels drivers deps generate fuzz fuzz-long
+.PHONY: all build install uninstall root demo bench bench-write lint race check test random test-kernels drivers site release try-release deps generate fuzz fuzz-long
 
 all: build
 
+# What shells complete is asked of the command, which may be for another machine than this.
 build:
 	go build -o bin/xdp-load ./cmd/xdp-load
+	GOOS= GOARCH= go run ./cmd/xdp-load completion bash > bin/xdp-load.bash
+	GOOS= GOARCH= go run ./cmd/xdp-load completion zsh > bin/xdp-load.zsh
+	GOOS= GOARCH= go run ./cmd/xdp-load completion fish > bin/xdp-load.fish
+
+# Where make install puts what. DESTDIR goes before all of it, as packages want it.
+PREFIX = /usr/local
+bindir = $(PREFIX)/bin
+includedir = $(PREFIX)/include/xdp-load
+mandir = $(PREFIX)/share/man
+unitdir = $(PREFIX)/lib/systemd/system
+bashdir = $(PREFIX)/share/bash-completion/completions
+zshdir = $(PREFIX)/share/zsh/site-functions
+fishdir = $(PREFIX)/share/fish/vendor_completions.d
+
+pages = $(wildcard man/*.1)
+headers = bpf/md_desc.h bpf/md_driver.h
+unit = cmd/xdp-load/xdp-load-watch.service
+
+# Installs what make has built before, so that "make" and "sudo make install" need Go only once.
+install:
+	@test -x bin/xdp-load || { echo "nothing to install yet: make" >&2; exit 1; }
+	install -D -m 755 bin/xdp-load $(DESTDIR)$(bindir)/xdp-load
+	install -d $(DESTDIR)$(includedir) $(DESTDIR)$(mandir)/man1
+	install -m 644 $(headers) $(DESTDIR)$(includedir)
+	install -m 644 $(pages) $(DESTDIR)$(mandir)/man1
+	install -D -m 644 bin/xdp-load.bash $(DESTDIR)$(bashdir)/xdp-load
+	install -D -m 644 bin/xdp-load.zsh $(DESTDIR)$(zshdir)/_xdp-load
+	install -D -m 644 bin/xdp-load.fish $(DESTDIR)$(fishdir)/xdp-load.fish
+	install -D -m 644 $(unit) $(DESTDIR)$(unitdir)/$(notdir $(unit))
+	sed -i 's|/usr/bin|$(bindir)|' $(DESTDIR)$(unitdir)/$(notdir $(unit))
+
+uninstall:
+	rm -f $(DESTDIR)$(bindir)/xdp-load
+	rm -f $(addprefix $(DESTDIR)$(includedir)/,$(notdir $(headers)))
+	rm -f $(addprefix $(DESTDIR)$(mandir)/man1/,$(notdir $(pages)))
+	rm -f $(DESTDIR)$(bashdir)/xdp-load $(DESTDIR)$(zshdir)/_xdp-load $(DESTDIR)$(fishdir)/xdp-load.fish
+	rm -f $(DESTDIR)$(unitdir)/$(notdir $(unit))
+	rmdir $(DESTDIR)$(includedir) 2> /dev/null || true
 
 # Says so before anything else fails for want of it.
 root:
@@ -85,6 +124,20 @@ drivers:
 	@test -n "$(BTF)" || { echo "which kernel: make drivers BTF=DIRECTORY, laid out like /sys/kernel/btf" >&2; exit 1; }
 	@go run ./internal/newkernel $(BTF)
 
+# README.md and docs/ as a site with search, in site/dist. Needs npm.
+site:
+	cd site && npm ci && npm run build
+
+# What is published of a version, in dist/: see packaging/release.sh.
+release:
+	packaging/release.sh
+
+# Installs the Debian package of make release in fresh roots, and removes it. Needs root.
+try-release: root
+	$(call install,debootstrap)
+	packaging/try.sh bookworm
+	packaging/try.sh trixie
+
 deps:
 	$(call install,$(packages))
 
@@ -102,7 +155,7 @@ endef
 generate: deps
 	testdata/generate.sh
 	go test ./rewrite -run 'Golden|AccessShapes' -update
-	go test ./cmd/xdp-load -run Script -update
+	go test ./cmd/xdp-load -run 'Script|ManPages' -update
 
 # Fuzzes each target for a while. Left to itself, Go spends a minute on each
 # input of some kilobytes to make it smaller.

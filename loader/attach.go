@@ -32,13 +32,37 @@ var (
 	ErrNoNative = errors.New("no native XDP")
 )
 
-// chooseProgram returns the name of the program to attach, and where: wanted, or the only
-// one there is if that is empty, apart from those that others tail-call and those
-// that are marked as optional.
-func chooseProgram(spec *ebpf.CollectionSpec, wanted string) (string, Hook, error) {
+// hookSections are the hooks, and the sections of programs for them.
+var hookSections = []struct {
+	Hook
+	sections string
+}{
+	{XDP, `SEC("xdp")`},
+	{Ingress, `SEC("tc"), SEC("tcx/ingress")`},
+	{Egress, `SEC("tcx/egress")`},
+}
+
+// sectionsFor lists the sections of programs for hooks.
+func sectionsFor(hooks []Hook) string {
+	var list []string
+	for _, at := range hookSections {
+		if slices.Contains(hooks, at.Hook) {
+			list = append(list, at.sections)
+		}
+	}
+	return strings.Join(list, ", ")
+}
+
+// anyHook are all hooks.
+var anyHook = []Hook{XDP, Ingress, Egress}
+
+// chooseProgram returns the name of the program to attach to one of some hooks, and where:
+// wanted, or the only one there is if that is empty, apart from those that others tail-call and
+// those that are marked as optional.
+func chooseProgram(spec *ebpf.CollectionSpec, wanted string, hooks []Hook) (string, Hook, error) {
 	var names []string
 	for name, program := range spec.Programs {
-		if hookOf(program) != "" {
+		if slices.Contains(hooks, HookOf(program)) {
 			names = append(names, name)
 		}
 	}
@@ -46,9 +70,9 @@ func chooseProgram(spec *ebpf.CollectionSpec, wanted string) (string, Hook, erro
 
 	switch {
 	case len(names) == 0:
-		return "", "", fmt.Errorf(`%w: an interface takes one in SEC("xdp"), SEC("tc"), SEC("tcx/ingress") or SEC("tcx/egress"), this object has %s`, ErrNoProgram, sections(spec))
+		return "", "", fmt.Errorf(`%w: it is one in %s, and this object has %s`, ErrNoProgram, sectionsFor(hooks), sections(spec))
 	case slices.Contains(names, wanted):
-		return wanted, hookOf(spec.Programs[wanted]), nil
+		return wanted, HookOf(spec.Programs[wanted]), nil
 	case wanted != "":
 		return "", "", fmt.Errorf("%w of the name %s: there is %s", ErrNoProgram, wanted, strings.Join(names, ", "))
 	}
@@ -59,12 +83,12 @@ func chooseProgram(spec *ebpf.CollectionSpec, wanted string) (string, Hook, erro
 	if len(names) != 1 {
 		return "", "", fmt.Errorf("%w: choose one of %s", ErrSeveralPrograms, strings.Join(all, ", "))
 	}
-	return names[0], hookOf(spec.Programs[names[0]]), nil
+	return names[0], HookOf(spec.Programs[names[0]]), nil
 }
 
-// hookOf returns where a program is attached to an interface, empty if nowhere. Of TC it is
+// HookOf returns where a program is attached to an interface, empty if nowhere. Of TC it is
 // the way in if the program does not say.
-func hookOf(program *ebpf.ProgramSpec) Hook {
+func HookOf(program *ebpf.ProgramSpec) Hook {
 	switch {
 	case program.Type == ebpf.XDP && program.AttachType == ebpf.AttachXDP:
 		return XDP

@@ -289,11 +289,15 @@ func readObject(path string) ([]byte, error) {
 
 // newLoadOf is newLoad for what is, or was, in a file.
 func newLoadOf(name string, object []byte, opts Options) (*load, error) {
-	return newLoadPart(name, object, opts, opts.Interface != "")
+	if opts.Interface == "" {
+		return newLoadPart(name, object, opts, nil)
+	}
+	return newLoadPart(name, object, opts, anyHook)
 }
 
-// newLoadPart is newLoadOf of one program and what it reaches, or of all.
-func newLoadPart(name string, object []byte, opts Options, isOne bool) (*load, error) {
+// newLoadPart is newLoadOf of one program, for one of some hooks, and what it reaches, or of all
+// programs if hooks is nil.
+func newLoadPart(name string, object []byte, opts Options, hooks []Hook) (*load, error) {
 	if err := cmp.Or(opts.checkReadable(), checkByteOrder(object, opts.Layout)); err != nil {
 		return nil, err
 	}
@@ -303,7 +307,7 @@ func newLoadPart(name string, object []byte, opts Options, isOne bool) (*load, e
 		return nil, err
 	}
 	l := &load{Options: opts, name: name, path: path, object: object, taken: make(map[string]string)}
-	if err := l.read(bytes.NewReader(object), isOne); err != nil {
+	if err := l.read(bytes.NewReader(object), hooks); err != nil {
 		return nil, err
 	}
 	if l.Collection.Maps.PinPath == "" {
@@ -319,18 +323,18 @@ func newLoadPart(name string, object []byte, opts Options, isOne bool) (*load, e
 
 // read reads and rewrites the object. If it is to be one program, what this does not
 // reach is left out, and so is what is wrong with it.
-func (l *load) read(object io.ReaderAt, isOne bool) (err error) {
+func (l *load) read(object io.ReaderAt, hooks []Hook) (err error) {
 	l.spec, l.report, l.digest, err = rewrittenSpec(object, l.Options, nil)
-	if !isOne {
+	if hooks == nil {
 		return err
 	}
 	if errors.Is(err, rewrite.ErrRefused) {
-		l.spec, l.report, l.digest, err = rewrittenPart(object, l.Options, err)
+		l.spec, l.report, l.digest, err = rewrittenPart(object, l.Options, hooks, err)
 	}
 	if err != nil {
 		return err
 	}
-	if l.Program, l.at, err = chooseProgram(l.spec, l.Program); err != nil {
+	if l.Program, l.at, err = chooseProgram(l.spec, l.Program, hooks); err != nil {
 		return err
 	}
 	if err := l.checkMode(l.at); err != nil {
@@ -344,12 +348,12 @@ func (l *load) read(object io.ReaderAt, isOne bool) (err error) {
 
 // rewrittenPart is rewrittenSpec for an object that was refused, but maybe not for
 // what the program to attach reaches.
-func rewrittenPart(object io.ReaderAt, opts Options, refused error) (*ebpf.CollectionSpec, *rewrite.Report, string, error) {
+func rewrittenPart(object io.ReaderAt, opts Options, hooks []Hook, refused error) (*ebpf.CollectionSpec, *rewrite.Report, string, error) {
 	spec, err := collection.Read(object)
 	if err != nil {
 		return nil, nil, "", refused
 	}
-	program, _, err := chooseProgram(spec, opts.Program)
+	program, _, err := chooseProgram(spec, opts.Program, hooks)
 	if err != nil {
 		return nil, nil, "", err
 	}

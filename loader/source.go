@@ -107,7 +107,7 @@ func (d *Driver) accessorsOn(target *nic.Target) ([]*rewrite.Accessors, error) {
 // context returns the struct that the program to attach is given.
 func (d *Driver) context() string {
 	if spec, err := collection.Read(bytes.NewReader(d.Object)); err == nil {
-		if name, _, err := chooseProgram(spec, d.Program); err == nil {
+		if name, _, err := chooseProgram(spec, d.Program, anyHook); err == nil {
 			return contexts[spec.Programs[name].Type]
 		}
 	}

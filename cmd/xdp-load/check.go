@@ -16,19 +16,18 @@ import (
 func newCheck(f *flags) *cobra.Command {
 	var exact bool
 	cmd := &cobra.Command{
-		Use:   "check {--layout FILE | --driver NAME [--btf DIRECTORY]} [...] prog.o",
-		Short: "Say whether an object fits each of several layouts and drivers",
-		Long: `Say whether an object fits each of several layouts and drivers.
-
-An object fits if every access can be rewritten. Accesses to fields that a layout or a
-driver lacks are named: the program then loads only if it guards them with
-bpf_core_field_exists. An object with a descriptor and no access to it has nothing
-to fit. Drivers are looked at as they are in the kernel with the types in --btf; of
-several drivers each is, on each of several kernels, and why an object does not fit
-is said in short.
-
-Exits with 1 if one of them does not fit.`,
-		Args: oneObject,
+		Use:   "check {--layout FILE | --driver NAME}... [FLAGS] prog.o",
+		Short: "Say whether an object fits layouts and drivers",
+		Long: `Say whether an object fits each of several layouts and drivers: it does if every
+access can be rewritten. Fields that are not there are named: the program then
+loads only if it guards its accesses with bpf_core_field_exists. An object with
+a descriptor and no access to it has nothing to fit. Drivers are looked at as
+they are in each of the kernels that --btf gives, by default in the one that
+runs. Exits with 1 if one of them does not fit.`,
+		Example: `  xdp-load check --layout nic.o prog.o
+  xdp-load check --driver ice --driver mlx5_core --btf types/6.12 prog.o`,
+		Args:              oneObject,
+		ValidArgsFunction: completeObject,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := f.sources.check(true); err != nil {
 				return err

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -79,6 +80,7 @@ func sendInto(t *testing.T, nic string) {
 		}
 	}
 	sender := exec.Command("bash", "-c", "for ((i = 1; ; i = i % 60000 + 1)); do echo > /dev/udp/192.0.2.2/$i; done")
+	sender.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // if this process can't
 	if err := sender.Start(); err != nil {
 		t.Fatal(err)
 	}

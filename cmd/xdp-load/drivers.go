@@ -14,14 +14,16 @@ import (
 
 func newDrivers(f *flags) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "drivers [--btf DIRECTORY]",
-		Short: "List the drivers, and which fields of a packet each has",
-		Long: `List the drivers, and which fields of a packet each has.
-
-A field is read from the descriptor that the driver keeps, or asked for by a kfunc,
-which the program has to be bound to the device for, or not there: the lines below
-the table say why. Whether a device has what its driver can do, only the device says.
-"skb" is what programs of TC read, whatever the driver.`,
+		Use:   "drivers [--btf DIRECTORY]...",
+		Short: "List the drivers, and which fields each has",
+		Long: `List the drivers, and which fields of a packet each has. A field is read from
+the descriptor that the driver keeps; or asked for by a kfunc, for which the
+program has to be bound to the device; or not there: the lines below the table
+say why. What of this a device has, only the device says. "skb" is what programs
+of TC read, whatever the driver.`,
+		Example: `  xdp-load drivers
+  xdp-load drivers --btf types/6.1 --btf types/6.12`,
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return usagef("unexpected argument %q: xdp-load drivers lists all that there are", args[0])

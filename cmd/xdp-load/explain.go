@@ -15,14 +15,17 @@ import (
 
 func newExplain(f *flags) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "explain [--layout FILE | --driver NAME] prog.o",
-		Short: "Show the accesses that the compiler recorded in an object",
-		Long: `Show the accesses that the compiler recorded in an object.
-
-With a layout or a driver, show what it has for each access, the instruction before
-and after, and why an access that can't be rewritten is refused. Records that it is
-not asked about are left to whoever loads the object.`,
-		Args: oneObject,
+		Use:   "explain [--layout FILE | --driver NAME] [FLAGS] prog.o",
+		Short: "Show the accesses that an object records",
+		Long: `Show the accesses that the compiler recorded in an object. With a layout or a
+driver, show what it has for each, the instruction before and after, and why an
+access that can't be rewritten is refused. Records that it is not asked about
+are left to whoever loads the object.`,
+		Example: `  xdp-load explain prog.o
+  xdp-load explain --layout nic.o prog.o
+  xdp-load explain --driver veth prog.o`,
+		Args:              oneObject,
+		ValidArgsFunction: completeObject,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := f.sources.check(false); err != nil {
 				return err

@@ -13,14 +13,14 @@ import (
 
 func newHeader(f *flags) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "header {--iface INTERFACE | --layout FILE}",
-		Short: "Write a layout as C, for who reads the metadata area without xdp-load",
-		Long: `Write a layout as C, for who reads the metadata area without xdp-load.
-
-The struct has the offset of each field in a comment, and assertions for the byte order
-and every offset and size. What is compiled from it is the same layout.`,
+		Use:   "header {--iface INTERFACE | --layout FILE} [FLAGS]",
+		Short: "Write a layout as C",
+		Long: `Write a layout as C, for who reads the metadata area without xdp-load. The
+struct has the offset of each field in a comment, and assertions for the byte
+order and every offset and size. What is compiled from it is the same layout.`,
 		Example: `  xdp-load header --iface eth0 > layout.h
   xdp-load header --layout nic.o > layout.h`,
+		ValidArgsFunction: completeInterface,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			layout, title, err := f.layoutOf(args)
 			if err != nil {

@@ -16,32 +16,21 @@ import (
 	"github.com/xdp-load/xdp-load/rewrite"
 )
 
-const longHelp = `Rewrite an XDP program for a NIC, load it and attach it.
+const rootHelp = `xdp-load loads an XDP program rewritten for a NIC. Each md->field in it becomes
+what reads the field there: a load from the metadata area, where a layout says
+so, or else code that reads what the NIC's driver keeps of the packet.`
 
-Every access to struct md_desc that the compiler recorded in the object becomes what
-reads the field on this NIC: a load from the metadata area, where a layout has it, or,
-without a layout, code that reads what the NIC's driver keeps of the packet. The
-program is attached in native mode, by a link that is pinned and stays when xdp-load
-exits.
-
-Exit codes: 0 done, 1 refused or failed, 2 wrong usage.`
-
-const loadExamples = `  xdp-load --iface eth0 prog.o
-  xdp-load --iface eth0 --layout nic.o prog.o
-  xdp-load load eth0 --layout nic.o prog.o
-  xdp-load --iface eth0 --iface eth1 --replace prog.o
-  xdp-load --iface eth0 --layout nic.o --dry-run prog.o
-  xdp-load rewrite --layout nic.o prog.o -o out.o
-  xdp-load check --layout nic.o --driver veth prog.o
-  xdp-load explain prog.o
-  xdp-load run --layout nic.o --meta 00000000cafe0000 prog.o
-  xdp-load verify eth0
-  xdp-load nic --iface eth0
-  xdp-load header --iface eth0
+const rootExamples = `  xdp-load --iface eth0 prog.o                  # fields come from the driver
+  xdp-load --iface eth0 --layout nic.o prog.o   # from the metadata area
   xdp-load status
-  xdp-load reload eth0
-  xdp-load watch
   xdp-load unload eth0`
+
+const loadHelp = `Load a program on an interface, in native mode. The link is pinned, and so are
+the maps: they stay when xdp-load exits, until unload.`
+
+const loadExamples = `  xdp-load load eth0 prog.o
+  xdp-load load eth0 --layout nic.o --dry-run prog.o
+  xdp-load load --iface eth0 --iface eth1 --replace prog.o`
 
 // loading is what the root command does, and load.
 type loading struct {
@@ -62,16 +51,20 @@ type loading struct {
 func newLoads(f *flags) (root, load *cobra.Command) {
 	l := &loading{flags: f}
 	root = &cobra.Command{
-		Use:     "xdp-load --iface INTERFACE [--layout FILE] [flags] prog.o",
-		Short:   "Load XDP programs rewritten for a NIC",
-		Long:    longHelp,
-		Example: loadExamples,
-		Args:    l.rootArguments,
-		RunE:    func(cmd *cobra.Command, args []string) error { return l.run(cmd, args[0]) },
+		Use:               "xdp-load --iface INTERFACE [FLAGS OF load] prog.o",
+		Short:             "Load XDP programs rewritten for a NIC",
+		Long:              rootHelp,
+		Example:           rootExamples,
+		Args:              l.rootArguments,
+		ValidArgsFunction: completeRootObject,
+		RunE:              func(cmd *cobra.Command, args []string) error { return l.run(cmd, args[0]) },
 	}
 	load = &cobra.Command{
-		Use:   "load INTERFACE [--layout FILE] [flags] prog.o",
-		Short: "Load a program: the same as without a command, in the order of xdp-loader",
+		Use:               "load INTERFACE [FLAGS] prog.o",
+		Short:             "Load a program on an interface, as without a command",
+		Long:              loadHelp,
+		Example:           loadExamples,
+		ValidArgsFunction: completeInterfaceAndObject,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 2 && exists(args[0]) && !exists(args[1]) {
 				return usagef("the interface comes first: xdp-load load %s %s", args[1], args[0])
@@ -91,17 +84,17 @@ func newLoads(f *flags) (root, load *cobra.Command) {
 }
 
 func (l *loading) addFlags(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVar(&l.ifaces, "iface", nil, "network `INTERFACE`, by its name or an altname (repeatable: on all of them or on none)")
+	cmd.Flags().StringArrayVar(&l.ifaces, "iface", nil, "the network `INTERFACE`; repeatable: all or none")
 	l.addLayout(cmd)
 	l.addAccessors(cmd)
 	l.addNoKfuncs(cmd)
-	cmd.Flags().StringVarP(&l.mode, "mode", "m", "", "run the program in this `MODE`: native, in the driver; generic, where md_desc(ctx) is NULL for every packet; in TC: tcx or clsact (default native, or tcx where the kernel has it)")
-	cmd.Flags().StringVarP(&l.pinPath, "pin-path", "p", "", "pin maps that are pinned by name in this `DIRECTORY` of a bpffs (default /sys/fs/bpf)")
-	cmd.Flags().BoolVar(&l.dryRun, "dry-run", false, "check all that can be known without loading, show what would be done, and do nothing")
-	cmd.Flags().BoolVar(&l.replace, "replace", false, "take the place of the program that xdp-load has attached there, if there is one, with no packet unseen")
-	cmd.Flags().BoolVar(&l.force, "force", false, "with --replace, take the place of a program that somebody else has attached, too")
-	cmd.Flags().StringArrayVar(&l.redirects, "redirect", nil, "put `MAP:KEYS=TO[,PROGRAM]` into a cpumap or devmap: cpus:0-3=512,on_cpu, with queues of 512 packets; ports:7=eth1 (repeatable)")
-	cmd.Flags().StringArrayVar(&l.programs, "program", nil, "attach the program of this `NAME`, if the object has several (repeatable: all of them or none)")
+	cmd.Flags().StringVarP(&l.mode, "mode", "m", "", "native, in the driver, or generic, in the stack, where md_desc(ctx) is NULL; of TC, tcx or clsact: a `MODE`")
+	cmd.Flags().StringVarP(&l.pinPath, "pin-path", "p", "", "where maps are pinned that are so by name: a `DIRECTORY` of a bpffs (default /sys/fs/bpf)")
+	cmd.Flags().BoolVar(&l.dryRun, "dry-run", false, "check and show all, and load nothing")
+	cmd.Flags().BoolVar(&l.replace, "replace", false, "take the place of the program that xdp-load has there, with no packet unseen")
+	cmd.Flags().BoolVar(&l.force, "force", false, "with --replace, also of one that is not xdp-load's")
+	cmd.Flags().StringArrayVar(&l.programs, "program", nil, "the `NAME` of the program; repeatable: all or none")
+	cmd.Flags().StringArrayVar(&l.redirects, "redirect", nil, "an `ENTRY` MAP:KEYS=TO,PROGRAM of a cpumap or a devmap")
 }
 
 func (l *loading) run(cmd *cobra.Command, object string) error {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path"
-	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -55,16 +54,33 @@ type flags struct {
 }
 
 func newRoot(f *flags) *cobra.Command {
+	cobra.EnableCommandSorting = false // they are listed in the order of the table below
 	root, load := newLoads(f)
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SuggestionsMinimumDistance = 2
 	root.Version = version()
 	root.CompletionOptions.DisableDefaultCmd = true
+	root.DisableFlagsInUseLine = true
+	root.SetHelpFunc(printHelp)
+	addGroups(root)
 	root.SetFlagErrorFunc(flagError)
 	root.PersistentFlags().BoolVar(&f.json, "json", false, "print JSON instead of text, on stderr as well")
+	root.PersistentFlags().BoolP("help", "h", false, "show this")
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return f.checkTypes() }
-	root.AddCommand(load, newRewrite(f), newCheck(f), newExplain(f), newHeader(f), newNIC(f), newDrivers(f), newStatus(f), newReload(f), newUnload(f), newWatch(f), newVerify(f), newRun(f))
+	addTo(root, groupLoad, load, newReload(f), newWatch(f), newUnload(f), newRun(f))
+	addTo(root, groupLook, newStatus(f), newNIC(f), newDrivers(f), newVerify(f))
+	addTo(root, groupFiles, newCheck(f), newExplain(f), newRewrite(f), newHeader(f), newCompletion())
+	if err := completeFlags(root); err != nil {
+		panic(err) // a flag has two completions
+	}
 	return root
+}
+
+func addTo(root *cobra.Command, group string, commands ...*cobra.Command) {
+	for _, cmd := range commands {
+		cmd.GroupID, cmd.DisableFlagsInUseLine = group, true
+		root.AddCommand(cmd)
+	}
 }
 
 // foreignFlags are those of xdp-loader, and of other commands, that people have in their
@@ -96,14 +112,6 @@ func flagError(_ *cobra.Command, err error) error {
 	return &usageError{err}
 }
 
-// version returns the module's version, as the go command recorded it.
-func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "unknown"
-}
-
 func (f *flags) checkTypes() error {
 	for _, glob := range f.types {
 		if _, err := path.Match(glob, ""); err != nil {
@@ -114,7 +122,7 @@ func (f *flags) checkTypes() error {
 }
 
 func (f *flags) addInterface(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.iface, "iface", "", "network `INTERFACE`, by its name or an altname")
+	cmd.Flags().StringVar(&f.iface, "iface", "", "the network `INTERFACE`, by its name or an altname")
 }
 
 // oneObject wants exactly one argument, the object.

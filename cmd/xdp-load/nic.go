@@ -15,14 +15,14 @@ import (
 
 func newNIC(f *flags) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "nic [--iface INTERFACE]",
-		Short: "Show what programs on an interface can expect: its driver, features, and fields",
-		Long: `Show what programs on an interface can expect: its driver, features, and fields.
-
-Without an interface, all of this network namespace in a line each. It loads nothing, and
-needs no privileges.`,
+		Use:   "nic [INTERFACE]",
+		Short: "Show what programs on an interface can expect",
+		Long: `Show what programs on an interface can expect: its driver and features, and the
+source of the fields, with each field in it. Without an interface, show all of
+this network namespace in a line each. It loads nothing and needs no privileges.`,
 		Example: `  xdp-load nic
-  xdp-load nic --iface eth0`,
+  xdp-load nic eth0`,
+		ValidArgsFunction: completeInterface,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if args = f.takeInterface(args, 0); len(args) > 0 {
 				return usagef("unexpected argument %q", args[0])

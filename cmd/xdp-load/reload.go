@@ -8,12 +8,15 @@ import (
 
 func newReload(f *flags) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "reload INTERFACE",
-		Short: "Rewrite the programs on an interface anew for what is there now",
-		Long: `Rewrite the objects that the programs on an interface came from once more, for the layout
-or the driver as it is now, and replace the programs with no packet unseen. An object is
-the one that was loaded then: its file is not read. Without flags the layout or the driver
-is looked for as it was then.`,
+		Use:   "reload INTERFACE [FLAGS]",
+		Short: "Rewrite the programs on an interface anew",
+		Long: `Rewrite the objects that the programs on an interface came from once more, for
+the layout or the driver as it is now, and replace the programs with no packet
+unseen. An object is the one that was loaded then: its file is not read.
+Without flags the layout or the driver is looked for as it was then.`,
+		Example: `  xdp-load reload eth0
+  xdp-load reload eth0 --layout newer.o`,
+		ValidArgsFunction: completeInterface,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			args = f.takeInterface(args, 0)
 			switch {

@@ -12,21 +12,21 @@ import (
 func newRewrite(f *flags) *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
-		Use:   "rewrite {--layout FILE | --driver NAME} prog.o -o out.o",
-		Short: "Rewrite an object for a layout or a driver, from file to file",
-		Long: `Rewrite an object for a layout or a driver, from file to file.
+		Use:   "rewrite {--layout FILE | --driver NAME} [FLAGS] prog.o -o out.o",
+		Short: "Rewrite an object for a layout or a driver",
+		Long: `Rewrite an object from file to file. It needs no privileges and no kernel. What
+comes out is an ordinary object that libbpf, cilium/ebpf, bpftool, ip link and
+xdp-loader load. It is marked with what it was rewritten for: for another layout
+it is refused, for the same one it comes back as it is.
 
-Needs no privileges and no kernel. What comes out is an ordinary BPF object that
-libbpf, cilium/ebpf, bpftool, ip link and xdp-loader load. It carries a mark of
-what it was rewritten for: given to another layout it is refused, to the same one
-it comes back as it is.
-
-For a driver the object keeps what its accessors record of the kernel's types: who
-loads it resolves that for the kernel that it runs on. With --btf it is checked
-whether the object fits that kernel, too. With --kfuncs it asks the kernel's metadata
-kfuncs for what the driver has no accessors for: its programs have to be loaded with
-BPF_F_XDP_DEV_BOUND_ONLY and the number of the interface.`,
-		Args: oneObject,
+For a driver it keeps what the accessors record of the kernel's types: whoever
+loads it resolves that. With --btf it is checked against a kernel, too. With
+--kfuncs it asks the kernel for what there is no accessor for: its programs have
+to be loaded with BPF_F_XDP_DEV_BOUND_ONLY and the interface's number.`,
+		Example: `  xdp-load rewrite --layout nic.o prog.o -o out.o
+  xdp-load rewrite --driver mlx5_core prog.o -o out.o`,
+		Args:              oneObject,
+		ValidArgsFunction: completeObject,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if output == "" {
 				return usagef("no output file given: -o out.o")

@@ -24,9 +24,13 @@ type running struct {
 func newRun(f *flags) *cobra.Command {
 	r := &running{flags: f}
 	cmd := &cobra.Command{
-		Use:     "run --layout FILE [--meta BYTES] [--packet BYTES] prog.o",
-		Short:   "Run a program on a packet and a metadata area, without a NIC",
-		Example: "  xdp-load run --layout nic.o --meta 00000000cafe0000 prog.o\n  xdp-load run --layout nic.o --meta @area.bin --packet @packet.bin prog.o",
+		Use:   "run --layout FILE [FLAGS] prog.o",
+		Short: "Run a program on a packet, without a NIC",
+		Long: `Run a program on a packet with a metadata area in front of it, in the kernel and
+without a NIC. Show what it returns, and what it has changed.`,
+		Example: `  xdp-load run --layout nic.o --meta 00000000cafe0000 prog.o
+  xdp-load run --layout nic.o --meta @area.bin --packet @packet.bin prog.o`,
+		ValidArgsFunction: completeObject,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := oneObject(cmd, args); err != nil {
 				return err

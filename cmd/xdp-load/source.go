@@ -40,18 +40,18 @@ type sources struct {
 
 func (s *sources) addLayout(cmd *cobra.Command) {
 	s.addLayoutFile(cmd)
-	cmd.Flags().StringArrayVar(&s.types, "type", nil, "resolve the root types that `GLOB` matches, flavours included (default md_desc; '*' for every record; repeatable)")
+	cmd.Flags().StringArrayVar(&s.types, "type", nil, "root types to resolve: a `GLOB`, '*' for all (default md_desc)")
 }
 
 // addLayoutFile adds the flags for what needs no object.
 func (s *sources) addLayoutFile(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVar(&s.layouts, "layout", nil, "`FILE` with the NIC's layout: raw BTF, or an ELF file with .BTF (object, kernel module, vmlinux); or prog:ID, prog:NAME: the BTF of a loaded program")
-	cmd.Flags().StringVarP(&s.base, "base-btf", "B", "", "`FILE` that a kernel module's layout is split from: the vmlinux of its kernel")
+	cmd.Flags().StringArrayVar(&s.layouts, "layout", nil, "the NIC's layout: a `FILE` with BTF, or prog:NAME, prog:ID of a loaded program")
+	cmd.Flags().StringVarP(&s.base, "base-btf", "B", "", "the vmlinux `FILE` that a module's layout is split from")
 }
 
 func (s *sources) addAccessors(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&s.accessors, "accessors", "", "`FILE` with the accessors of a driver, instead of those that come with xdp-load")
-	cmd.Flags().StringSliceVar(&s.software, "software", nil, "compute these `FIELDS` where the driver does not tell them: "+strings.Join(loader.Software(), ", "))
+	cmd.Flags().StringVar(&s.accessors, "accessors", "", "a `FILE` with accessors, instead of xdp-load's own")
+	cmd.Flags().StringSliceVar(&s.software, "software", nil, "compute `FIELDS` that the driver has not: "+strings.Join(loader.Software(), ", "))
 	cmd.Flags().StringVar(&s.lower, "lower", "", "load the kernel's memory in this `WAY`: zero, carrier, probe")
 	_ = cmd.Flags().MarkHidden("lower")
 }
@@ -60,18 +60,18 @@ func (s *sources) addAccessors(cmd *cobra.Command) {
 func (s *sources) addOffline(cmd *cobra.Command) {
 	s.addLayout(cmd)
 	s.addAccessors(cmd)
-	cmd.Flags().StringArrayVar(&s.drivers, "driver", nil, "`NAME` of the driver that the fields come from, as ethtool -i has it")
-	cmd.Flags().BoolVar(&s.kfuncs, "kfuncs", false, "ask the kernel's metadata kfuncs for fields that are not read otherwise: programs have to be bound to the device")
+	cmd.Flags().StringArrayVar(&s.drivers, "driver", nil, "the `NAME` of the driver, as ethtool -i has it")
+	cmd.Flags().BoolVar(&s.kfuncs, "kfuncs", false, "ask the kernel's kfuncs for the rest: programs are then to be bound to the device")
 	s.addBTF(cmd)
 }
 
 func (s *sources) addBTF(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVar(&s.btf, "btf", nil, "`DIRECTORY` with the BTF of the driver's kernel: vmlinux, and a file for each module (default "+nic.KernelBTF+")")
+	cmd.Flags().StringArrayVar(&s.btf, "btf", nil, "the driver's kernel: a `DIRECTORY` of vmlinux and modules (default "+nic.KernelBTF+")")
 }
 
 // addNoKfuncs adds the flag for a driver that is here.
 func (s *sources) addNoKfuncs(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&s.noKfuncs, "no-kfuncs", false, "leave out fields that only the kernel's metadata kfuncs tell, rather than bind the program to the device")
+	cmd.Flags().BoolVar(&s.noKfuncs, "no-kfuncs", false, "leave out fields that only the kernel's kfuncs tell")
 }
 
 // lowerings are the ways to load the kernel's memory, by their names on the command line.

@@ -16,8 +16,13 @@ import (
 func newStatus(f *flags) *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
-		Use:   "status [INTERFACE]",
-		Short: "List the XDP and TC programs on interfaces, or tell all of those on one",
+		Use:   "status [INTERFACE] [--all]",
+		Short: "List the XDP and TC programs on interfaces",
+		Long: `List the XDP and TC programs on interfaces, whoever has attached them, and what
+those of xdp-load were rewritten for. Of one interface, tell all that is known.`,
+		Example: `  xdp-load status
+  xdp-load status eth0`,
+		ValidArgsFunction: completeInterface,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if args = f.takeInterface(args, 0); len(args) > 0 {
 				return usagef("unexpected argument %q", args[0])

@@ -14,8 +14,11 @@ func newUnload(f *flags) *cobra.Command {
 	var all bool
 	var id uint32
 	cmd := &cobra.Command{
-		Use:   "unload INTERFACE | --all | --id ID",
+		Use:   "unload {INTERFACE | --all | --id ID}",
 		Short: "Detach programs that xdp-load has attached",
+		Example: `  xdp-load unload eth0
+  xdp-load unload --all`,
+		ValidArgsFunction: completeInterface,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			args = f.takeInterface(args, 0)
 			given := 0

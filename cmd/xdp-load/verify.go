@@ -18,19 +18,16 @@ import (
 	"github.com/xdp-load/xdp-load/verify"
 )
 
-const verifyHelp = `Compare what is read of a driver with what the driver tells the stack, on live traffic.
+const verifyHelp = `Compare what is read of a driver with what the driver tells the stack, on live
+traffic. An XDP program of xdp-load's own reads every field of struct md_desc of
+each packet, and a TC program looks at what the driver made of the same packet:
+the hash, the tag, the checksum, the stamp and the mark of its skb. A metadata
+kfunc is asked, too, where there is one. What a field says of the packet's
+headers has to be true of them. Packets pass as they are, and none is sent.
 
-An XDP program of xdp-load's own reads every field of struct md_desc of each packet that
-arrives, as a program would that is loaded with --iface, and a TC program looks at what
-the driver has made of the same packet: the hash, the tag, the checksum, the stamp and
-the mark of its skb. Where the driver has a metadata kfunc, that is asked, too, and what a
-field says of the packet's headers has to be true of them. Packets pass as they are, and
-none is sent. Everything is taken off at the end.
-
-A program that xdp-load has attached to the interface does not run meanwhile: it is
-replaced, and put back, each in one step. With any other there the command is refused.
-
-Exit codes: 0 no field differs, 1 a field differs, refused or failed, 2 wrong usage.`
+A program of xdp-load's on the interface does not run meanwhile: it is replaced
+and put back, each in one step. With any other there, verify is refused.
+Exits with 1 if a field differs.`
 
 // verifying is what verify does.
 type verifying struct {
@@ -42,13 +39,13 @@ type verifying struct {
 func newVerify(f *flags) *cobra.Command {
 	v := &verifying{flags: f}
 	cmd := &cobra.Command{
-		Use:   "verify INTERFACE [flags]",
-		Short: "Compare what is read of a driver with what it tells the stack, on live traffic",
+		Use:   "verify INTERFACE [FLAGS]",
+		Short: "Compare what is read of a driver with the stack",
 		Long:  verifyHelp,
 		Example: `  xdp-load verify eth0
-  xdp-load verify --iface eth0 --packets 10000 --seconds 300
-  xdp-load verify --iface eth0 --accessors mine.o
-  xdp-load verify --iface eth0 --json > report.json`,
+  xdp-load verify eth0 --packets 10000 --seconds 300
+  xdp-load verify eth0 --json > report.json`,
+		ValidArgsFunction: completeInterface,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			args = v.takeInterface(args, 0)
 			switch {

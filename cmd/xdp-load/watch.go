@@ -15,11 +15,15 @@ import (
 func newWatch(f *flags) *cobra.Command {
 	var interval time.Duration
 	cmd := &cobra.Command{
-		Use:   "watch [INTERFACE...]",
-		Short: "Replace programs when what they were rewritten for has changed",
-		Long: `Watch the interfaces, or all that have a program that xdp-load has attached, until it is
-told to end. When an interface, a driver, or the file of a layout has changed so that the
-program would be another, it is replaced as by reload. What can't be replaced stays.`,
+		Use:   "watch [--interval TIME] [INTERFACE...]",
+		Short: "Reload programs when their targets change",
+		Long: `Watch the interfaces, or all that have a program of xdp-load's, until told to
+end. When an interface, a driver, or the file of a layout has changed so that
+the program would be another, it is replaced as by reload. What can't be
+replaced stays. Each decision is a line on stderr.`,
+		Example: `  xdp-load watch
+  xdp-load watch eth0 eth1`,
+		ValidArgsFunction: completeInterfaces,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if interval <= 0 {
 				return usagef("--interval %v: it has to be positive", interval)
@@ -30,7 +34,7 @@ program would be another, it is replaced as by reload. What can't be replaced st
 			})
 		},
 	}
-	cmd.Flags().DurationVar(&interval, "interval", 10*time.Second, "how often to look without being told of a change")
+	cmd.Flags().DurationVar(&interval, "interval", 10*time.Second, "look every so often (`TIME`) without being told of a change")
 	return cmd
 }
 
