@@ -39,16 +39,18 @@ type Options struct {
 	// calling thread, to attach to (optional: nothing is attached without it).
 	Interface string
 
-	// Program is the name of the XDP program to attach (optional if the object
+	// Program is the name of the program to attach (optional if the object
 	// has only one). Only it and what it reaches is loaded: the programs that its
 	// program arrays start with, those for its cpumaps and devmaps, what these reach, and
 	// their maps.
 	Program string
 
-	// Mode is where the program runs: Native, in the driver, which it is if it is empty,
-	// or Generic, in the network stack, with any driver. There the metadata area is empty, so
-	// md_desc(ctx) is NULL for every packet, and Accessors are refused, as nothing of the
-	// driver's is there.
+	// Mode is where an XDP program runs: Native, in the driver, which it is if it is empty;
+	// Generic, in the network stack, with any driver; or Offload, on the NIC, if that runs
+	// programs, which can't have maps then. In generic mode the metadata area is empty, so
+	// md_desc(ctx) is NULL for every packet; in both Accessors are refused, as nothing of the
+	// driver's is there. A program of TC is attached by TCX, or as a filter, Clsact: if it is
+	// empty, by the first one that the kernel has.
 	Mode Mode
 
 	// Replace has the program take the place of the one that this package has attached
@@ -313,7 +315,7 @@ func newLoadPart(name string, object []byte, opts Options, hooks []Hook) (*load,
 	if l.Collection.Maps.PinPath == "" {
 		l.Collection.Maps.PinPath = bpffs
 	}
-	if err := l.checkRedirects(); err != nil {
+	if err := cmp.Or(l.checkRedirects(), l.offload()); err != nil {
 		return nil, err
 	}
 	l.takePinsByName()

@@ -15,7 +15,7 @@ type Mode string
 const (
 	Native  Mode = "native"
 	Generic Mode = "generic"
-	Offload Mode = "offload" // on the NIC, where this package puts no programs
+	Offload Mode = "offload" // on the NIC
 
 	TCX    Mode = "tcx"    // since Linux 6.6
 	Clsact Mode = "clsact" // as a filter of the qdisc of that name
@@ -84,16 +84,20 @@ func (o *Options) checkMode(at Hook) error {
 	case at != XDP && (o.Mode == "" || mode == TCX || mode == Clsact):
 	case at != XDP:
 		return fmt.Errorf("mode %s: programs of TC are attached in the modes tcx and clsact", mode)
-	case mode != Native && mode != Generic:
-		return fmt.Errorf("mode %s: XDP programs are attached in native or generic mode", mode)
+	case mode != Native && mode != Generic && mode != Offload:
+		return fmt.Errorf("mode %s: XDP programs are attached in native, generic or offload mode", mode)
 	}
 	return nil
 }
 
 // checkReadable refuses modes in which programs would have nothing to read.
 func (o *Options) checkReadable() error {
-	if o.Mode == Generic && len(o.Accessors) > 0 {
+	switch {
+	case len(o.Accessors) == 0:
+	case o.Mode == Generic:
 		return fmt.Errorf("%w in generic mode: what a program is given there is not the driver's: give the layout of the metadata area, which is empty there, so that md_desc(ctx) is NULL", ErrNoDriverHere)
+	case o.Mode == Offload:
+		return fmt.Errorf("%w in offload mode: the program runs on the NIC, where there is no memory of the kernel: give the layout of the metadata area", ErrNoDriverHere)
 	}
 	return nil
 }

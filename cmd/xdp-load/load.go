@@ -88,7 +88,7 @@ func (l *loading) addFlags(cmd *cobra.Command) {
 	l.addLayout(cmd)
 	l.addAccessors(cmd)
 	l.addNoKfuncs(cmd)
-	cmd.Flags().StringVarP(&l.mode, "mode", "m", "", "native, in the driver, or generic, in the stack, where md_desc(ctx) is NULL; of TC, tcx or clsact: a `MODE`")
+	cmd.Flags().StringVarP(&l.mode, "mode", "m", "", "a `MODE`: native; generic, in the stack, where md_desc(ctx) is NULL; offload; of TC, tcx or clsact")
 	cmd.Flags().StringVarP(&l.pinPath, "pin-path", "p", "", "where maps are pinned that are so by name: a `DIRECTORY` of a bpffs (default /sys/fs/bpf)")
 	cmd.Flags().BoolVar(&l.dryRun, "dry-run", false, "check and show all, and load nothing")
 	cmd.Flags().BoolVar(&l.replace, "replace", false, "take the place of the program that xdp-load has there, with no packet unseen")
@@ -102,8 +102,8 @@ func (l *loading) run(cmd *cobra.Command, object string) error {
 	case len(l.ifaces) == 0 || slices.Contains(l.ifaces, ""):
 		return usagef("no interface given: --iface INTERFACE, or load INTERFACE")
 	case l.mode != "" && modes[l.mode] == "":
-		return usagef("--mode %q: native or generic; for a program of TC tcx or clsact", l.mode)
-	case modes[l.mode] == loader.Generic && len(l.layouts) == 0:
+		return usagef("--mode %q: native, generic or offload; for a program of TC tcx or clsact", l.mode)
+	case (modes[l.mode] == loader.Generic || modes[l.mode] == loader.Offload) && len(l.layouts) == 0:
 		return usagef("--mode %s needs --layout FILE: what a program is given there is not the driver's", l.mode)
 	case l.force && !l.replace:
 		return usagef("--force is for --replace: it takes the place of a program that somebody else has attached")
@@ -124,6 +124,7 @@ func (l *loading) run(cmd *cobra.Command, object string) error {
 // modes are those of a program by their names, xdp-loader's included.
 var modes = map[string]loader.Mode{
 	"native": loader.Native, "generic": loader.Generic, "skb": loader.Generic,
+	"offload": loader.Offload, "hw": loader.Offload,
 	"tcx": loader.TCX, "clsact": loader.Clsact,
 }
 
