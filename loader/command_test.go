@@ -38,6 +38,7 @@ func init() {
 	commands = map[string]func([]string) error{
 		"load":    load,
 		"generic": generic,
+		"clsact":  clsact,
 		"replace": replace,
 		"reload":  reload,
 		"status":  status,
@@ -58,6 +59,9 @@ func load(args []string) error { return loadWith(args, loader.Options{}) }
 
 // generic OBJECT LAYOUT INTERFACE
 func generic(args []string) error { return loadWith(args, loader.Options{Mode: loader.Generic}) }
+
+// clsact OBJECT LAYOUT INTERFACE
+func clsact(args []string) error { return loadWith(args, loader.Options{Mode: loader.Clsact}) }
 
 // replace OBJECT LAYOUT INTERFACE
 func replace(args []string) error { return loadWith(args, loader.Options{Replace: true}) }

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -435,4 +437,184 @@ func TestFindSourceTC(t *testing.T) {
 	if err := loader.Unload("lo"); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// While one program after the other takes the place of that before, every packet is seen once.
+func TestTCReplaceUnderTraffic(t *testing.T) {
+	netlab.Need(t, netlab.LiveFrames)
+	netlab.Need(t, netlab.LargeMetadata)
+	for _, mode := range tcModes {
+		t.Run(string(mode), func(t *testing.T) {
+			needTCX(t, mode)
+			lab := newLab(t)
+			opts := loader.Options{Layout: layout(t, "exact"), Interface: "nic0", Program: "in", Mode: mode, Replace: true}
+			lab.loadAs(loader.Options{Layout: opts.Layout, Interface: "nic0", Program: "first"}) // without one veth takes no frames
+			all := []*loader.Loaded{lab.loadAs(opts)}
+			traffic := startTraffic(lab.nic, markedFrames(1)[0])
+			for range 20 {
+				all = append(all, lab.loadAs(opts))
+			}
+			sent := traffic.end(t)
+			var sum counts
+			for _, loaded := range all {
+				var got counts
+				if err := loaded.Maps["counts"].Lookup(uint32(atIngress), &got); err != nil {
+					t.Fatal(err)
+				}
+				sum = counts{sum.Seen + got.Seen, sum.Found + got.Found, sum.Right + got.Right}
+			}
+			if want := (counts{sent, sent, sent}); sum != want {
+				t.Errorf("Of %d packets counted are %+v", sent, sum)
+			}
+			t.Logf("%d packets", sent)
+			lab.unload("nic0")
+		})
+	}
+}
+
+// Killed at any step, a load with a filter has happened or it hasn't, and leaves no qdisc.
+func TestTCKilled(t *testing.T) {
+	netlab.NeedTools(t, "tc")
+	lab := newLab(t)
+	start := time.Now()
+	if output, err := command("clsact", program("tc"), layoutFile("exact"), "nic0").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, output)
+	}
+	took := time.Since(start)
+	lab.unload("nic0")
+	for i := range 30 {
+		cmd := command("clsact", program("tc"), layoutFile("exact"), "nic0")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		delay := took * time.Duration(i) / 25
+		time.Sleep(delay)
+		cmd.Process.Kill()
+		cmd.Wait()
+
+		if attached := lab.status(); len(attached) > 0 { // sweeps away the rest
+			lab.unload("nic0")
+		}
+		if pins := lab.pins(); len(pins) > 0 {
+			t.Errorf("After %v pinned is %v", delay, pins)
+		}
+		if output := lab.output("tc", "qdisc", "show", "dev", "nic0"); strings.Contains(output, "clsact") {
+			t.Errorf("After %v there is %s", delay, output)
+		}
+	}
+}
+
+// A load that was killed between the qdisc and the filter leaves the former to the next look.
+func TestTCSweepsQdisc(t *testing.T) {
+	netlab.NeedTools(t, "tc")
+	lab := newLab(t)
+	attached := lab.loadAs(lab.onSkb("in", loader.Clsact)).Attachment
+	lab.output("tc", "filter", "del", "dev", "nic0", "ingress")
+	if got := lab.status(); len(got) > 0 {
+		t.Errorf("Status: %+v", got)
+	}
+	if output := lab.output("tc", "qdisc", "show", "dev", "nic0"); strings.Contains(output, "clsact") {
+		t.Errorf("There is %s", output)
+	}
+	if pins := lab.pins(); len(pins) > 0 {
+		t.Errorf("Pinned of %d: %v", attached.ProgramID, pins)
+	}
+}
+
+// From another network namespace a program is told of, and unloaded by its number.
+func TestTCElsewhere(t *testing.T) {
+	netlab.NeedTools(t, "tc")
+	for _, mode := range tcModes {
+		t.Run(string(mode), func(t *testing.T) {
+			needTCX(t, mode)
+			lab := newLab(t)
+			attached := lab.loadAs(lab.onSkb("out", mode)).Attachment
+			_, end := startSleeper(t) // which leads to the namespace
+			defer end()
+			err := lab.ns.Do(func() error {
+				if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+					return err
+				}
+				got := lab.ours(attached.ProgramID)
+				if got == nil || got.Hook != loader.Egress || got.Mode != mode || got.Namespace == "" || got.Foreign != "" {
+					t.Errorf("From elsewhere: %+v", got)
+				}
+				if here := lab.status(); len(here) > 0 {
+					t.Errorf("Elsewhere: %+v", here)
+				}
+				return loader.UnloadProgram(attached.ProgramID)
+			})
+			if err != nil {
+				t.Error(err)
+			}
+			if got := lab.status(); len(got) > 0 {
+				t.Errorf("Status: %+v", got)
+			}
+			if output := lab.output("tc", "qdisc", "show", "dev", "nic0"); strings.Contains(output, "clsact") {
+				t.Errorf("There is %s", output)
+			}
+		})
+	}
+}
+
+// Programs that were loaded together are kept up to date together, and come back together on
+// an interface that comes again.
+func TestKeepSeveral(t *testing.T) {
+	netlab.Need(t, netlab.LiveFrames)
+	netlab.Need(t, netlab.LargeMetadata)
+	lab := newLab(t)
+	file := filepath.Join(t.TempDir(), "nic.o")
+	writeLayout(t, file, "exact")
+	opened, err := nic.OpenLayout(file, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var each []loader.Options
+	for _, program := range []string{"first", "in"} {
+		each = append(each, loader.Options{Layout: opened, Interface: "nic0", Program: program, Origin: loader.Origin{Layout: file}})
+	}
+	all, err := loader.LoadOnAll(ownProgram("places"), each)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, loaded := range all {
+		loaded.Close()
+	}
+	log, end := lab.keep()
+	log.await(t, `"up to date"`, 2)
+	writeLayout(t, file, "reordered")
+	log.await(t, "msg=replaced interface=nic0 program=first", 1)
+	log.await(t, "msg=replaced interface=nic0 hook=ingress program=in", 1)
+
+	if err := lab.nic.Remove(); err != nil {
+		t.Fatal(err)
+	}
+	log.await(t, "the interface is gone", 2)
+	writeLayout(t, file, "exact")
+	if lab.nic, err = lab.ns.AddNIC("nic0"); err != nil {
+		t.Fatal(err)
+	}
+	log.await(t, "loaded again on the new interface", 2)
+	end()
+	if got := strings.Count(log.String(), "msg=replaced"); got != 2 {
+		t.Errorf("%d replaced instead of 2:\n%s", got, log)
+	}
+
+	if err := lab.nic.Deliver(markedFrames(5)); err != nil {
+		t.Fatal(err)
+	}
+	attached := lab.status()
+	if len(attached) != 2 {
+		t.Fatalf("Status: %+v", attached)
+	}
+	for _, a := range attached { // each has the same map pinned
+		counted, err := ebpf.LoadPinnedMap(mapPins(a)+"/counts", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantCounts(t, counted, atXDP, 5)
+		wantCounts(t, counted, atIngress, 5)
+		counted.Close()
+	}
+	lab.unload("nic0")
 }
