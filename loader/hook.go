@@ -32,6 +32,7 @@ type hook struct {
 	index    int
 	netns    uint64          // inode number of the network namespace
 	programs []hookedProgram // of XDP, native ones first; of TC, in the order in which they run
+	denied   bool            // whether this process may not ask for those of tcx
 }
 
 // hookedProgram is a program on an interface.

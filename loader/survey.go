@@ -29,8 +29,8 @@ type SurveyOptions struct {
 type Overview struct {
 	Programs []ProgramStatus
 
-	// Skipped are the reasons why something that is pinned among this package's pins
-	// is passed over.
+	// Skipped are the reasons why something that is pinned among this package's pins, or the
+	// programs in tcx, are passed over.
 	Skipped []error
 
 	// Gone says which attachments have gone with their interfaces since somebody last
@@ -110,6 +110,7 @@ type survey struct {
 	found  map[ebpf.ProgramID]bool
 	looked map[uint64]bool // at the network namespaces of these inode numbers
 	counts bool
+	denied bool // whether Skipped says that of tcx
 }
 
 func (s *survey) look(pins *pinDir) (err error) {
@@ -137,6 +138,10 @@ func (s *survey) lookAtHooks(namespace string) error {
 	}
 	for i := range hooks {
 		s.looked[hooks[i].netns] = true
+		if hooks[i].denied && !s.denied {
+			s.denied = true
+			s.Skipped = append(s.Skipped, errors.New("programs in tcx: to ask for them takes CAP_NET_ADMIN"))
+		}
 		if s.Interface != "" && hooks[i].name != s.Interface {
 			continue
 		}

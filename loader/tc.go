@@ -24,9 +24,10 @@ func (h *hook) lookAtTC(qdisc string) error {
 			id, _ := program.LinkID()
 			h.programs = append(h.programs, hookedProgram{id: program.ID, mode: TCX, link: id})
 		}
+	case !effective()[unix.CAP_NET_ADMIN]: // which cilium/ebpf takes for an old kernel
+		h.denied = true
 	case errors.Is(err, unix.EINVAL), errors.Is(err, ebpf.ErrNotSupported): // before Linux 6.6
 	case errors.Is(err, unix.ENODEV): // it has gone since
-	case errors.Is(err, unix.EPERM): // mayAskTCX
 	default:
 		return err
 	}
