@@ -1,21 +1,21 @@
 # clang 14, 16 and 22 and gcc-bpf only compile what the tests take as input;
 # see testdata/README.md.
 compilers = clang-14 clang-16 clang-19 clang-22 libbpf-dev libc6-dev
-packages = $(compilers) llvm-19 gcc-bpf gcc bpftool xdp-tools iproute2 ethtool jq bash-completion zsh fish mandoc
+packages = $(compilers) llvm-19 gcc-bpf gcc bpftool xdp-tools iproute2 ethtool jq bash-completion zsh fish mandoc systemd udev
 
 # What the tests on other kernels need besides Go.
-kernel-packages = qemu-system-misc kmod iproute2 bpftool ethtool $(compilers)
+kernel-packages = qemu-system-misc kmod iproute2 bpftool ethtool xdp-tools $(compilers)
 
 # The linter, by its version.
 staticcheck = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
-.PHONY: all build install uninstall root demo bench bench-write lint race check test random test-kernels drivers site release try-release deps generate fuzz fuzz-long
+.PHONY: all build install uninstall root demo bench bench-write profile lint race check test random test-kernels drivers site release try-release deps generate fuzz fuzz-long
 
 all: build
 
 # What shells complete is asked of the command, which may be for another machine than this.
 build:
-	go build -o bin/xdp-load ./cmd/xdp-load
+	CGO_ENABLED=0 go build -o bin/xdp-load ./cmd/xdp-load
 	GOOS= GOARCH= go run ./cmd/xdp-load completion bash > bin/xdp-load.bash
 	GOOS= GOARCH= go run ./cmd/xdp-load completion zsh > bin/xdp-load.zsh
 	GOOS= GOARCH= go run ./cmd/xdp-load completion fish > bin/xdp-load.fish
@@ -67,6 +67,14 @@ demo: root build
 	@command -v ip > /dev/null || { apt-get update && apt-get install -y --no-install-recommends iproute2; }
 	@go run ./cmd/demo
 
+# Shows an example of docs/examples.md on emulated NICs, in a network namespace of its own:
+# make run-receive. Needs root.
+examples = checksum latency ptype receive spread talkers vlan
+.PHONY: $(examples:%=run-%)
+$(examples:%=run-%): run-%: root
+	@go build -o bin/$* ./examples/$*
+	@go run ./examples/run $*
+
 # What it takes to read fields from a driver and from the metadata area, in each way that
 # there is, what it takes to load an object, and how that grows: see docs/performance.md,
 # which make bench-write writes anew. All of it is in a network namespace of its own. Needs
@@ -79,6 +87,25 @@ bench: root
 bench-write: root
 	$(call install,$(bench-packages))
 	go run ./internal/bench -write
+
+# Where the time and the memory go: of loading and unloading, of rewriting 100,000 accesses,
+# and of the start of a process. The profiles stay in bin/, for go tool pprof. Needs root.
+profile: root build
+	$(call install,$(bench-packages))
+	$(call profile,./loader,load,^BenchmarkLoad$$,200x)
+	$(call profile,./rewrite,rewrite,^BenchmarkRewrite$$/^100000$$/^converted$$,1x)
+	@echo "== start: the packages that take longest to initialise"
+	@GODEBUG=inittrace=1 bin/xdp-load --version 2>&1 | grep '^init ' | sort -k5 -rn | head -15
+
+# $(call profile,PACKAGE,NAME,BENCHMARK,TIMES) - runs a benchmark, and prints what took most
+define profile
+	@echo "== $(2)"
+	@go test $(1) -run '^$$' -bench '$(3)' -benchtime $(4) -o bin/$(2).test \
+		-cpuprofile bin/$(2).cpu -memprofile bin/$(2).heap -memprofilerate 4096 | grep ^Benchmark
+	@go tool pprof -top -nodecount 15 bin/$(2).test bin/$(2).cpu 2> /dev/null | sed '1,/^Showing/d'
+	@go tool pprof -sample_index alloc_space -top -nodecount 15 bin/$(2).test bin/$(2).heap 2> /dev/null | sed '1,/^Showing/d'
+
+endef
 
 # Formatting and linters.
 lint:
@@ -104,7 +131,7 @@ check: lint race
 test: root deps lint race
 	./.ci/go-test
 	testdata/generate.sh
-	git diff --exit-code --stat -- '*.o'
+	git diff --exit-code --stat -- '*.o' '*_bpfe[lb].go'
 
 # More random programs than make test has. Needs root.
 random: root deps

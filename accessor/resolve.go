@@ -113,7 +113,7 @@ func (r *resolving) noteRefused(refused *rewrite.RefusedError) {
 func (r *resolving) notePoisoned(report *rewrite.Report) {
 	for _, edit := range report.Poisoned() {
 		if !edit.Guarded {
-			r.note(&edit.Access, edit.Resolution.Missing)
+			r.note(edit.Access, edit.Resolution.Missing)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package loader
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -146,13 +147,17 @@ func (l *load) attach(collection *ebpf.Collection) (*Attachment, error) {
 	program := collection.Programs[l.Program]
 	info, err := program.Info()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: program %s: %w", l.Interface, l.Program, err)
 	}
 	record, err := l.newRecord(target)
 	if err != nil {
 		return nil, err
 	}
-	if err := l.pinNeeded(program, collection, record); err != nil {
+	id, ok := info.ID()
+	if !ok {
+		return nil, errUnnumbered
+	}
+	if err := l.pinNeeded(program, id, collection, record); err != nil {
 		return nil, fmt.Errorf("%s: %w", l.Interface, err)
 	}
 	// Before the first packet, which must not get to programs for another layout.
@@ -217,11 +222,7 @@ func (l *load) linkXDP(target *nic.Target, program *ebpf.Program) (link.Link, er
 }
 
 // pinNeeded pins the program, the maps that it needs, and what it was rewritten for.
-func (l *load) pinNeeded(program *ebpf.Program, collection *ebpf.Collection, record *Record) error {
-	id, err := idOf(program)
-	if err != nil {
-		return err
-	}
+func (l *load) pinNeeded(program *ebpf.Program, id ebpf.ProgramID, collection *ebpf.Collection, record *Record) error {
 	l.undo.later(func() { l.pins.remove(id) })
 	if err := l.pins.pinProgram(id, program, l.Program); err != nil {
 		return err
@@ -241,15 +242,17 @@ func (l *load) pinNeeded(program *ebpf.Program, collection *ebpf.Collection, rec
 	return l.pins.bindRecord(program, id, record)
 }
 
+var errUnnumbered = errors.New("the kernel does not number its programs")
+
 // idOf returns the kernel's number of a program.
 func idOf(program *ebpf.Program) (ebpf.ProgramID, error) {
 	info, err := program.Info()
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("number of the program: %w", err)
 	}
 	id, ok := info.ID()
 	if !ok {
-		return 0, errors.New("the kernel does not number its programs")
+		return 0, errUnnumbered
 	}
 	return id, nil
 }
@@ -274,11 +277,11 @@ func driverName(target *nic.Target) string {
 
 // checkVacant reports a program that is in the way of one at a hook.
 func (d *pinDir) checkVacant(iface string, at Hook) error {
-	there, ours, _, err := d.lookAt(iface, at)
+	there, ours, skipped, err := d.lookAt(iface, at)
 	if err != nil || len(there.programs) == 0 {
 		return err
 	}
-	return there.occupied(ours)
+	return cmp.Or(there.unclear(ours, skipped), there.occupied(ours))
 }
 
 // occupied says which program is there, that it is this package's if there is an attachment
@@ -307,6 +310,22 @@ func (at occupiedTC) Error() string { return "already has a program at tc " + st
 
 func (at occupiedTC) Is(other error) bool { return other == ErrOccupied }
 
+// unclear says that a program that is there may be this package's, if there are pins that
+// can't be looked at and none that can be is of it. It wraps ErrOccupied.
+func (h *hook) unclear(ours *pinnedAttachment, skipped []error) error {
+	skipped = uncertain(skipped)
+	if ours != nil || len(skipped) == 0 || len(h.programs) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s %w: %s, and whether it was attached by xdp-load can't be told: %w", h.name, h.occupiedError(), programTitle(h.programs[0].id), skipped[0])
+}
+
+// uncertain returns those reasons to pass over a pin after which it may be this package's.
+func uncertain(skipped []error) []error {
+	isCertain := func(reason error) bool { return errors.Is(reason, errNotMade) || errors.Is(reason, ErrUntrusted) }
+	return slices.DeleteFunc(slices.Clone(skipped), isCertain)
+}
+
 // title names the program that a link attaches for messages.
 func (p *pinnedAttachment) title() string {
 	program, name, err := p.openProgram()
@@ -327,10 +346,14 @@ func programTitle(id ebpf.ProgramID) string {
 
 // howToDetach returns the command that detaches a foreign program: one attached
 // by a link can't be detached by anything but that link, one without a link only in
-// the mode that it was attached in.
+// the mode that it was attached in. What libxdp has pinned of a dispatcher's programs it takes
+// away itself.
 func (h *hook) howToDetach() string {
 	if h.at != XDP && h.programs[0].link == 0 {
 		return fmt.Sprintf("tc filter show dev %s %s, and tc filter del", h.name, h.at)
+	}
+	if h.at == XDP && h.runsDispatcher() {
+		return fmt.Sprintf("xdp-loader unload %s --all", h.name)
 	}
 	if id, err := h.foreignLink(); err == nil && id != 0 {
 		return fmt.Sprintf("bpftool link detach id %d", id)

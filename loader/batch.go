@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -132,9 +133,17 @@ func (b *batch) add(l *load) {
 }
 
 // run takes the loads from where newLoad leaves them.
-func (b *batch) run() (all []*Loaded, err error) {
+func (b *batch) run() ([]*Loaded, error) {
+	return b.take(wholeLoad...)
+}
+
+// wholeLoad are the steps of LoadRewritten.
+var wholeLoad = []func(*load) error{(*load).look, (*load).mayLoad, (*load).load, (*load).attachIt}
+
+// take takes steps with all loads, or none.
+func (b *batch) take(steps ...func(*load) error) (all []*Loaded, err error) {
 	pid, err := b.where(func() error {
-		all, err = b.do()
+		all, err = b.do(steps)
 		return err
 	})
 	if err != nil {
@@ -156,18 +165,21 @@ func (b *batch) where(fn func() error) (pid int, err error) {
 	return inLastingMounts(fn)
 }
 
-// do looks at all interfaces, has all programs verified, and only then attaches them.
-func (b *batch) do() (all []*Loaded, err error) {
+// do takes each step with all loads before the next: looks at all interfaces, say, has all
+// programs verified, and only then attaches them.
+func (b *batch) do(steps []func(*load) error) (all []*Loaded, err error) {
 	defer func() {
 		for _, l := range slices.Backward(b.loads) {
 			if err != nil {
 				l.undo.run()
 			}
 			l.close()
+			l.pins = nil
 		}
 		b.pins.close()
+		b.pins = nil
 	}()
-	for _, step := range []func(*load) error{(*load).look, (*load).mayLoad, (*load).load, (*load).attachIt} {
+	for _, step := range steps {
 		for _, l := range b.loads {
 			if err := step(l); err != nil {
 				return nil, b.named(l, err)
@@ -286,20 +298,26 @@ func (l *load) mayLoad() error { return cmp.Or(l.mayRead(), l.checkLockdown(lock
 
 // attachIt attaches the program, if there is an interface.
 func (l *load) attachIt() (err error) {
-	if l.Interface == "" {
-		return l.replacePrograms(l.collection)
+	switch {
+	case l.Interface == "":
+		return l.leaveUnattached()
+	case l.Unpinned:
+		l.attachment, err = l.attachUnpinned(l.collection)
+	default:
+		l.attachment, err = l.attach(l.collection)
 	}
-	l.attachment, err = l.attach(l.collection)
 	return err
 }
 
 // finish lets go of what was replaced, and returns what there is now.
 func (l *load) finish() *Loaded {
-	loaded := &Loaded{Collection: l.collection, Report: l.report, Attachment: l.attachment, Bound: isBound(l.spec)}
-	if l.present != nil {
-		loaded.Replaced = l.present.id
+	if l.attachment != nil && l.present != nil && !l.Unpinned {
 		l.retire(l.collection)
+		l.renewed = nil
 	}
-	loaded.Pinned, loaded.ForMaps = l.pinned, l.forMaps
+	loaded := &Loaded{Collection: l.collection, Report: l.report, Bound: isBound(l.spec), load: l}
+	loaded.note()
+	// The caller may take things out of the one: see ebpf.Collection.Assign.
+	l.collection = &ebpf.Collection{Programs: maps.Clone(l.collection.Programs), Maps: maps.Clone(l.collection.Maps)}
 	return loaded
 }

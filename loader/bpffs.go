@@ -20,6 +20,18 @@ func isBPFFS(path string) bool {
 	return err == nil && stat.Type == unix.BPF_FS_MAGIC
 }
 
+// checkWritable wants the bpffs to be one that pins can be made in.
+func checkWritable() error {
+	var stat unix.Statfs_t
+	if err := unix.Statfs(bpffs, &stat); err != nil {
+		return fmt.Errorf("%s: %w", bpffs, err)
+	}
+	if stat.Flags&unix.ST_RDONLY != 0 {
+		return fmt.Errorf("%s: %w, so nothing can be pinned there: mount -o remount,rw %[1]s", bpffs, unix.EROFS)
+	}
+	return nil
+}
+
 // newBPFFS makes a bpffs that is not mounted anywhere yet. It is gone when it is
 // closed, unless it was mounted by then. See fsopen(2), fsmount(2).
 func newBPFFS() (*os.File, error) {

@@ -2,6 +2,7 @@ package loader_test
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -24,7 +25,8 @@ const asCommand = "as-command"
 
 func TestMain(m *testing.M) {
 	if len(os.Args) < 3 || os.Args[1] != asCommand {
-		os.Exit(m.Run())
+		flag.Parse()
+		os.Exit(runWithExamples(m))
 	}
 	if err := commands[os.Args[2]](os.Args[3:]); err != nil {
 		fmt.Println("error:", err)
@@ -47,8 +49,14 @@ func init() {
 
 		"without-links": withoutLinks,
 
+		"unload-all":             unloadAll,
+		"move":                   moveInterface,
+		"hooks":                  printHooks,
+		"attach-unpinned":        attachUnpinned,
 		"load-limited":           loadLimited,
 		"refused-for-privileges": refusedForPrivileges,
+
+		"stepped": runSteppedCommand,
 
 		"init": asInit,
 	}
@@ -98,6 +106,32 @@ func status([]string) error {
 	attachments, _, err := loader.Status()
 	for _, attachment := range attachments {
 		fmt.Println(attachment.Interface, attachment.Program, attachment.Pin, attachment.Record.Object, attachment.MountsOf)
+	}
+	return err
+}
+
+// move INTERFACE NAMESPACE
+func moveInterface(args []string) error {
+	_, err := run("ip link set " + args[0] + " netns " + args[1])
+	return err
+}
+
+// hooks prints the interfaces with programs, whosever they are.
+func printHooks([]string) error {
+	overview, err := loader.Survey(loader.SurveyOptions{})
+	if err != nil {
+		return err
+	}
+	for i := range overview.Programs {
+		fmt.Println(overview.Programs[i].Interface)
+	}
+	return nil
+}
+
+func unloadAll([]string) error {
+	unloaded, _, err := loader.UnloadAll()
+	for _, iface := range unloaded {
+		fmt.Println(iface)
 	}
 	return err
 }

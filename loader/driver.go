@@ -37,6 +37,9 @@ type Driver struct {
 	Object  []byte
 	Program string
 
+	// Contents are those of File (optional: it is read each time, which a pipe can't be).
+	Contents []byte
+
 	// Kernel is where programs are to run (optional: the kernel that runs).
 	Kernel *nic.Kernel
 
@@ -243,11 +246,14 @@ func (d *Driver) openFile() (*accessor.File, error) {
 	if d.File == "" {
 		return nil, nil
 	}
-	raw, err := os.ReadFile(d.File)
+	contents, err := d.Contents, error(nil)
+	if contents == nil {
+		contents, err = os.ReadFile(d.File)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("accessors %s: %w", d.File, errors.Unwrap(err))
 	}
-	file, err := accessor.Read(d.File, raw)
+	file, err := accessor.Read(d.File, contents)
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package loader_test
 import (
 	"bytes"
 	_ "embed"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -67,14 +68,46 @@ type balanceObjects struct {
 	Packets *ebpf.Map     `ebpf:"packets"`
 }
 
+func (o *balanceObjects) Close() error { return errors.Join(o.Balance.Close(), o.Packets.Close()) }
+
+// attachBalanceObjects is the README's example of Load. It calls attached before it takes the
+// program off.
+func attachBalanceObjects(attached func()) error {
+	layout, err := nic.OpenLayout("nic.o", "")
+	if err != nil {
+		return err
+	}
+
+	loaded, err := loader.Load(bytes.NewReader(_BalanceBytes), loader.Options{
+		Layout:    layout,
+		Interface: "eth0",
+		Unpinned:  true, // the attachment goes with this process, or with loaded.Close
+	})
+	if err != nil {
+		return err
+	}
+	defer loaded.Close()
+	var objs balanceObjects
+	if err := loaded.Assign(&objs); err != nil {
+		return err
+	}
+	defer objs.Close()
+	if err := loaded.Attach(); err != nil {
+		return err
+	}
+	attached()
+	return nil
+}
+
 // loadBalanceObjects is the README's example of RewrittenSpec.
 func loadBalanceObjects() error {
 	layout, err := nic.OpenLayout("nic.o", "")
 	if err != nil {
 		return err
 	}
+	opts := loader.Options{Layout: layout}
 
-	spec, report, err := loader.RewrittenSpec(bytes.NewReader(_BalanceBytes), loader.Options{Layout: layout})
+	spec, report, err := loader.RewrittenSpec(bytes.NewReader(_BalanceBytes), opts)
 	if err != nil {
 		return err
 	}
@@ -82,8 +115,11 @@ func loadBalanceObjects() error {
 	if err := spec.LoadAndAssign(&objs, nil); err != nil {
 		return loader.ExplainRefusal(err, spec, report)
 	}
-	defer objs.Packets.Close()
-	return objs.Balance.Close()
+	defer objs.Close()
+	if err := loader.BindRecord(objs.Balance, bytes.NewReader(_BalanceBytes), opts); err != nil {
+		return err
+	}
+	return nil
 }
 
 func TestReadmeExamples(t *testing.T) {
@@ -100,7 +136,7 @@ func TestReadmeExamples(t *testing.T) {
 		code, _, _ := strings.Cut(block, "```")
 		fromReadme = append(fromReadme, strings.Split(strings.TrimSpace(code), "\n"))
 	}
-	if len(fromReadme) != 3 {
+	if len(fromReadme) != 4 {
 		t.Fatalf("README.md has %d blocks of Go", len(fromReadme))
 	}
 	for _, lines := range fromReadme {
@@ -130,6 +166,15 @@ func TestReadmeExamples(t *testing.T) {
 		if err := loader.Unload("eth0"); err != nil {
 			t.Fatal(err)
 		}
+	}
+	err = attachBalanceObjects(func() {
+		attached, _, err := loader.Status()
+		if netlab.Has(netlab.BoundMaps) && (err != nil || len(attached) != 1 || attached[0].Program != "balance") {
+			t.Errorf("attached is %+v, %v", attached, err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	if err := loadBalanceObjects(); err != nil {
 		t.Fatal(err)

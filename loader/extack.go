@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"regexp"
 
 	"github.com/cilium/ebpf"
 	"github.com/mdlayher/netlink"
@@ -52,19 +51,19 @@ func (o *Options) inGenericMode() string {
 const noNative = "Underlying driver does not support XDP in native mode"
 
 var (
-	ofMTU    = regexp.MustCompile(`(?i)\bmtu\b|\bfrags?\b|multi-?buf|frame size`)
-	ofQueues = regexp.MustCompile(`(?i)queue|channel`)
+	ofMTU    = pattern(`(?i)\bmtu\b|\bfrags?\b|multi-?buf|frame size`)
+	ofQueues = pattern(`(?i)queue|channel`)
 )
 
 // attachRemedy returns what to do about a driver's reason, with a colon in front, or
 // nothing if that is not known. The words are each driver's own.
 func attachRemedy(target *nic.Target, spec *ebpf.ProgramSpec, reason string) string {
 	switch {
-	case ofMTU.MatchString(reason) && mayHaveFragments(target, spec):
+	case ofMTU().MatchString(reason) && mayHaveFragments(target, spec):
 		return `: lower the MTU, or give the program SEC("xdp.frags") if it can do with packets of which only the start is in one piece`
-	case ofMTU.MatchString(reason):
+	case ofMTU().MatchString(reason):
 		return ": lower the MTU"
-	case ofQueues.MatchString(reason):
+	case ofQueues().MatchString(reason):
 		return ": ethtool -L sets the numbers of queues"
 	}
 	return ""

@@ -80,6 +80,9 @@ func (h *hook) keepOnly(ours *pinnedAttachment) {
 
 // hookByName returns a hook of an interface. It wraps nic.ErrNoInterface.
 func hookByName(name string, at Hook) (*hook, error) {
+	if at == XDP {
+		return xdpHookByName(name)
+	}
 	hooks, err := hooksByName(name)
 	if err != nil {
 		return nil, err
@@ -91,41 +94,60 @@ func hookByName(name string, at Hook) (*hook, error) {
 // hooksByName returns the hooks of an interface, that of XDP first. It wraps
 // nic.ErrNoInterface.
 func hooksByName(name string) ([]hook, error) {
+	xdp, err := xdpHookByName(name)
+	if err != nil {
+		return nil, err
+	}
+	return withTC([]hook{*xdp})
+}
+
+func xdpHookByName(name string) (*hook, error) {
+	netns, err := ownNetworkNamespace()
+	if err != nil {
+		return nil, err
+	}
+	found := &hook{at: XDP, netns: netns}
+	if err := rtnetlink.Link(name, found.parse); err == nil {
+		return found, nil
+	}
 	target, err := nic.ByName(name)
 	if err != nil {
 		return nil, err
 	}
-	hooks, err := hooksOf(func(index int) bool { return index == target.Index })
-	if err == nil && len(hooks) == 0 {
-		err = fmt.Errorf("%s: %w any more", name, nic.ErrNoInterface)
+	hooks, err := xdpHooks()
+	if err != nil {
+		return nil, err
 	}
-	return hooks, err
+	at := slices.IndexFunc(hooks, func(h hook) bool { return h.index == target.Index })
+	if at < 0 {
+		return nil, fmt.Errorf("%s: %w any more", name, nic.ErrNoInterface)
+	}
+	return &hooks[at], nil
 }
 
 // allHooks returns the hooks of all interfaces in the network namespace of the calling thread,
 // by the number of the interface, that of XDP first.
-func allHooks() ([]hook, error) { return hooksOf(func(int) bool { return true }) }
-
-// hooksOf is allHooks of some interfaces.
-func hooksOf(isWanted func(index int) bool) ([]hook, error) {
-	xdp, err := xdpHooks()
+func allHooks() ([]hook, error) {
+	hooks, err := xdpHooks()
 	if err != nil {
 		return nil, err
 	}
-	clsact, err := clsactInterfaces()
+	return withTC(hooks)
+}
+
+// withTC adds the hooks of TC to those of XDP.
+func withTC(hooks []hook) ([]hook, error) {
+	qdiscs, err := clsactInterfaces()
 	if err != nil {
 		return nil, err
 	}
 	var all []hook
-	for _, h := range xdp {
-		if !isWanted(h.index) {
-			continue
-		}
-		all = append(all, h)
+	for _, xdp := range hooks {
+		all = append(all, xdp)
 		for _, at := range []Hook{Ingress, Egress} {
-			tc := hook{at: at, name: h.name, index: h.index, netns: h.netns}
-			if err := tc.lookAtTC(clsact[h.index]); err != nil {
-				return nil, fmt.Errorf("%s: %w", h.name, err)
+			tc := hook{at: at, name: xdp.name, index: xdp.index, netns: xdp.netns}
+			if err := tc.lookAtTC(qdiscs[xdp.index]); err != nil {
+				return nil, fmt.Errorf("%s: %w", xdp.name, err)
 			}
 			all = append(all, tc)
 		}
@@ -143,20 +165,27 @@ func xdpHooks() ([]hook, error) {
 	}
 	var hooks []hook
 	err = rtnetlink.EachLink(func(index int, attributes *netlink.AttributeDecoder) error {
-		h := hook{at: XDP, index: index, netns: netns}
-		for attributes.Next() {
-			switch attributes.Type() {
-			case unix.IFLA_IFNAME:
-				h.name = attributes.String()
-			case unix.IFLA_XDP:
-				attributes.Nested(h.parsePrograms)
-			}
-		}
+		h := hook{at: XDP, netns: netns}
+		err := h.parse(index, attributes)
 		hooks = append(hooks, h)
-		return nil
+		return err
 	})
 	slices.SortFunc(hooks, func(a, b hook) int { return cmp.Compare(a.index, b.index) })
 	return hooks, err
+}
+
+// parse reads an interface as rtnetlink(7) has it.
+func (h *hook) parse(index int, attributes *netlink.AttributeDecoder) error {
+	h.index = index
+	for attributes.Next() {
+		switch attributes.Type() {
+		case unix.IFLA_IFNAME:
+			h.name = attributes.String()
+		case unix.IFLA_XDP:
+			attributes.Nested(h.parsePrograms)
+		}
+	}
+	return attributes.Err()
 }
 
 // parsePrograms reads the nested attributes of IFLA_XDP (rtnl_xdp_fill in

@@ -98,7 +98,7 @@ func (a *Attachment) seat() seat { return seat{a.Interface, a.Hook} }
 // look compares each program with what there is now. Without an event, what was refused
 // is not tried again.
 func (w *keeper) look(isEvent bool) error {
-	attachments, _, err := Status()
+	attachments, _, err := pinnedStatus()
 	if err != nil {
 		return err
 	}

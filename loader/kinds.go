@@ -51,7 +51,7 @@ func checkPrograms(rewritten []byte, accessors []*rewrite.Accessors, report *rew
 			continue
 		}
 		if reason, remedy := unfit(program, edit.Driver, given); reason != "" {
-			refused.Refusals = append(refused.Refusals, rewrite.Refusal{Access: edit.Access, Reason: reason, Remedy: remedy})
+			refused.Refusals = append(refused.Refusals, rewrite.Refusal{Access: *edit.Access, Reason: reason, Remedy: remedy})
 		}
 	}
 	if len(refused.Refusals) == 0 {

@@ -1,5 +1,3 @@
-// Package loader brings rewritten programs into the kernel: it loads, attaches
-// and pins them, and tells and undoes what it has attached.
 package loader
 
 import (
@@ -13,7 +11,7 @@ import (
 	"slices"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/rlimit"
+	"github.com/cilium/ebpf/link"
 
 	"github.com/xdp-load/xdp-load/internal/collection"
 	"github.com/xdp-load/xdp-load/reloc"
@@ -36,7 +34,8 @@ type Options struct {
 	Object []byte
 
 	// Interface is the name of the interface, in the network namespace of the
-	// calling thread, to attach to (optional: nothing is attached without it).
+	// calling thread, to attach to (optional: nothing is attached without it). Load
+	// leaves that to Loaded.Attach.
 	Interface string
 
 	// Program is the name of the program to attach (optional if the object
@@ -65,6 +64,16 @@ type Options struct {
 	// Redirects are put into cpumaps and devmaps before the program is attached (optional).
 	Redirects []Redirect
 
+	// Unpinned has nothing of the attachment pinned. It lasts until Loaded.Close, or until
+	// the process ends, rather than outliving both. Replace is for what is pinned: see
+	// Loaded.Replace.
+	Unpinned bool
+
+	// Variables are values for global variables, constants among them, by name (optional).
+	// They are there when the verifier looks at the programs. A value is what
+	// ebpf.VariableSpec.Set takes, of the size of the variable.
+	Variables map[string]any
+
 	// Origin goes into the record of the program on the interface (optional).
 	Origin Origin
 
@@ -73,44 +82,6 @@ type Options struct {
 	// in /sys/fs/bpf if that is empty.
 	Collection ebpf.CollectionOptions
 }
-
-// Loaded is an object in the kernel. Close releases its programs and maps; what
-// is attached or pinned stays.
-type Loaded struct {
-	*ebpf.Collection
-
-	// Report says what was rewritten.
-	Report *rewrite.Report
-
-	// Attachment is nil if nothing was to be attached.
-	Attachment *Attachment
-
-	// Replaced is the program that was on the interface before, 0 if there was none.
-	Replaced ebpf.ProgramID
-
-	// Pinned are the maps that are pinned, by their names.
-	Pinned []PinnedMap
-
-	// ForMaps are the programs for cpumaps and devmaps, which are pinned, too.
-	ForMaps []PinnedProgram
-
-	// With are the other programs on the interface that Reload has replaced with it.
-	With []*Loaded
-
-	// Bound is set if a program is bound to the interface, as it calls metadata kfuncs.
-	Bound bool
-}
-
-// Close releases the programs and the maps, those of With included.
-func (l *Loaded) Close() {
-	l.Collection.Close()
-	for _, other := range l.With {
-		other.Close()
-	}
-}
-
-// all returns it, and those of With.
-func (l *Loaded) all() []*Loaded { return append([]*Loaded{l}, l.With...) }
 
 // PinnedMap is a map that outlives the process.
 type PinnedMap struct {
@@ -125,7 +96,7 @@ type PinnedMap struct {
 
 // RewrittenSpec reads an object, rewrites it for the layout or the driver, and returns it
 // as cilium/ebpf does. It needs no kernel, but for the options that weak __kconfig
-// externs ask for, and uses only Layout, Accessors, Types and Interface of the options.
+// externs ask for, and uses only Layout, Accessors, Types, Variables and Interface of the options.
 // Programs that ask metadata kfuncs are bound to the interface, if there is one: see
 // BindToDevice.
 //
@@ -176,9 +147,9 @@ func rewriteFor(object []byte, opts Options, isLoaded func(function string) bool
 // rewrittenSpec is RewrittenSpec for some functions of an object, all if isLoaded is
 // nil. The others are not to be loaded. It returns the digest of the rewritten object, too.
 func rewrittenSpec(object io.ReaderAt, opts Options, isLoaded func(function string) bool) (*ebpf.CollectionSpec, *rewrite.Report, string, error) {
-	raw, err := io.ReadAll(io.NewSectionReader(object, 0, 1<<62))
+	raw, err := readAll(object)
 	if err != nil {
-		return nil, nil, "", fmt.Errorf("read object: %w", err)
+		return nil, nil, "", err
 	}
 	rewritten, report, err := rewriteFor(raw, opts, isLoaded)
 	if err != nil {
@@ -188,7 +159,15 @@ func rewrittenSpec(object io.ReaderAt, opts Options, isLoaded func(function stri
 	if err != nil {
 		return nil, nil, "", fmt.Errorf("read rewritten object: %w", err)
 	}
-	return spec, report, digestOf(rewritten), opts.bind(spec)
+	return spec, report, digestOf(rewritten), cmp.Or(opts.setVariables(spec), opts.bind(spec))
+}
+
+func readAll(object io.ReaderAt) ([]byte, error) {
+	raw, err := io.ReadAll(io.NewSectionReader(object, 0, 1<<62))
+	if err != nil {
+		return nil, fmt.Errorf("read object: %w", err)
+	}
+	return raw, nil
 }
 
 // LoadRewritten loads an object file, rewritten for the layout or the driver, and attaches
@@ -206,7 +185,7 @@ func rewrittenSpec(object io.ReaderAt, opts Options, isLoaded func(function stri
 //
 // If it fails, everything else is as it was before. Errors to tell apart are
 // ErrOccupied, ErrChanged, ErrBoundElsewhere, ErrNoNative, ErrNoProgram, ErrSeveralPrograms, ErrPrivileges,
-// ErrUntrusted, *RefusalError, nic.ErrNoInterface, and those of rewrite.Rewrite.
+// ErrLockdown, ErrNoDriverHere, ErrUntrusted, *RefusalError, nic.ErrNoInterface, and those of rewrite.Rewrite.
 func LoadRewritten(path string, opts Options) (*Loaded, error) {
 	l, err := newLoad(path, opts)
 	if err != nil {
@@ -217,13 +196,7 @@ func LoadRewritten(path string, opts Options) (*Loaded, error) {
 
 // run takes the load by itself from where newLoad leaves it.
 func (l *load) run() (*Loaded, error) {
-	b := new(batch)
-	b.add(l)
-	all, err := b.run()
-	if err != nil {
-		return nil, err
-	}
-	return all[0], nil
+	return l.take(wholeLoad...)
 }
 
 // load is one run of LoadRewritten: a rewritten object, and what undoes the
@@ -242,6 +215,7 @@ type load struct {
 	with []string // programs of the object that share its maps
 
 	present  *present       // what is to be replaced, nil if nothing is
+	seen     ebpf.ProgramID // this package's program on the interface before the load, 0 if there was none
 	expected ebpf.ProgramID // which that has to be, 0 if it does not matter
 
 	named    []string          // maps to pin by name
@@ -256,6 +230,8 @@ type load struct {
 
 	collection *ebpf.Collection // in the kernel
 	attachment *Attachment      // nil if there is none
+	attached   link.Link        // the link of the attachment if nothing is pinned
+	record     *Record          // that the program holds if it is attached by this process, nil before
 
 	batch      *batch
 	undo       undo
@@ -300,11 +276,11 @@ func newLoadOf(name string, object []byte, opts Options) (*load, error) {
 // newLoadPart is newLoadOf of one program, for one of some hooks, and what it reaches, or of all
 // programs if hooks is nil.
 func newLoadPart(name string, object []byte, opts Options, hooks []Hook) (*load, error) {
-	if err := cmp.Or(opts.checkReadable(), checkByteOrder(object, opts.Layout)); err != nil {
+	if err := cmp.Or(opts.checkReadable(), opts.checkUnpinned(), checkByteOrder(object, opts.Layout)); err != nil {
 		return nil, err
 	}
 
-	path, err := filepath.Abs(name)
+	path, err := absolute(name)
 	if err != nil {
 		return nil, err
 	}
@@ -320,7 +296,15 @@ func newLoadPart(name string, object []byte, opts Options, hooks []Hook) (*load,
 	}
 	l.takePinsByName()
 	l.takeProgramArrays()
-	return l, nil
+	return l, l.checkUnpinnedArrays()
+}
+
+// absolute returns the absolute path of an object, empty for one that is in no file.
+func absolute(name string) (string, error) {
+	if name == "" {
+		return "", nil
+	}
+	return filepath.Abs(name)
 }
 
 // read reads and rewrites the object. If it is to be one program, what this does not
@@ -376,7 +360,9 @@ func (l *load) takePinsByName() {
 }
 
 // pinsSomething reports whether the load pins something that has to last.
-func (l *load) pinsSomething() bool { return l.Interface != "" || len(l.named) > 0 }
+func (l *load) pinsSomething() bool { return l.pinsAttachment() || len(l.named) > 0 }
+
+func (l *load) pinsAttachment() bool { return l.Interface != "" && !l.Unpinned }
 
 // load brings programs and maps into the kernel, and pins the maps that are to
 // be pinned by name and are not yet.
@@ -403,8 +389,7 @@ func (l *load) load() error {
 	}
 	spec := withoutArrayContents(l.spec)
 	linkKfuncs(spec)
-	// explainPermission tells of a limit that could not be lifted.
-	_ = rlimit.RemoveMemlock()
+	liftMemlock()
 	l.collection, err = ebpf.NewCollectionWithOptions(spec, opts)
 	if err != nil {
 		return ExplainRefusal(err, l.spec, l.report)
@@ -466,7 +451,7 @@ func (l *load) replacePrograms(collection *ebpf.Collection) error {
 }
 
 // pinsInBPFFS reports whether a load that pins something does so in /sys/fs/bpf.
-func (l *load) pinsInBPFFS() bool { return l.Interface != "" || l.Collection.Maps.PinPath == bpffs }
+func (l *load) pinsInBPFFS() bool { return l.pinsAttachment() || l.Collection.Maps.PinPath == bpffs }
 
 // close lets go of what only the load needed.
 func (l *load) close() {
@@ -476,6 +461,7 @@ func (l *load) close() {
 	for i := range l.replaced {
 		l.replaced[i].close()
 	}
+	l.closeLater, l.replaced = nil, nil
 }
 
 // openPinned opens the maps to pin that are pinned already, to be used instead
@@ -499,7 +485,7 @@ func (l *load) openPinned() (map[string]*ebpf.Map, error) {
 		if err != nil {
 			return pinned, fmt.Errorf("map %s: %s: %w", name, l.shown(name), err)
 		}
-		if l.present != nil && user == l.present.id {
+		if user != 0 && user == l.seen {
 			m.Close()
 			delete(pinned, name)
 			l.notByName(name)

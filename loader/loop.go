@@ -1,8 +1,6 @@
 package loader
 
 import (
-	"regexp"
-
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
 
@@ -11,9 +9,9 @@ import (
 
 var (
 	// What the verifier says of a loop, wherever in it it stops.
-	loopVerdict = regexp.MustCompile(`infinite loop detected|back-edge|program is too large|jumps is too complex`)
+	loopVerdict = pattern(`infinite loop detected|back-edge|program is too large|jumps is too complex`)
 
-	loopStatement = regexp.MustCompile(`\b(for|while|bpf_for|bpf_for_each|bpf_repeat)\b`)
+	loopStatement = pattern(`\b(for|while|bpf_for|bpf_for_each|bpf_repeat)\b`)
 )
 
 // loopSource returns the line of the statement that the innermost loop around a
@@ -27,7 +25,7 @@ func loopSource(insns asm.Instructions, slot int, at reloc.Source) reloc.Source 
 	_, _, at = place(insns, last)
 	for iter := insns.Iterate(); iter.Next() && int(iter.Offset) <= last; {
 		line, ok := iter.Ins.Source().(*btf.Line)
-		if ok && int(iter.Offset) >= first && loopStatement.MatchString(line.Line()) {
+		if ok && int(iter.Offset) >= first && loopStatement().MatchString(line.Line()) {
 			at = source(line)
 		}
 	}

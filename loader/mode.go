@@ -69,13 +69,18 @@ func (l *load) isMode(mode Mode) bool {
 
 // modeOf returns the mode that an attachment of the load is in.
 func (l *load) modeOf(pin *pinnedAttachment) Mode {
-	switch {
-	case l.at == XDP:
-		return l.mode()
-	case pin.link != 0:
+	if l.at != XDP && pin.link == 0 {
+		return Clsact
+	}
+	return l.linkMode()
+}
+
+// linkMode returns the mode that a link attaches the program in.
+func (l *load) linkMode() Mode {
+	if l.at != XDP {
 		return TCX
 	}
-	return Clsact
+	return l.mode()
 }
 
 // checkMode refuses modes in which programs are not attached at a hook.

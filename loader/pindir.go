@@ -29,6 +29,9 @@ type pinDir struct {
 	// that is about to come, or to come back.
 	loading bool
 
+	// everywhere is set if attachments in other network namespaces are asked for, too.
+	everywhere bool
+
 	// gone are the attachments that were found gone with their interfaces.
 	gone []string
 
@@ -92,6 +95,9 @@ func makePins() (*pinDir, error) {
 				continue // mounted by somebody else in the meantime
 			}
 			return d, err
+		}
+		if err := checkWritable(); err != nil {
+			return nil, err
 		}
 		if err := os.Mkdir(linkPins, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 			return nil, err

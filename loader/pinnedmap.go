@@ -1,7 +1,6 @@
 package loader
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -13,10 +12,11 @@ import (
 // opened as a map.
 func explainNoMap(err error, path, shown string) error {
 	info, statErr := os.Lstat(path)
+	kind := pinnedKind(path)
 	switch {
 	case statErr == nil && info.IsDir():
 		return fmt.Errorf("%s, where it is to be pinned, is a directory: remove that, or give the map another name", shown)
-	case errors.Is(err, os.ErrPermission):
+	case kind == "" || kind == "map": // this process may not, or there is no memory
 		return fmt.Errorf("open %s: %w", shown, err)
 	}
 	return fmt.Errorf("what is pinned at %s can't be opened as a map (%w): if nothing needs it, rm %[1]s; else give the map another name", shown, err)

@@ -27,7 +27,7 @@ const (
 	pinsOfMaps     = "maps"     // maps-PROGRAM/NAME: what it and the programs that it calls use
 	pinsForMaps    = "redirect" // redirect-PROGRAM/NAME: programs for the cpumaps and devmaps that it redirects into
 	pinOfRecord    = "record"   // record-PROGRAM: what it was rewritten for
-	pinsByName     = "names"    // names-PROGRAM/NAME: a map on its way to where it is pinned by name
+	pinsByName     = "names"    // names-PROGRAM/NAME: a map on its way to where it is pinned by name; or a note on its way to be hook-PROGRAM
 	pinOfHook      = "hook"     // hook-PROGRAM: where it is attached without a link, see pinHook
 	pinOfLink      = "link"     // link-LINK
 	pinOfTaken     = "taken"    // taken-LINK: another's, whose program is about to be replaced
@@ -255,7 +255,7 @@ func (d *pinDir) attachments() (pins []pinnedAttachment, skipped []error, err er
 		}
 		pin, err := d.open(kind, id)
 		if err != nil {
-			unknown = unknown || kind != pinOfHook
+			unknown = unknown || kind != pinOfHook && !errors.Is(err, errNotMade)
 			skipped = append(skipped, err)
 		} else if pin != nil {
 			pins = append(pins, *pin)
@@ -282,7 +282,9 @@ func (d *pinDir) lookAt(iface string, at Hook) (there *hook, ours *pinnedAttachm
 	if found := slices.IndexFunc(all, there.runs); found >= 0 {
 		ours = &all[found]
 	}
-	there.keepOnly(ours)
+	if ours != nil || len(uncertain(skipped)) == 0 {
+		there.keepOnly(ours)
+	}
 	return there, ours, skipped, nil
 }
 
@@ -310,7 +312,7 @@ func (d *pinDir) sweep(files []os.DirEntry, pins []pinnedAttachment) {
 func (d *pinDir) open(kind string, id uint32) (pin *pinnedAttachment, err error) {
 	switch kind {
 	case pinOfHook:
-		return openAttachedHook(ebpf.ProgramID(id))
+		return d.openAttachedHook(ebpf.ProgramID(id))
 	case pinOfTaken:
 		if isTaken := d.finishTaking(link.ID(id)); !isTaken {
 			return nil, nil
@@ -329,7 +331,7 @@ func (d *pinDir) open(kind string, id uint32) (pin *pinnedAttachment, err error)
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	if pin.ifindex == 0 {
-		d.gone = append(d.gone, fmt.Sprintf("link %d, program %s: the interface is gone, with its network namespace perhaps", id, pin.title()))
+		d.gone = append(d.gone, fmt.Sprintf("link %d, program %s: the interface is gone, with its network namespace perhaps, or somebody has detached the link", id, pin.title()))
 		_ = os.Remove(path)
 		return nil, nil
 	}
@@ -356,27 +358,6 @@ func homeOf(pin *pinnedAttachment) ebpf.ProgramID {
 	return home
 }
 
-// openAttachedHook returns an attachment without a link if it is still one, for all that
-// can be seen from this network namespace.
-func openAttachedHook(program ebpf.ProgramID) (*pinnedAttachment, error) {
-	pin, err := openHook(program)
-	if err != nil {
-		return nil, err
-	}
-	netns, err := ownNetworkNamespace()
-	if err != nil || netns != pin.netns {
-		return pin, err
-	}
-	hooks, err := hooksOf(func(index int) bool { return index == pin.ifindex })
-	if err != nil {
-		return nil, err
-	}
-	if !slices.ContainsFunc(hooks, func(h hook) bool { return h.runs(*pin) }) {
-		return nil, nil
-	}
-	return pin, nil
-}
-
 // finishTakingOff removes the qdisc that was added for a program that is attached no more, if
 // its interface is in this network namespace.
 func finishTakingOff(program ebpf.ProgramID) {
@@ -390,17 +371,47 @@ func finishTakingOff(program ebpf.ProgramID) {
 }
 
 // openLink opens a pinned link. On a read-only bpffs the kernel opens no link; its
-// ID leads to it, too, for who has CAP_SYS_ADMIN.
+// ID leads to it, too, for who has CAP_SYS_ADMIN. It wraps errNotMade if what is pinned there
+// is no link.
 func openLink(id link.ID) (link.Link, error) {
-	pinned, err := link.LoadPinnedLink(linkPins+"/"+pinName(pinOfLink, id), nil)
-	if !errors.Is(err, unix.EROFS) {
+	path := linkPins + "/" + pinName(pinOfLink, id)
+	pinned, err := link.LoadPinnedLink(path, nil)
+	if err == nil || errors.Is(err, os.ErrNotExist) {
 		return pinned, err
+	}
+	if kind := pinnedKind(path); kind != "" && kind != "link" {
+		return nil, fmt.Errorf("no link, and %w", errNotMade)
+	}
+	if !errors.Is(err, unix.EROFS) {
+		return nil, err
 	}
 	byID, idErr := link.NewFromID(id)
 	if idErr != nil {
 		return nil, fmt.Errorf("%w: to detach it, bpftool link detach id %d", err, id)
 	}
 	return byID, nil
+}
+
+// pinnedKind says what is at a path for certain: a map, a program, a link, or something that
+// bpf(2) does not pin, "other". It is empty if that can't be told.
+func pinnedKind(path string) string {
+	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
+		return "other"
+	}
+	readOnly := &ebpf.LoadPinOptions{ReadOnly: true}
+	if m, err := ebpf.LoadPinnedMap(path, readOnly); err == nil {
+		m.Close()
+		return "map"
+	}
+	if program, err := ebpf.LoadPinnedProgram(path, readOnly); err == nil {
+		program.Close()
+		return "program"
+	}
+	if pinned, err := link.LoadPinnedLink(path, nil); err == nil {
+		pinned.Close()
+		return "link"
+	}
+	return ""
 }
 
 // detach detaches a program and removes what is pinned of it. A link is detached even if
@@ -455,7 +466,7 @@ func (p *pinnedAttachment) openProgram() (*ebpf.Program, string, error) {
 		return nil, "", err
 	}
 	if len(files) != 1 {
-		return nil, "", fmt.Errorf("%s: %d programs instead of one", dir, len(files))
+		return nil, "", fmt.Errorf("%s: %d programs instead of one: unload it", dir, len(files))
 	}
 	name := files[0].Name()
 	program, err := ebpf.LoadPinnedProgram(dir+"/"+name, &ebpf.LoadPinOptions{ReadOnly: true})

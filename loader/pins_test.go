@@ -75,43 +75,80 @@ func TestPinDirOfOthers(t *testing.T) {
 	}
 }
 
-// Something else in the directory of pins is left alone, and stops nobody.
+// Something else in the directory of pins is left alone, and stops nobody, whatever its name.
 func TestForeignPins(t *testing.T) {
 	lab := newLab(t)
 	attachment := lab.loadByCommand(program("fields"), "exact", "nic0")
-	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1})
-	if err != nil {
+	foreign := []string{pinDir + "/foreign", pinDir + "/link-4294967294", pinDir + "/link-4294967295"}
+	pinMap(t, foreign[0])
+	if err := os.Mkdir(foreign[1], 0o700); err != nil {
 		t.Fatal(err)
 	}
-	defer m.Close()
-	foreign := []string{pinDir + "/foreign", pinDir + "/link-4294967295"}
-	for i, path := range foreign {
-		clone, err := m.Clone()
-		if err != nil {
-			t.Fatal(err)
+	pinMap(t, foreign[2])
+	wantSkipped := func(what string, skipped []error) {
+		t.Helper()
+		if len(skipped) != len(foreign) {
+			t.Fatalf("%s skipped %v", what, skipped)
 		}
-		if err := clone.Pin(path); err != nil {
-			t.Fatal(i, err)
+		for i, path := range foreign {
+			if text := skipped[i].Error(); !strings.HasPrefix(text, path+": ") || !strings.HasSuffix(text, "not made by xdp-load: remove it") {
+				t.Errorf("%s skipped %q", what, text)
+			}
 		}
-		clone.Close()
 	}
 
 	attachments, skipped, err := loader.Status()
 	if err != nil || len(attachments) != 1 || differ(attachments[0], attachment) {
 		t.Errorf("Status: %v, %v", attachments, err)
 	}
-	if text := fmt.Sprint(skipped); len(skipped) != 2 || !strings.Contains(text, foreign[0]+": ") || !strings.Contains(text, foreign[1]+": ") {
-		t.Errorf("Skipped: %v", skipped)
-	}
+	wantSkipped("Status", skipped)
 	unloaded, skipped, err := loader.UnloadAll()
-	// What has the name of a link may be one that can't be opened, and be attached.
-	if fmt.Sprint(skipped) != "["+foreign[0]+": not made by xdp-load: remove it]" || err == nil || !strings.HasPrefix(err.Error(), foreign[1]+": ") || !slices.Equal(unloaded, []string{"nic0"}) {
-		t.Errorf("Unloaded %v, skipped %v, %v", unloaded, skipped, err)
+	if err != nil || !slices.Equal(unloaded, []string{"nic0"}) {
+		t.Errorf("Unloaded %v, %v", unloaded, err)
 	}
+	wantSkipped("UnloadAll", skipped)
 	for _, path := range foreign {
 		remove(t, path)
 	}
 	remove(t, pinDir)
+}
+
+func pinMap(t *testing.T, path string) {
+	t.Helper()
+
+	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if err := m.Pin(path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A pin that may not be opened may be that of a link: what it attaches stays, and so do the
+// pins that may belong to that. Everything else is unloaded, and the failure is told.
+func TestUnopenablePin(t *testing.T) {
+	lab := newLab(t)
+	if _, err := lab.ns.AddNIC("nic1"); err != nil {
+		t.Fatal(err)
+	}
+	lab.load(program("fields"))
+	attachment := lab.loadByCommand(program("fields"), "exact", "nic1")
+	if err := os.Chown(attachment.Pin, 65534, 65534); err != nil {
+		t.Fatal(err)
+	}
+
+	output, err := command("with", "CAP_BPF CAP_NET_ADMIN CAP_PERFMON", "unload-all").CombinedOutput()
+	want := "nic0\nerror: needs root, or CAP_DAC_OVERRIDE; this process lacks CAP_DAC_OVERRIDE: " + attachment.Pin + ": "
+	if err == nil || !strings.HasPrefix(string(output), want) {
+		t.Errorf("%v: %s\ndoes not start with %q", err, output, want)
+	}
+	if got := lab.status(); len(got) != 1 || differ(got[0], attachment) {
+		t.Errorf("Status: %+v", got)
+	}
+	lab.wantPinsOf(attachment)
+	lab.unload("nic1")
 }
 
 // An attachment of which somebody has removed pins is passed over, and can be unloaded.

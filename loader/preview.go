@@ -129,8 +129,12 @@ func (p *Plan) checkPins(l *load) error {
 }
 
 func (l *load) checkPins() error {
-	if !isBPFFS(bpffs) && l.pinsInBPFFS() {
-		if err := checkMountPoint(); err != nil {
+	if l.pinsInBPFFS() {
+		check := checkWritable
+		if !isBPFFS(bpffs) {
+			check = checkMountPoint
+		}
+		if err := check(); err != nil {
 			return err
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -195,6 +194,15 @@ func isMemlock(err error) bool {
 		unix.Getrlimit(unix.RLIMIT_MEMLOCK, &limit) == nil && limit.Cur != unix.RLIM_INFINITY && countsLockedMemory()
 }
 
+// liftMemlock lifts RLIMIT_MEMLOCK where maps and programs count against it. explainPermission
+// tells of a limit that could not be lifted. The package rlimit of cilium/ebpf does the same,
+// but finds out by a map, at the start of each process, whether it loads anything or not.
+func liftMemlock() {
+	if countsLockedMemory() {
+		_ = unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY})
+	}
+}
+
 // countsLockedMemory reports whether the kernel counts the memory of maps and
 // programs as locked by their user, as it did before Linux 5.11.
 func countsLockedMemory() bool {
@@ -213,7 +221,7 @@ func countsLockedMemory() bool {
 // EPERM may be for RLIMIT_MEMLOCK to it, or for a kernel that is too old.
 type withoutGuess struct{ error }
 
-var guess = regexp.MustCompile(` \(MEMLOCK may be too low, consider rlimit.RemoveMemlock\)|: [^:]* not supported( \(requires >= [^)]*\))?$`)
+var guess = pattern(` \(MEMLOCK may be too low, consider rlimit.RemoveMemlock\)|: [^:]* not supported( \(requires >= [^)]*\))?$`)
 
-func (e withoutGuess) Error() string { return guess.ReplaceAllString(e.error.Error(), "") }
+func (e withoutGuess) Error() string { return guess().ReplaceAllString(e.error.Error(), "") }
 func (e withoutGuess) Unwrap() error { return e.error }

@@ -28,8 +28,8 @@ var ErrNoRecord = errors.New("no record of what it was rewritten for")
 // of the kernel that the program holds: it goes when the program does, and is found from
 // everywhere.
 type Record struct {
-	// Object is the absolute path of the object's file, and Digest the SHA-256 of what
-	// was in it, in hexadecimal digits.
+	// Object is the absolute path of the object's file, empty if it was in none, and Digest
+	// the SHA-256 of the object, in hexadecimal digits.
 	Object string `json:"object"`
 	Digest string `json:"digest"`
 
@@ -48,6 +48,14 @@ type Record struct {
 
 	// MapReplacements are the names of the maps that the caller had given.
 	MapReplacements []string `json:"mapReplacements,omitempty"`
+
+	// Variables are the values of those that the caller has set, in the byte order of the
+	// machine.
+	Variables map[string][]byte `json:"variables,omitempty"`
+
+	// Owner is the command and the number of the process that has attached the program by
+	// a link of its own, or is about to. It is empty for what this package has pinned.
+	Owner string `json:"owner,omitempty"`
 
 	// Origin is that of the Options.
 	Origin Origin `json:"origin,omitzero"`
@@ -122,6 +130,14 @@ func (l *load) newRecord(target *nic.Target) (*Record, error) {
 		record.MapReplacements = append(record.MapReplacements, name)
 	}
 	slices.Sort(record.MapReplacements)
+	for name := range l.Options.Variables {
+		if variable := l.spec.Variables[name]; variable != nil {
+			if record.Variables == nil {
+				record.Variables = make(map[string][]byte)
+			}
+			record.Variables[name] = variable.Value
+		}
+	}
 	return record, nil
 }
 
@@ -176,7 +192,12 @@ type storedRecord struct {
 // store makes a map of the record.
 func (r *Record) store() (*ebpf.Map, error) {
 	var data bytes.Buffer
-	compressed := gzip.NewWriter(&data)
+	// Looking for what was there before would make it a fifth smaller, and take ten times as
+	// long: the tables for that are a megabyte.
+	compressed, err := gzip.NewWriterLevel(&data, gzip.HuffmanOnly)
+	if err != nil {
+		return nil, err
+	}
 	if err := json.NewEncoder(compressed).Encode(storedRecord{r, r.object}); err != nil {
 		return nil, err
 	}
@@ -241,8 +262,8 @@ func (d *pinDir) bindRecord(program *ebpf.Program, id ebpf.ProgramID, record *Re
 		return err
 	}
 	defer m.Close()
-	if err := program.BindMap(m); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, ebpf.ErrNotSupported) {
-		return fmt.Errorf("bind the map of the record: %w", err)
+	if err := bindMap(program, m); err != nil {
+		return err
 	}
 	if err := m.Pin(d.path(linkPinsName, pinName(pinOfRecord, id))); err != nil {
 		return fmt.Errorf("pin the map of the record: %w", err)
@@ -270,7 +291,7 @@ func RecordOf(program *ebpf.Program) (*Record, error) {
 		return nil, err
 	}
 	ids, _ := info.MapIDs()
-	for _, id := range ids {
+	for _, id := range slices.Backward(ids) { // what was bound last counts
 		record, err := recordIn(id)
 		if record != nil || err != nil {
 			return record, err

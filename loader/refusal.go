@@ -159,7 +159,7 @@ func (e *RefusalError) locate(spec *ebpf.CollectionSpec, report *rewrite.Report)
 	var start int
 	e.Function, start, e.Source = place(program.Instructions, slot)
 	e.Insn = slot - start
-	if loopVerdict.MatchString(e.log.reason()) {
+	if loopVerdict().MatchString(e.log.reason()) {
 		// No access is to blame for it.
 		e.Source = loopSource(program.Instructions, slot, e.Source)
 		return
@@ -226,7 +226,7 @@ func (e *RefusalError) nearestEdit(report *rewrite.Report) *rewrite.Edit {
 	namesakes := hasNamesakes(report, e.Function)
 	for i := range report.Edits {
 		edit := &report.Edits[i]
-		access := &edit.Access
+		access := edit.Access
 		if access.Program != e.Function {
 			continue
 		}
@@ -247,7 +247,7 @@ func (e *RefusalError) nearestEdit(report *rewrite.Report) *rewrite.Edit {
 func hasNamesakes(report *rewrite.Report, function string) bool {
 	var first *reloc.Access
 	for i := range report.Edits {
-		access := &report.Edits[i].Access
+		access := report.Edits[i].Access
 		switch {
 		case access.Program != function:
 		case first == nil:

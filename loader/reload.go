@@ -2,6 +2,7 @@ package loader
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -61,7 +62,7 @@ func attachmentsOn(iface string) ([]Attachment, error) {
 	if err != nil {
 		return nil, err
 	}
-	attachments, skipped, err := Status()
+	attachments, skipped, err := pinnedStatus()
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +74,7 @@ func attachmentsOn(iface string) ([]Attachment, error) {
 	if err != nil {
 		return nil, err
 	}
-	return nil, joined(notOurs(there), skipped)
+	return nil, notOurs(there, skipped)
 }
 
 // anew returns a load of the object of an attachment for the target as it is now.
@@ -94,12 +95,24 @@ func (a *Attachment) anew(find Find) (*load, error) {
 			return nil, fmt.Errorf("%s: map %s was given by who has loaded the program, and is not now: reload it there", a.Interface, name)
 		}
 	}
+	opts.Variables = record.variablesOr(opts.Variables)
 	l, err := newLoadOf(record.Object, record.object, opts)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", record.Object, err)
 	}
 	l.with = record.With
 	return l, nil
+}
+
+// variablesOr returns the values of variables that the program was loaded with, but for
+// those that are given now.
+func (r *Record) variablesOr(given map[string]any) map[string]any {
+	values := make(map[string]any)
+	for name, value := range r.Variables {
+		values[name] = value
+	}
+	maps.Copy(values, given)
+	return values
 }
 
 // Changes are what is different now from what a program was rewritten for.

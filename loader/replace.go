@@ -32,7 +32,7 @@ type present struct {
 
 // look finds what is on the interface, and whether it may be replaced.
 func (l *load) look() error {
-	if l.Interface == "" {
+	if l.present = nil; l.Interface == "" {
 		return nil
 	}
 	there, err := hookByName(l.Interface, l.at)
@@ -44,15 +44,21 @@ func (l *load) look() error {
 	}
 	return withPins(func(pins *pinDir) error {
 		// Once more, as it may be another by now.
-		there, ours, _, err := pins.lookAt(l.Interface, l.at)
+		there, ours, skipped, err := pins.lookAt(l.Interface, l.at)
 		if err != nil {
 			return err
 		}
 		if len(there.programs) == 0 {
 			return l.checkExpected(there, 0)
 		}
+		if err := there.unclear(ours, skipped); err != nil {
+			return err
+		}
 		if l.present, err = l.mayReplace(there, ours); err != nil {
 			return err
+		}
+		if l.collection == nil {
+			l.seen = l.present.id
 		}
 		return l.checkExpected(there, l.present.id)
 	})
@@ -158,7 +164,11 @@ func (l *load) replaceOnLink(target *nic.Target, program, old *ebpf.Program) (*p
 	if l.present.ours == nil && !l.pins.finishTaking(id) {
 		return nil, fmt.Errorf("%s: link %d, which was another's, can't be pinned", target.Interface, id)
 	}
-	return newPinnedLink(attached)
+	pin, err := newPinnedLink(attached)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", target.Interface, err)
+	}
+	return pin, nil
 }
 
 func (l *load) openPresentLink() (link.Link, error) {

@@ -59,8 +59,8 @@ type ChangedVariable struct {
 
 var actionNames = []string{"XDP_ABORTED", "XDP_DROP", "XDP_PASS", "XDP_TX", "XDP_REDIRECT"}
 
-// ErrNoDriverHere is wrapped by the error about a program that is to be run without a NIC,
-// and to read what a NIC's driver keeps.
+// ErrNoDriverHere is wrapped by the error about a program that is to be run without a NIC, or in
+// generic mode, and to read what a NIC's driver keeps.
 var ErrNoDriverHere = errors.New("no driver has the packet")
 
 // Run rewrites an object file for the layout of the options and runs one of its programs in

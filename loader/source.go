@@ -60,7 +60,8 @@ func (e *NoSourceError) Details() string {
 // accessors only.
 // The options have the layout or the accessors, and target.Source says what was found.
 //
-// Returns a NoSourceError if there is nothing, and the errors of FindLayout and
+// Returns a NoSourceError if there is nothing, which wraps ErrNoSource, and the reason why there are
+// no accessors, such as ErrUnnamedDriver or ErrNoAccessors; and the errors of FindLayout and
 // Driver.Accessors.
 func FindSource(target *nic.Target, search nic.Search, driver *Driver) (opts Options, err error) {
 	var places []nic.Place

@@ -35,7 +35,7 @@ type Attachment struct {
 	StandIn ebpf.ProgramID `json:"standIn,omitempty"`
 
 	LinkID link.ID `json:"linkID,omitempty"` // 0 if it is attached without one
-	Pin    string  `json:"pin"`              // path of the pinned link, or of what stands for it
+	Pin    string  `json:"pin"`              // path of the pinned link, or of what stands for it, empty if there is none
 
 	// MountsOf is a process in whose mount namespace Pin is: nsenter(1) -t MountsOf -m
 	// leads there. It is 0 if that is the caller's.
@@ -45,12 +45,22 @@ type Attachment struct {
 	Record *Record `json:"record,omitempty"`
 }
 
-// Status returns what this package has attached in the network namespace of
-// the calling thread, by interface number, and why something that is pinned among
-// it was skipped.
+// Status returns what is attached in the network namespace of the calling thread, by
+// interface number, and why something that is pinned among it was skipped: what this
+// package has pinned, and what a process has attached itself that was loaded by Load, or given
+// its record by BindRecord. The latter has no Pin; to see it takes CAP_SYS_ADMIN.
 //
 // Returns an error wrapping ErrPrivileges if it may not look.
 func Status() (attachments []Attachment, skipped []error, err error) {
+	if attachments, skipped, err = pinnedStatus(); err != nil {
+		return nil, nil, err
+	}
+	attachments, err = withOwned(attachments)
+	return attachments, skipped, explainPermission(err)
+}
+
+// pinnedStatus is Status of what this package has pinned.
+func pinnedStatus() (attachments []Attachment, skipped []error, err error) {
 	pid, err := inLastingMounts(func() error {
 		return withPins(func(pins *pinDir) (err error) {
 			attachments, skipped, err = status(pins)
@@ -89,7 +99,7 @@ func status(pins *pinDir) (attachments []Attachment, skipped []error, err error)
 			return nil, nil, err
 		}
 		if err != nil {
-			skipped = append(skipped, fmt.Errorf("%w: unload it", err))
+			skipped = append(skipped, err)
 			continue
 		}
 		attachments = append(attachments, *attachment)
@@ -100,6 +110,9 @@ func status(pins *pinDir) (attachments []Attachment, skipped []error, err error)
 // describe returns the attachment that a pinned link makes.
 func describe(pin *pinnedAttachment, target *nic.Target, mode Mode) (*Attachment, error) {
 	program, name, err := pin.openProgram()
+	if errors.Is(err, fs.ErrNotExist) { // somebody has removed it
+		return nil, fmt.Errorf("%s: program %d: %w: unload it", target.Interface, pin.program, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: program %d: %w", target.Interface, pin.program, err)
 	}

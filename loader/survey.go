@@ -1,6 +1,7 @@
 package loader
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -55,6 +56,9 @@ type ProgramStatus struct {
 	// Foreign says of a program that is not this package's what it is: "foreign" or
 	// "libxdp dispatcher of 2 programs".
 	Foreign string `json:"foreign,omitempty"`
+
+	// Dispatched are the programs that a dispatcher of libxdp's runs, in their order.
+	Dispatched []Dispatched `json:"dispatched,omitempty"`
 
 	// Runs is how often the program has run, nil if the kernel does not count, which is
 	// switched on by sysctl kernel.bpf_stats_enabled.
@@ -114,6 +118,9 @@ type survey struct {
 }
 
 func (s *survey) look(pins *pinDir) (err error) {
+	if pins != nil {
+		pins.everywhere = s.AllNamespaces
+	}
 	if s.ours, s.Skipped, err = pins.attachments(); err != nil {
 		return err
 	}
@@ -178,7 +185,7 @@ func (s *survey) lookAtHook(h *hook, namespace string) error {
 func (s *survey) addOurs(pin *pinnedAttachment, target *nic.Target, mode Mode, namespace string) {
 	attachment, err := describe(pin, target, mode)
 	if err != nil {
-		s.Skipped = append(s.Skipped, fmt.Errorf("%w: unload it", err))
+		s.Skipped = append(s.Skipped, err)
 		return
 	}
 	status := ProgramStatus{Attachment: *attachment, Namespace: namespace}
@@ -207,12 +214,11 @@ func (s *survey) addForeign(h *hook, hooked hookedProgram, target *nic.Target, n
 		defer program.Close()
 		if info, err := program.Info(); err == nil {
 			status.Program, status.Tag, status.Loaded = programName(info), info.Tag, loadTime(info)
-			status.Foreign = whatForeign(status.Program, h.index, hooked.id)
+			status.Foreign, status.Dispatched = whatForeign(status.Program, h.index, hooked.id)
 		}
 		status.Runs = s.runsOf(program)
-		// One of this package's, with its pins in another mount namespace.
 		if record, err := RecordOf(program); err == nil {
-			status.Record, status.Foreign = record, "xdp-load, with its pins in another mount namespace"
+			status.Record, status.Foreign = record, cmp.Or(record.Owner, "xdp-load, with its pins in another mount namespace")
 		}
 	}
 	if id, err := h.linkOf(hooked.id); err == nil {
@@ -230,27 +236,6 @@ func (s *survey) addUnreachable() {
 			s.addOurs(pin, &nic.Target{Index: pin.ifindex}, "", unreachable)
 		}
 	}
-}
-
-// dispatcherName is that of the program by which libxdp runs several on an interface
-// (xdp-dispatcher.c in xdp-tools), which it pins below dispatcherPins.
-const (
-	dispatcherName = "xdp_dispatcher"
-	dispatcherPins = bpffs + "/xdp"
-)
-
-func whatForeign(name string, ifindex int, id ebpf.ProgramID) string {
-	if name != dispatcherName {
-		return "foreign"
-	}
-	programs, _ := filepath.Glob(fmt.Sprintf("%s/dispatch-%d-%d/prog*-prog", dispatcherPins, ifindex, id))
-	switch len(programs) {
-	case 0:
-		return "libxdp dispatcher"
-	case 1:
-		return "libxdp dispatcher of 1 program"
-	}
-	return fmt.Sprintf("libxdp dispatcher of %d programs", len(programs))
 }
 
 // countsRuns reports whether the kernel counts the runs of all programs.

@@ -84,49 +84,6 @@ func TestSurvey(t *testing.T) {
 	remove(t, bpffs+"/counts")
 }
 
-// libxdp's program that runs others is told as such, with how many it has pinned as
-// /sys/fs/bpf/xdp/dispatch-INTERFACE-ID/progN-prog (protocol.org of xdp-tools).
-func TestSurveyDispatcher(t *testing.T) {
-	lab := newLab(t)
-	spec := foreignSpec()
-	spec.Name = "xdp_dispatcher"
-	dispatcher, err := ebpf.NewProgram(spec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer dispatcher.Close()
-	attached, err := link.AttachXDP(link.XDPOptions{Program: dispatcher, Interface: lab.nic.Index, Flags: link.XDPDriverMode})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer attached.Close()
-	info, err := attached.Info()
-	if err != nil {
-		t.Fatal(err)
-	}
-	wantForeign := func(want string) {
-		t.Helper()
-		if programs := lab.survey(loader.SurveyOptions{}).Programs; len(programs) != 1 || programs[0].Foreign != want {
-			t.Errorf("%+v is no %s", programs, want)
-		}
-	}
-	wantForeign("libxdp dispatcher")
-	dir := fmt.Sprintf("%s/xdp/dispatch-%d-%d", bpffs, lab.nic.Index, info.Program)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(bpffs + "/xdp")
-	for i, want := range []string{"libxdp dispatcher of 1 program", "libxdp dispatcher of 2 programs"} {
-		foreign := foreignProgram(t)
-		defer foreign.Close()
-		if err := foreign.Pin(fmt.Sprintf("%s/prog%d-prog", dir, i)); err != nil {
-			t.Fatal(err)
-		}
-		defer foreign.Unpin()
-		wantForeign(want)
-	}
-}
-
 // From another mount namespace, as of a container, what is attached is known by the record
 // that the program holds, and can be unloaded.
 func TestSurveyOtherMounts(t *testing.T) {
@@ -257,6 +214,94 @@ func TestSurveyHookGone(t *testing.T) {
 	}
 }
 
+// An attachment without a link goes with its interface to another network namespace, whoever
+// looks first: it keeps its pins, is found, and can be unloaded from where it is or by its number.
+func TestHookMoved(t *testing.T) {
+	for name, unload := range map[string]func(lab *lab, there func(args ...string) string){
+		"seen from there": func(lab *lab, there func(...string) string) {
+			if output := there("status"); !strings.HasPrefix(output, "nic0 calls "+pinDir+"/hook-") {
+				lab.Errorf("Status there: %s", output)
+			}
+			if got := lab.status(); len(got) > 0 {
+				lab.Errorf("Status here: %+v", got)
+			}
+			there("unload", "nic0")
+		},
+		"seen from here": func(lab *lab, there func(...string) string) {
+			if got := lab.status(); len(got) > 0 {
+				lab.Errorf("Status here: %+v", got)
+			}
+			if output := there("status"); !strings.HasPrefix(output, "nic0 calls ") {
+				lab.Errorf("Status there: %s", output)
+			}
+			there("unload", "nic0")
+		},
+		"unloaded by its number": func(lab *lab, _ func(...string) string) {
+			programs := lab.survey(loader.SurveyOptions{AllNamespaces: true}).Programs
+			at := slices.IndexFunc(programs, func(p loader.ProgramStatus) bool { return p.Program == "calls" && p.Foreign == "" })
+			if at < 0 || !strings.HasPrefix(programs[at].Namespace, "of process ") || len(programs[at].Maps) == 0 {
+				lab.Fatalf("Everywhere: %+v", programs)
+			}
+			if err := loader.UnloadProgram(programs[at].ProgramID); err != nil {
+				lab.Error(err)
+			}
+		},
+		"moved back": func(lab *lab, there func(...string) string) {
+			here, end := startSleeper(lab.T)
+			defer end()
+			there("status")
+			there("move", "nic0", strconv.Itoa(here))
+			if got := lab.status(); len(got) != 1 || got[0].Program != "calls" {
+				lab.Errorf("Status here: %+v", got)
+			}
+			lab.unload("nic0")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			lab := newLab(t)
+			foreignWithoutLink(lab, "xdp")
+			loaded, err := loader.LoadRewritten(ownProgram("calls"), loader.Options{Layout: layout(t, "exact"), Interface: "nic0", Replace: true, Force: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			loaded.Close()
+			there, end := startSleeper(t, "unshare", "--net")
+			defer end()
+			if _, err := run("ip link set nic0 netns " + strconv.Itoa(there)); err != nil {
+				t.Fatal(err)
+			}
+			unload(lab, func(args ...string) string {
+				t.Helper()
+				return inNetworkOf(t, there, args...)
+			})
+			if programs := inNetworkOf(t, there, "hooks"); programs != "" {
+				t.Errorf("Still there: %s", programs)
+			}
+			lab.status() // sweeps
+			if pins := lab.pins(); len(pins) > 0 {
+				t.Errorf("Pinned: %v", pins)
+			}
+		})
+	}
+}
+
+// inNetworkOf runs this test binary as a command in the network namespace of a process, and
+// returns what it prints.
+func inNetworkOf(t *testing.T, pid int, args ...string) string {
+	t.Helper()
+
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := append([]string{fmt.Sprintf("--net=/proc/%d/ns/net", pid), self, asCommand}, args...)
+	output, err := exec.Command("nsenter", line...).CombinedOutput()
+	if err != nil {
+		t.Errorf("%v: %v: %s", args, err, output)
+	}
+	return string(output)
+}
+
 // ours returns a program of all network namespaces.
 func (l *lab) ours(id ebpf.ProgramID) *loader.ProgramStatus {
 	l.Helper()
@@ -319,6 +364,9 @@ func TestUnloadUnreachable(t *testing.T) {
 	}
 	loaded.Close()
 	hook := loaded.Attachment.Pin
+	if _, err := run("ip link set dev nic0 xdp off"); err != nil { // else that is where it is found
+		t.Fatal(err)
+	}
 	remove(t, hook)
 	if err := os.Symlink("net:[1]:2", hook); err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package loader
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -42,16 +43,18 @@ func unload(iface string, pins *pinDir) error {
 		}
 		detached = true
 	}
+	if detached {
+		return nil
+	}
 	for i := range hooks {
-		if detached {
-			return nil
-		}
-		if detached, err = hooks[i].detachPinnedElsewhere(); err != nil {
+		elsewhere, err := hooks[i].detachPinnedElsewhere()
+		if err != nil {
 			return err
 		}
+		detached = detached || elsewhere
 	}
 	if !detached {
-		return joined(notOurs(hooks), skipped)
+		return notOurs(hooks, skipped)
 	}
 	return nil
 }
@@ -62,15 +65,17 @@ func joined(err error, reasons []error) error {
 }
 
 // notOurs says of the hooks of an interface that there is nothing to unload, and what is there
-// instead.
-func notOurs(hooks []hook) error {
+// instead, or that this can't be told for the pins that were skipped.
+func notOurs(hooks []hook, skipped []error) error {
 	for i := range hooks {
-		if h := &hooks[i]; len(h.programs) > 0 {
-			return fmt.Errorf("%s: %w: to take off %s, which is there, %s",
-				h.name, ErrNotAttached, programTitle(h.programs[0].id), h.howToDetach())
+		h := &hooks[i]
+		if len(h.programs) == 0 {
+			continue
 		}
+		there := fmt.Errorf("%s: %w: to take off %s, which is there, %s", h.name, ErrNotAttached, programTitle(h.programs[0].id), h.howToDetach())
+		return cmp.Or(h.unclear(nil, skipped), joined(there, skipped))
 	}
-	return fmt.Errorf("%s: %w, nor any other XDP or TC program", hooks[0].name, ErrNotAttached)
+	return joined(fmt.Errorf("%s: %w, nor any other XDP or TC program", hooks[0].name, ErrNotAttached), skipped)
 }
 
 // detachPinnedElsewhere detaches a program of this package's whose pins are in another mount
@@ -82,9 +87,9 @@ func (h *hook) detachPinnedElsewhere() (detached bool, err error) {
 		if err != nil {
 			continue
 		}
-		_, err = RecordOf(program)
+		record, err := RecordOf(program)
 		program.Close()
-		if err != nil {
+		if err != nil || record.Owner != "" {
 			continue
 		}
 		id, err := h.linkOf(hooked.id)
@@ -162,6 +167,9 @@ func UnloadProgram(id ebpf.ProgramID) error {
 }
 
 func unloadProgram(id ebpf.ProgramID, pins *pinDir) error {
+	if pins != nil {
+		pins.everywhere = true
+	}
 	ours, skipped, err := pins.attachments()
 	if err != nil {
 		return err

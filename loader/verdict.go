@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // verifierLog is what the verifier writes, in its order: a trace of the
@@ -18,7 +19,7 @@ type verifierLog struct {
 // is no part of it as long as an empty line is in between.
 func splitLog(lines []string) *verifierLog {
 	start := len(lines)
-	for start > 0 && !traceLine.MatchString(lines[start-1]) {
+	for start > 0 && !traceLine().MatchString(lines[start-1]) {
 		start--
 	}
 	for start < len(lines) && lines[start] == "" {
@@ -26,17 +27,23 @@ func splitLog(lines []string) *verifierLog {
 	}
 
 	end := start
-	for end < len(lines) && lines[end] != "" && !afterVerdict.MatchString(lines[end]) {
+	for end < len(lines) && lines[end] != "" && !afterVerdict().MatchString(lines[end]) {
 		end++
 	}
 	return &verifierLog{lines[:start], lines[start:end], lines[end:]}
+}
+
+// pattern returns a regular expression that is compiled when it is first asked for: only what
+// goes wrong is searched, and compiling all of them takes as long as a load has.
+func pattern(expression string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expression) })
 }
 
 var (
 	// An instruction or the state at it, a source line, the state at a branch
 	// or a call, functions, and what BPF_LOG_LEVEL2 adds (where kernel/bpf
 	// calls verbose() and goes on).
-	traceLine = regexp.MustCompile(strings.Join([]string{
+	traceLine = pattern(strings.Join([]string{
 		`^\d+: `, `^; `, `^from \d+ to \d+`,
 		`^ ?(frame\d+:|(R\d+|fp-\d+|refs)(_\w+)?=)`,
 		`^(caller|callee|returning from callee):$`, `^to caller at \d+:$`,
@@ -45,11 +52,11 @@ var (
 	}, "|"))
 
 	// States that are evidence for the verdict, statistics, and the report.
-	afterVerdict = regexp.MustCompile(`^(cur state:|old state:|verification time |stack depth |processed \d+ insns|Verification failed: )`)
+	afterVerdict = pattern(`^(cur state:|old state:|verification time |stack depth |processed \d+ insns|Verification failed: )`)
 
-	callLine        = regexp.MustCompile(`^(\d+): \(85\) call pc[+-]`)
-	instructionLine = regexp.MustCompile(`^(\d+): \([0-9a-f]{2}\)`)
-	verdictInsn     = regexp.MustCompile(`\binsn (\d+)`)
+	callLine        = pattern(`^(\d+): \(85\) call pc[+-]`)
+	instructionLine = pattern(`^(\d+): \([0-9a-f]{2}\)`)
+	verdictInsn     = pattern(`\binsn (\d+)`)
 )
 
 // reason returns the verdict as one line, empty if the log has none.
@@ -87,9 +94,9 @@ func (l *verifierLog) suggestion() string {
 // the one that its verdict names, as "unreachable insn 7" does, or the last one
 // in its trace.
 func (l *verifierLog) instruction() (slot int, ok bool) {
-	match := verdictInsn.FindStringSubmatch(l.reason())
+	match := verdictInsn().FindStringSubmatch(l.reason())
 	for last := len(l.trace) - 1; match == nil && last >= 0; last-- {
-		match = instructionLine.FindStringSubmatch(l.trace[last])
+		match = instructionLine().FindStringSubmatch(l.trace[last])
 	}
 	if match == nil {
 		return 0, false
@@ -102,7 +109,7 @@ func (l *verifierLog) instruction() (slot int, ok bool) {
 // the program.
 func (l *verifierLog) lastCall() (slot int, ok bool) {
 	for _, line := range slices.Backward(l.trace) {
-		if match := callLine.FindStringSubmatch(line); match != nil {
+		if match := callLine().FindStringSubmatch(line); match != nil {
 			slot, err := strconv.Atoi(match[1])
 			return slot, err == nil
 		}

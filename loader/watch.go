@@ -11,7 +11,6 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
-	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sys/unix"
 
 	"github.com/xdp-load/xdp-load/nic"
@@ -84,7 +83,7 @@ func (w *Watch) start(tc string) error {
 		l.spec.Programs[l.Program].Flags |= unix.BPF_F_XDP_HAS_FRAGS
 	}
 	linkKfuncs(l.spec)
-	_ = rlimit.RemoveMemlock() // explainPermission tells of a limit that could not be lifted
+	liftMemlock()
 	if w.Collection, err = ebpf.NewCollection(l.spec); err != nil {
 		return ExplainRefusal(err, l.spec, l.report)
 	}
@@ -153,8 +152,11 @@ func (w *Watch) addFilter(target *nic.Target, program *ebpf.Program) error {
 func oursOn(iface string) (*pinnedAttachment, error) {
 	var ours *pinnedAttachment
 	err := withPins(func(pins *pinDir) error {
-		there, found, _, err := pins.lookAt(iface, XDP)
+		there, found, skipped, err := pins.lookAt(iface, XDP)
 		if err != nil || len(there.programs) == 0 {
+			return err
+		}
+		if err := there.unclear(found, skipped); err != nil {
 			return err
 		}
 		if found == nil || found.link == 0 { // which no link can replace

@@ -33,25 +33,39 @@ const (
 func interfaces() ([]netInterface, error) {
 	var all []netInterface
 	err := rtnetlink.EachLink(func(index int, attributes *netlink.AttributeDecoder) error {
-		i := netInterface{index: index}
-		for attributes.Next() {
-			switch attributes.Type() {
-			case unix.IFLA_IFNAME:
-				i.name = attributes.String()
-			case unix.IFLA_MASTER:
-				i.master = int(attributes.Uint32())
-			case iflaParentDevName:
-				i.device = attributes.String()
-			case iflaParentDevBusName:
-				i.bus = attributes.String()
-			case unix.IFLA_PROP_LIST:
-				attributes.Nested(i.parseProperties)
-			}
-		}
-		all = append(all, i)
+		all = append(all, parseInterface(index, attributes))
 		return nil
 	})
 	return all, err
+}
+
+// interfaceByName is interfaces for one of a name, also an alternative one. It fails as
+// rtnetlink.Link does.
+func interfaceByName(name string) (found netInterface, err error) {
+	err = rtnetlink.Link(name, func(index int, attributes *netlink.AttributeDecoder) error {
+		found = parseInterface(index, attributes)
+		return nil
+	})
+	return found, err
+}
+
+func parseInterface(index int, attributes *netlink.AttributeDecoder) netInterface {
+	i := netInterface{index: index}
+	for attributes.Next() {
+		switch attributes.Type() {
+		case unix.IFLA_IFNAME:
+			i.name = attributes.String()
+		case unix.IFLA_MASTER:
+			i.master = int(attributes.Uint32())
+		case iflaParentDevName:
+			i.device = attributes.String()
+		case iflaParentDevBusName:
+			i.bus = attributes.String()
+		case unix.IFLA_PROP_LIST:
+			attributes.Nested(i.parseProperties)
+		}
+	}
+	return i
 }
 
 func (i *netInterface) parseProperties(properties *netlink.AttributeDecoder) error {

@@ -5,6 +5,8 @@ import (
 	"debug/elf"
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +18,7 @@ import (
 
 	"github.com/xdp-load/xdp-load/internal/netlab"
 	"github.com/xdp-load/xdp-load/nic"
+	"github.com/xdp-load/xdp-load/reloc"
 )
 
 type byteOrder interface {
@@ -56,6 +59,7 @@ func TestOpenLayout(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			wantReadAlike(t, file, baseFile, layout, err)
 			if layout.Name() != file {
 				t.Errorf("Name %s instead of %s", layout.Name(), file)
 			}
@@ -63,6 +67,47 @@ func TestOpenLayout(t *testing.T) {
 				t.Errorf("Size of md_desc: %d, %v", size, err)
 			}
 		})
+	}
+}
+
+// wantReadAlike wants ReadLayout to make of what is in the files what OpenLayout made of them.
+func wantReadAlike(t *testing.T, file, baseFile string, opened *reloc.Layout, refused error) {
+	t.Helper()
+
+	reader := func(path string) io.ReaderAt {
+		contents, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return bytes.NewReader(contents)
+	}
+	var base io.ReaderAt
+	if baseFile != "" {
+		base = reader(baseFile)
+	}
+	layout, err := nic.ReadLayout(file, reader(file), base)
+	if refused != nil {
+		want := refused.Error()
+		if baseFile != "" {
+			want = strings.ReplaceAll(want, "base "+baseFile, "base of "+file)
+		}
+		if err == nil || err.Error() != want {
+			t.Errorf("Read: %v\ninstead of: %s", err, want)
+		}
+		for _, sentinel := range []error{nic.ErrNeedsBase, nic.ErrWrongBase} {
+			if errors.Is(err, sentinel) != errors.Is(refused, sentinel) {
+				t.Errorf("Read: %v\ninstead of: %v", err, refused)
+			}
+		}
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, wantErr := nic.Header(opened, "header")
+	got, err := nic.Header(layout, "header")
+	if got != want || fmt.Sprint(err) != fmt.Sprint(wantErr) || layout.Name() != opened.Name() {
+		t.Errorf("Read is %s, %v\ninstead of %s, %v", got, err, want, wantErr)
 	}
 }
 
@@ -111,6 +156,7 @@ func TestOpenLayoutRefuses(t *testing.T) {
 			if err == nil || layout != nil {
 				t.Fatalf("Got %v, %v", layout, err)
 			}
+			wantReadAlike(t, file, baseFile, layout, err)
 			if test.err != nil && !errors.Is(err, test.err) {
 				t.Errorf("%q is no %q", err, test.err)
 			}

@@ -18,9 +18,9 @@ const LayoutDir = "/etc/xdp-load/layouts"
 // colons.
 const LayoutDirsVariable = "XDP_LOAD_LAYOUTS"
 
-// LayoutDirs returns the directories to look for layouts in: LayoutDir, and then those
+// layoutDirectories returns the directories to look for layouts in: LayoutDir, and then those
 // that the environment names.
-func LayoutDirs() []string {
+func layoutDirectories() []string {
 	dirs := []string{LayoutDir}
 	for _, dir := range filepath.SplitList(os.Getenv(LayoutDirsVariable)) {
 		if dir != "" {

@@ -18,19 +18,17 @@ import (
 // programPrefix is what a layout's name starts with if it is in the BTF of a loaded program.
 const programPrefix = "prog:"
 
-// ErrNoProgram is wrapped by OpenProgram's error about a program that is not loaded.
+// ErrNoProgram is wrapped by OpenLayout's error about a program that is not loaded.
 var ErrNoProgram = errors.New("no such program is loaded")
 
-// OpenProgram reads a layout from the BTF that a program was loaded with, given by its ID or
-// its name: that of the producer in front of those to be loaded, which has its own idea of
-// the metadata area. Several programs of a name have to be loaded with the same BTF. It takes
-// CAP_SYS_ADMIN.
+// readProgram reads a layout from the BTF that a program was loaded with, given by its ID or
+// its name. Several programs of a name have to be loaded with the same BTF.
 //
 // What was compiled with md_desc.h is refused: the struct in its BTF is the one that it was
 // compiled for, and not what it writes. It wraps ErrNoProgram if there is none, and
 // ErrNoDescriptor for one that was loaded without the struct: cilium/ebpf leaves out
 // what no function and no map has, while libbpf, bpftool and ip link load all.
-func OpenProgram(program string) (*reloc.Layout, error) {
+func readProgram(program string) (*reloc.Layout, error) {
 	raw, err := programBTF(program)
 	if err != nil {
 		return nil, fmt.Errorf("layout %s%s: %w", programPrefix, program, err)

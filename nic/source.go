@@ -65,7 +65,8 @@ func (p Place) String() string { return p.Place + ": " + p.Why }
 
 // Search says where to look for layouts. The zero value is useful.
 type Search struct {
-	// Dirs are the directories with layouts, as LayoutDirs returns them (optional: those).
+	// Dirs are the directories with layouts (optional: LayoutDir, and those that the environment
+	// variable LayoutDirsVariable names).
 	Dirs []string
 
 	// Kernel is the one whose modules are looked at (optional: the kernel that runs).
@@ -84,7 +85,7 @@ type Search struct {
 func (t *Target) FindLayout(search Search) ([]Place, error) {
 	var places []Place
 	if search.Dirs == nil {
-		search.Dirs = LayoutDirs()
+		search.Dirs = layoutDirectories()
 		if len(search.Dirs) == 1 {
 			places = append(places, Place{"$" + LayoutDirsVariable, "not set"})
 		}

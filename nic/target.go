@@ -47,6 +47,9 @@ type Target struct {
 // Returns an error wrapping ErrNoInterface if there is none, which lists the
 // interfaces that there are.
 func ByName(name string) (*Target, error) {
+	if found, err := interfaceByName(name); err == nil {
+		return found.target()
+	}
 	all, err := interfaces()
 	if err != nil {
 		return nil, err

@@ -48,14 +48,30 @@ func readTypes(path string) (*types, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, errors.Unwrap(err))
 	}
+	return typesAt(path, contents)
+}
+
+// typesIn is readTypes of what is in no file.
+func typesIn(name string, contents io.ReaderAt) (*types, error) {
+	data, err := io.ReadAll(io.NewSectionReader(contents, 0, 1<<62))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return typesAt(name, io.NewSectionReader(bytes.NewReader(data), 0, int64(len(data))))
+}
+
+func typesAt(path string, contents *io.SectionReader) (found *types, err error) {
 	start := make([]byte, 4)
 	n, err := contents.ReadAt(start, 0)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%s: %w", path, errors.Unwrap(err))
+		var pathError *os.PathError
+		if errors.As(err, &pathError) {
+			err = pathError.Err
+		}
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	start = start[:n]
 
-	var found *types
 	switch {
 	case bytes.HasPrefix(start, []byte(elf.ELFMAG)):
 		found, err = readELF(contents)

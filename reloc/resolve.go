@@ -53,7 +53,8 @@ type Resolution struct {
 //
 // Where libbpf drops candidates that lack the field, Resolve wants all of them
 // to agree, and wraps ErrAmbiguous if they don't: two NICs' layouts in one file
-// must not be mixed.
+// must not be mixed. It wraps ErrByteOrder if object and layout are for machines of different
+// byte order.
 func (a *Access) Resolve(layout *Layout) (Resolution, error) {
 	if a.Kind == LocalTypeID {
 		return a.Local, nil

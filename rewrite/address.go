@@ -11,7 +11,7 @@ import (
 // a pointer. Which loads and stores that pointer reaches is not recorded, but
 // follows from the code.
 func (p *planner) patchOffset(edit *Edit, ins asm.Instruction) error {
-	access := &edit.Access
+	access := edit.Access
 	if p.isMacro(access) {
 		return p.patchMacro(edit, ins)
 	}

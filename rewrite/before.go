@@ -103,7 +103,7 @@ func (r *rewriting) tellBefore(err error) {
 // have one together, unless they have become different things.
 func (r *rewriting) editsBefore(edits []Edit) []Edit {
 	slices.SortStableFunc(edits, func(a, b Edit) int {
-		return cmp.Compare(r.accessBefore(&a.Access).Record, r.accessBefore(&b.Access).Record)
+		return cmp.Compare(r.accessBefore(a.Access).Record, r.accessBefore(b.Access).Record)
 	})
 	var merged []Edit
 	for _, edit := range edits {
@@ -112,7 +112,7 @@ func (r *rewriting) editsBefore(edits []Edit) []Edit {
 				edit.Others[n].Insn = old[edit.Others[n].Insn]
 			}
 		}
-		edit.Access = *r.accessBefore(&edit.Access)
+		edit.Access = r.accessBefore(edit.Access)
 		if original := originalOf(&edit, merged); original != nil {
 			original.Copies = append(original.Copies, edit.Position)
 			original.Guarded = original.Guarded && edit.Guarded

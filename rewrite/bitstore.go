@@ -58,7 +58,7 @@ type stored struct {
 // assignBits replaces the assignment to a bit-field as a whole, given the plan for its
 // load. It returns false if that is not the load of one that is understood.
 func (s *shortening) assignBits(plan *accessPlan) bool {
-	p, access, ins := s.planner, &plan.Access, plan.Before[0].Instruction
+	p, access, ins := s.planner, plan.Access, plan.Before[0].Instruction
 	if checkConvertible(access.Local.Field, plan.Resolution.Field, ins) != nil {
 		return false
 	}
@@ -74,7 +74,7 @@ func (s *shortening) assignBits(plan *accessPlan) bool {
 		return false
 	}
 	store := s.planOf(b.store.access)
-	if store.refused != nil || p.stays(&store.Access) {
+	if store.refused != nil || p.stays(store.Access) {
 		return false
 	}
 	s.change(store, func() {

@@ -105,7 +105,7 @@ func (d *driver) missing(field string) string {
 }
 
 func (d *driver) plan(p *planner, plan *accessPlan, before asm.Instruction) {
-	access := &plan.Access
+	access := plan.Access
 	if _, plan.refused = p.drivers.of(functionPlace(access)); plan.refused != nil {
 		return
 	}
@@ -134,7 +134,7 @@ func (d *driver) planDescriptor(p *planner, edit *Edit, before asm.Instruction) 
 		return p.patchOffset(edit, before)
 	}
 	edit.Driver, edit.body = d.accessors.Name, d.descriptor
-	edit.After, err = findDescriptor(p, d.descriptor, &edit.Access, loadAt{before, edit.Access.Insn, 0})
+	edit.After, err = findDescriptor(p, d.descriptor, edit.Access, loadAt{before, edit.Access.Insn, 0})
 	return err
 }
 
@@ -150,7 +150,7 @@ func findDescriptor(p *planner, function *body, access *reloc.Access, load loadA
 // register, that becomes 0, and the accessor takes the place of each load through it.
 func (d *driver) planField(p *planner, edit *Edit, before asm.Instruction) error {
 	if insn.IsMemory(before) {
-		return p.accessorOf(&edit.Access, &edit.Resolution).compute(p, edit, before)
+		return p.accessorOf(edit.Access, &edit.Resolution).compute(p, edit, before)
 	}
 	return p.patchOffset(edit, before)
 }
@@ -163,7 +163,7 @@ func (p *planner) accessorOf(access *reloc.Access, resolution *reloc.Resolution)
 // planUnasked refuses a question that a driver has no answer to, if the program can get
 // there: md_desc() asks for the size of the descriptor where it is in the metadata area.
 func (p *planner) planUnasked(plan *accessPlan, before asm.Instruction) error {
-	access := &plan.Access
+	access := plan.Access
 	if constants, ok := p.constantsAt(access); ok && (constants == nil || constants.Reachable(access.Insn) == flow.Unreachable) || p.isUnread(access, before) {
 		return p.planInPlace(plan.Edit, before)
 	}

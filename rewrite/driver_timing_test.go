@@ -245,20 +245,26 @@ func newTimedSources(t testing.TB) []timedSource {
 		driverSource(t, "probe", accessor.Probe, false),
 		driverSource(t, "called", accessor.Zero, true),
 	}
+	sources = append(sources, areaSource(t), timedSource{
+		name: "kfunc", code: (*timedRead).kfuncs, bound: true,
+		header:  timedHeader + "#define PREPARE\n",
+		rewrite: unchanged,
+	})
+	return append(sources, handWritten()...)
+}
+
+// areaSource is the metadata area, as xdp-load reads it.
+func areaSource(t testing.TB) timedSource {
+	t.Helper()
 	layout := parseLayout(t, "nic_a-el", readFile(t, kernelExamples+"nic_a-el.o"))
-	sources = append(sources, timedSource{
+	return timedSource{
 		name: "area", code: (*timedRead).descriptor,
 		header: timedHeader + timedArea("bpf_core_type_size(struct md_desc)") + "#define PREPARE prepare(ctx);\n",
 		rewrite: func(object []byte) ([]byte, error) {
 			out, _, err := rewrite.Rewrite(object, layout, rewrite.Options{})
 			return out, err
 		},
-	}, timedSource{
-		name: "kfunc", code: (*timedRead).kfuncs, bound: true,
-		header:  timedHeader + "#define PREPARE\n",
-		rewrite: unchanged,
-	})
-	return append(sources, handWritten()...)
+	}
 }
 
 func unchanged(object []byte) ([]byte, error) { return object, nil }
@@ -382,7 +388,7 @@ func newTimedTable(t testing.TB, turns int) *timedTable {
 // run attaches one of each cell's programs after the other, and sends packets to it.
 func (table *timedTable) run(t testing.TB, name string, packets int) {
 	t.Helper()
-	conn := table.sender(t)
+	conn := timedSender(t)
 	attached, err := link.AttachXDP(link.XDPOptions{Program: table.cells[0][0].Programs[name], Interface: table.pair.index, Flags: link.XDPDriverMode})
 	if err != nil {
 		t.Fatal(err)
@@ -414,8 +420,8 @@ func (table *timedTable) run(t testing.TB, name string, packets int) {
 	}
 }
 
-// sender returns what sends equal packets, with a VLAN tag.
-func (table *timedTable) sender(t testing.TB) net.Conn {
+// timedSender returns what sends equal packets to a vethPair, with a VLAN tag.
+func timedSender(t testing.TB) net.Conn {
 	t.Helper()
 	dialer := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
 		var err error

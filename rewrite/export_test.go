@@ -61,7 +61,7 @@ type computedLoads struct {
 }
 
 func (c computedLoads) plan(p *planner, plan *accessPlan, before asm.Instruction) {
-	access, field := &plan.Access, plan.Resolution.Field
+	access, field := plan.Access, plan.Resolution.Field
 	isLoad := access.Kind == reloc.ByteOffset && before.OpCode.Class() == asm.LdXClass && !plan.Resolution.Poison
 	if !isLoad || p.isStored(access) || checkConvertible(access.Local.Field, field, before) != nil {
 		area{}.plan(p, plan, before)

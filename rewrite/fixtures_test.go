@@ -49,13 +49,24 @@ func named(tb testing.TB, directory string) []string {
 // readProgram returns a program object of testdata.
 func readProgram(tb testing.TB, name string) []byte {
 	tb.Helper()
-	return readFile(tb, filepath.Join(testdata, "programs", name+".o"))
+	return readFile(tb, objectPath("programs", name))
+}
+
+// examples is what the names of programs and layouts of bpf/examples start with.
+const examples = "examples/"
+
+// objectPath returns the path of an object in a directory of testdata, or of an example.
+func objectPath(directory, name string) string {
+	if example, is := strings.CutPrefix(name, examples); is {
+		return filepath.Join("../bpf/examples", example+".o")
+	}
+	return filepath.Join(testdata, directory, name+".o")
 }
 
 // readLayout returns a layout of testdata by its object's name.
 func readLayout(tb testing.TB, name string) *reloc.Layout {
 	tb.Helper()
-	return parseLayout(tb, name, readFile(tb, filepath.Join(testdata, "layouts", name+".o")))
+	return parseLayout(tb, name, readFile(tb, objectPath("layouts", name)))
 }
 
 // parseLayout returns the layout in the BTF of an object, named without its
@@ -100,7 +111,8 @@ func sectionData(tb testing.TB, object []byte, name string) []byte {
 	return data
 }
 
-// pair is a program and a layout of testdata, by their objects' names.
+// pair is a program and a layout of testdata, or both of the examples, by their objects'
+// names.
 type pair struct{ program, layout string }
 
 var (
@@ -108,8 +120,8 @@ var (
 	matrixLayouts  = []string{"nested", "narrow", "sparse"}
 )
 
-// pairs lists every program with every layout of its byte order. What other
-// compilers made of a program is paired with a few layouts only.
+// pairs lists every program with every layout of its byte order, and the examples with
+// theirs. What other compilers made of a program is paired with a few layouts only.
 func pairs(tb testing.TB) []pair {
 	tb.Helper()
 	var all []pair
@@ -120,6 +132,28 @@ func pairs(tb testing.TB) []pair {
 			shape, matches := strings.CutSuffix(layout, endian)
 			if matches && paired(program, shape) {
 				all = append(all, pair{program, layout})
+			}
+		}
+	}
+	return append(all, examplePairs(tb)...)
+}
+
+// examplePairs lists every example with every NIC of the examples.
+func examplePairs(tb testing.TB) (all []pair) {
+	tb.Helper()
+	sources, err := filepath.Glob("../bpf/examples/*.c")
+	if err != nil || len(sources) == 0 {
+		tb.Fatalf("no examples: %v", err)
+	}
+	isNIC := func(source string) bool { return strings.HasPrefix(filepath.Base(source), "nic_") }
+	for _, source := range sources {
+		for _, nic := range sources {
+			if isNIC(source) || !isNIC(nic) {
+				continue
+			}
+			for _, endian := range []string{"-el", "-eb"} {
+				name := func(source string) string { return examples + strings.TrimSuffix(filepath.Base(source), ".c") + endian }
+				all = append(all, pair{name(source), name(nic)})
 			}
 		}
 	}

@@ -17,7 +17,7 @@ import (
 // It leaves alone what is not converted: there the MOV is all that changes, as
 // with any loader.
 func (p *planner) foldOffset(edit *Edit) {
-	u, err := p.usesOf(&edit.Access)
+	u, err := p.usesOf(edit.Access)
 	if err != nil || !edit.Access.Local.Field.IsBitField() || len(edit.Others) == 0 || !u.isOnly(edit) {
 		return
 	}
@@ -51,14 +51,14 @@ func (p *planner) constantOf(edit *Edit, slot int, patch *agreed) (Patch, bool) 
 	if store.OpCode.Class() != asm.StXClass || slices.ContainsFunc(patch.after, reads) {
 		return Patch{}, false
 	}
-	_, put, ok := p.putFor(&edit.Access, slot, store.Src)
+	_, put, ok := p.putFor(edit.Access, slot, store.Src)
 	return put, ok
 }
 
 // addOf returns the patch that takes out what adds an offset to a pointer, if
 // that is all that becomes of the offset's register.
 func (p *planner) addOf(edit *Edit, mov asm.Instruction) (Patch, bool) {
-	access := &edit.Access
+	access := edit.Access
 	if mov.OpCode.IsDWordLoad() || mov.OpCode.ALUOp() != asm.Mov {
 		return Patch{}, false
 	}

@@ -23,7 +23,7 @@ func (p *planner) alignFrames(plans []accessPlan) {
 			if plan.refused != nil {
 				continue
 			}
-			at := functionPlace(&plan.Access)
+			at := functionPlace(plan.Access)
 			if plan.body != nil {
 				visit(at, plan.Access.Insn, &plan.After)
 			}

@@ -153,11 +153,11 @@ func (l *objectList) listed(t *testing.T, p pair) ([]byte, error) {
 		return nil, err
 	}
 	path := filepath.Join(t.TempDir(), "listed.o")
-	args := []string{"rewrite", "--layout", filepath.Join(testdata, "layouts", p.layout+".o"), "-o", path}
+	args := []string{"rewrite", "--layout", objectPath("layouts", p.layout), "-o", path}
 	for _, glob := range p.options().Types {
 		args = append(args, "--type", glob)
 	}
-	earlier := exec.Command(command, append(args, filepath.Join(testdata, "programs", p.program+".o"))...)
+	earlier := exec.Command(command, append(args, objectPath("programs", p.program))...)
 	if output, err := earlier.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("%w: %s", err, output)
 	}

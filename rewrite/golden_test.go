@@ -65,7 +65,9 @@ func TestGolden(t *testing.T) {
 }
 
 // golden is what the pair is called in testdata/golden.
-func (p pair) golden() string { return p.program + "/" + p.layout[:len(p.layout)-len("-el")] }
+func (p pair) golden() string {
+	return p.program + "/" + strings.TrimPrefix(p.layout[:len(p.layout)-len("-el")], examples)
+}
 
 // isRead reports whether a reviewer reads what changes in the pair's code, which
 // is much the same in the other byte order and by other compilers.

@@ -48,7 +48,7 @@ func (p *planner) checkMacro(edit *Edit) error {
 	local, target := edit.Access.Local.Field, edit.Resolution.Field
 	readOnly := target.Class == reloc.Bool && local.Class != reloc.Bool
 	_, same := p.distance(local, target)
-	stores, err := p.checkMacroAlone(&edit.Access, same)
+	stores, err := p.checkMacroAlone(edit.Access, same)
 	if err != nil {
 		return err
 	}

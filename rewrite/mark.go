@@ -251,11 +251,11 @@ func (r *rewriting) mark() error {
 		if edit.Own != "" || edit.Access.IsMarker() && (r.drivers == nil || edit.Access.Kind != reloc.ByteOffset) {
 			continue // it is the same for all layouts
 		}
-		if r.isUnasked(&edit.Access) {
+		if r.isUnasked(edit.Access) {
 			continue // it is there for programs that are bound to the device
 		}
 		if err := w.add(edit, &r.ext.CORERelos[edit.Access.Record]); err != nil {
-			return &RefusedError{Layout: r.layout.Name(), Refusals: []Refusal{{Access: edit.Access, Reason: err.Reason, Remedy: err.Remedy}}}
+			return &RefusedError{Layout: r.layout.Name(), Refusals: []Refusal{{Access: *edit.Access, Reason: err.Reason, Remedy: err.Remedy}}}
 		}
 	}
 	if len(w.members) == 0 {
@@ -288,13 +288,13 @@ type asked struct {
 func (w *markWriter) add(edit *Edit, record *btfraw.CORERelo) *refuse.Error {
 	same := asked{record.TypeID, record.AccessString, record.Kind, ""}
 	if edit.Access.IsMarker() {
-		same.driver = w.identity(&edit.Access, edit.Resolution)
+		same.driver = w.identity(edit.Access, edit.Resolution)
 	}
 	if w.marked[same] {
 		return nil
 	}
 	w.marked[same] = true
-	name, err := memberName(edit, record, w.identity(&edit.Access, edit.Resolution))
+	name, err := memberName(edit, record, w.identity(edit.Access, edit.Resolution))
 	if err != nil {
 		return err
 	}

@@ -166,9 +166,16 @@ func slotsWithout(section *bpf.Section, removed map[bpf.Place]bool) (left []int)
 // tellMarker returns the edits that are of accesses of the program's own, and of what it
 // calls md_desc(ctx).
 func tellMarker(edits []Edit) []Edit {
+	if !slices.ContainsFunc(edits, func(edit Edit) bool { return edit.Access.IsMarker() }) {
+		return edits
+	}
 	told := slices.DeleteFunc(slices.Clone(edits), func(edit Edit) bool { return edit.Access.IsMarker() && edit.body == nil })
 	for i := range told {
-		nameMarker(&told[i].Access)
+		if told[i].Access.IsMarker() {
+			named := *told[i].Access
+			nameMarker(&named)
+			told[i].Access = &named
+		}
 	}
 	return told
 }

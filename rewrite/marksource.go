@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/xdp-load/xdp-load/internal/btfraw"
 	"github.com/xdp-load/xdp-load/reloc"
@@ -17,10 +18,10 @@ import (
 // Two drivers may have fields of the same types, and nothing that is at a place.
 
 // notInNames is what names of C don't have in them, and partSeparator.
-var notInNames = regexp.MustCompile(`[^A-Za-z0-9]+`)
+var notInNames = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`[^A-Za-z0-9]+`) })
 
 // markName is the driver's name in marks.
-func (d *driver) markName() string { return notInNames.ReplaceAllString(d.accessors.Name, "_") }
+func (d *driver) markName() string { return notInNames().ReplaceAllString(d.accessors.Name, "_") }
 
 // identity returns what an access came to, for a mark. Where in the layout of a driver it
 // is says nothing: that depends on which other fields are there.

@@ -66,7 +66,7 @@ func (p *planner) sums(sub *flow.Subprogram) map[int][]flow.Sum {
 // patchSums adds to an edit what becomes of the sums of its offset with addresses of the
 // program's own.
 func (p *planner) patchSums(edit *Edit) error {
-	at := functionPlace(&edit.Access)
+	at := functionPlace(edit.Access)
 	for _, slot := range slices.Sorted(maps.Keys(p.ownSums[at])) {
 		sum := p.ownSums[at][slot]
 		if sum.Of != edit.Access.Insn {
@@ -100,7 +100,7 @@ func (p *planner) hasOwnSum(access *reloc.Access) bool {
 // program comes to, and all that it is used for is where it does not: clang has moved it
 // in front of the guard.
 func (p *planner) isHoisted(edit *Edit) bool {
-	access := &edit.Access
+	access := edit.Access
 	constants, ok := p.constantsAt(access)
 	isOffset := access.Kind == reloc.ByteOffset && !p.section(access.Section).IsMemoryAt(access.Insn) && !p.isMacro(access)
 	if !isOffset || !ok || constants == nil || constants.Reachable(access.Insn) == flow.Unreachable {
@@ -114,7 +114,7 @@ func (p *planner) isHoisted(edit *Edit) bool {
 // program comes there all the same: if all that it is used for, but for its own copies,
 // can't be reached.
 func (p *planner) leaveMissing(edit *Edit) error {
-	uses, err := p.usesOf(&edit.Access)
+	uses, err := p.usesOf(edit.Access)
 	if err != nil {
 		return err
 	}
@@ -128,7 +128,7 @@ func (p *planner) leaveMissing(edit *Edit) error {
 
 // comesTo reports whether the program may come to a use of an offset.
 func (p *planner) comesTo(edit *Edit, reached *reached) bool {
-	constants, ok := p.constantsAt(&edit.Access)
+	constants, ok := p.constantsAt(edit.Access)
 	comes := func(slot int) bool { return !ok || constants.Reachable(slot) != flow.Unreachable }
 	return slices.ContainsFunc(reached.dereferences[edit.Access.Insn], func(use flow.Dereference) bool { return comes(use.Slot) }) ||
 		slices.ContainsFunc(reached.escapes[edit.Access.Insn], func(escape flow.Escape) bool { return comes(escape.Slot) })

@@ -20,11 +20,11 @@ import (
 // plan decides the edit of every access, without changing the object. It comes
 // after resolve and judge.
 func (p *planner) plan(layout string) ([]Edit, error) {
-	planned := make([]Edit, len(p.accesses))
+	edits := make([]Edit, len(p.accesses))
 	plans := make([]accessPlan, len(p.accesses))
 	p.keepContexts()
 	for i := range plans {
-		plans[i].Edit = &planned[i]
+		plans[i].Edit = &edits[i]
 		p.planAlone(&plans[i], i)
 	}
 	if !p.unshortened {
@@ -34,14 +34,14 @@ func (p *planner) plan(layout string) ([]Edit, error) {
 		p.alignFrames(plans)
 	}
 
-	edits := make([]Edit, 0, len(planned)) // plans go on pointing at planned
+	isRefused := make(map[*Edit]bool)
 	refused := slices.Concat(p.unrecorded(), p.misused(), p.tooSmall(), p.tooNarrow())
 	for i := range plans {
 		err := p.settle(&plans[i])
 		if err == nil {
-			edits = append(edits, planned[i])
 			continue
 		}
+		isRefused[&edits[i]] = true
 		access := p.accesses[i]
 		var r *refuse.Error
 		if errors.As(err, &r) {
@@ -53,7 +53,13 @@ func (p *planner) plan(layout string) ([]Edit, error) {
 	}
 	if len(refused) > 0 {
 		slices.SortStableFunc(refused, p.compareRefusals)
-		return nil, &RefusedError{Layout: layout, Refusals: refused, Edits: edits}
+		others := []Edit{}
+		for i := range edits {
+			if !isRefused[&edits[i]] {
+				others = append(others, edits[i])
+			}
+		}
+		return nil, &RefusedError{Layout: layout, Refusals: refused, Edits: others}
 	}
 	return edits, nil
 }
@@ -246,7 +252,7 @@ func (p *planner) resolved(i int) resolvedAccess {
 // planAlone plans the edit of one access, whatever becomes of others.
 func (p *planner) planAlone(plan *accessPlan, i int) {
 	access := &p.accesses[i]
-	plan.Access, plan.Resolution = *access, p.resolutions[i]
+	plan.Access, plan.Resolution = access, p.resolutions[i]
 	before, err := p.instructionOf(access)
 	if err != nil {
 		plan.refused = err
@@ -310,10 +316,10 @@ func (p *planner) settle(plan *accessPlan) error {
 	if err := cmp.Or(plan.refused, plan.unconverted); err != nil {
 		return err
 	}
-	if p.stays(&edit.Access) {
+	if p.stays(edit.Access) {
 		return nil
 	}
-	if err := cmp.Or(p.checkReach(edit), p.checkFollowed(&edit.Access)); err != nil {
+	if err := cmp.Or(p.checkReach(edit), p.checkFollowed(edit.Access)); err != nil {
 		return err
 	}
 	if err := p.takeStack(edit); err != nil {
@@ -339,7 +345,7 @@ func (p *planner) checkReach(edit *Edit) error {
 	if edit.Poisoned || edit.Access.Kind != reloc.ByteOffset || !insn.IsMemory(edit.Before[0].Instruction) {
 		return nil
 	}
-	return p.checkGuard(&edit.Access, edit.Access.Insn, accessEnd(edit.After))
+	return p.checkGuard(edit.Access, edit.Access.Insn, accessEnd(edit.After))
 }
 
 // takeStack takes what an edit spills to from what is left of the stack.
@@ -348,7 +354,7 @@ func (p *planner) takeStack(edit *Edit) error {
 	for patch := range edit.patches() {
 		depth = max(depth, spilledTo(patch.After))
 	}
-	if depth > 0 && !p.deepen(p.function(&edit.Access), depth) {
+	if depth > 0 && !p.deepen(p.function(edit.Access), depth) {
 		return errNoRegister
 	}
 	return nil
@@ -366,7 +372,7 @@ func (p *planner) isExact(edit *Edit) bool {
 // planInPlace fills in After, and Others, Poisoned and Note where they apply.
 func (p *planner) planInPlace(edit *Edit, before asm.Instruction) error {
 	switch {
-	case edit.Resolution.Poison && (p.hasOwnSum(&edit.Access) || p.isHoisted(edit)):
+	case edit.Resolution.Poison && (p.hasOwnSum(edit.Access) || p.isHoisted(edit)):
 		return p.leaveMissing(edit)
 	case edit.Resolution.Poison:
 		edit.After = poison(int(before.Width()))

@@ -28,7 +28,7 @@ func setPositions(obj *elfobj.Object, edits []Edit, replacements map[string][]co
 		}
 	}
 	for i := range edits {
-		access := &edits[i].Access
+		access := edits[i].Access
 		list, grown := replacements[access.Section], growth[access.Section]
 		moved := func(slot int) int {
 			before := sort.Search(len(list), func(i int) bool { return list[i].Slot >= slot })

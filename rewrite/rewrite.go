@@ -471,7 +471,7 @@ func collect(obj *elfobj.Object, edits []Edit) (map[string][]code.Replacement, e
 			}
 			encoded, err := patch.After.encode(obj.Order)
 			if err != nil {
-				return nil, located(edits[i].Access, err)
+				return nil, located(*edits[i].Access, err)
 			}
 			replacement := code.Replacement{Slot: patch.Insn, Code: encoded}
 			if patch.body != nil {

@@ -21,7 +21,7 @@ func (p *planner) shorten(plans []accessPlan) {
 	}
 	for i := range plans {
 		switch plan := &plans[i]; {
-		case plan.refused != nil || p.stays(&plan.Access) || plan.isAssigned:
+		case plan.refused != nil || p.stays(plan.Access) || plan.isAssigned:
 		case plan.converts:
 			s.shortenConversion(plan)
 		case p.isFoldable(plan.Edit):
@@ -68,7 +68,7 @@ func (s *shortening) note(plan *accessPlan, by int) {
 
 // shortenConversion shortens what a load or store has become.
 func (s *shortening) shortenConversion(plan *accessPlan) {
-	if s.assignBits(plan) || plan.unconverted != nil || isCopy(resolvedAccess{&plan.Access, &plan.Resolution}) {
+	if s.assignBits(plan) || plan.unconverted != nil || isCopy(resolvedAccess{plan.Access, &plan.Resolution}) {
 		return
 	}
 	s.change(plan, func() {
@@ -84,5 +84,5 @@ func (s *shortening) shortenConversion(plan *accessPlan) {
 
 // isFoldable reports whether an edit is one of an offset in a register that may go.
 func (p *planner) isFoldable(edit *Edit) bool {
-	return edit.Access.Kind == reloc.ByteOffset && !edit.Resolution.Poison && isImmediate(edit.Before[0].Instruction) && !p.isMacro(&edit.Access) && p.bodyOf(&edit.Access) == nil
+	return edit.Access.Kind == reloc.ByteOffset && !edit.Resolution.Poison && isImmediate(edit.Before[0].Instruction) && !p.isMacro(edit.Access) && p.bodyOf(edit.Access) == nil
 }

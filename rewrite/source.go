@@ -58,7 +58,7 @@ func (c *computation) plan(p *planner, plan *accessPlan, before asm.Instruction)
 
 // compute puts the code in place of a load.
 func (c *computation) compute(p *planner, edit *Edit, before asm.Instruction) (err error) {
-	access := &edit.Access
+	access := edit.Access
 	switch {
 	case access.Kind == reloc.FieldExists:
 		return p.patchValue(edit, before, edit.Resolution.Value)

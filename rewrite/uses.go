@@ -96,7 +96,7 @@ func (u *uses) patch(p *planner, edit *Edit) error {
 	}
 	var refused error // all uses are looked at, so that paths are kept apart for all of them at once
 	for _, use := range u.dereferences[edit.Access.Insn] {
-		patch := u.agree(p, &edit.Access, use)
+		patch := u.agree(p, edit.Access, use)
 		through := patch.through[edit.Access.Insn]
 		if err := cmp.Or(patch.errs[edit.Access.Insn], patch.err); err != nil {
 			refused = cmp.Or(refused, err)
@@ -105,7 +105,7 @@ func (u *uses) patch(p *planner, edit *Edit) error {
 		if through == nil {
 			continue
 		}
-		if err := p.checkGuard(&edit.Access, use.Slot, through.end); err != nil {
+		if err := p.checkGuard(edit.Access, use.Slot, through.end); err != nil {
 			refused = cmp.Or(refused, err)
 			continue
 		}
@@ -123,14 +123,14 @@ func (u *uses) patch(p *planner, edit *Edit) error {
 // done with it is right for the layout's field too.
 func (p *planner) checkEscapes(u *uses, edit *Edit) error {
 	local, target := edit.Access.Local.Field, edit.Resolution.Field
-	if _, same := p.distance(local, target); same && p.bodyOf(&edit.Access) == nil {
+	if _, same := p.distance(local, target); same && p.bodyOf(edit.Access) == nil {
 		return nil
 	}
 	for _, escape := range u.escapes[edit.Access.Insn] {
 		if !escape.Address {
 			continue
 		}
-		if p.bodyOf(&edit.Access) != nil {
+		if p.bodyOf(edit.Access) != nil {
 			return refuse.Because("use the field's value instead of its address", "its address is %s, and what the driver keeps has none for it", escape.Use)
 		}
 		return refuse.Because("use the field's value instead of its address, or "+refuse.SameType,

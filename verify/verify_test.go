@@ -274,3 +274,21 @@ func broken(t *testing.T, driver *loader.Driver, file string) (all []wrong) {
 	slices.SortFunc(all, func(a, b wrong) int { return strings.Compare(a.name, b.name) })
 	return all
 }
+
+// What a run comes to is an error unless packets were compared and none differs.
+func TestReportErr(t *testing.T) {
+	for name, c := range map[string]struct {
+		report verify.Report
+		is     error
+	}{
+		"no packets":  {verify.Report{}, verify.ErrNothingCompared},
+		"not found":   {verify.Report{Packets: verify.Packets{Received: 2, NoneFound: 2}}, verify.ErrNothingCompared},
+		"not stacked": {verify.Report{Packets: verify.Packets{Received: 2}}, verify.ErrNothingCompared},
+		"the same":    {verify.Report{Packets: verify.Packets{Received: 2, Stacked: 2, Compared: 2}}, nil},
+		"differ":      {verify.Report{Packets: verify.Packets{Received: 2, Stacked: 2, Compared: 2}, Fields: []*verify.Field{{Name: "hash", Differ: 1}}}, verify.ErrDiffer},
+	} {
+		if err := c.report.Err(); !errors.Is(err, c.is) {
+			t.Errorf("%s: %v instead of %v", name, err, c.is)
+		}
+	}
+}

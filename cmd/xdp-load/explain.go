@@ -113,9 +113,9 @@ func explainRows(accesses []reloc.Access, report *rewrite.Report, refused *rewri
 	for i := range report.Edits {
 		edit := &report.Edits[i]
 		if record := edit.Access.Record; rows[record].Edit == nil {
-			rows[record] = row{Access: edit.Access, Edit: edit}
+			rows[record] = row{Access: *edit.Access, Edit: edit}
 		} else { // another one of a copy
-			rows = append(rows, row{Access: edit.Access, Edit: edit})
+			rows = append(rows, row{Access: *edit.Access, Edit: edit})
 		}
 	}
 	for _, record := range report.OtherSource {

@@ -84,7 +84,7 @@ func newLoads(f *flags) (root, load *cobra.Command) {
 }
 
 func (l *loading) addFlags(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVar(&l.ifaces, "iface", nil, "the network `INTERFACE`; repeatable: all or none")
+	cmd.Flags().Var((*repeated)(&l.ifaces), "iface", "the network `INTERFACE`; repeatable: all or none")
 	l.addLayout(cmd)
 	l.addAccessors(cmd)
 	l.addNoKfuncs(cmd)

@@ -1,3 +1,7 @@
+// A command that is done in milliseconds gains nothing from what cgroups say of processors.
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
+
 // Command xdp-load rewrites XDP programs for the metadata layout of a NIC and
 // loads them.
 package main
@@ -120,6 +124,14 @@ func (f *flags) checkTypes() error {
 	}
 	return nil
 }
+
+// repeated is a flag that may be given several times. Pflag's own writes CSV to tell its
+// default, at the start of every command.
+type repeated []string
+
+func (r *repeated) Set(value string) error { *r = append(*r, value); return nil }
+func (r *repeated) String() string         { return strings.Join(*r, " ") }
+func (r *repeated) Type() string           { return "stringArray" }
 
 func (f *flags) addInterface(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.iface, "iface", "", "the network `INTERFACE`, by its name or an altname")

@@ -50,7 +50,7 @@ func printEdits(w io.Writer, report *rewrite.Report) error {
 }
 
 func printEdit(w io.Writer, edit *rewrite.Edit) {
-	access, note := &edit.Access, edit.Note
+	access, note := edit.Access, edit.Note
 	after := spellAfter(edit)
 	switch {
 	case edit.Poisoned:

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
+	"log"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,16 +18,48 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cilium/ebpf/link"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/xdp-load/xdp-load/internal/netlab"
+	"github.com/xdp-load/xdp-load/loader"
+	"github.com/xdp-load/xdp-load/nic"
 )
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"xdp-load": func() { os.Exit(run(os.Args[1:])) },
+		"embedder": embedder,
 	})
 }
+
+// embedder OBJECT LAYOUT INTERFACE is a process that attaches a program itself, for as long as it
+// lives.
+func embedder() {
+	object, err := os.Open(os.Args[1])
+	if err != nil {
+		log.Fatal(err)
+	}
+	layout, err := nic.OpenLayout(os.Args[2], "")
+	if err != nil {
+		log.Fatal(err)
+	}
+	target, err := nic.ByName(os.Args[3])
+	if err != nil {
+		log.Fatal(err)
+	}
+	loaded, err := loader.Load(readerOnly{object}, loader.Options{Layout: layout})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := link.AttachXDP(link.XDPOptions{Program: loaded.Programs["balance"], Interface: target.Index}); err != nil {
+		log.Fatal(err)
+	}
+	select {}
+}
+
+// readerOnly hides what else a file is.
+type readerOnly struct{ io.ReaderAt }
 
 var update = flag.Bool("update", false, "write what the commands print into the scripts")
 
@@ -44,10 +78,13 @@ func TestScript(t *testing.T) {
 		UpdateScripts:       *update,
 		Setup:               func(env *testscript.Env) error { return setUp(env, top) },
 		Condition: func(name string) (bool, error) {
-			if name != "bonds" {
-				return false, fmt.Errorf("no condition %s", name)
+			switch name {
+			case "bonds":
+				return netlab.Has(netlab.BondXDP) && netlab.Has(netlab.VethBuff), nil
+			case "extensions":
+				return netlab.Has(netlab.Extensions), nil
 			}
-			return netlab.Has(netlab.BondXDP) && netlab.Has(netlab.VethBuff), nil
+			return false, fmt.Errorf("no condition %s", name)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"fails":       fails,

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -35,17 +36,19 @@ type sources struct {
 	object  []byte
 	program string
 
+	contents []byte // of the accessors' file, which may be a pipe, nil if it was not read
+
 	found map[string]nic.Source // by interface, where the command line does not say it
 }
 
 func (s *sources) addLayout(cmd *cobra.Command) {
 	s.addLayoutFile(cmd)
-	cmd.Flags().StringArrayVar(&s.types, "type", nil, "root types to resolve: a `GLOB`, '*' for all (default md_desc)")
+	cmd.Flags().Var((*repeated)(&s.types), "type", "root types to resolve: a `GLOB`, '*' for all (default md_desc)")
 }
 
 // addLayoutFile adds the flags for what needs no object.
 func (s *sources) addLayoutFile(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVar(&s.layouts, "layout", nil, "the NIC's layout: a `FILE` with BTF, or prog:NAME, prog:ID of a loaded program")
+	cmd.Flags().Var((*repeated)(&s.layouts), "layout", "the NIC's layout: a `FILE` with BTF, or prog:NAME, prog:ID of a loaded program")
 	cmd.Flags().StringVarP(&s.base, "base-btf", "B", "", "the vmlinux `FILE` that a module's layout is split from")
 }
 
@@ -60,13 +63,13 @@ func (s *sources) addAccessors(cmd *cobra.Command) {
 func (s *sources) addOffline(cmd *cobra.Command) {
 	s.addLayout(cmd)
 	s.addAccessors(cmd)
-	cmd.Flags().StringArrayVar(&s.drivers, "driver", nil, "the `NAME` of the driver, as ethtool -i has it")
+	cmd.Flags().Var((*repeated)(&s.drivers), "driver", "the `NAME` of the driver, as ethtool -i has it")
 	cmd.Flags().BoolVar(&s.kfuncs, "kfuncs", false, "ask the kernel's kfuncs for the rest: programs are then to be bound to the device")
 	s.addBTF(cmd)
 }
 
 func (s *sources) addBTF(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVar(&s.btf, "btf", nil, "the driver's kernel: a `DIRECTORY` of vmlinux and modules (default "+nic.KernelBTF+")")
+	cmd.Flags().Var((*repeated)(&s.btf), "btf", "the driver's kernel: a `DIRECTORY` of vmlinux and modules (default "+nic.KernelBTF+")")
 }
 
 // addNoKfuncs adds the flag for a driver that is here.
@@ -77,8 +80,8 @@ func (s *sources) addNoKfuncs(cmd *cobra.Command) {
 // lowerings are the ways to load the kernel's memory, by their names on the command line.
 var lowerings = map[string]accessor.Lowering{"": "", "zero": accessor.Zero, "carrier": accessor.Carrier, "probe": accessor.Probe}
 
-// check refuses flags that make no sense together. several says that there may be more
-// than one source.
+// check refuses flags that make no sense together, and reads the accessors. several says that
+// there may be more than one source.
 func (s *sources) check(several bool) error {
 	_, known := lowerings[s.lower]
 	switch {
@@ -108,6 +111,8 @@ func (s *sources) check(several bool) error {
 		return usagef("--software %s: what can be computed is %s", strings.Join(s.software, ","), strings.Join(loader.Software(), ", "))
 	case !known:
 		return usagef("--lower %q: zero, carrier or probe", s.lower)
+	case s.accessors != "":
+		s.contents, _ = os.ReadFile(s.accessors) // if that fails, who needs them says so
 	}
 	return nil
 }
@@ -144,7 +149,7 @@ func (s *sources) kernels() []*nic.Kernel {
 func (s *sources) driver(name string) *loader.Driver { return s.driverIn(name, s.kernels()[0]) }
 
 func (s *sources) driverIn(name string, kernel *nic.Kernel) *loader.Driver {
-	driver := &loader.Driver{Name: name, File: s.accessors, Kernel: kernel, Lowering: lowerings[s.lower], Software: s.software}
+	driver := &loader.Driver{Name: name, File: s.accessors, Contents: s.contents, Kernel: kernel, Lowering: lowerings[s.lower], Software: s.software}
 	if s.kfuncs {
 		driver.Kfuncs = nic.Kfuncs()
 	}

@@ -159,14 +159,30 @@ func newStatusOf(program *loader.ProgramStatus) statusOf {
 // rewrittenFor says what a program was rewritten for in a few words, or whose it is.
 func (s *statusOf) rewrittenFor() string {
 	switch {
-	case s.Foreign != "":
+	case len(s.Dispatched) > 0:
+		return "libxdp dispatcher of " + s.dispatchedNames()
+	case s.Foreign != "" && s.Record == nil:
 		return s.Foreign
 	case s.Record == nil:
 		return "unknown"
-	case s.Record.Layout != "":
-		return "layout " + filepath.Base(s.Record.Layout)
 	}
-	return "driver " + s.Record.Source
+	what := "driver " + s.Record.Source
+	if s.Record.Layout != "" {
+		what = "layout " + filepath.Base(s.Record.Layout)
+	}
+	if s.Foreign != "" {
+		what += ", by " + s.Foreign
+	}
+	return what
+}
+
+// dispatchedNames lists the programs that a dispatcher runs.
+func (s *statusOf) dispatchedNames() string {
+	var names []string
+	for _, d := range s.Dispatched {
+		names = append(names, orDash(d.Program))
+	}
+	return strings.Join(names, ", ")
 }
 
 // change says what is different now, and what to do about it. It is empty if nothing is.
@@ -205,6 +221,9 @@ func (s *statusOf) printDetails(w io.Writer) {
 	if s.Foreign != "" {
 		fmt.Fprintf(w, "attached by\t%s\n", s.Foreign)
 	}
+	for _, d := range s.Dispatched {
+		fmt.Fprintf(w, "dispatched\t%s, id %d, tag %s\n", orDash(d.Program), d.ProgramID, orDash(d.Tag))
+	}
 	if s.Record != nil {
 		printRecord(w, s.Record)
 	}
@@ -223,7 +242,7 @@ func (s *statusOf) printDetails(w io.Writer) {
 }
 
 func printRecord(w io.Writer, record *loader.Record) {
-	fmt.Fprintf(w, "object\t%s, SHA-256 %s\n", record.Object, record.Digest)
+	fmt.Fprintf(w, "object\t%s, SHA-256 %s\n", orDash(record.Object), record.Digest)
 	switch {
 	case record.Layout != "":
 		fmt.Fprintf(w, "rewritten for\tlayout %s, Linux %s%s\n", record.Layout, record.Kernel, firmwareOf(record))

@@ -55,7 +55,9 @@ func compareLoads(dir string) ([]performance.Row, error) {
 		{"go", "build", "-o", xdpLoad, "./cmd/xdp-load"},
 		{xdpLoad, "rewrite", "--layout", "bpf/examples/nic_a-el.o", object, "-o", rewritten},
 	} {
-		if out, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {
+		cmd := exec.Command(command[0], command[1:]...)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as make build
+		if out, err := cmd.CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("%v: %w\n%s", command, err, out)
 		}
 	}

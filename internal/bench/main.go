@@ -59,7 +59,7 @@ func run(write bool) error {
 // returns what they compared.
 func testBenchmarks(rowsFile string) ([]performance.Row, error) {
 	for _, pkg := range []string{"./rewrite", "./loader"} {
-		test := exec.Command("go", "test", pkg, "-run", "^$", "-bench", "^Benchmark(Packet|Growth|Fleet)$", "-benchtime", "1x",
+		test := exec.Command("go", "test", pkg, "-run", "^$", "-bench", "^Benchmark(Packet|Wire|Growth|Fleet)$", "-benchtime", "1x",
 			"-timeout", "30m", "-performance.rows", rowsFile)
 		test.Stdout, test.Stderr = os.Stdout, os.Stderr
 		if err := test.Run(); err != nil {

@@ -51,16 +51,16 @@ func (ins *Instruction) TakesAddress(argument int) bool {
 }
 
 // SizeArgument returns the argument of a helper, by its number, that says how many bytes
-// there are at another one, and whether one does.
+// there are at another one, R1 to R5, and whether one does.
 func SizeArgument(helper int64, address asm.Register) (size asm.Register, ok bool) {
-	size, ok = sizeArguments[helper][address]
-	return size, ok
+	size = sizeArguments[helper][address]
+	return size, size != 0
 }
 
 // sizeArguments are the sizes by the addresses, for helpers that can be given one in a
 // packet: of memory, in their prototypes (ARG_PTR_TO_MEM and ARG_CONST_SIZE of
 // include/linux/bpf.h), and the sources of bpf_probe_read and its like.
-var sizeArguments = map[int64]map[asm.Register]asm.Register{
+var sizeArguments = map[int64][asm.R5 + 1]asm.Register{
 	4:   {1: 2, 3: 2}, // bpf_probe_read
 	6:   {1: 2},       // bpf_trace_printk
 	9:   {3: 4},       // bpf_skb_store_bytes

@@ -79,19 +79,19 @@ var amd64 = &architecture{
 		{device: "vmxnet3", wire: "virtio-net-pci", queues: 1}, // the tap says which sums are right
 	},
 	modules: []string{"veth", "virtio_pci", "virtio_net", "igb", "vmxnet3", "bonding", "tun", "sch_ingress", "cls_bpf"},
-	tools:   []string{"bpftool", "ethtool", "ip", "nsenter", "prlimit", "setpriv", "sh", "sleep", "tc", "unshare"},
+	tools:   []string{"bpftool", "ethtool", "ip", "nsenter", "prlimit", "setpriv", "sh", "sleep", "tc", "unshare", "xdp-loader"},
 	random:  16,
 	suites: []suite{
-		{pkg: "cmd/xdp-load", run: "^TestScript$/^(altname|bond|load)$"},
+		{pkg: "cmd/xdp-load", run: "^TestScript$/^(altname|bond|dispatcher|load)$"},
 		{pkg: "internal/netlab"},
 		{pkg: "nic", run: "^Test(XDPDriver|FindLayoutOfBond|Bus|Features)$"},
 		{pkg: "verify", skip: "^TestBrokenVeth$"}, // what is wrong is found out on NICs
 		{
 			pkg: "loader",
-			// Those that compile; the one that stops processes while they load, for
+			// Those that compile; those that stop processes while they load, for
 			// which they are too slow here; what can't be undone; programs that the
 			// verifier takes minutes for; and most of the layouts with kfuncs.
-			skip: "^TestLinked|^TestKilled$|^TestLockedDown$|^TestExplainRefusal$/^(lengthy|branchy)$|" +
+			skip: "^TestLinked|^TestKilled|^TestEveryStepFails$|^TestLockedDown$|^TestExplainRefusal$/^(lengthy|branchy)$|" +
 				"^TestProducer$/^(reordered|narrow|wide|nested|flavour|packed|swapped|bitfield|nic_a)$",
 			args: []string{"-nics"},
 		},
@@ -102,6 +102,8 @@ var amd64 = &architecture{
 			skip: "^TestKernel(Cases|BitFields|Loaders.*|Refusals|Decode)$|" + middleSets,
 			args: []string{"-driver.read", "/" + guestRandom},
 		},
+		{pkg: "internal/example"},
+		{pkg: "examples/receive"},
 		{pkg: "loader", of: "(locked down)", run: "^TestLockedDown$", args: []string{"-nics"}}, // for good
 	},
 }

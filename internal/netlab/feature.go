@@ -103,6 +103,22 @@ var (
 	// ContextCast is the kfunc that returns the kernel's own context of a program.
 	ContextCast = kernelFunction(6, 2, "bpf_cast_to_kern_ctx")
 
+	// Extensions are programs that take the place of a function of another, as those do that
+	// libxdp's dispatcher runs.
+	Extensions = Feature{5, 10, "programs that extend others", sync.OnceValue(tryExtension)}
+
+	// KillableNotifications let somebody else decide about a process's system calls, each asked
+	// about once.
+	KillableNotifications = Feature{5, 19, "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", sync.OnceValue(func() error {
+		// With no filter to read, a flag that is known leads to another error.
+		_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER,
+			unix.SECCOMP_FILTER_FLAG_NEW_LISTENER|unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, 0)
+		if errno != unix.EFAULT {
+			return errno
+		}
+		return nil
+	})}
+
 	// FetchingAtomics are atomic operations that return what was there.
 	FetchingAtomics = Feature{5, 12, "atomic operations that fetch", sync.OnceValue(func() error {
 		return loadXDP(0,
@@ -296,4 +312,28 @@ func tryBoundMap() error {
 	}
 	defer m.Close()
 	return program.BindMap(m)
+}
+
+// tryExtension loads a program that takes the place of another's function.
+func tryExtension() error {
+	number := &btf.Int{Name: "int", Size: 4, Encoding: btf.Signed}
+	function := func(name string) *btf.Func {
+		return &btf.Func{Name: name, Type: &btf.FuncProto{Return: number}, Linkage: btf.GlobalFunc}
+	}
+	returned := func(name string) asm.Instructions {
+		return asm.Instructions{btf.WithFuncMetadata(asm.Mov.Imm(asm.R0, xdpDrop), function(name)).WithSymbol(name), asm.Return()}
+	}
+	main := asm.Instructions{btf.WithFuncMetadata(asm.Call.Label("extended"), function("main")).WithSymbol("main"), asm.Return()}
+	extended, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.XDP, License: "GPL", Instructions: append(main, returned("extended")...)})
+	if err != nil {
+		return err
+	}
+	defer extended.Close()
+	extension, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type: ebpf.Extension, License: "GPL", AttachTarget: extended, AttachTo: "extended", Instructions: returned("extension"),
+	})
+	if err != nil {
+		return err
+	}
+	return extension.Close()
 }

@@ -41,12 +41,19 @@ const page = `# Performance
 with half of the distance between the quartiles; a ratio is the other's time by xdp-load's, so more is better. The same is in
 [performance.json](performance.json), with the reason for each bar that is missed. These are from one machine: %s.
 
+` + "`make profile`" + ` says where the time and the memory go: of loading and unloading, of rewriting 100,000 accesses, and of the start of a
+process. It prints what takes most, and leaves the profiles in ` + "`bin/`" + ` for ` + "`go tool pprof`" + `. What does not depend on the machine's
+mood is kept by tests, in one table, ` + "`internal/performance/limits.go`" + `: instructions, bytes, allocations, calls of bpf(2), and how they
+grow.
+
 ## Reading fields of a packet
 
 Programs on a veth read one to eight fields again and again, with what finds the descriptor. From the metadata area:
 ` + "`fixed`" + ` has the NIC's offsets compiled in, ` + "`table`" + ` looks them up in an array map, ` + "`rodata`" + ` in a read-only global, as was
 proposed in 2018: two loads and a bounds check for each field; ` + "`kfunc`" + ` calls the kernel's metadata kfuncs, ` + "`probe`" + ` copies each
-field by bpf_probe_read_kernel, and ` + "`call`" + ` calls a function for each. From the driver, of which ` + "`area`" + ` is the area's time:
+field by bpf_probe_read_kernel, and ` + "`call`" + ` calls a function for each. From the driver, of which ` + "`area`" + ` is the area's time.
+` + "`wire`" + ` and ` + "`veth`" + ` are the whole way of a packet to a program that reads four fields of it: through an emulated NIC, which hands
+it over with the metadata area in front, and from a socket through a veth, where the program makes the area:
 
 %s
 ## Loading
@@ -56,8 +63,9 @@ From exec to exit, an object is loaded on a veth and unloaded again. The others 
 %s
 ## Growth
 
-What an access, or a layout, takes where there are many, against what it takes with 100 accesses, 1,000, and 10 layouts. A ratio
-of 1 is linear:
+What one takes where there are many: an access among 1,000 and among 100,000, against one of a hundred and one of a thousand; a
+program of an object with 500, a layout, or a driver on a kernel, against one of ten; a type of the running kernel, which are all
+in the layout, against one of a layout with a thousand structs. A ratio of 1 is linear, more is better:
 
 %s`
 

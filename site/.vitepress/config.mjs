@@ -11,6 +11,7 @@ const sections = [
     ['drivers', 'Drivers'],
     ['verify', 'Verify'],
     ['producers', 'Producers'],
+    ['examples', 'Examples'],
     ['json', 'JSON'],
     ['performance', 'Performance'],
   ]],

@@ -1,0 +1,86 @@
+// Command talkers lists the marks of the NIC's rules that the most bytes of an interface have
+// matched.
+//
+//	talkers --iface eth0
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/xdp-load/xdp-load/internal/example"
+)
+
+func main() {
+	example.Main(func(ctx context.Context) error { return run(ctx, os.Args[1:], os.Stdout) })
+}
+
+func run(ctx context.Context, args []string, out io.Writer) error {
+	var target example.Target
+	flags := target.Flags("talkers")
+	top := flags.Int("top", 10, "list this `NUMBER` of marks")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	program, err := target.Attach("talkers", nil)
+	if err != nil {
+		return err
+	}
+	defer program.Close()
+	return example.Show(ctx, out, func() (string, error) { return draw(program, *top) })
+}
+
+// traffic is struct traffic of bpf/examples/talkers.c.
+type traffic struct{ Packets, Bytes uint64 }
+
+type talker struct {
+	mark uint32
+	traffic
+}
+
+func draw(program *example.Program, top int) (string, error) {
+	talkers, err := read(program.Maps["marks"])
+	if err != nil {
+		return "", err
+	}
+	slices.SortFunc(talkers, func(a, b talker) int { return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), cmp.Compare(a.mark, b.mark)) })
+	var all uint64
+	for _, t := range talkers {
+		all += t.Bytes
+	}
+
+	var b strings.Builder
+	if why := program.Lacks("mark"); why != "" {
+		fmt.Fprintf(&b, "the NIC marks no packets: %s\n\n", why)
+	}
+	fmt.Fprintf(&b, "%-12s %10s %12s %7s\n", "MARK", "PACKETS", "BYTES", "SHARE")
+	for _, t := range talkers[:min(top, len(talkers))] {
+		name := "none"
+		if t.mark != 0 {
+			name = fmt.Sprintf("%#x", t.mark)
+		}
+		fmt.Fprintf(&b, "%-12s %10d %12d %6.1f%%\n", name, t.Packets, t.Bytes, 100*float64(t.Bytes)/float64(all))
+	}
+	return b.String(), nil
+}
+
+func read(marks *ebpf.Map) (talkers []talker, err error) {
+	entries := marks.Iterate()
+	var t talker
+	for entries.Next(&t.mark, &t.traffic) {
+		talkers = append(talkers, t)
+	}
+	err = entries.Err()
+	if errors.Is(err, ebpf.ErrIterationAborted) { // marks come and go: these are most
+		err = nil
+	}
+	return talkers, err
+}

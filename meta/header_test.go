@@ -1,0 +1,134 @@
+package meta_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/xdp-load/xdp-load/internal/netlab"
+	"github.com/xdp-load/xdp-load/meta"
+)
+
+// consumerInC reads frames as a program over libxdp would, of which the packets are at
+// odd addresses.
+const consumerInC = `
+#include <stdio.h>
+#include "md_meta.h"
+
+int main(void)
+{
+	char frame[1 + sizeof(struct md_meta) + 1];
+	struct md_meta meta;
+
+	while (fread(frame + 1, sizeof(meta), 1, stdin) == 1) {
+		md_meta_read(&meta, frame + 1 + sizeof(meta));
+		printf("%llu %u %u %u %u %u %u %u %u right=%d wrong=%d vlan=%d hash=%d\n",
+		       (unsigned long long)meta.rx_timestamp, meta.hash, meta.hash_type, meta.csum,
+		       meta.mark, meta.vlan_tci, meta.ptype, meta.csum_status, meta.fields,
+		       md_meta_csum_right(&meta), md_meta_csum_wrong(&meta), md_meta_vlan(&meta),
+		       !!(meta.fields & MD_META_HASH));
+	}
+	return 0;
+}
+`
+
+// A consumer in C reads the same of the same bytes as one in Go, by a header that compiles
+// without a warning in C and C++.
+func TestHeader(t *testing.T) {
+	netlab.NeedTools(t, "gcc")
+	program := compileC(t, consumerInC)
+
+	const packets = 500
+	random := rand.New(rand.NewPCG(1, 2))
+	var want strings.Builder
+	var areas []byte
+	var p meta.Packet
+	suffix := "-el.o"
+	if binary.NativeEndian.Uint16([]byte{0, 1}) == 1 {
+		suffix = "-eb.o"
+	}
+	decoder, err := meta.NewDecoder(exampleLayout(t, suffix), meta.PacketStruct, &p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range packets {
+		area := make([]byte, decoder.Size())
+		for i := range area {
+			area[i] = byte(random.Uint32())
+		}
+		area[30] %= 5 // csum_status
+		if i%2 == 0 {
+			area[26], area[27] = 0, 0 // no tag
+		}
+		decoder.Decode(area)
+		areas = append(areas, area...)
+		vlan := -1
+		if p.VlanProto != 0 {
+			vlan = int(p.VlanTCI & 0xfff)
+		}
+		fmt.Fprintf(&want, "%d %d %d %d %d %d %d %d %d right=%d wrong=%d vlan=%d hash=%d\n",
+			p.RxTimestamp, p.Hash, p.HashType, p.Csum, p.Mark, p.VlanTCI, p.Ptype, p.CsumStatus, p.Fields,
+			number(p.CsumStatus == meta.CsumUnnecessary), number(p.CsumStatus == meta.CsumBad), vlan, number(p.Fields&meta.Hash != 0))
+	}
+	read := exec.Command(program)
+	read.Stdin = bytes.NewReader(areas)
+	output, err := read.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(output) != want.String() {
+		t.Errorf("C reads\n%.500s and Go\n%.500s", output, want.String())
+	}
+}
+
+func number(is bool) int {
+	if is {
+		return 1
+	}
+	return 0
+}
+
+func compileC(t *testing.T, source string) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "consumer")
+	for _, language := range []string{"c", "c++"} {
+		if language == "c++" {
+			if _, err := exec.LookPath("g++"); err != nil {
+				continue
+			}
+		}
+		compile := exec.Command("gcc", "-x", language, "-", "-I../bpf", "-Wall", "-Wextra", "-Werror", "-pedantic", "-O2", "-o", program)
+		compile.Stdin = strings.NewReader(source)
+		if output, err := compile.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v: %s", language, err, output)
+		}
+	}
+	return program
+}
+
+// The enumerations that md_meta.h repeats are those of md_desc.h.
+func TestHeaderEnums(t *testing.T) {
+	constants := func(name string) (found []string) {
+		text, err := os.ReadFile("../bpf/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		comments := regexp.MustCompile(`(?s)/\*.*?\*/`)
+		pattern := regexp.MustCompile(`(?m)^(?:\t|#define )(MD_(?:CSUM|PTYPE|HASH)_\w+ (?:= )?[^,\n]+)`)
+		for _, match := range pattern.FindAllStringSubmatch(comments.ReplaceAllString(string(text), ""), -1) {
+			found = append(found, match[1])
+		}
+		return found
+	}
+	want, got := constants("md_desc.h"), constants("md_meta.h")
+	if len(want) < 14 || strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("md_meta.h has\n%s\nand md_desc.h\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
