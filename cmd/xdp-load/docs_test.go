@@ -153,14 +153,15 @@ func withoutNumbers(text string) string {
 		{`(?m)^(link +id) \d+$`, "$1 N"},
 		{`Linux \d\S*`, "Linux VERSION"},
 		{`in place of id \d+`, "in place of id N"},
-		{`(link|maps|record|programs)-\d+`, "$1-N"},
+		{`(link|maps|record|programs|hook|redirect)-\d+`, "$1-N"},
 		{`\b[0-9a-f]{16}\b`, "TAG"},
 		{`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`, "TIME"},
 		{`, Linux \S+: `, ", Linux N: "},
 		{`0x[0-9a-f]+(, and (the skb has|its kfunc says)) 0x[0-9a-f]+`, "0xN$1 0xN"},
 		{`(?m)^(  (?:descriptor|packet)  +)[0-9a-f ]+$`, "$1 N"},
 		{`map\[id:\d+\]`, "map[id:N]"},
-		{`(?m)^(eth\d +veth +\w+ +\w+) +\d+ +`, "$1 N "},
+		{`(?m)^(eth\d +veth +\w+(?: \w+)? +\w+) +\d+ +`, "$1 N "},
+		{`( xdp-load .*id) \d+`, "$1 N"},
 		{`(?m)^(INTERFACE.*)$`, "INTERFACE"},
 	} {
 		text = regexp.MustCompile(n.pattern).ReplaceAllString(text, n.with)
