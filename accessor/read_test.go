@@ -69,7 +69,7 @@ func TestReadRefuses(t *testing.T) {
 	for name, test := range map[string]struct{ source, want string }{
 		"no driver":                {descriptor + hash, "for which drivers"},
 		"no descriptor":            {driver + hash, "no descriptor function"},
-		"lacks what it has":        {driver + `MD_LACKS(hash, "none");` + descriptor + hash, "a function for hash, and MD_LACKS(hash)"},
+		"lacks what it has":        {driver + `MD_LACKS(hash, "none");` + descriptor + hash, "it has a function for hash, and MD_LACKS(hash)"},
 		"no field":                 {driver + descriptor, "no function for a field"},
 		"descriptor takes md":      {driver + hash + "MD_DESCRIPTOR(struct rx, struct xdp_md *ctx) { return 0; }", "<stdin>:6: function md_descriptor: the descriptor function takes struct xdp_md * instead of ctx"},
 		"descriptor takes nothing": {driver + hash + "MD_DESCRIPTOR(struct rx, void) { return 0; }", "takes nothing instead of ctx"},
@@ -87,6 +87,8 @@ func TestReadRefuses(t *testing.T) {
 		"store to a variable":      {driver + descriptor + `int seen; MD_FIELD(hash, "", struct rx *rx) { seen = 1; return 3; }`, "stores to memory that is not on its stack"},
 		"atomic":                   {driver + descriptor + `MD_FIELD(hash, "", struct rx *rx) { __sync_fetch_and_add((__u64 *)(void *)rx, 1); return 3; }`, "has an atomic operation"},
 		"own or kernel's":          {driver + descriptor + `static volatile const int own[1000] = { 1 }; MD_FIELD(hash, "", struct rx *rx) { const volatile int *p = rx->hash > 7 ? own : (const volatile int *)rx->sum; asm volatile("" : "+r"(p)); return p[2]; }`, "may be its own or the kernel's"},
+		"address of a function":    {driver + descriptor + `static __attribute__((noinline)) __u32 f(void *x) { return 3; } MD_FIELD(hash, "", struct rx *rx) { void *at = f; asm volatile("" : "+r"(at)); return (__u64)at; }`, "it takes the address of a function"},
+		"packet by LD_ABS":         {driver + descriptor + `__u64 load_byte(void *, __u64) asm("llvm.bpf.load.byte"); MD_FIELD(hash, "", struct rx *rx) { return load_byte(rx, 1); }`, "it loads from the packet by LD_ABS or LD_IND"},
 		"index on the stack":       {driver + descriptor + `MD_FIELD(hash, "", struct rx *rx) { volatile __u32 x[4] = { 1, 2, 3, 4 }; return x[rx->hash & 3]; }`, "how deep it uses the stack is not known"},
 		"unrecorded struct":        {"struct in { __u32 pad, x; }; struct out { struct in in; } __core;" + driver + "MD_DESCRIPTOR(struct out, struct xdp_buff *xdp) { return 0; }\n" + `MD_FIELD(hash, "", struct out *out) { struct in *in = &out->in; asm volatile("" : "+r"(in)); return in->x; }`, "nothing is recorded of what it loads from out->in, which is a struct in"},
 	} {

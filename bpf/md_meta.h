@@ -7,9 +7,11 @@
  * AF_XDP socket, and how to read it there. Plain C: for BPF programs and for those
  * in user space, over libxdp or without it.
  *
- *	const void *packet = xsk_umem__get_data(umem_area, desc->addr);
+ *	const char *packet = xsk_umem__get_data(umem_area, desc->addr);
  *	struct md_meta meta;
  *
+ *	if (place == MD_META_IN_PACKET)
+ *		packet += sizeof(meta);
  *	md_meta_read(&meta, packet);
  *	if (meta.fields & MD_META_HASH)
  *		queue = meta.hash % queues;
@@ -57,6 +59,21 @@ struct md_meta {
 	__u16 ptype;		/* enum md_ptype */
 	__u8 csum_status;	/* enum md_csum_status */
 	__u8 fields;		/* enum md_meta_fields */
+};
+
+/*
+ * enum md_meta_place - where the struct is, as the program's variable "place" says
+ *
+ * It is the same for all packets, and known with the first one.
+ */
+enum md_meta_place {
+	MD_META_NOWHERE = 0,	/* there was no packet yet */
+	MD_META_IN_AREA = 1,	/* in front of where desc->addr leads to */
+	/*
+	 * Where desc->addr leads to, and desc->len counts it: the driver has no
+	 * metadata area. The packet is what follows.
+	 */
+	MD_META_IN_PACKET = 2,
 };
 
 #ifndef __bpf__

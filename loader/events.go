@@ -35,7 +35,7 @@ func newEvents() (_ *events, err error) {
 	e.inotify, err = unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
 		e.links.Close()
-		return nil, fmt.Errorf("listen to changes of files: %w", err)
+		return nil, fmt.Errorf("listen to changes of files: %w: ulimit -n, and sysctl fs.inotify.max_user_instances, say how many there may be", err)
 	}
 	e.files = os.NewFile(uintptr(e.inotify), "inotify")
 	go e.forward(func() error {

@@ -67,6 +67,7 @@ func enterExampleLab(dir string) error {
 	if err != nil {
 		return err
 	}
+	defer ns.Close() // which the thread that enters it keeps alive
 	for _, name := range []string{"eth0", "eth1"} {
 		if _, err := ns.AddNIC(name); err != nil {
 			return err

@@ -6,8 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -15,6 +13,7 @@ import (
 
 	"github.com/xdp-load/xdp-load/accessor"
 	"github.com/xdp-load/xdp-load/bpf/drivers"
+	"github.com/xdp-load/xdp-load/internal/drivertypes"
 	"github.com/xdp-load/xdp-load/internal/performance"
 	"github.com/xdp-load/xdp-load/loader"
 	"github.com/xdp-load/xdp-load/nic"
@@ -110,13 +109,13 @@ func modelledFleet(b *testing.B, many int) (fleet []*loader.Driver) {
 	b.Helper()
 	for len(fleet) < many {
 		for _, name := range drivers.Names() {
-			files, err := filepath.Glob("../bpf/drivers/testdata/" + name + "-*.btf")
+			files, err := drivertypes.Files("../bpf/drivers/testdata", name, binary.LittleEndian)
 			if err != nil {
 				b.Fatal(err)
 			}
 			for _, file := range files {
-				if driver := driverWithHash(b, name); driver != "" {
-					kernel := nic.NewKernel(builtIn(b, strings.TrimSuffix(filepath.Base(file), ".btf")))
+				if driver := driverWithHash(b, name); driver != "" && !file.Without {
+					kernel := nic.NewKernel(builtIn(b, name+"-"+file.Kernel))
 					fleet = append(fleet, &loader.Driver{Name: driver, Kernel: kernel})
 				}
 			}

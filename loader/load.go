@@ -468,6 +468,11 @@ func (l *load) close() {
 // of new ones. A program array stays with the interface whose program uses it.
 func (l *load) openPinned() (map[string]*ebpf.Map, error) {
 	pinned := make(map[string]*ebpf.Map)
+	if len(l.named) > 0 {
+		if err := l.checkPinPath(); err != nil {
+			return pinned, err
+		}
+	}
 	for _, name := range slices.Clone(l.named) {
 		if l.Collection.MapReplacements[name] != nil {
 			l.notByName(name)

@@ -126,6 +126,9 @@ func (l *load) leaveUnattached() error {
 // before, unless Options.Replace is set. The attachment is pinned, and outlives the process,
 // unless Options.Unpinned is set. If it fails, everything else is as it was before.
 //
+// What is pinned others may replace, as xdp-load reload and watch do. The new program has new
+// maps then, but for those that are pinned by name.
+//
 // Returns an error wrapping ErrOccupied, ErrChanged, ErrBoundElsewhere, ErrNoNative,
 // ErrPrivileges, ErrUntrusted, or nic.ErrNoInterface.
 func (l *Loaded) Attach() error {

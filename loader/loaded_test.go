@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -166,6 +167,9 @@ func TestUnpinnedGoesWithProcess(t *testing.T) {
 	owner := fmt.Sprintf("process %d", cmd.Process.Pid)
 	if len(got) != 1 || got[0].Record == nil || !strings.HasSuffix(got[0].Foreign, owner) || got[0].LinkID == 0 || got[0].Pin != "" {
 		t.Errorf("%+v is not of %s", got, owner)
+	}
+	if want, err := filepath.Abs(ownProgram("constant")); err != nil || len(got) == 1 && got[0].Record.Object != want {
+		t.Errorf("From %s instead of %s, %v", got[0].Record.Object, want, err)
 	}
 	if err := loader.Unload(lab.nic.Name); !errors.Is(err, loader.ErrNotAttached) {
 		t.Errorf("Unloaded what another process has attached itself: %v", err)
@@ -422,12 +426,10 @@ func TestLoadedRefusals(t *testing.T) {
 		"of another interface":      {other(func(o *loader.Options) { o.Interface = second.Name }, replace), nil, "nic1: replace id"},
 		"of none":                   {other(asIs, func(l *loader.Loaded) error { return l.Replace(new(loader.Loaded)) }), loader.ErrNotAttached, "nic0: replace"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			err := lab.ns.Do(c.do)
-			if err == nil || !strings.Contains(err.Error(), c.says) || c.is != nil && !errors.Is(err, c.is) {
-				t.Errorf("%v\ninstead of %v, and %q", err, c.is, c.says)
-			}
-		})
+		err := c.do()
+		if err == nil || !strings.Contains(err.Error(), c.says) || c.is != nil && !errors.Is(err, c.is) {
+			t.Errorf("%s: %v\ninstead of %v, and %q", name, err, c.is, c.says)
+		}
 	}
 	if got := lab.status(); len(got) != 1 || differ(got[0], *attached.Attachment) {
 		t.Errorf("Status: %+v", got)

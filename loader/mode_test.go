@@ -60,7 +60,7 @@ func TestOffloadRefused(t *testing.T) {
 		}
 	}
 	opts.Layout, opts.Accessors = nil, []*rewrite.Accessors{{}}
-	if _, err := loader.LoadRewritten(ownProgram("calls"), opts); !errors.Is(err, loader.ErrNoDriverHere) || !strings.Contains(err.Error(), "in offload mode") {
+	if _, err := loader.LoadRewritten(ownProgram("calls"), opts); !errors.Is(err, loader.ErrNoDriverHere) || !strings.Contains(err.Error(), "no driver has the packet in offload mode: the program runs on the NIC, where there is no memory of the kernel: give the layout of the metadata area") {
 		t.Errorf("With accessors: %v", err)
 	}
 }

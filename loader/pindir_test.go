@@ -34,7 +34,7 @@ func TestMountedInTheMeantime(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	if err := pins.publish(); err == nil || !strings.Contains(err.Error(), "try again") {
+	if err := pins.publish(); err == nil || !strings.Contains(err.Error(), "mount bpffs: somebody else has mounted one on /sys/fs/bpf in the meantime: try again") {
 		t.Errorf("Published: %v", err)
 	}
 	if _, err := os.Stat(bpffs + "/theirs"); err != nil {

@@ -1,12 +1,29 @@
 package loader
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
 
 	"github.com/cilium/ebpf"
 )
+
+// checkPinPath wants maps to be pinned in a directory that is there, of a bpffs. The
+// default one may still have to be mounted.
+func (l *load) checkPinPath() error {
+	dir := l.Collection.Maps.PinPath
+	if dir == bpffs || isBPFFS(dir) {
+		return nil
+	}
+	switch _, err := os.Stat(dir); {
+	case errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("pin maps in %s: %w: make the directory first, in a bpffs", dir, errors.Unwrap(err))
+	case err != nil:
+		return fmt.Errorf("pin maps in %s: %w", dir, errors.Unwrap(err))
+	}
+	return fmt.Errorf("pin maps in %s: it is in no bpffs: give a directory of one, as %s", dir, bpffs)
+}
 
 // explainNoMap says why what is pinned at a path, which messages call shown, can't be
 // opened as a map.

@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/cilium/ebpf"
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/xdp-load/xdp-load/accessor"
@@ -106,8 +107,11 @@ var capabilityNames = map[capability]string{
 // neededFor returns what it takes to get further than err.
 func neededFor(err error) []capability {
 	var file *fs.PathError
+	var message *netlink.OpError
 	has := effective()
 	switch {
+	case errors.As(err, &message): // that attaches or detaches a program, which rtnetlink asks it for
+		return []capability{unix.CAP_NET_ADMIN}
 	case errors.As(err, &file) && strings.HasPrefix(file.Path, "/proc/"): // of another process
 		return []capability{unix.CAP_SYS_PTRACE, unix.CAP_SYS_ADMIN}
 	case errors.Is(err, unix.EACCES):

@@ -108,6 +108,9 @@ func ExplainRefusal(err error, spec *ebpf.CollectionSpec, report *rewrite.Report
 	if verifier == nil || len(verifier.Log) == 0 {
 		return err
 	}
+	if slices.ContainsFunc(notOfProgram, func(errno unix.Errno) bool { return errors.Is(err, errno) }) {
+		return fmt.Errorf("program %s: the kernel has no room for it: %w", failedProgram(err, spec), verifier.Cause)
+	}
 
 	refusal := &RefusalError{
 		Program: failedProgram(err, spec),
@@ -119,6 +122,10 @@ func ExplainRefusal(err error, spec *ebpf.CollectionSpec, report *rewrite.Report
 	refusal.Reason = refusal.explain(report)
 	return refusal
 }
+
+// notOfProgram are errors that have to do with this process, or the machine, though the
+// verifier may have written something by then.
+var notOfProgram = []unix.Errno{unix.EMFILE, unix.ENFILE, unix.ENOMEM}
 
 // verdictOn returns what the verifier says, nil if it says nothing.
 func verdictOn(err error, spec *ebpf.CollectionSpec) *ebpf.VerifierError {

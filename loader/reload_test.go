@@ -225,7 +225,7 @@ func TestReloadFails(t *testing.T) {
 		lab.unload("nic0")
 		return loader.Options{Layout: layout(t, "exact")}, nil
 	})
-	if !errors.Is(err, loader.ErrChanged) || !strings.Contains(err.Error(), "there is none now") {
+	if !errors.Is(err, loader.ErrChanged) || !strings.Contains(err.Error(), "another program has come in the meantime: to be replaced was id ") || !strings.Contains(err.Error(), ", there is none now: try again") {
 		t.Errorf("Unloaded in the meantime: %v", err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"slices"
@@ -33,7 +34,7 @@ func cafe() netlab.Frame {
 	return netlab.Frame{Metadata: metadata, Packet: make([]byte, 64)}
 }
 
-// traffic delivers frames to a NIC until it is stopped.
+// traffic delivers packets to a NIC until it is stopped.
 type traffic struct {
 	stop chan struct{}
 	done chan error
@@ -41,11 +42,59 @@ type traffic struct {
 }
 
 func startTraffic(nic *netlab.NIC, frame netlab.Frame) *traffic {
-	tr := &traffic{stop: make(chan struct{}), done: make(chan error)}
 	frames := make([]netlab.Frame, 4096)
 	for i := range frames {
 		frames[i] = frame
 	}
+	return start(func() (int, error) { return len(frames), nic.Deliver(frames) })
+}
+
+// startPackets has the stack send packets to nic0, some at a time: no more than the ring of a
+// veth takes, and the next when all of them were seen by a program of counted.c.
+func startPackets(t *testing.T) *traffic {
+	t.Helper()
+	const some = 128
+	wire, err := net.InterfaceByName("nic0-wire")
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(socket) })
+	if err := unix.Bind(socket, &unix.SockaddrLinklayer{Ifindex: wire.Index}); err != nil {
+		t.Fatal(err)
+	}
+	counted := openCounts(t)
+	t.Cleanup(func() { counted.Close() })
+	sent := uint64(0)
+	return start(func() (int, error) {
+		for range some {
+			if _, err := unix.Write(socket, make([]byte, 64)); err != nil {
+				return 0, err
+			}
+		}
+		sent += some
+		return some, awaitSeen(counted, sent)
+	})
+}
+
+func awaitSeen(counted *ebpf.Map, sent uint64) error {
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(100 * time.Microsecond) {
+		var got counts
+		if err := counted.Lookup(uint32(0), &got); err != nil || got.Found == sent {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("of %d packets counted are %+v", sent, got)
+		}
+	}
+}
+
+// start calls a function, which returns how many packets it has delivered, again and again.
+func start(deliver func() (int, error)) *traffic {
+	tr := &traffic{stop: make(chan struct{}), done: make(chan error)}
 	go func() {
 		for {
 			select {
@@ -54,11 +103,12 @@ func startTraffic(nic *netlab.NIC, frame netlab.Frame) *traffic {
 				return
 			default:
 			}
-			if err := nic.Deliver(frames); err != nil {
+			n, err := deliver()
+			if err != nil {
 				tr.done <- err
 				return
 			}
-			tr.sent += uint64(len(frames))
+			tr.sent += uint64(n)
 		}
 	}()
 	return tr
@@ -80,19 +130,31 @@ func (tr *traffic) end(t *testing.T) uint64 {
 func wantAllCounted(t *testing.T, sent uint64) {
 	t.Helper()
 
-	m, err := ebpf.LoadPinnedMap(bpffs+"/counts", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer m.Close()
-	var got counts
-	if err := m.Lookup(uint32(0), &got); err != nil {
-		t.Fatal(err)
-	}
+	got := readCounts(t)
 	if want := (counts{sent, sent, sent}); got != want {
 		t.Errorf("Of %d packets counted are %+v", sent, got)
 	}
 	t.Logf("%d packets", sent)
+}
+
+// readCounts returns what programs of counted.c have counted.
+func readCounts(t *testing.T) (got counts) {
+	t.Helper()
+	m := openCounts(t)
+	defer m.Close()
+	if err := m.Lookup(uint32(0), &got); err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+func openCounts(t *testing.T) *ebpf.Map {
+	t.Helper()
+	m, err := ebpf.LoadPinnedMap(bpffs+"/counts", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
 }
 
 // replaced has a program take the place of the one on nic0, and lets go of it.
@@ -132,6 +194,26 @@ func TestReplaceUnderTraffic(t *testing.T) {
 		t.Errorf("Status: %+v instead of %+v", got, present)
 	}
 	lab.wantPinsOf(*present)
+	lab.unload("nic0")
+	remove(t, bpffs+"/counts")
+}
+
+// Nor goes a packet of the stack unseen, on any kernel. It has no metadata.
+func TestReplaceUnderPackets(t *testing.T) {
+	lab := newLab(t)
+	present := lab.load(ownProgram("counted"))
+
+	traffic := startPackets(t)
+	for range 5 {
+		for _, layout := range []string{"sparse", "exact"} {
+			present = lab.replaced(ownProgram("counted"), layout, present)
+		}
+	}
+	sent := traffic.end(t)
+	if got := readCounts(t); got != (counts{Seen: sent, Found: sent}) {
+		t.Errorf("Of %d packets counted are %+v", sent, got)
+	}
+	t.Logf("%d packets", sent)
 	lab.unload("nic0")
 	remove(t, bpffs+"/counts")
 }
@@ -530,7 +612,7 @@ func TestReplaceByBoundElsewhere(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := finish(); !errors.Is(err, loader.ErrBoundElsewhere) || !strings.Contains(err.Error(), "program balance is for interface number") {
+	if _, err := finish(); !errors.Is(err, loader.ErrBoundElsewhere) || !strings.Contains(err.Error(), "bound to another device: program balance is for interface number") {
 		t.Errorf("%v", err)
 	}
 	if got := lab.status(); len(got) != 1 || got[0].ProgramID != present.Attachment.ProgramID {

@@ -1,11 +1,11 @@
 package loader_test
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"testing"
 
-	"github.com/xdp-load/xdp-load/internal/netlab"
 	"github.com/xdp-load/xdp-load/loader"
 	"github.com/xdp-load/xdp-load/nic"
 	"github.com/xdp-load/xdp-load/reloc"
@@ -116,24 +116,19 @@ func TestSentinels(t *testing.T) {
 			return loader.BindRecord(foreign, constantObject(t), loader.Options{Layout: layout(t, "exact")})
 		}},
 	} {
-		t.Run(name, func(t *testing.T) {
-			err := lab.ns.Do(c.do)
-			if err == nil || c.is != nil && !errors.Is(err, c.is) || c.as != nil && !errors.As(err, c.as) {
-				t.Errorf("%v is no %v, %T", err, c.is, c.as)
-			}
-		})
+		err := c.do()
+		if err == nil || c.is != nil && !errors.Is(err, c.is) || c.as != nil && !errors.As(err, c.as) {
+			t.Errorf("%s: %v is no %v, %T", name, err, c.is, c.as)
+		}
 	}
 }
 
-// withoutBTF is an object that was compiled without -g.
+// withoutBTF is an object without BTF, as one that was compiled without -g.
 func withoutBTF(t *testing.T) []byte {
 	t.Helper()
-	netlab.NeedTools(t, "llvm-objcopy-19")
-	to := t.TempDir() + "/without.o"
-	execute(t, "llvm-objcopy-19", "--remove-section", ".BTF", "--remove-section", ".BTF.ext", program("fields"), to)
-	object, err := os.ReadFile(to)
+	object, err := os.ReadFile(program("fields"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return object
+	return bytes.ReplaceAll(object, []byte(".BTF"), []byte(".not")) // the names of its sections
 }

@@ -28,8 +28,8 @@ type Attachment struct {
 
 	Program   string         `json:"program"`
 	ProgramID ebpf.ProgramID `json:"programID"`
-	Tag       string         `json:"tag"`    // the kernel's hash of its instructions
-	Loaded    time.Time      `json:"loaded"` // to the second
+	Tag       string         `json:"tag"`             // the kernel's hash of its instructions
+	Loaded    time.Time      `json:"loaded,omitzero"` // to the second
 
 	// StandIn is the program that a Watch has put in its place for a while, 0 if it runs itself.
 	StandIn ebpf.ProgramID `json:"standIn,omitempty"`

@@ -618,3 +618,53 @@ func TestKeepSeveral(t *testing.T) {
 	}
 	lab.unload("nic0")
 }
+
+// What goes with the process takes a link, and is replaced by what is for the same hook.
+func TestTCUnpinned(t *testing.T) {
+	needTCX(t, loader.TCX)
+	lab := newLab(t)
+	file, err := os.Open(ownProgram("places"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	load := func(opts loader.Options) *loader.Loaded {
+		t.Helper()
+		opts.Unpinned = true
+		loaded, err := loader.Load(file, opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { loaded.Close() })
+		return loaded
+	}
+	in, again, out := load(lab.onSkb("in", "")), load(lab.onSkb("in", "")), load(lab.onSkb("out", ""))
+	for _, loaded := range []*loader.Loaded{in, out} {
+		if err := loaded.Attach(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lab.sendMarked("nic0-wire", 3)
+	wantCounts(t, in.Maps["counts"], atIngress, 3)
+	if got := lab.status(); len(got) != 2 || got[0].Hook != loader.Ingress || got[0].Mode != loader.TCX || got[0].Pin != "" || got[1].Hook != loader.Egress {
+		t.Errorf("Status: %+v", got)
+	}
+	if err := again.Replace(out); err == nil || !strings.Contains(err.Error(), "it is for egress, and a program for ingress can't replace it") {
+		t.Errorf("In place of one for the other way: %v", err)
+	}
+	if err := again.Replace(in); err != nil {
+		t.Error(err)
+	}
+	lab.sendMarked("nic0-wire", 2)
+	wantCounts(t, again.Maps["counts"], atIngress, 2)
+	again.Close()
+	out.Close()
+	if got := lab.status(); len(got) > 0 {
+		t.Errorf("Status: %+v", got)
+	}
+
+	filter := load(lab.onSkb("in", loader.Clsact))
+	if err := filter.Attach(); err == nil || !strings.Contains(err.Error(), "the kernel has no link to attach it by") {
+		t.Errorf("Without a link: %v", err)
+	}
+}

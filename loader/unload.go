@@ -176,7 +176,7 @@ func unloadProgram(id ebpf.ProgramID, pins *pinDir) error {
 	}
 	at := slices.IndexFunc(ours, func(pin pinnedAttachment) bool { return pin.home == id })
 	if at < 0 {
-		return joined(fmt.Errorf("program id %d: %w", id, ErrNotAttached), skipped)
+		return joined(fmt.Errorf("program id %d: %w: xdp-load status --all lists those that are", id, ErrNotAttached), skipped)
 	}
 	pin := &ours[at]
 	if pin.link != 0 {

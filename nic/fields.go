@@ -62,7 +62,7 @@ func Descriptors(layout *reloc.Layout) ([]Descriptor, error) {
 		return nil, err
 	}
 	if len(structs) == 0 {
-		return nil, fmt.Errorf("layout %s: %w", layout.Name(), ErrNoDescriptor)
+		return nil, fmt.Errorf("layout %s: %w", layout.Name(), errNoDescriptor)
 	}
 	var descriptors []Descriptor
 	for _, typ := range structs {

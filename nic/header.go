@@ -17,6 +17,9 @@ import (
 // ErrNoDescriptor is wrapped by the error about types without a struct md_desc.
 var ErrNoDescriptor = errors.New("no struct " + reloc.Descriptor)
 
+// errNoDescriptor says what to do about it, where nothing else is known.
+var errNoDescriptor = fmt.Errorf("%w: compile it with a variable of the struct in it, since clang leaves out what nothing uses", ErrNoDescriptor)
+
 // Header returns a layout as C: its descriptor, in all its flavours, and the types that it
 // is made of, with the offset of each member in a comment, and _Static_assert about the byte
 // order and about every offset and size. C asks no offset of a bit-field: those are held by what is around them.
@@ -40,7 +43,7 @@ func header(layout *reloc.Layout, title string) (string, error) {
 		return "", err
 	}
 	if len(descriptors) == 0 {
-		return "", ErrNoDescriptor
+		return "", errNoDescriptor
 	}
 	h := &headerWriter{
 		placer:      placer{known: make(map[btf.Type]placing)},

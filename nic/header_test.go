@@ -197,6 +197,9 @@ func TestHeaderRefuses(t *testing.T) {
 		"long":          {s(btf.Member{Name: "a", Type: u32, BitfieldSize: 33}), "bit-field a has 33 bits, and its type 32: C has no such bit-field"},
 		"long bool":     {s(btf.Member{Name: "a", Type: &btf.Int{Name: "_Bool", Size: 1, Encoding: btf.Bool}, BitfieldSize: 2}), "bit-field a has 2 bits, and its type 1: C has no such bit-field"},
 		"long in union": {s(btf.Member{Name: "a", Type: &btf.Union{Name: "x", Size: 8, Members: []btf.Member{{Name: "b", Type: u32, BitfieldSize: 33}}}}), "union x: bit-field b has 33 bits, and its type 32: C has no such bit-field"},
+		"in a union":    {s(btf.Member{Name: "a", Type: &btf.Union{Name: "x", Size: 8, Members: []btf.Member{{Name: "b", Type: u32, Offset: 8}}}}), "member b is at bit 8: C has no such union"},
+		"no name":       {s(btf.Member{Type: u32}), "a member of type unsigned int has no name: C has no such member"},
+		"itself":        {s(btf.Member{Name: "a", Type: structs(130, u32)}), "it contains itself, or too many others in each other"},
 		"union":         {s(btf.Member{Name: "a", Type: &btf.Union{Name: "x", Size: 17, Members: []btf.Member{{Name: "b", Type: u32}}}}), "union x: it has 17 bytes, and its longest member 32 bits: C has no such union"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -494,4 +497,12 @@ func (g *cGenerator) enum(name string) string {
 		shape{"= 0x123456789a", ""}, shape{"= -0x123456789a", ""}, shape{"= 0xffffffffffffffff", ""}, shape{"= -0x7fffffffffffffff - 1", ""})
 	first, second := g.name("E"), g.name("E")
 	return fmt.Sprintf("enum %s { %s = 1, %s %s }%s", name, first, second, s.values, s.attribute)
+}
+
+// structs returns structs of one member in each other.
+func structs(deep int, of btf.Type) btf.Type {
+	for i := range deep {
+		of = &btf.Struct{Name: fmt.Sprintf("s%d", i), Size: 4, Members: []btf.Member{{Name: "a", Type: of}}}
+	}
+	return of
 }

@@ -49,7 +49,7 @@ func TestModuleElsewhere(t *testing.T) {
 		"stands alone":       {vmlinux: base(little), module: whole(little), want: "not split from the kernel's", is: nil},
 		"of another kernel":  {vmlinux: rawBTF(little, "\x00", nil), module: split(little), want: "types of module toy: ", is: nic.ErrWrongBase},
 		"damaged":            {vmlinux: base(little), module: []byte("types"), want: "types of module toy: "},
-		"split from nothing": {vmlinux: split(little), module: split(little), want: "is itself split"},
+		"split from nothing": {vmlinux: split(little), module: split(little), want: "vmlinux: is itself split BTF"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

@@ -21,6 +21,8 @@ const programPrefix = "prog:"
 // ErrNoProgram is wrapped by OpenLayout's error about a program that is not loaded.
 var ErrNoProgram = errors.New("no such program is loaded")
 
+var errNotLoaded = fmt.Errorf("%w: xdp-load status and bpftool prog list those that are", ErrNoProgram)
+
 // readProgram reads a layout from the BTF that a program was loaded with, given by its ID or
 // its name. Several programs of a name have to be loaded with the same BTF.
 //
@@ -75,9 +77,9 @@ func openProgram(id ebpf.ProgramID) (*loadedProgram, error) {
 	program, err := ebpf.NewProgramFromID(id)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return nil, ErrNoProgram
+		return nil, errNotLoaded
 	case errors.Is(err, os.ErrPermission):
-		return nil, fmt.Errorf("look at a loaded program, which takes CAP_SYS_ADMIN: %w", err)
+		return nil, fmt.Errorf("look at a loaded program: %w: that takes CAP_SYS_ADMIN: give its object instead, or be root", err)
 	case err != nil:
 		return nil, err
 	}
@@ -98,7 +100,7 @@ func programsNamed(name string) ([]*loadedProgram, error) {
 		if id, err = ebpf.ProgramGetNextID(id); errors.Is(err, os.ErrNotExist) {
 			break
 		} else if errors.Is(err, os.ErrPermission) {
-			return nil, fmt.Errorf("list loaded programs, which takes CAP_SYS_ADMIN: %w", err)
+			return nil, fmt.Errorf("list loaded programs: %w: that takes CAP_SYS_ADMIN: give the program's object instead, or be root", err)
 		} else if err != nil {
 			return nil, err
 		}
@@ -114,7 +116,7 @@ func programsNamed(name string) ([]*loadedProgram, error) {
 		}
 	}
 	if len(named) == 0 {
-		return nil, fmt.Errorf("%w: xdp-load status and bpftool prog list those that are", ErrNoProgram)
+		return nil, errNotLoaded
 	}
 	return named, nil
 }

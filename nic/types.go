@@ -28,6 +28,8 @@ const (
 	btfHeaderSize = 24
 )
 
+const elfFile = "ELF file"
+
 // readTypes reads raw BTF, or the sections of an ELF file that hold it. Its
 // errors start with the path.
 func readTypes(path string) (*types, error) {
@@ -86,6 +88,14 @@ func typesAt(path string, contents *io.SectionReader) (found *types, err error) 
 	return found, nil
 }
 
+// damaged says of an error in what a file holds what to do about it.
+func damaged(what string, err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = errors.New("it is cut short")
+	}
+	return fmt.Errorf("damaged %s: %w: make it again, or copy it again", what, err)
+}
+
 // randomAccess returns the contents of a file, to read at any place. Those of a pipe,
 // which can't be read twice, and of a file that does not tell its size, are read whole.
 func randomAccess(file *os.File) (*io.SectionReader, error) {
@@ -107,7 +117,7 @@ func explainStart(path string, start []byte) error {
 			return fmt.Errorf("compressed with %s: decompress it with %s %s", c.name, c.command, path)
 		}
 	}
-	return errors.New("neither raw BTF nor an ELF file with BTF in it")
+	return errors.New("neither raw BTF nor an ELF file with BTF in it: give an object that was compiled with clang -O2 -g -target bpf, a kernel module, or a file of /sys/kernel/btf")
 }
 
 // compressions are those of kernel modules, by the first bytes of a file, and
@@ -124,7 +134,7 @@ func readRaw(contents *io.SectionReader) (*types, error) {
 		return nil, err
 	}
 	if len(raw) < btfHeaderSize {
-		return nil, fmt.Errorf("damaged BTF: %d bytes are no header", len(raw))
+		return nil, damaged("BTF", fmt.Errorf("%d bytes are no header", len(raw)))
 	}
 	return &types{btf: raw}, nil
 }
@@ -140,13 +150,13 @@ func readELF(contents *io.SectionReader) (_ *types, err error) {
 	// debug/elf is not made for hostile input, says its documentation.
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("damaged ELF file: %v", r)
+			err = damaged(elfFile, fmt.Errorf("%v", r))
 		}
 	}()
 
 	object, err := elf.NewFile(contents)
 	if err != nil {
-		return nil, fmt.Errorf("damaged ELF file: %w", err)
+		return nil, damaged(elfFile, err)
 	}
 
 	sections := map[string][]byte{".BTF": nil, ".BTF.base": nil, ".modinfo": nil, ".comment": nil}
@@ -155,7 +165,7 @@ func readELF(contents *io.SectionReader) (_ *types, err error) {
 			continue
 		}
 		if sections[section.Name], err = sectionData(section, uint64(contents.Size())); err != nil {
-			return nil, err
+			return nil, damaged(elfFile, fmt.Errorf("section %s: %w", section.Name, err))
 		}
 	}
 
@@ -168,7 +178,7 @@ func readELF(contents *io.SectionReader) (_ *types, err error) {
 	case found.btf == nil:
 		return nil, explainNoBTF(object)
 	case len(found.btf) < btfHeaderSize || found.base != nil && len(found.base) < btfHeaderSize:
-		return nil, errors.New("damaged ELF file: a BTF section is too short for a header")
+		return nil, damaged(elfFile, errors.New("a BTF section is too short for a header"))
 	case byGCC(sections[".comment"]) && !isOfKernel(object):
 		return nil, errors.New("compiled by GCC, whose BTF says nothing certain of where bit-fields are: compile it with clang -O2 -g -target bpf")
 	}
@@ -212,16 +222,12 @@ func explainNoBTF(object *elf.File) error {
 // the file is large.
 func sectionData(section *elf.Section, fileSize uint64) ([]byte, error) {
 	if section.Flags&elf.SHF_COMPRESSED != 0 || section.Type == elf.SHT_NOBITS {
-		return nil, fmt.Errorf("damaged ELF file: section %s is compressed or empty", section.Name)
+		return nil, errors.New("it is compressed or empty")
 	}
 	if section.Offset > fileSize || section.FileSize > fileSize-section.Offset {
-		return nil, fmt.Errorf("damaged ELF file: section %s ends beyond the file, which has %d bytes", section.Name, fileSize)
+		return nil, fmt.Errorf("it ends beyond the file, which has %d bytes", fileSize)
 	}
-	data, err := section.Data()
-	if err != nil {
-		return nil, fmt.Errorf("damaged ELF file: section %s: %w", section.Name, err)
-	}
-	return data, nil
+	return section.Data()
 }
 
 // vermagicRelease returns the kernel release that a module was built for, the

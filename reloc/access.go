@@ -19,6 +19,7 @@ import (
 
 	"github.com/xdp-load/xdp-load/internal/btfraw"
 	"github.com/xdp-load/xdp-load/internal/elfobj"
+	"github.com/xdp-load/xdp-load/internal/refuse"
 )
 
 // Errors for an object that does not record its accesses, which a caller may
@@ -175,18 +176,27 @@ func ReadObject(object []byte) (*Recorded, error) {
 		return nil, ErrNoBTFExt
 	}
 
-	raw, err := btfraw.Parse(typesSection.Data, nil)
+	recorded, err := readRecords(obj, typesSection.Data, extSection.Data)
+	if err != nil && !errors.Is(err, ErrNoFuncInfo) {
+		err = fmt.Errorf("%w: %s", err, refuse.Recompile)
+	}
+	return recorded, err
+}
+
+// readRecords reads .BTF and .BTF.ext of an object.
+func readRecords(obj *elfobj.Object, rawTypes, rawExt []byte) (*Recorded, error) {
+	raw, err := btfraw.Parse(rawTypes, nil)
 	if err != nil {
 		return nil, err
 	}
-	types, err := loadTypes(typesSection.Data)
+	types, err := loadTypes(rawTypes)
 	if err != nil {
 		return nil, err
 	}
 	if raw.Order != obj.Order {
 		return nil, errors.New("damaged object: ELF header and .BTF differ in byte order")
 	}
-	ext, err := btfraw.ParseExt(extSection.Data, raw)
+	ext, err := btfraw.ParseExt(rawExt, raw)
 	if err != nil {
 		return nil, err
 	}

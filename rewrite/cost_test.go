@@ -551,17 +551,18 @@ func spellEdits(edits []rewrite.Edit) string {
 	return strings.ReplaceAll(strings.Join(spelled, " … "), "|", `\|`)
 }
 
-// Every reason for a refusal in the code is in docs/access-shapes.md, word for
+// Every reason for a refusal in the code is in docs/errors.md, word for
 // word, with "…" for what differs.
 func TestEveryRefusalIsDocumented(t *testing.T) {
-	doc := string(readFile(t, accessShapes))
+	const errorsDoc = "../docs/errors.md"
+	doc := string(readFile(t, errorsDoc))
 	reasons := refusalReasons(t)
 	if len(reasons) < 20 {
 		t.Errorf("only %d reasons found in the code", len(reasons))
 	}
 	for _, reason := range reasons {
 		if !strings.Contains(doc, "`"+reason+"`") {
-			t.Errorf("%s lacks `%s`", accessShapes, reason)
+			t.Errorf("%s lacks `%s`", errorsDoc, reason)
 		}
 	}
 }

@@ -55,7 +55,7 @@ __u32 *volatile kept;
 
 	asm volatile("" : "+r"(other));
 	check(MARK, other->mark); /* refused */` + driverEnd,
-		"start from md_desc(ctx)"},
+		"its pointer is the driver's descriptor plus something, and what lies there is not laid out as struct md_desc: start from md_desc(ctx)"},
 
 	{"what is in front of the packet", driverProgram + `
 	struct md_desc *own = (void *)(long)ctx->data_meta;

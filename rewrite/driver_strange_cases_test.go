@@ -1947,7 +1947,7 @@ static NOINLINE __u64 found(struct __sk_buff *skb) { struct md_desc *md = md_des
 static NOINLINE __u64 of(struct md_desc *md, __u64 x) { packets += 0; return md->mark + x; }
 ` + strangeStartTC + `
 	check(MARK, of(md, 5) - 5);` + strangeEndTC},
-	{name: "TC global function without ctx", tc: true, refused: `static, or have ctx`, source: `
+	{name: "TC global function without ctx", tc: true, refused: `what computes it needs ctx, and a global function gets no more than it is declared with`, source: `
 static NOINLINE struct md_desc *find(struct __sk_buff *skb) { return md_desc(skb); }
 NOINLINE int handle(void *ctx, int a)
 {

@@ -79,7 +79,7 @@ func (r *rewriting) answerSource(answer int64) error {
 		return err
 	}
 	if err := code.Replace(r.object, ext, replacements); err != nil {
-		return err
+		return misfit(err)
 	}
 	return r.readAgain(slots)
 }

@@ -134,7 +134,7 @@ func checkNumbers(t *testing.T, programs map[string]numberProgram) {
 const (
 	getNumber  = "struct md_desc *md = md_desc(ctx);\n"
 	testNumber = getNumber + "if (!md) return XDP_DROP;\n"
-	mayBeNull  = "may be NULL"
+	mayBeNull  = "the descriptor may be NULL here, as a path leads here on which it is not tested"
 )
 
 // A descriptor that may be NULL is not read.
@@ -156,8 +156,8 @@ func TestNumberUntested(t *testing.T) {
 			program: testNumber + functionProgram + `struct args none = { ctx, md_desc(ctx) }; out += read(&none);`, line: 3, inFront: true, refused: mayBeNull, loads: true},
 		"in a loop that renews it":             {program: testNumber + "for (int i = 0; i < 10; i++) {\nout += md->hash;\nOPAQUE(ctx); md = md_desc(ctx);\n}", line: 4, refused: mayBeNull, loads: true},
 		"kept on the stack":                    {program: "struct md_desc *volatile md = md_desc(ctx);\nbpf_ktime_get_ns();\nout = md->hash;", line: 3, refused: mayBeNull, loads: true},
-		"in front of an array that is written": {program: testNumber + "struct { struct md_desc *md; __u64 all[4]; } s = { md, { in, in } }; __u64 *at = s.all; OPAQUE(at);\ns.all[(long)(in & 3) - 1] = in; OPAQUE(at);\nout = s.md->hash;", line: 5, refused: "tested"},
-		"in an array that is written":          {program: testNumber + "__u64 all[4] = { in, (__u64)md, in, in }, *at = all; OPAQUE(at);\nall[in & 3] = in; OPAQUE(at);\nout = ((struct md_desc *)all[1])->hash;", line: 5, refused: "tested"},
+		"in front of an array that is written": {program: testNumber + "struct { struct md_desc *md; __u64 all[4]; } s = { md, { in, in } }; __u64 *at = s.all; OPAQUE(at);\ns.all[(long)(in & 3) - 1] = in; OPAQUE(at);\nout = s.md->hash;", line: 5, refused: "nothing tells whether the descriptor was tested, and is still that of the packet"},
+		"in an array that is written":          {program: testNumber + "__u64 all[4] = { in, (__u64)md, in, in }, *at = all; OPAQUE(at);\nall[in & 3] = in; OPAQUE(at);\nout = ((struct md_desc *)all[1])->hash;", line: 5, refused: "nothing tells whether the descriptor was tested, and is still that of the packet"},
 		"tested only in a function":            {source: `NOINLINE int test(struct md_desc *md) { OPAQUE(md); return md != 0; }`, program: getNumber + "out = test(md);\nout += md->hash;", line: 3, refused: mayBeNull, loads: true},
 	})
 }
@@ -180,7 +180,7 @@ return args->md->hash; }`
 const functionProgram = `struct args args = { ctx, md };
 out = read(&args);`
 
-const moved = "is from before bpf_xdp_adjust_head"
+const moved = "the descriptor is from before bpf_xdp_adjust_head, after which it need not be that of the packet"
 
 // A descriptor is not read after the packet has moved.
 func TestNumberMoved(t *testing.T) {
@@ -190,21 +190,21 @@ func TestNumberMoved(t *testing.T) {
 		"at once":           {program: testNumber + move + `out = md->hash;`, line: 4, refused: moved, loads: true},
 		"where that failed": {program: testNumber + "if (bpf_xdp_adjust_head(ctx, 4))\nout = md->hash;", line: 4, refused: moved, loads: true},
 		"on one path":       {program: testNumber + "if (in & 1) {\n" + move + "}\nout = md->hash;", line: 6, refused: moved, loads: true},
-		"the metadata area": {program: testNumber + "if (bpf_xdp_adjust_meta(ctx, 4)) return XDP_DROP;\nout = md->hash;", line: 4, refused: "bpf_xdp_adjust_meta", loads: true},
-		"the tail":          {program: testNumber + "if (bpf_xdp_adjust_tail(ctx, -4)) return XDP_DROP;\nout = md->hash;", line: 4, refused: "bpf_xdp_adjust_tail", loads: true},
-		"by a kfunc":        {source: "extern int bpf_xdp_pull_data(struct xdp_md *, __u32) __ksym __weak;", program: testNumber + "if (bpf_xdp_pull_data(ctx, 4)) return XDP_DROP;\nout = md->hash;", line: 4, refused: "bpf_xdp_pull_data", loads: true},
+		"the metadata area": {program: testNumber + "if (bpf_xdp_adjust_meta(ctx, 4)) return XDP_DROP;\nout = md->hash;", line: 4, refused: "the descriptor is from before bpf_xdp_adjust_meta, after which it need not be that of the packet", loads: true},
+		"the tail":          {program: testNumber + "if (bpf_xdp_adjust_tail(ctx, -4)) return XDP_DROP;\nout = md->hash;", line: 4, refused: "the descriptor is from before bpf_xdp_adjust_tail, after which it need not be that of the packet", loads: true},
+		"by a kfunc":        {source: "extern int bpf_xdp_pull_data(struct xdp_md *, __u32) __ksym __weak;", program: testNumber + "if (bpf_xdp_pull_data(ctx, 4)) return XDP_DROP;\nout = md->hash;", line: 4, refused: "the descriptor is from before bpf_xdp_pull_data, after which it need not be that of the packet", loads: true},
 		"in a loop":         {program: testNumber + "for (int i = 0; i < 10; i++) {\nout += md->hash;\n" + move + "}", line: 4, refused: moved, loads: true},
 		"by a function":     {source: `NOINLINE int move(struct xdp_md *ctx) { return bpf_xdp_adjust_head(ctx, 4); }`, program: testNumber + "if (move(ctx)) return XDP_DROP;\nout = md->hash;", line: 4, refused: moved, loads: true},
 		"by a function of a function": {source: `NOINLINE int move(struct xdp_md *ctx) { return bpf_xdp_adjust_head(ctx, 4); }
 NOINLINE int maybe(struct xdp_md *ctx) { if (in & 1) return 0; return move(ctx) + 1; }`, program: testNumber + "out = maybe(ctx);\nout = md->hash;", line: 4, refused: moved, loads: true},
-		"by a global function": {source: `__attribute__((noinline)) int move(struct xdp_md *ctx) { return bpf_xdp_adjust_head(ctx, 4); }`, program: testNumber + "if (move(ctx)) return XDP_DROP;\nout = md->hash;", line: 4, refused: "the global function move", loads: true},
+		"by a global function": {source: `__attribute__((noinline)) int move(struct xdp_md *ctx) { return bpf_xdp_adjust_head(ctx, 4); }`, program: testNumber + "if (move(ctx)) return XDP_DROP;\nout = md->hash;", line: 4, refused: "the descriptor is from before the global function move, after which it need not be that of the packet", loads: true},
 		"in a function":        {source: "NOINLINE __u64 hash(struct xdp_md *ctx, struct md_desc *md) {\nif (bpf_xdp_adjust_head(ctx, 4)) return 0;\nreturn md->hash; }", program: testNumber + `out = hash(ctx, md);`, line: 3, inFront: true, refused: moved, loads: true},
 		"before a function":    {source: "NOINLINE __u64 hash(struct md_desc *md) { OPAQUE(md);\nreturn md->hash; }", program: testNumber + move + `out = hash(md);`, line: 2, inFront: true, refused: moved, loads: true},
 		"in a callback":        {source: callbackSource("out += args->md->hash;\nbpf_xdp_adjust_head(args->ctx, 1);"), program: testNumber + callbackProgram, line: 3, inFront: true, refused: moved},
 		"in a callback's other data": {source: callbackSource("out += args->md->hash;"),
 			program: testNumber + callbackProgram + move + `struct args stale = { ctx, md }; bpf_loop(4, callback, &stale, 0);`, line: 3, inFront: true, refused: moved, loads: true},
 		"by a callback":                {source: callbackSource("bpf_xdp_adjust_head(args->ctx, 1);"), program: testNumber + callbackProgram + "\nout = md->hash;", line: 5, refused: moved},
-		"by a tail call of a function": {source: `NOINLINE int other(struct xdp_md *ctx) { bpf_tail_call(ctx, &programs, 0); return 0; }`, program: testNumber + "out = other(ctx);\nout += md->hash;", line: 4, refused: "bpf_tail_call", loads: true},
+		"by a tail call of a function": {source: `NOINLINE int other(struct xdp_md *ctx) { bpf_tail_call(ctx, &programs, 0); return 0; }`, program: testNumber + "out = other(ctx);\nout += md->hash;", line: 4, refused: "the descriptor is from before bpf_tail_call, after which it need not be that of the packet", loads: true},
 	})
 }
 
@@ -212,24 +212,24 @@ NOINLINE int maybe(struct xdp_md *ctx) { if (in & 1) return 0; return move(ctx) 
 func TestNumberMisused(t *testing.T) {
 	t.Parallel()
 	checkNumbers(t, map[string]numberProgram{
-		"compared with the packet":    {program: testNumber + "if ((void *)md > (void *)(long)ctx->data) return XDP_DROP;", line: 3, refused: "compared"},
-		"its end, with the packet":    {program: testNumber + "if ((void *)md + 32 > (void *)(long)ctx->data) return XDP_DROP;", line: 3, refused: "computed"},
-		"compared with another":       {program: testNumber + "OPAQUE(ctx); struct md_desc *again = md_desc(ctx);\nif (again == md) out = 1;", line: 4, refused: "compared", loads: true},
-		"compared with a number":      {program: testNumber + "__u64 n = (__u64)md; OPAQUE(n);\nif (n == 77) out = 1;", line: 4, refused: "compared", loads: true},
-		"added to":                    {program: testNumber + "__u64 n = (__u64)md; OPAQUE(n);\nout = n + in;", line: 4, refused: "computed", loads: true},
-		"subtracted":                  {program: testNumber + "OPAQUE(ctx); struct md_desc *again = md_desc(ctx);\nout = (long)again - (long)md;", line: 4, refused: "computed", loads: true},
-		"hashed":                      {program: testNumber + "out = (__u64)md * 11;", line: 3, refused: "computed", loads: true},
+		"compared with the packet":    {program: testNumber + "if ((void *)md > (void *)(long)ctx->data) return XDP_DROP;", line: 3, refused: "the descriptor is compared with something else than NULL"},
+		"its end, with the packet":    {program: testNumber + "if ((void *)md + 32 > (void *)(long)ctx->data) return XDP_DROP;", line: 3, refused: "the descriptor is computed with"},
+		"compared with another":       {program: testNumber + "OPAQUE(ctx); struct md_desc *again = md_desc(ctx);\nif (again == md) out = 1;", line: 4, refused: "the descriptor is compared with something else than NULL", loads: true},
+		"compared with a number":      {program: testNumber + "__u64 n = (__u64)md; OPAQUE(n);\nif (n == 77) out = 1;", line: 4, refused: "the descriptor is compared with something else than NULL", loads: true},
+		"added to":                    {program: testNumber + "__u64 n = (__u64)md; OPAQUE(n);\nout = n + in;", line: 4, refused: "the descriptor is computed with", loads: true},
+		"subtracted":                  {program: testNumber + "OPAQUE(ctx); struct md_desc *again = md_desc(ctx);\nout = (long)again - (long)md;", line: 4, refused: "the descriptor is computed with", loads: true},
+		"hashed":                      {program: testNumber + "out = (__u64)md * 11;", line: 3, refused: "the descriptor is computed with", loads: true},
 		"cut":                         {program: testNumber + "__u64 n = (__u64)md; OPAQUE(n);\nout = (__u32)n;", line: 4, loads: true},
-		"kept in a map":               {program: testNumber + "__u32 key = 0; __u64 *value = bpf_map_lookup_elem(&values, &key); if (!value) return XDP_DROP;\n*value = (__u64)md;", line: 4, refused: "outside of the stack", loads: true},
-		"kept in data":                {program: testNumber + "out = (__u64)md;", line: 3, refused: "outside of the stack", loads: true},
+		"kept in a map":               {program: testNumber + "__u32 key = 0; __u64 *value = bpf_map_lookup_elem(&values, &key); if (!value) return XDP_DROP;\n*value = (__u64)md;", line: 4, refused: "the descriptor's address is stored outside of the stack", loads: true},
+		"kept in data":                {program: testNumber + "out = (__u64)md;", line: 3, refused: "the descriptor's address is stored outside of the stack", loads: true},
 		"passed to a helper":          {program: testNumber + "bpf_csum_diff(0, 0, (void *)md, 4, 0);", line: 3, refused: "passed"},
-		"in a map value on the stack": {program: testNumber + "__u32 key = 0; __u64 value = (__u64)md;\nbpf_map_update_elem(&values, &key, &value, 0);", line: 4, refused: "memory that is passed to bpf_map_update_elem", loads: true},
+		"in a map value on the stack": {program: testNumber + "__u32 key = 0; __u64 value = (__u64)md;\nbpf_map_update_elem(&values, &key, &value, 0);", line: 4, refused: "the descriptor's address is in memory that is passed to bpf_map_update_elem", loads: true},
 		"to a global function":        {source: `__attribute__((noinline)) int take(__u64 n) { return n & 1; }`, program: testNumber + "out = take((__u64)md);", line: 3, refused: "the global function take", loads: true},
 		"within, to a global function": {source: "struct pair { __u64 a, b; };\n__attribute__((noinline)) int take(struct pair *pair) { return pair ? pair->a & 1 : 0; }",
-			program: testNumber + "struct pair pair = { 1, (__u64)md }; OPAQUE(ctx);\nout = take(&pair);", line: 4, refused: "memory that is passed to the global function take"},
-		"exchanged":                     {program: testNumber + "__sync_fetch_and_add(&out, (__u64)md);", line: 3, refused: "atomic", loads: true},
+			program: testNumber + "struct pair pair = { 1, (__u64)md }; OPAQUE(ctx);\nout = take(&pair);", line: 4, refused: "the descriptor's address is in memory that is passed to the global function take"},
+		"exchanged":                     {program: testNumber + "__sync_fetch_and_add(&out, (__u64)md);", line: 3, refused: "the descriptor's address goes into an atomic operation", loads: true},
 		"returned":                      {whole: "SEC(\"xdp\") int program(struct xdp_md *ctx) { struct md_desc *md = md_desc(ctx);\nreturn (long)md;\n}", line: 2},
-		"returned by a global function": {source: "__attribute__((noinline)) __u64 get(struct xdp_md *ctx) { \nreturn (__u64)md_desc(ctx);\n}", program: `out = get(ctx);`, line: 2, inFront: true, refused: "returned"},
+		"returned by a global function": {source: "__attribute__((noinline)) __u64 get(struct xdp_md *ctx) { \nreturn (__u64)md_desc(ctx);\n}", program: `out = get(ctx);`, line: 2, inFront: true, refused: "the descriptor's address is returned to the kernel"},
 		"given to a callback":           {source: "NOINLINE int callback(__u32 i, void *md) { return 0; }", program: testNumber + "bpf_loop(4, callback, md, 0);", line: 3, refused: "passed"},
 	})
 }

@@ -122,7 +122,7 @@ func TestReplacedFunction(t *testing.T) {
 		var got *rewrite.RefusedError
 		switch {
 		case !refused && err == nil:
-		case !refused || !errors.As(err, &got) || len(got.Refusals) != 2 || !strings.Contains(err.Error(), "the kernel wants 40 bytes"):
+		case !refused || !errors.As(err, &got) || len(got.Refusals) != 2 || !strings.Contains(err.Error(), "the kernel wants 40 bytes for the argument "):
 			t.Errorf("%s: %v", name, err)
 		}
 	}

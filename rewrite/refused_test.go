@@ -205,6 +205,18 @@ func TestConstantsAreConverted(t *testing.T) {
 	}
 }
 
+// Tables of the object that contradict each other are refused before any code is moved.
+func TestMisfit(t *testing.T) {
+	object := readFile(t, "../bpf/examples/balance-el.o")
+	relocations := parseELF(t, object).Section(".relxdp")
+	object[relocations.Offset+8] = 99 // the type, in the low half of r_info
+	_, _, err := rewrite.Rewrite(object, readLayout(t, "swapped-el"), rewrite.Options{})
+	if want := "the parts of the object do not fit together: "; err == nil || !strings.Contains(err.Error(), want) ||
+		!strings.HasSuffix(err.Error(), ": compile the object again from its source") {
+		t.Errorf("got %v, want %q", err, want)
+	}
+}
+
 // changeAccess changes the last access of a path and kind.
 func changeAccess(t *testing.T, object []byte, path string, kind reloc.Kind, change tamper) {
 	t.Helper()

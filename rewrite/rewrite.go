@@ -20,6 +20,7 @@ import (
 	"github.com/xdp-load/xdp-load/internal/code"
 	"github.com/xdp-load/xdp-load/internal/elfobj"
 	"github.com/xdp-load/xdp-load/internal/flow"
+	"github.com/xdp-load/xdp-load/internal/refuse"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -240,7 +241,7 @@ func (r *rewriting) dropUnloaded() error {
 	}
 	slots, err := code.DropUnloaded(r.object, r.ext)
 	if err != nil || len(slots) == 0 {
-		return err
+		return misfit(err)
 	}
 	return r.readAgain(slots)
 }
@@ -450,7 +451,17 @@ func (r *rewriting) apply(ext *btfraw.Ext) error {
 	if errors.As(err, &unreachable) {
 		return fmt.Errorf("%w: %w: make the function smaller", ErrRefused, err)
 	}
-	return err
+	return misfit(err)
+}
+
+// misfit says what to do about sections, symbols and relocations that contradict each
+// other. That a jump does not reach is nobody's fault.
+func misfit(err error) error {
+	var unreachable *code.ReachError
+	if err == nil || errors.As(err, &unreachable) {
+		return err
+	}
+	return fmt.Errorf("the parts of the object do not fit together: %w: %s", err, refuse.Recompile)
 }
 
 // collect returns what the edits put into the object, by section and slot.

@@ -108,7 +108,7 @@ func (r *rewriting) callCopies(copies map[bpf.Place]code.Relocation) error {
 		}
 	}
 	if err := code.Replace(r.object, r.ext, replacements); err != nil {
-		return err
+		return misfit(err)
 	}
 	if err := r.read(r.object.Bytes()); err != nil {
 		return err

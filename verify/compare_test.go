@@ -205,28 +205,60 @@ func comparisonOf(t *testing.T, field string) *comparison {
 // have the limit, and where it applies.
 func TestLimits(t *testing.T) {
 	const hashKfunc = "bpf_xdp_metadata_rx_hash"
+	var (
+		tcp      = ipv4 + "\x06" + rest4 + zeros
+		icmp     = ipv4 + "\x01" + rest4 + zeros
+		fragment = ipv4[:8] + "\x20\x00\x40\x11" + rest4
+		vxlan    = ipv4 + "\x11" + rest4 + "\x10\x00\x12\xb5" + zeros
+	)
 	for name, test := range map[string]struct {
 		driver, field string
 		kfuncs        []string
 		limits        []limit
 		seen          rawObservation
+		head          string // of the packet, behind its addresses
 		outcome       outcome
 	}{
-		"no hash":                   {"virtio_net", "hash", nil, limits, rawObservation{}, uncompared},
-		"no type":                   {"virtio_net", "hash_type", []string{hashKfunc}, limits, rawObservation{}, uncompared},
-		"another hash":              {"virtio_net", "hash", nil, limits, rawObservation{Skb: mdDesc{Hash: 6}}, differ},
-		"a hash of ports":           {"virtio_net", "hash", nil, limits, rawObservation{Skb: mdDesc{HashType: hashL4}}, differ},
-		"another driver":            {"igb", "hash", nil, limits, rawObservation{}, differ},
-		"another field":             {"virtio_net", "ptype", nil, limits, rawObservation{}, differ},
-		"a sum forgotten":           {"virtio_net", "csum_status", nil, limits, rawObservation{}, uncompared},
-		"a sum found":               {"virtio_net", "csum_status", nil, limits, rawObservation{Skb: mdDesc{CsumStatus: 1}}, differ},
-		"a sum on a newer kernel":   {"virtio_net", "csum_status", []string{hashKfunc}, limits, rawObservation{}, differ},
-		"a kfunc that makes a hash": {"veth", "hash", nil, kfuncLimits, rawObservation{SwHash: 1}, uncompared},
-		"a kfunc that does not":     {"veth", "hash", nil, kfuncLimits, rawObservation{}, differ},
-		"a hash beside its":         {"veth", "hash", nil, kfuncLimits, rawObservation{SwHash: 1, XDP: mdDesc{Hash: 5}}, differ},
+		"no hash":                   {"virtio_net", "hash", nil, limits, rawObservation{}, "", uncompared},
+		"no type":                   {"virtio_net", "hash_type", []string{hashKfunc}, limits, rawObservation{}, "", uncompared},
+		"another hash":              {"virtio_net", "hash", nil, limits, rawObservation{Skb: mdDesc{Hash: 6}}, "", differ},
+		"a hash of ports":           {"virtio_net", "hash", nil, limits, rawObservation{Skb: mdDesc{HashType: hashL4}}, "", differ},
+		"another driver":            {"igb", "hash", nil, limits, rawObservation{}, "", differ},
+		"another field":             {"virtio_net", "ptype", nil, limits, rawObservation{}, "", differ},
+		"a sum forgotten":           {"virtio_net", "csum_status", nil, limits, rawObservation{}, "", uncompared},
+		"a sum found":               {"virtio_net", "csum_status", nil, limits, rawObservation{Skb: mdDesc{CsumStatus: 1}}, "", differ},
+		"a sum on a newer kernel":   {"virtio_net", "csum_status", []string{hashKfunc}, limits, rawObservation{}, "", differ},
+		"a kfunc that makes a hash": {"veth", "hash", nil, kfuncLimits, rawObservation{SwHash: 1}, "", uncompared},
+		"a kfunc that does not":     {"veth", "hash", nil, kfuncLimits, rawObservation{}, "", differ},
+		"a hash beside its":         {"veth", "hash", nil, kfuncLimits, rawObservation{SwHash: 1, XDP: mdDesc{Hash: 5}}, "", differ},
+
+		"no IP":                   {"bnxt_en", "hash", nil, limits, rawObservation{Skb: mdDesc{Hash: 5}}, "\x88\xcc" + zeros, uncompared},
+		"no IP, another hash":     {"bnxt_en", "hash", nil, limits, rawObservation{XDP: mdDesc{Hash: 6}, Skb: mdDesc{Hash: 5}}, "\x88\xcc" + zeros, differ},
+		"IP":                      {"mlx4_en", "hash_type", nil, limits, rawObservation{Skb: mdDesc{Hash: 5}}, tcp, differ},
+		"no ports":                {"ena", "hash", nil, limits, rawObservation{Skb: mdDesc{Hash: 5}}, icmp, uncompared},
+		"a fragment":              {"ena", "hash", nil, limits, rawObservation{Skb: mdDesc{Hash: 5}}, fragment, uncompared},
+		"ports":                   {"ena", "hash", nil, limits, rawObservation{Skb: mdDesc{Hash: 5}}, tcp, differ},
+		"nothing that is hashed":  {"rvu-nicvf", "hash", nil, limits, rawObservation{Skb: mdDesc{Hash: 5}}, tcp, uncompared},
+		"another hash of a VF":    {"rvu-nicvf", "hash", nil, limits, rawObservation{XDP: mdDesc{Hash: 6}, Skb: mdDesc{Hash: 5}}, tcp, differ},
+		"called one of ports":     {"mlx4_en", "hash_type", nil, limits, rawObservation{XDP: mdDesc{HashType: hashIPv4}, Skb: mdDesc{HashType: hashL4}}, tcp, uncompared},
+		"not called one of ports": {"mlx4_en", "hash_type", nil, limits, rawObservation{XDP: mdDesc{HashType: hashIPv4}}, tcp, differ},
+		"one of ICMP":             {"gve", "hash_type", nil, limits, rawObservation{XDP: mdDesc{HashType: hashIPv4}, Skb: mdDesc{HashType: hashL4}}, icmp, uncompared},
+		"one of TCP":              {"gve", "hash_type", nil, limits, rawObservation{XDP: mdDesc{HashType: hashIPv4}, Skb: mdDesc{HashType: hashL4}}, tcp, differ},
+		"believed":                {"hv_netvsc", "csum_status", nil, limits, rawObservation{XDP: mdDesc{CsumStatus: csumBad}, Skb: mdDesc{CsumStatus: csumUnnecessary}}, tcp, uncompared},
+		"not looked at, but":      {"hv_netvsc", "csum_status", nil, limits, rawObservation{Skb: mdDesc{CsumStatus: csumUnnecessary}}, tcp, differ},
+		"left to the stack":       {"ionic", "csum_status", nil, limits, rawObservation{XDP: mdDesc{CsumStatus: csumBad}, Skb: mdDesc{CsumStatus: csumComplete}}, tcp, uncompared},
+		"a sum of its own":        {"mlx4_en", "csum_status", nil, limits, rawObservation{Skb: mdDesc{CsumStatus: csumComplete}}, icmp, uncompared},
+		"taken for right":         {"st_gmac", "csum_status", nil, limits, rawObservation{Skb: mdDesc{CsumStatus: csumUnnecessary}}, icmp, uncompared},
+		"not taken for right":     {"st_gmac", "csum_status", nil, limits, rawObservation{XDP: mdDesc{CsumStatus: csumUnnecessary}}, tcp, differ},
+		"in a tunnel":             {"qede", "csum_status", nil, limits, rawObservation{Skb: mdDesc{CsumStatus: csumUnnecessary}}, vxlan, uncompared},
+		"in no tunnel":            {"qede", "csum_status", nil, limits, rawObservation{Skb: mdDesc{CsumStatus: csumUnnecessary}}, tcp, differ},
+		"a time somewhere else":   {"igc", "rx_timestamp", nil, limits, rawObservation{XDP: mdDesc{RxTimestamp: 5}}, tcp, uncompared},
+		"another time":            {"tsnep", "rx_timestamp", nil, limits, rawObservation{XDP: mdDesc{RxTimestamp: 5}, Skb: mdDesc{RxTimestamp: 6}}, tcp, differ},
+		"a mark that stays":       {"i40e", "mark", nil, limits, rawObservation{XDP: mdDesc{Mark: 5}}, tcp, uncompared},
+		"another mark":            {"i40e", "mark", nil, limits, rawObservation{XDP: mdDesc{Mark: 5}, Skb: mdDesc{Mark: 6}}, tcp, differ},
 	} {
 		of := limitsOf(&loader.Driver{Name: test.driver, Kfuncs: test.kfuncs}, test.limits)
-		o := observed(t, test.seen, ethernet)
+		o := observed(t, test.seen, ethernet+test.head)
 		if got := excused(differs("it differs"), o, of[test.field]); got.outcome != test.outcome {
 			t.Errorf("%s: %+v instead of %d", name, got, test.outcome)
 		}

@@ -16,7 +16,7 @@ var gveModel = modelled{
 		"ptype": {0, 1, 2, 4 | 1, 4 | 2, 8 | 1, 8 | 2, 16 | 1, 16 | 2,
 			32 | 1, 32 | 2, 64 | 1, 64 | 2, 256 | 1, 256 | 2},
 	},
-	lacks: map[string][]string{"6.12.117": {"rx_timestamp"}},
+	lacks: map[string][]string{"6.12": {"rx_timestamp"}},
 }
 
 func TestGve(t *testing.T) { testModel(t, "gve") }

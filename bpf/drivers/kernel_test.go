@@ -4,21 +4,26 @@ import (
 	"bytes"
 	"debug/elf"
 	"encoding/binary"
+	"errors"
+	"flag"
 	"fmt"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/features"
 
 	"github.com/xdp-load/xdp-load/accessor"
 	"github.com/xdp-load/xdp-load/bpf/drivers"
+	"github.com/xdp-load/xdp-load/internal/drivertypes"
 	"github.com/xdp-load/xdp-load/internal/memlab"
+	"github.com/xdp-load/xdp-load/internal/netlab"
 	"github.com/xdp-load/xdp-load/reloc"
 	"github.com/xdp-load/xdp-load/rewrite"
 )
@@ -34,8 +39,11 @@ type kernel struct {
 
 const vmlinux = "/sys/kernel/btf/vmlinux"
 
-// kernelsOf returns the kernels that there are a driver's types of: those under testdata,
-// and the running one if the driver is built into it.
+// own leaves out the types of other kernels than the running one's series.
+var own = flag.Bool("own", false, "take the types of the running kernel's series only")
+
+// kernelsOf returns the kernels that there are a driver's types of, of this machine's byte
+// order: those under testdata, and the running one if the driver is built into it.
 func kernelsOf(t *testing.T, driver string) []kernel {
 	t.Helper()
 	if known, ok := knownKernels.Load(driver); ok {
@@ -51,19 +59,17 @@ var knownKernels sync.Map
 
 func readKernels(t *testing.T, driver string) []kernel {
 	t.Helper()
-	files, err := filepath.Glob("testdata/" + driver + "-*.btf")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var kernels []kernel
-	for _, file := range files {
-		raw, err := os.ReadFile(file)
+	for _, file := range typesOf(t, driver) {
+		if *own && seriesOf(file.Kernel) != runningSeries(t) {
+			continue
+		}
+		raw, err := os.ReadFile(file.Path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		name := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(file), driver+"-"), ".btf")
-		k := newKernel(t, name, raw, behindRunning(t, raw))
-		k.lacks = models[driver].lacks[name]
+		k := newKernel(t, file.Kernel, raw, behindRunning(t, raw))
+		k.lacks = models[driver].lacks[seriesOf(file.Kernel)]
 		kernels = append(kernels, k)
 	}
 	if running := runningKernel(t); running.types.Has(driver+"_priv") || driver == "skb" {
@@ -72,40 +78,91 @@ func readKernels(t *testing.T, driver string) []kernel {
 	return kernels
 }
 
+// typesOf returns what there is under testdata of a driver that its accessors read
+// something of.
+func typesOf(t *testing.T, driver string) []drivertypes.File {
+	t.Helper()
+	files, err := drivertypes.Files("testdata", driver, native())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.DeleteFunc(files, func(file drivertypes.File) bool { return file.Without })
+}
+
+// needKernels returns the kernels that there are a driver's types of. It skips a test of a
+// driver that is newer than the running kernel, if it is to be of that.
+func needKernels(t *testing.T, driver string) []kernel {
+	t.Helper()
+	kernels, files := kernelsOf(t, driver), typesOf(t, driver)
+	switch {
+	case len(kernels) > 0:
+	case len(files) == 0:
+		t.Fatalf("there are no types of %s", driver)
+	case drivertypes.Compare(runningSeries(t), seriesOf(files[0].Kernel)) >= 0:
+		t.Fatalf("there are no types of %s of Linux %s", driver, runningSeries(t))
+	default:
+		t.Skipf("needs Linux %s: a driver that accessors read", seriesOf(files[0].Kernel))
+	}
+	return kernels
+}
+
+// seriesOf returns a kernel's series, whatever the machine: "6.12".
+func seriesOf(kernel string) string {
+	series, _, _ := strings.Cut(drivertypes.Series(kernel), " ")
+	return series
+}
+
+// runningSeries returns "6.12".
+func runningSeries(t *testing.T) string {
+	t.Helper()
+	version, err := features.LinuxVersionCode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("%d.%d", version>>16, version>>8&0xff)
+}
+
 func newKernel(t *testing.T, name string, raw, resolved []byte) kernel {
 	t.Helper()
+	k, err := parseKernel(name, raw, resolved)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return k
+}
+
+func parseKernel(name string, raw, resolved []byte) (kernel, error) {
 	types, err := memlab.ReadTypes(raw)
 	if err != nil {
-		t.Fatalf("%s: %v", name, err)
+		return kernel{}, err
 	}
 	layout, err := reloc.NewLayout(name, resolved, nil)
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	return kernel{name: name, types: types, layout: layout, raw: resolved}
+	return kernel{name: name, types: types, layout: layout, raw: resolved}, err
 }
 
 func runningKernel(t *testing.T) kernel {
 	t.Helper()
-	return newKernel(t, "running", runningBTF(t), runningBTF(t))
-}
-
-var readRunning = sync.OnceValues(func() ([]byte, error) { return os.ReadFile(vmlinux) })
-
-func runningBTF(t *testing.T) []byte {
-	t.Helper()
-	raw, err := readRunning()
+	running, err := readRunning()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return raw
+	return running
 }
+
+// readRunning reads the running kernel's types, which are large.
+var readRunning = sync.OnceValues(func() (kernel, error) {
+	raw, err := os.ReadFile(vmlinux)
+	if err != nil {
+		return kernel{}, err
+	}
+	return parseKernel("running", raw, raw)
+})
 
 // behindRunning returns types behind those of the running kernel that loads are lowered
 // to, which have the IDs that they have there. In front of them are types of no use.
 func behindRunning(t *testing.T, raw []byte) []byte {
 	t.Helper()
-	running, err := btf.LoadSpecFromReader(bytes.NewReader(runningBTF(t)))
+	running, err := readRunningTypes()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,6 +188,8 @@ func behindRunning(t *testing.T, raw []byte) []byte {
 	}
 	return out
 }
+
+var readRunningTypes = sync.OnceValues(func() (*btf.Spec, error) { return btf.LoadSpec(vmlinux) })
 
 // padded is BTF in which some types have a given ID.
 type padded struct {
@@ -207,17 +266,36 @@ func read(t *testing.T, driver string) *accessor.File {
 	return file
 }
 
-// lowerings are those that the running kernel takes.
+// lowerings are those that the running kernel takes, the best one first.
 func lowerings(t *testing.T) []accessor.Lowering {
 	t.Helper()
 	file, layout := read(t, "skb"), runningKernel(t).layout
 	var taken []accessor.Lowering
 	for _, lowering := range []accessor.Lowering{accessor.Zero, accessor.Carrier, accessor.Probe} {
+		if lowering != accessor.Probe && !compiles(t) { // it takes no calls of kfuncs
+			continue
+		}
 		if _, err := file.Resolve(layout, accessor.Options{Lowering: lowering}); err == nil {
 			taken = append(taken, lowering)
 		}
 	}
 	return taken
+}
+
+// compiles reports whether the kernel compiles BPF programs, as Debian's for s390x does not.
+func compiles(t *testing.T) bool {
+	t.Helper()
+	netlab.NeedRoot(t)
+	program := newXDP(t, asm.Mov.Imm(asm.R0, xdpPass), asm.Return())
+	info, err := program.Info()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = info.JitedSize()
+	if err != nil && !errors.Is(err, ebpf.ErrNotSupported) {
+		t.Fatal(err)
+	}
+	return err == nil
 }
 
 // accessors are a driver's, in the running kernel.

@@ -73,7 +73,7 @@ func tableRows(t *testing.T) []*tableRow {
 	var rows []*tableRow
 	for _, name := range drivers.Names() {
 		file := read(t, name)
-		types, err := drivertypes.Files("testdata", name)
+		types, err := drivertypes.Files("testdata", name, native())
 		if err != nil || len(types) == 0 {
 			t.Errorf("%s: no kernel's types, %v", name, err)
 		}

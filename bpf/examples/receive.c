@@ -20,6 +20,9 @@ struct {
 /* The fields that the consumer asks for. The verifier drops the code of the others. */
 const volatile __u8 wanted = MD_META_ALL;
 
+/* Where consumers find the struct: enum md_meta_place. */
+__u32 place;
+
 /* Packets that there was no room in front of. They pass. */
 __u64 without_room;
 
@@ -61,32 +64,61 @@ static __always_inline void read_fields(struct md_meta *meta, struct md_desc *md
 	}
 }
 
+/* The socket is not told how long the area is: it is as long as the struct. */
+static __always_inline long make_area(struct xdp_md *ctx)
+{
+	long area = (void *)(long)ctx->data - (void *)(long)ctx->data_meta;
+
+	return bpf_xdp_adjust_meta(ctx, area - (int)sizeof(struct md_meta));
+}
+
+/*
+ * Some drivers have no metadata area. There the struct becomes the start of the packet,
+ * if it is not in front of others: a socket could not tell them apart.
+ */
+static __always_inline int make_room(struct xdp_md *ctx)
+{
+	if (place != MD_META_IN_PACKET && make_area(ctx) == 0) {
+		place = MD_META_IN_AREA;
+		return MD_META_IN_AREA;
+	}
+	if (place != MD_META_IN_AREA && bpf_xdp_adjust_head(ctx, -(int)sizeof(struct md_meta)) == 0) {
+		place = MD_META_IN_PACKET;
+		return MD_META_IN_PACKET;
+	}
+	return MD_META_NOWHERE;
+}
+
 SEC("xdp") int receive(struct xdp_md *ctx)
 {
 	struct md_meta meta = {}, *in_front;
 	__u32 queue = ctx->rx_queue_index;
 	struct md_desc *md;
-	long area;
 
 	if (!bpf_map_lookup_elem(&sockets, &queue))
 		return XDP_PASS;
 
-	/* All is read before the area is moved, which takes the descriptor along. */
+	/* All is read before the packet is moved, which takes the descriptor along. */
 	md = md_desc(ctx);
 	if (md)
 		read_fields(&meta, md);
 
-	/* The socket is not told how long the area is: it is as long as the struct. */
-	area = (void *)(long)ctx->data - (void *)(long)ctx->data_meta;
-	if (bpf_xdp_adjust_meta(ctx, area - (int)sizeof(meta))) {
-		__sync_fetch_and_add(&without_room, 1);
-		return XDP_PASS;
+	switch (make_room(ctx)) {
+	case MD_META_IN_AREA:
+		in_front = (void *)(long)ctx->data_meta;
+		if ((void *)(in_front + 1) > (void *)(long)ctx->data)
+			return XDP_ABORTED;
+		*in_front = meta;
+		return bpf_redirect_map(&sockets, queue, XDP_PASS);
+	case MD_META_IN_PACKET:
+		in_front = (void *)(long)ctx->data;
+		if ((void *)(in_front + 1) > (void *)(long)ctx->data_end)
+			return XDP_ABORTED;
+		*in_front = meta;
+		return bpf_redirect_map(&sockets, queue, XDP_DROP);
 	}
-	in_front = (void *)(long)ctx->data_meta;
-	if ((void *)(in_front + 1) > (void *)(long)ctx->data)
-		return XDP_ABORTED;
-	*in_front = meta;
-	return bpf_redirect_map(&sockets, queue, XDP_PASS);
+	__sync_fetch_and_add(&without_room, 1);
+	return XDP_PASS;
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

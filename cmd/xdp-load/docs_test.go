@@ -148,6 +148,7 @@ func withoutNumbers(text string) string {
 	for _, n := range []struct{ pattern, with string }{
 		{`\(id \d+\)`, "(id N)"},
 		{`, id \d+, `, ", id N, "},
+		{`\bid \d+( "|:)`, "id N$1"},
 		{`time=\S+`, "time=TIME"},
 		{`(id|before)=\d+`, "$1=N"},
 		{`(?m)^(link +id) \d+$`, "$1 N"},

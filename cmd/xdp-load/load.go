@@ -66,8 +66,11 @@ func newLoads(f *flags) (root, load *cobra.Command) {
 		Example:           loadExamples,
 		ValidArgsFunction: completeInterfaceAndObject,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 2 && exists(args[0]) && !exists(args[1]) {
+			switch {
+			case len(args) == 2 && exists(args[0]) && !exists(args[1]):
 				return usagef("the interface comes first: xdp-load load %s %s", args[1], args[0])
+			case len(args) == 1 && isInterface(args[0]) && !exists(args[0]):
+				return usagef("no object given: xdp-load load %s prog.o", args[0])
 			}
 			if len(l.ifaces) == 0 && len(args) > 1 {
 				l.ifaces, args = args[:1], args[1:]
@@ -176,6 +179,9 @@ func (l *loading) rootArguments(cmd *cobra.Command, args []string) error {
 		if len(args) == 2 && len(l.ifaces) == 0 {
 			return usagef("more than one argument, and no --iface: to load %s on interface %s, %s", args[1], args[0], l.withLoad())
 		}
+	}
+	if len(args) == 2 && len(l.ifaces) == 0 && isInterface(args[1]) {
+		return usagef("the interface comes first: xdp-load load %s %s", args[1], args[0])
 	}
 	if err := oneObject(cmd, args); err != nil {
 		return err

@@ -92,7 +92,7 @@ func bytesOf(flag, value string) ([]byte, error) {
 	}
 	data, err := hex.DecodeString(strings.Join(strings.Fields(value), ""))
 	if err != nil {
-		return nil, usagef("%s: %w: two hexadecimal digits for each byte, or @FILE", flag, err)
+		return nil, usagef("%s %q: two hexadecimal digits for each byte, or @FILE", flag, value)
 	}
 	return data, nil
 }

@@ -54,7 +54,7 @@ func (s *sources) addLayoutFile(cmd *cobra.Command) {
 
 func (s *sources) addAccessors(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&s.accessors, "accessors", "", "a `FILE` with accessors, instead of xdp-load's own")
-	cmd.Flags().StringSliceVar(&s.software, "software", nil, "compute `FIELDS` that the driver has not: "+strings.Join(loader.Software(), ", "))
+	cmd.Flags().Var((*separated)(&s.software), "software", "compute `FIELDS` that the driver has not: "+strings.Join(loader.Software(), ", "))
 	cmd.Flags().StringVar(&s.lower, "lower", "", "load the kernel's memory in this `WAY`: zero, carrier, probe")
 	_ = cmd.Flags().MarkHidden("lower")
 }

@@ -101,7 +101,7 @@ func printStatusTable(w io.Writer, all []statusOf) error {
 		{"PROGRAM", true, func(s *statusOf) string { return orDash(s.Program) }},
 		{"ID", true, func(s *statusOf) string { return fmt.Sprint(s.ProgramID) }},
 		{"RUNS", hasRuns, func(s *statusOf) string { return countOf(s.Runs) }},
-		{"LOADED", true, func(s *statusOf) string { return s.Loaded.Format(time.DateTime) }},
+		{"LOADED", true, func(s *statusOf) string { return loadedAt(s.Loaded) }},
 		{"REWRITTEN FOR", true, (*statusOf).rewrittenFor},
 		{"PINNED LINK", true, func(s *statusOf) string { return orDash(s.Pin + inMountsOf(&s.Attachment)) }},
 	}
@@ -123,6 +123,14 @@ func printStatusTable(w io.Writer, all []statusOf) error {
 			fmt.Fprintln(w, strings.Join(cells, "\t"))
 		}
 	})
+}
+
+// loadedAt says when a program was loaded, if that is known.
+func loadedAt(loaded time.Time) string {
+	if loaded.IsZero() {
+		return "-"
+	}
+	return loaded.Format(time.DateTime)
 }
 
 func countOf(runs *loader.Runs) string {
@@ -214,7 +222,7 @@ func (s *statusOf) where() string {
 func (s *statusOf) printDetails(w io.Writer) {
 	fmt.Fprintf(w, "interface\t%s%s, %s\n", s.Interface, inParentheses(s.Driver, ""), s.where())
 	fmt.Fprintf(w, "program\t%s, id %d, tag %s\n", orDash(s.Program), s.ProgramID, orDash(s.Tag))
-	fmt.Fprintf(w, "loaded\t%s\n", s.Loaded.Format(time.DateTime))
+	fmt.Fprintf(w, "loaded\t%s\n", loadedAt(s.Loaded))
 	if s.Runs != nil {
 		fmt.Fprintf(w, "runs\t%d, in %v\n", s.Runs.Count, s.Runs.Time)
 	}

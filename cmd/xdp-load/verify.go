@@ -112,7 +112,7 @@ func (v *verifying) driverToVerify() (*nic.Target, *loader.Driver, error) {
 	case err != nil:
 		return nil, nil, err
 	case name == "":
-		return nil, nil, fmt.Errorf("%s: its driver does not say its name", v.iface)
+		return nil, nil, fmt.Errorf("%s: %w: there is nothing to verify", v.iface, loader.ErrUnnamedDriver)
 	}
 	driver, err := v.driverOn(target)
 	if err != nil {

@@ -62,6 +62,7 @@ type receiver struct {
 	sockets []*afxdp.Socket
 	decoder *meta.Decoder
 	packet  meta.Packet // what is in front of the one at hand
+	place   meta.Place
 }
 
 // maxQueues is how many elements the program's map of sockets has.
@@ -116,10 +117,20 @@ func (r *receiver) receive(fn func(packet []byte)) error {
 		return err
 	}
 	for _, socket := range r.sockets {
+		var err error
 		socket.Receive(func(front, packet []byte) {
+			if r.place == meta.Nowhere {
+				err = r.program.Variables["place"].Get(&r.place)
+			}
+			if r.place == meta.InPacket {
+				front, packet = packet[:r.decoder.Size()], packet[r.decoder.Size():]
+			}
 			r.decoder.Decode(front) // there is always room for it: XDP_PACKET_HEADROOM is 256
 			fn(packet)
 		})
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -140,7 +151,7 @@ func (r *receiver) summarise(out io.Writer, p *printer) error {
 	}
 	fmt.Fprintf(out, "\n%d packets, %d lost", p.packets, lost)
 	if withoutRoom > 0 {
-		fmt.Fprintf(out, ", %d passed on, since the driver leaves no room in front of them", withoutRoom)
+		fmt.Fprintf(out, ", %d passed on, since there is no room in front of them", withoutRoom)
 	}
 	if p.timed > 0 {
 		fmt.Fprintf(out, ", mean latency %s", time.Duration(p.latency/p.timed))

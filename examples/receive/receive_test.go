@@ -330,9 +330,10 @@ func TestReceiveWanted(t *testing.T) {
 }
 
 // On an interface whose driver nobody has written accessors for, what can be computed is
-// there: a tap's, which stands for a NIC of a virtual machine.
+// there: a tap's, which stands for a NIC of a virtual machine. Before Linux 6.15 it has no
+// metadata area: what is known of the packet is put into it.
 func TestReceiveSoftware(t *testing.T) {
-	netlab.Need(t, netlab.VoidCasts) // and taps leave room for metadata, since 6.15
+	netlab.Need(t, netlab.Casts)
 	netlab.Enter(t)
 	tap := openTap(t, "tap0")
 	target := &example.Target{Interface: "tap0", Software: []string{"hash", "rx_timestamp"}}
@@ -355,10 +356,68 @@ func TestReceiveSoftware(t *testing.T) {
 		if got.HashType != meta.HashSoftware|udpOverIPv4 {
 			t.Fatalf("hash of type %#x", got.HashType)
 		}
+		if !bytes.Equal(got.packet, udpPacket(uint16(i))) {
+			t.Fatalf("the packet is %x", got.packet)
+		}
 		hashes[got.Hash] = true
 	}
 	if len(hashes) < 99 {
 		t.Errorf("100 flows have %d hashes", len(hashes))
+	}
+	var place meta.Place
+	if err := r.program.Variables["place"].Get(&place); err != nil {
+		t.Fatal(err)
+	}
+	if place != meta.InPacket {
+		return
+	}
+	// What was said to be in the area is never put anywhere else.
+	if err := r.program.Variables["place"].Set(meta.InArea); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tap.Write(udpPacket(1)); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := r.summarise(&out, new(printer)); err != nil {
+		t.Fatal(err)
+	}
+	if want := "\n0 packets, 0 lost, 1 passed on, since there is no room in front of them\n"; out.String() != want {
+		t.Errorf("says %q instead of %q", out.String(), want)
+	}
+}
+
+// Where the struct is, is the same for all packets: those that it can't be in front of pass,
+// and are counted.
+func TestReceivePlace(t *testing.T) {
+	netlab.Need(t, netlab.LiveFrames)
+	for _, place := range []meta.Place{meta.Nowhere, meta.InArea, meta.InPacket} {
+		nic, err := netlab.Enter(t).AddNIC("nic0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := startReceiver(t, &example.Target{Interface: nic.Name, Layout: object("nic_c")}, meta.All)
+		if err := r.program.Variables["place"].Set(place); err != nil {
+			t.Fatal(err)
+		}
+		packet := udpPacket(1)
+		for _, facts := range []example.Facts{{Mark: 7}, {Mark: 8}} {
+			if err := nic.Deliver([]netlab.Frame{{Metadata: example.NICs["nic_c"](&facts), Packet: packet}}); err != nil {
+				t.Fatal(err)
+			}
+			got := await(t, r, 1)[0]
+			if got.Mark != facts.Mark || got.Fields != meta.All || !bytes.Equal(got.packet, packet) {
+				t.Errorf("place %d: got %+v %x", place, got.Packet, got.packet)
+			}
+		}
+		var is meta.Place
+		if err := r.program.Variables["place"].Get(&is); err != nil {
+			t.Fatal(err)
+		}
+		if want := max(place, meta.InArea); is != want {
+			t.Errorf("place is %d instead of %d", is, want)
+		}
+		r.close()
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/xdp-load/xdp-load/internal/netlab"
@@ -20,7 +21,11 @@ type loaderTool struct {
 	commands [][]string
 
 	wall, cpu []float64 // milliseconds from exec to exit, of all commands together
+	memory    []float64 // MiB, of the command that took most
 }
+
+// mostMemory is how much a load may take, in MiB.
+const mostMemory = 20
 
 // The others load what was rewritten ahead of time.
 func loaderTools(xdpLoad, object, rewritten, pin string) []*loaderTool {
@@ -51,6 +56,10 @@ func loaderTools(xdpLoad, object, rewritten, pin string) []*loaderTool {
 func compareLoads(dir string) ([]performance.Row, error) {
 	xdpLoad, rewritten := filepath.Join(dir, "xdp-load"), filepath.Join(dir, "balance.o")
 	const object = "bpf/examples/balance-el.o"
+	empty, err := buildEmpty(dir)
+	if err != nil {
+		return nil, err
+	}
 	for _, command := range [][]string{
 		{"go", "build", "-o", xdpLoad, "./cmd/xdp-load"},
 		{xdpLoad, "rewrite", "--layout", "bpf/examples/nic_a-el.o", object, "-o", rewritten},
@@ -69,8 +78,8 @@ func compareLoads(dir string) ([]performance.Row, error) {
 	pin := fmt.Sprintf("/sys/fs/bpf/bench-%d", os.Getpid())
 	defer os.Remove(pin) // if it comes to an end in between
 	tools := loaderTools(xdpLoad, object, rewritten, pin)
-	start := &loaderTool{commands: [][]string{{xdpLoad, "--version"}}}
-	all := append(tools, start)
+	start, nothing := &loaderTool{commands: [][]string{{xdpLoad, "--version"}}}, &loaderTool{commands: [][]string{{empty}}}
+	all := append(tools, start, nothing)
 	err = ns.Do(func() error {
 		if _, err := ns.AddNIC("nic0"); err != nil {
 			return err
@@ -87,12 +96,25 @@ func compareLoads(dir string) ([]performance.Row, error) {
 	if err != nil {
 		return nil, err
 	}
-	return rowsOf(tools, start), nil
+	return rowsOf(tools, start, nothing), nil
+}
+
+// buildEmpty builds a program in Go that does nothing, and returns its path.
+func buildEmpty(dir string) (string, error) {
+	source, binary := filepath.Join(dir, "empty.go"), filepath.Join(dir, "empty")
+	if err := os.WriteFile(source, []byte("package main\n\nfunc main() {}\n"), 0o600); err != nil {
+		return "", err
+	}
+	if out, err := exec.Command("go", "build", "-o", binary, source).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build a program that does nothing: %w\n%s", err, out)
+	}
+	return binary, nil
 }
 
 // run runs the commands once.
 func (l *loaderTool) run() error {
 	var wall, cpu time.Duration
+	var memory int64
 	for _, command := range l.commands {
 		cmd := exec.Command(command[0], command[1:]...)
 		start := time.Now()
@@ -102,18 +124,21 @@ func (l *loaderTool) run() error {
 		}
 		wall += time.Since(start)
 		cpu += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+		memory = max(memory, cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss) // kB
 	}
 	l.wall = append(l.wall, float64(wall.Microseconds())/1000)
 	l.cpu = append(l.cpu, float64(cpu.Microseconds())/1000)
+	l.memory = append(l.memory, float64(memory)/1024)
 	return nil
 }
 
 // rowsOf compares the first tool with the others. start is what a process of it takes that
-// does nothing.
-func rowsOf(tools []*loaderTool, start *loaderTool) (rows []performance.Row) {
+// loads nothing, and nothing what one takes that is empty.
+func rowsOf(tools []*loaderTool, start, nothing *loaderTool) (rows []performance.Row) {
 	ours := tools[0]
-	reason := fmt.Sprintf("loading and unloading are a process each, of which one that only says its version takes %.1f ms of processor time: the start of the Go runtime, and of all packages that are linked in",
-		performance.MedianOf(start.cpu).Median)
+	cpu := func(tool *loaderTool) float64 { return performance.MedianOf(tool.cpu).Median }
+	reason := fmt.Sprintf("of %.1f ms of processor time %.1f are the start of two processes, to load and to unload: an empty program in Go takes %.1f, and this one, which says its version, %.1f, with its packages; of the rest, two fifths are to read and rewrite the object, one is the loading by cilium/ebpf, most of it questions what the kernel can do, and two are to attach, to pin and to detach",
+		cpu(ours), 2*cpu(start), cpu(nothing), cpu(start))
 	compare := func(name string, of, against []float64, bar float64) {
 		row := performance.NewRow(name, performance.MedianOf(of), performance.MedianOf(against), "ms", bar)
 		if !row.Holds {
@@ -131,5 +156,5 @@ func rowsOf(tools []*loaderTool, start *loaderTool) (rows []performance.Row) {
 		}
 		compare("load/cpu/"+other.name, ours.cpu, other.cpu, bar)
 	}
-	return rows
+	return append(rows, performance.NewRow("load/memory/limit", performance.MedianOf(ours.memory), performance.Median{Median: mostMemory}, "MiB", 1))
 }

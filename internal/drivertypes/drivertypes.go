@@ -4,6 +4,10 @@ package drivertypes
 
 import (
 	"cmp"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -27,8 +31,9 @@ func Path(dir, driver, kernel string) (path, ifWithout string) {
 	return filepath.Join(dir, name), filepath.Join(dir, without, name)
 }
 
-// Files returns the files for a driver in a directory, those of the oldest kernel first.
-func Files(dir, driver string) ([]File, error) {
+// Files returns the files for a driver in a directory, of kernels of a byte order, those of
+// the oldest first.
+func Files(dir, driver string, order binary.ByteOrder) ([]File, error) {
 	var files []File
 	path, ifWithout := Path(dir, driver, "*")
 	for _, pattern := range []string{path, ifWithout} {
@@ -37,6 +42,11 @@ func Files(dir, driver string) ([]File, error) {
 			return nil, err
 		}
 		for _, path := range paths {
+			if is, err := isOf(order, path); err != nil {
+				return nil, err
+			} else if !is {
+				continue
+			}
 			name := filepath.Base(path)
 			kernel := name[len(driver)+1 : len(name)-len(".btf")]
 			files = append(files, File{path, kernel, pattern == ifWithout})
@@ -44,6 +54,22 @@ func Files(dir, driver string) ([]File, error) {
 	}
 	slices.SortFunc(files, func(a, b File) int { return Compare(a.Kernel, b.Kernel) })
 	return files, nil
+}
+
+// isOf reports whether BTF is of a byte order: what struct btf_header of linux/btf.h starts
+// with tells.
+func isOf(order binary.ByteOrder, path string) (bool, error) {
+	const magic = 0xeb9f
+	file, err := os.Open(path)
+	if err != nil {
+		return false, err
+	}
+	defer file.Close()
+	var start [2]byte
+	if _, err := io.ReadFull(file, start[:]); err != nil {
+		return false, fmt.Errorf("%s: no BTF: %w", path, err)
+	}
+	return order.Uint16(start[:]) == magic, nil
 }
 
 // release is a kernel's: the machine and the numbers of the series.

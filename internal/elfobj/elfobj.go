@@ -10,6 +10,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"slices"
 )
@@ -59,13 +60,26 @@ type Section struct {
 // It wraps ErrNotBPF if raw is not an ELF64 relocatable file for BPF, and
 // refuses a file whose sections lie outside it or on top of each other.
 func Parse(raw []byte) (*Object, error) {
+	obj, err := parse(raw)
+	switch {
+	case err == nil:
+		return obj, nil
+	case errors.Is(err, ErrNotBPF):
+		return nil, fmt.Errorf("%w: compile with clang -O2 -g -target bpf", err)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return nil, errors.New("damaged ELF file: it is cut short: compile it again, or copy it again")
+	}
+	return nil, fmt.Errorf("damaged ELF file: %w: compile it again, or copy it again", err)
+}
+
+func parse(raw []byte) (*Object, error) {
 	if !bytes.HasPrefix(raw, []byte(elf.ELFMAG)) {
-		return nil, fmt.Errorf("%w: no ELF header (compile with clang -O2 -g -target bpf)", ErrNotBPF)
+		return nil, fmt.Errorf("%w: no ELF header", ErrNotBPF)
 	}
 
 	file, err := elf.NewFile(bytes.NewReader(raw))
 	if err != nil {
-		return nil, fmt.Errorf("damaged ELF file: %w", err)
+		return nil, err
 	}
 	if err := checkHeader(&file.FileHeader, len(file.Progs)); err != nil {
 		return nil, err
@@ -84,7 +98,7 @@ func Parse(raw []byte) (*Object, error) {
 
 	obj.Symbols, err = file.Symbols()
 	if err != nil && !errors.Is(err, elf.ErrNoSymbols) {
-		return nil, fmt.Errorf("damaged ELF file: symbol table: %w", err)
+		return nil, fmt.Errorf("symbol table: %w", err)
 	}
 	return obj, nil
 }
@@ -94,7 +108,7 @@ func checkHeader(header *elf.FileHeader, programHeaders int) error {
 	case header.Class != elf.ELFCLASS64:
 		return fmt.Errorf("%w: %s instead of ELFCLASS64", ErrNotBPF, header.Class)
 	case header.Machine != elf.EM_BPF:
-		return fmt.Errorf("%w: compiled for %s (compile with clang -O2 -g -target bpf)", ErrNotBPF, header.Machine)
+		return fmt.Errorf("%w: compiled for %s", ErrNotBPF, header.Machine)
 	case header.Type != elf.ET_REL:
 		return fmt.Errorf("%w: %s instead of ET_REL", ErrNotBPF, header.Type)
 	case programHeaders > 0:
@@ -105,15 +119,15 @@ func checkHeader(header *elf.FileHeader, programHeaders int) error {
 
 func (obj *Object) copySectionHeaders(raw []byte, count int) error {
 	if count == 0 {
-		return errors.New("damaged ELF file: no sections")
+		return errors.New("no sections")
 	}
 	if size := obj.Order.Uint16(raw[headerShentsize:]); size != sectionHeaderSize {
-		return fmt.Errorf("damaged ELF file: section headers of %d bytes", size)
+		return fmt.Errorf("section headers of %d bytes", size)
 	}
 	start := obj.Order.Uint64(raw[headerShoff:])
 	size := uint64(count) * sectionHeaderSize
 	if start > uint64(len(raw)) || size > uint64(len(raw))-start {
-		return errors.New("damaged ELF file: section header table lies outside the file")
+		return errors.New("section header table lies outside the file")
 	}
 	obj.headers = bytes.Clone(raw[start : start+size])
 	return nil
@@ -129,10 +143,10 @@ func (obj *Object) copySections(raw []byte, sections []*elf.Section) error {
 		obj.Sections = append(obj.Sections, section)
 		hasContents := sec.Type != elf.SHT_NOBITS && sec.Type != elf.SHT_NULL
 		if sec.Flags&elf.SHF_COMPRESSED != 0 && !hasContents {
-			return fmt.Errorf("damaged ELF file: section %s is compressed and has no contents", section)
+			return fmt.Errorf("section %s is compressed and has no contents", section)
 		}
 		if sec.Addralign > maxAlign || sec.Addralign&(sec.Addralign-1) != 0 {
-			return fmt.Errorf("damaged ELF file: section %s is aligned to %d bytes", section, sec.Addralign)
+			return fmt.Errorf("section %s is aligned to %d bytes", section, sec.Addralign)
 		}
 		if !hasContents {
 			continue
@@ -140,10 +154,10 @@ func (obj *Object) copySections(raw []byte, sections []*elf.Section) error {
 
 		size := sec.FileSize
 		if sec.Offset > uint64(len(raw)) || size > uint64(len(raw))-sec.Offset {
-			return fmt.Errorf("damaged ELF file: section %s ends beyond the file, which has %d bytes", section, len(raw))
+			return fmt.Errorf("section %s ends beyond the file, which has %d bytes", section, len(raw))
 		}
 		if total += size; total > uint64(len(raw)) {
-			return fmt.Errorf("damaged ELF file: section %s overlaps others", section)
+			return fmt.Errorf("section %s overlaps others", section)
 		}
 		section.Data = bytes.Clone(raw[sec.Offset : sec.Offset+size])
 	}

@@ -23,6 +23,7 @@ type results struct {
 // suiteResult is what the tests of a package come to.
 type suiteResult struct {
 	outcome string // "pass" or "fail", empty if they have not come to an end
+	took    time.Duration
 	output  string // outside of any test
 	tests   map[string]*testResult
 }
@@ -33,7 +34,10 @@ type testResult struct {
 }
 
 // event is a line of what test2json prints: go doc test2json.
-type event struct{ Action, Package, Test, Output string }
+type event struct {
+	Action, Package, Test, Output string
+	Elapsed                       float64 // seconds
+}
 
 // readResults returns what the tests of some suites have said by the end of the
 // machine.
@@ -59,6 +63,9 @@ func (r *results) add(e *event) {
 		*output += e.Output
 	case "pass", "fail", "skip":
 		*outcome = e.Action
+		if e.Test == "" {
+			r.suite(e.Package).took = time.Duration(e.Elapsed * float64(time.Second))
+		}
 	}
 }
 
@@ -148,9 +155,10 @@ func (r *results) summary() string {
 	total, skipped := 0, 0
 	var parts []string
 	for _, suite := range r.wanted {
-		n := r.suite(suite.name()).passed()
+		s := r.suite(suite.name())
+		n := s.passed()
 		total += n
-		parts = append(parts, fmt.Sprintf("%s %d", suite.name(), n))
+		parts = append(parts, fmt.Sprintf("%s %d in %.0f s", suite.name(), n, s.took.Seconds()))
 	}
 	reasons := r.skipped()
 	for _, n := range reasons {

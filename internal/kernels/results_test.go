@@ -17,7 +17,7 @@ func say(extra ...string) string {
 		if s.pkg == "loader" {
 			b.WriteString(strings.Join(extra, ""))
 		}
-		fmt.Fprintf(&b, "\r\n{\"Action\":\"pass\",\"Package\":%q}\n", s.name())
+		fmt.Fprintf(&b, "\r\n{\"Action\":\"pass\",\"Package\":%q,\"Elapsed\":1.5}\n", s.name())
 	}
 	return b.String()
 }
@@ -39,7 +39,7 @@ func TestResults(t *testing.T) {
 		"failed itself": {say(passedPart, `{"Action":"output","Package":"loader","Test":"TestC","Output":"in sum\n"}{"Action":"fail","Package":"loader","Test":"TestC"}`), []string{"loader: TestC: fail\nin sum"}},
 		"without need":  {say(`{"Action":"skip","Package":"loader","Test":"TestB"}`), []string{"loader: TestB: skip"}},
 		"no end":        {say(`{"Action":"run","Package":"loader","Test":"TestB"}`), []string{"loader: TestB: no end"}},
-		"crash":         {say(`{"Action":"output","Package":"loader","Output":"panic: x\n"}{"Action":"fail","Package":"loader"}`)[:len(say())-20], []string{"loader (locked down): no end"}},
+		"crash":         {say(`{"Action":"output","Package":"loader","Output":"panic: x\n"}{"Action":"fail","Package":"loader"}`)[:len(say())-30], []string{"loader (locked down): no end"}},
 		"nothing":       {"", []string{"loader: no end, 0 tests passed", "rewrite: no end, 0 tests passed"}},
 		"no tests":      {strings.ReplaceAll(say(), `"Action":"pass","Package":"loader","Test"`, `"Action":"run","Package":"loader","Test"`), []string{"loader: pass, 0 tests passed"}},
 	} {
@@ -74,7 +74,8 @@ func TestSummary(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.took = 12 * time.Second
-	want := "8 passed, 1 skipped in 12 s: cmd/xdp-load 1, internal/netlab 1, nic 1, verify 1, loader 2, rewrite 1, loader (locked down) 1\n" +
+	want := "10 passed, 1 skipped in 12 s: cmd/xdp-load 1 in 2 s, bpf/drivers 1 in 2 s, internal/memlab 1 in 2 s, internal/netlab 1 in 2 s, nic 1 in 2 s, verify 1 in 2 s, " +
+		"loader 2 in 2 s, rewrite 1 in 2 s, loader (locked down) 1 in 2 s\n" +
 		"  1 skipped: needs Linux 6.8: large areas\n"
 	if got := r.summary(); got != want {
 		t.Errorf("%q instead of\n%q", got, want)

@@ -69,7 +69,7 @@ var amd64 = &architecture{
 	arch:     "amd64",
 	emulator: newEmulator,
 	devices:  []string{"-machine", "q35", "-serial", "chardev:console", "-serial", "chardev:port"},
-	append:   "console=ttyS0",
+	append:   "console=ttyS0 no_timer_check", // whose ticks come late where QEMU has to wait
 	port:     "/dev/ttyS1",
 	nics: []nic{
 		{device: "igb", wire: "virtio-net-pci"},
@@ -83,6 +83,13 @@ var amd64 = &architecture{
 	random:  16,
 	suites: []suite{
 		{pkg: "cmd/xdp-load", run: "^TestScript$/^(altname|bond|dispatcher|load)$"},
+		{
+			pkg: "bpf/drivers",
+			// Those that compile, or are not about a kernel.
+			skip: "^Test(OutOfTree|Portable.*|Fields|Objects|NativeObject|NoObject|Implements|Table|Reports)$",
+			args: []string{"-own", "-foreign", "2000"},
+		},
+		{pkg: "internal/memlab"},
 		{pkg: "internal/netlab"},
 		{pkg: "nic", run: "^Test(XDPDriver|FindLayoutOfBond|Bus|Features)$"},
 		{pkg: "verify", skip: "^TestBrokenVeth$"}, // what is wrong is found out on NICs
@@ -120,6 +127,13 @@ var s390x = &architecture{
 	port:    "/dev/ttysclp0",
 	pairs:   300,
 	suites: []suite{
+		{
+			pkg: "bpf/drivers",
+			run: "^Test(Bnxt|I40e|Ice|Igb|Igc|Ionic|Ixgbe|Ixgbevf|Mlx4|Mlx5|Nfp|Qede|Sfc|SfcSiena|Skb|Veth|VirtioNet|" + // which it has
+				"ForeignMemory)$",
+			args: []string{"-own", "-foreign", "1000"},
+		},
+		{pkg: "internal/memlab"},
 		{
 			pkg:  "rewrite",
 			run:  "^TestKernel(Decode|Values|Shapes|Stores|Copies)$|^TestPairs$",

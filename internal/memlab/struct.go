@@ -2,6 +2,7 @@ package memlab
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"strings"
 
@@ -112,14 +113,10 @@ func (s *Struct) Get(path string) uint64 {
 	}
 	var number uint64
 	for i := range m.bits {
-		number |= s.bit(m.offset+i) << i
+		at, shift := m.bit(i)
+		number |= s.memory.Load(s.Address+at, 1) >> shift & 1 << i
 	}
 	return number
-}
-
-// bit returns a bit of a struct, counted as BTF does on a little-endian machine.
-func (s *Struct) bit(i int) uint64 {
-	return s.memory.Load(s.Address+uint64(i/8), 1) >> (i % 8) & 1
 }
 
 // Set sets a member that is a number or a pointer, which has to be in the memory.
@@ -130,11 +127,22 @@ func (s *Struct) Set(path string, number uint64) {
 		return
 	}
 	for i := range m.bits {
-		at := s.Address + uint64((m.offset+i)/8)
-		mask := uint64(1) << ((m.offset + i) % 8)
-		kept := s.memory.Load(at, 1) &^ mask
-		s.memory.Store(at, 1, kept|mask*(number>>i&1))
+		at, shift := m.bit(i)
+		kept := s.memory.Load(s.Address+at, 1) &^ (1 << shift)
+		s.memory.Store(s.Address+at, 1, kept|number>>i&1<<shift)
 	}
+}
+
+// bit returns where bit i of a bit-field is, of which bit 0 is the lowest: in which byte of
+// the struct, and how far from the lowest of that. BTF counts from the lowest bit of a byte
+// on little-endian machines, and from the highest one on others.
+func (p place) bit(i int) (at uint64, shift int) {
+	if binary.NativeEndian.Uint16([]byte{1, 0}) == 1 {
+		n := p.offset + i
+		return uint64(n / 8), n % 8
+	}
+	n := p.offset + p.bits - 1 - i
+	return uint64(n / 8), 7 - n%8
 }
 
 func (s *Struct) member(path string) place {

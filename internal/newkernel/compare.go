@@ -51,12 +51,16 @@ func (c *comparison) String() string {
 // compare compares a driver on a kernel with what is checked in of it.
 func compare(testdata, driver string, kernel *nic.Kernel) (*comparison, error) {
 	c := &comparison{driver: driver}
-	files, err := drivertypes.Files(testdata, driver)
+	vmlinux, err := kernel.Types()
+	if err != nil {
+		return nil, err
+	}
+	files, err := drivertypes.Files(testdata, driver, vmlinux.ByteOrder())
 	if err != nil {
 		return nil, err
 	}
 	if len(files) == 0 {
-		c.absent = "no kernel's types are in " + testdata
+		c.absent = "no kernel's types of this byte order are in " + testdata
 		return c, nil
 	}
 	newest := files[len(files)-1]

@@ -58,7 +58,8 @@ it over with the metadata area in front, and from a socket through a veth, where
 %s
 ## Loading
 
-From exec to exit, an object is loaded on a veth and unloaded again. The others load one that was rewritten before:
+From exec to exit, an object is loaded on a veth and unloaded again. The others load one that was rewritten before. The most memory
+that either process takes is compared with the limit that it has:
 
 %s
 ## Growth

@@ -8,6 +8,8 @@ const repository = 'https://github.com/xdp-load/xdp-load'
 const sections = [
   ['Use it', [
     ['loading', 'Loading'],
+    ['operations', 'Operations'],
+    ['errors', 'Errors'],
     ['drivers', 'Drivers'],
     ['verify', 'Verify'],
     ['producers', 'Producers'],
@@ -16,6 +18,7 @@ const sections = [
     ['performance', 'Performance'],
   ]],
   ['Write programs', [
+    ['examples', 'Examples'],
     ['how-it-works', 'How it works'],
     ['access-shapes', 'Access shapes'],
     ['accessors', 'Accessors'],
