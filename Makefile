@@ -32,7 +32,7 @@ fishdir = $(PREFIX)/share/fish/vendor_completions.d
 
 pages = $(wildcard man/*.1)
 headers = bpf/md_desc.h bpf/md_driver.h
-unit = cmd/xdp-load/xdp-load-watch.service
+units = cmd/xdp-load/xdp-load-watch.service cmd/xdp-load/xdp-load@.service
 
 # Installs what make has built before, so that "make" and "sudo make install" need Go only once.
 install:
@@ -44,15 +44,16 @@ install:
 	install -D -m 644 bin/xdp-load.bash $(DESTDIR)$(bashdir)/xdp-load
 	install -D -m 644 bin/xdp-load.zsh $(DESTDIR)$(zshdir)/_xdp-load
 	install -D -m 644 bin/xdp-load.fish $(DESTDIR)$(fishdir)/xdp-load.fish
-	install -D -m 644 $(unit) $(DESTDIR)$(unitdir)/$(notdir $(unit))
-	sed -i 's|/usr/bin|$(bindir)|' $(DESTDIR)$(unitdir)/$(notdir $(unit))
+	install -d $(DESTDIR)$(unitdir)
+	install -m 644 $(units) $(DESTDIR)$(unitdir)
+	sed -i 's|/usr/bin|$(bindir)|' $(addprefix $(DESTDIR)$(unitdir)/,$(notdir $(units)))
 
 uninstall:
 	rm -f $(DESTDIR)$(bindir)/xdp-load
 	rm -f $(addprefix $(DESTDIR)$(includedir)/,$(notdir $(headers)))
 	rm -f $(addprefix $(DESTDIR)$(mandir)/man1/,$(notdir $(pages)))
 	rm -f $(DESTDIR)$(bashdir)/xdp-load $(DESTDIR)$(zshdir)/_xdp-load $(DESTDIR)$(fishdir)/xdp-load.fish
-	rm -f $(DESTDIR)$(unitdir)/$(notdir $(unit))
+	rm -f $(addprefix $(DESTDIR)$(unitdir)/,$(notdir $(units)))
 	rmdir $(DESTDIR)$(includedir) 2> /dev/null || true
 
 # Says so before anything else fails for want of it.
@@ -107,11 +108,20 @@ define profile
 
 endef
 
-# Formatting and linters.
-lint:
+# What the command runs on besides linux/amd64, and the packages whose tests need no Linux.
+others = linux/arm64 linux/riscv64 linux/s390x linux/386 darwin/arm64 windows/amd64
+portable = ./reloc ./internal/btfraw ./internal/convert ./internal/elfobj ./internal/flow ./internal/insn ./internal/refuse
+
+# Formatting and linters, and whether it all compiles for the others.
+lint: $(others)
 	@test -z "$$(gofmt -l .)" || { echo "not gofmt-ed:"; gofmt -l .; exit 1; }
 	go vet ./...
 	go run $(staticcheck) ./...
+
+.PHONY: $(others)
+$(others):
+	GOOS=$(@D) GOARCH=$(@F) go build -o /dev/null ./cmd/xdp-load
+	GOOS=$(@D) GOARCH=$(@F) go vet $(portable)
 
 # With the race detector, what goroutines share. It needs a C compiler, and makes all
 # other tests take ten times as long.

@@ -1,9 +1,12 @@
+//go:build linux
+
 package loader
 
 import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -87,36 +90,6 @@ func chooseProgram(spec *ebpf.CollectionSpec, wanted string, hooks []Hook) (stri
 	return names[0], HookOf(spec.Programs[names[0]]), nil
 }
 
-// HookOf returns where a program is attached to an interface, empty if nowhere. Of TC it is
-// the way in if the program does not say.
-func HookOf(program *ebpf.ProgramSpec) Hook {
-	switch {
-	case program.Type == ebpf.XDP && program.AttachType == ebpf.AttachXDP:
-		return XDP
-	case program.Type != ebpf.SchedCLS:
-		return ""
-	case program.AttachType == ebpf.AttachNone || program.AttachType == ebpf.AttachTCXIngress:
-		return Ingress
-	case program.AttachType == ebpf.AttachTCXEgress:
-		return Egress
-	}
-	return ""
-}
-
-// isOptional reports whether a program is loaded only if somebody asks for it, as
-// libbpf has it (bpf_program__autoload).
-func isOptional(program *ebpf.ProgramSpec) bool { return strings.HasPrefix(program.SectionName, "?") }
-
-// isCalled reports whether a program array starts with a program.
-func isCalled(spec *ebpf.CollectionSpec, name string) bool {
-	for _, m := range spec.Maps {
-		if m.Type == ebpf.ProgramArray && startsWith(m, func(value string) bool { return value == name }) {
-			return true
-		}
-	}
-	return false
-}
-
 // sections lists the programs of an object with their sections.
 func sections(spec *ebpf.CollectionSpec) string {
 	if len(spec.Programs) == 0 {
@@ -168,7 +141,9 @@ func (l *load) attach(collection *ebpf.Collection) (*Attachment, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newAttachment(pin, target, l.modeOf(pin), info, l.Program, record), nil
+	mode := l.modeOf(pin)
+	l.note("attached", "program", l.Program, "id", id, "hook", l.at, "mode", mode, "link", pin.link)
+	return newAttachment(pin, target, mode, info, l.Program, record), nil
 }
 
 func (l *load) attachOrReplace(target *nic.Target, program *ebpf.Program) (*pinnedAttachment, error) {
@@ -227,15 +202,18 @@ func (l *load) pinNeeded(program *ebpf.Program, id ebpf.ProgramID, collection *e
 	if err := l.pins.pinProgram(id, program, l.Program); err != nil {
 		return err
 	}
-	maps := make(map[string]*ebpf.Map)
+	needed := make(map[string]*ebpf.Map)
 	for name := range l.needed.maps {
-		maps[name] = collection.Maps[name]
+		needed[name] = collection.Maps[name]
 	}
-	paths, err := l.pins.pinMaps(id, maps)
+	paths, err := l.pins.pinMaps(id, needed)
 	if err != nil {
 		return err
 	}
 	l.notePinned(paths)
+	for _, name := range slices.Sorted(maps.Keys(paths)) {
+		l.note("map is pinned", "map", name, "pin", paths[name])
+	}
 	if err := l.pinForMaps(id, collection); err != nil {
 		return err
 	}

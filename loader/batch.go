@@ -1,3 +1,5 @@
+//go:build linux
+
 package loader
 
 import (
@@ -138,7 +140,7 @@ func (b *batch) run() ([]*Loaded, error) {
 }
 
 // wholeLoad are the steps of LoadRewritten.
-var wholeLoad = []func(*load) error{(*load).look, (*load).mayLoad, (*load).load, (*load).attachIt}
+var wholeLoad = []func(*load) error{(*load).noteRewritten, (*load).look, (*load).notePresent, (*load).mayLoad, (*load).load, (*load).attachIt}
 
 // take takes steps with all loads, or none.
 func (b *batch) take(steps ...func(*load) error) (all []*Loaded, err error) {
@@ -182,6 +184,7 @@ func (b *batch) do(steps []func(*load) error) (all []*Loaded, err error) {
 	for _, step := range steps {
 		for _, l := range b.loads {
 			if err := step(l); err != nil {
+				l.note("taken back", "steps", len(l.undo))
 				return nil, b.named(l, err)
 			}
 		}

@@ -1,3 +1,5 @@
+//go:build linux
+
 package loader
 
 import (
@@ -13,15 +15,6 @@ import (
 
 	"github.com/xdp-load/xdp-load/internal/rtnetlink"
 	"github.com/xdp-load/xdp-load/nic"
-)
-
-// Hook is where in the way of an interface's packets programs run.
-type Hook string
-
-const (
-	XDP     Hook = "xdp"     // before the network stack
-	Ingress Hook = "ingress" // in TC, on the way in
-	Egress  Hook = "egress"  // in TC, on the way out
 )
 
 // hook is a place for programs that an interface has. Each of them takes one program of this

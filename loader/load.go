@@ -1,3 +1,5 @@
+//go:build linux
+
 package loader
 
 import (
@@ -14,74 +16,8 @@ import (
 	"github.com/cilium/ebpf/link"
 
 	"github.com/xdp-load/xdp-load/internal/collection"
-	"github.com/xdp-load/xdp-load/reloc"
 	"github.com/xdp-load/xdp-load/rewrite"
 )
-
-// Options says what to do with an object.
-type Options struct {
-	// Layout is that of the NIC that the programs are loaded for. It is read
-	// with nic.OpenLayout. Accessors, which Driver.Accessors returns, read what the
-	// driver keeps of a packet instead. One of the two is given.
-	Layout    *reloc.Layout
-	Accessors []*rewrite.Accessors
-
-	// Types are globs of the root types to resolve against the layout
-	// (optional, rewrite.DefaultTypes if empty).
-	Types []string
-
-	// Object is what is in the object's file, for who has read it (optional: it is read).
-	Object []byte
-
-	// Interface is the name of the interface, in the network namespace of the
-	// calling thread, to attach to (optional: nothing is attached without it). Load
-	// leaves that to Loaded.Attach.
-	Interface string
-
-	// Program is the name of the program to attach (optional if the object
-	// has only one). Only it and what it reaches is loaded: the programs that its
-	// program arrays start with, those for its cpumaps and devmaps, what these reach, and
-	// their maps.
-	Program string
-
-	// Mode is where an XDP program runs: Native, in the driver, which it is if it is empty;
-	// Generic, in the network stack, with any driver; or Offload, on the NIC, if that runs
-	// programs, which can't have maps then. In generic mode the metadata area is empty, so
-	// md_desc(ctx) is NULL for every packet; in both Accessors are refused, as nothing of the
-	// driver's is there. A program of TC is attached by TCX, or as a filter, Clsact: if it is
-	// empty, by the first one that the kernel has.
-	Mode Mode
-
-	// Replace has the program take the place of the one that this package has attached
-	// to the interface, if there is one, in one step: every packet is seen by the one or
-	// by the other. It does so only if what is there then is what was there at the start.
-	Replace bool
-
-	// Force has Replace replace the program of somebody else, too. If that is attached by
-	// a link, the link becomes this package's: it stays when its owner is done with it.
-	Force bool
-
-	// Redirects are put into cpumaps and devmaps before the program is attached (optional).
-	Redirects []Redirect
-
-	// Unpinned has nothing of the attachment pinned. It lasts until Loaded.Close, or until
-	// the process ends, rather than outliving both. Replace is for what is pinned: see
-	// Loaded.Replace.
-	Unpinned bool
-
-	// Variables are values for global variables, constants among them, by name (optional).
-	// They are there when the verifier looks at the programs. A value is what
-	// ebpf.VariableSpec.Set takes, of the size of the variable.
-	Variables map[string]any
-
-	// Origin goes into the record of the program on the interface (optional).
-	Origin Origin
-
-	// Collection is for ebpf.NewCollectionWithOptions (optional). Maps that
-	// are declared with LIBBPF_PIN_BY_NAME are pinned in its Maps.PinPath, or
-	// in /sys/fs/bpf if that is empty.
-	Collection ebpf.CollectionOptions
-}
 
 // PinnedMap is a map that outlives the process.
 type PinnedMap struct {
@@ -110,38 +46,6 @@ type PinnedMap struct {
 func RewrittenSpec(object io.ReaderAt, opts Options) (*ebpf.CollectionSpec, *rewrite.Report, error) {
 	spec, report, _, err := rewrittenSpec(object, opts, nil)
 	return spec, report, err
-}
-
-// Rewrite rewrites an object for the layout of the options, or for the driver that the
-// accessors are of. It uses nothing else of the options but the Types.
-//
-// Returns the errors of rewrite.Rewrite. For a driver, programs that could not read the
-// fields where they run are refused, too.
-func Rewrite(object []byte, opts Options) ([]byte, *rewrite.Report, error) {
-	return rewriteFor(object, opts, nil)
-}
-
-func rewriteFor(object []byte, opts Options, isLoaded func(function string) bool) ([]byte, *rewrite.Report, error) {
-	what := rewrite.Options{Types: opts.Types, Functions: isLoaded}
-	switch {
-	case opts.Layout != nil && len(opts.Accessors) > 0:
-		return nil, nil, errors.New("a layout and accessors to rewrite the object for: give one of them")
-	case opts.Layout != nil:
-		return rewrite.Rewrite(object, opts.Layout, what)
-	case len(opts.Accessors) == 0:
-		return nil, nil, errors.New("no layout, and no accessors, to rewrite the object for")
-	}
-	if slices.ContainsFunc(opts.Accessors, (*rewrite.Accessors).AskKfuncs) {
-		what.Unbound = unboundIn(object)
-	}
-	rewritten, report, err := rewrite.RewriteForDriver(object, opts.Accessors, what)
-	if err == nil {
-		err = checkPrograms(rewritten, opts.Accessors, report, isLoaded)
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	return rewritten, report, nil
 }
 
 // rewrittenSpec is RewrittenSpec for some functions of an object, all if isLoaded is
@@ -387,13 +291,21 @@ func (l *load) load() error {
 			opts.MapReplacements[name] = m
 		}
 	}
+	if l.wantsVerifier() && opts.Programs.LogLevel == 0 {
+		opts.Programs.LogLevel = ebpf.LogLevelBranch | ebpf.LogLevelStats
+	}
 	spec := withoutArrayContents(l.spec)
 	linkKfuncs(spec)
 	liftMemlock()
 	l.collection, err = ebpf.NewCollectionWithOptions(spec, opts)
 	if err != nil {
+		var refused *ebpf.VerifierError
+		if errors.As(err, &refused) {
+			l.noteRefused(refused)
+		}
 		return ExplainRefusal(err, l.spec, l.report)
 	}
+	l.noteLoaded()
 	l.undo.later(l.collection.Close)
 
 	for _, name := range l.named {
@@ -502,12 +414,14 @@ func (l *load) openPinned() (map[string]*ebpf.Map, error) {
 			delete(pinned, name)
 			l.notByName(name)
 			l.taken[name] = l.shown(name)
+			l.note("map is not used again: another interface's program uses it", "map", name, "pin", l.shown(name))
 			continue
 		}
 		if err := checkLike(l.spec.Maps[name], m, l.shown(name)); err != nil {
 			return pinned, fmt.Errorf("map %s: %w", name, err)
 		}
 		l.pinned = append(l.pinned, PinnedMap{Name: name, Path: l.shown(name), Reused: true})
+		l.note("map is used again", "map", name, "pin", l.shown(name))
 	}
 	return pinned, nil
 }
@@ -575,6 +489,7 @@ func (l *load) pinMap(m *ebpf.Map, name string) error {
 	}
 	l.undo.later(func() { os.Remove(path) })
 	l.pinned = append(l.pinned, PinnedMap{Name: name, Path: l.shown(name)})
+	l.note("map is pinned by name", "map", name, "pin", l.shown(name))
 	return nil
 }
 

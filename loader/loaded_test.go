@@ -105,8 +105,8 @@ func TestLoadAttachDetach(t *testing.T) {
 					t.Errorf("Pinned are %v, the link at %q", lab.pins(), loaded.Attachment.Pin)
 				}
 				lab.wantCounted(counted, 3, 103+3*round)
-				if err := loaded.Attach(); err == nil {
-					t.Error("Attached twice")
+				if err := loaded.Attach(); err == nil || !strings.Contains(err.Error(), "is attached already") {
+					t.Errorf("Attached twice: %v", err)
 				}
 				if err := loaded.Detach(); err != nil {
 					t.Fatal(err)
@@ -416,14 +416,14 @@ func TestLoadedRefusals(t *testing.T) {
 		"a value of another size": {with(func(o *loader.Options) { o.Variables = map[string]any{"step": uint32(1)} }),
 			nil, "variable step, of 8 bytes"},
 		"unpinned in place of what is pinned": {with(func(o *loader.Options) { o.Unpinned, o.Replace = true, true }),
-			nil, "options Unpinned and Replace"},
-		"an array that lasts":       {lab.loadUnpinnedArray, nil, "take LIBBPF_PIN_BY_NAME off it"},
-		"no interface":              {other(func(o *loader.Options) { o.Interface = "" }, (*loader.Loaded).Attach), nil, "name it in Options.Interface"},
+			nil, "options Unpinned and Replace: what is attached by a pinned link is not replaced"},
+		"an array that lasts":       {lab.loadUnpinnedArray, nil, "program array jump is to be pinned by its name, and lasts, and the attachment is Unpinned, and does not: take LIBBPF_PIN_BY_NAME off it"},
+		"no interface":              {other(func(o *loader.Options) { o.Interface = "" }, (*loader.Loaded).Attach), nil, "attach: the object was loaded without an interface: name it in Options.Interface"},
 		"an occupied one":           {other(asIs, (*loader.Loaded).Attach), loader.ErrOccupied, "attached by xdp-load"},
 		"an occupied one, unpinned": {other(func(o *loader.Options) { o.Unpinned = true }, (*loader.Loaded).Attach), loader.ErrOccupied, "attached by xdp-load"},
 		"not detached":              {other(asIs, (*loader.Loaded).Detach), loader.ErrNotAttached, "no program attached"},
-		"pinned by unpinned":        {other(func(o *loader.Options) { o.Unpinned = true }, replace), nil, "both have to be the same"},
-		"of another interface":      {other(func(o *loader.Options) { o.Interface = second.Name }, replace), nil, "nic1: replace id"},
+		"pinned by unpinned":        {other(func(o *loader.Options) { o.Unpinned = true }, replace), nil, "the one is pinned, the other is Unpinned: both have to be the same"},
+		"of another interface":      {other(func(o *loader.Options) { o.Interface = second.Name }, replace), nil, ": that is on another interface, nic0"},
 		"of none":                   {other(asIs, func(l *loader.Loaded) error { return l.Replace(new(loader.Loaded)) }), loader.ErrNotAttached, "nic0: replace"},
 	} {
 		err := c.do()
@@ -448,6 +448,10 @@ func TestReplaceChangedLink(t *testing.T) {
 	if err := first.Attach(); err != nil {
 		t.Fatal(err)
 	}
+	opts.Mode = loader.Generic
+	if err := lab.mustLoad(opts).Replace(first); err == nil || !strings.Contains(err.Error(), "it is in native mode, and a program in generic mode can't replace it") {
+		t.Errorf("Replaced in another mode: %v", err)
+	}
 	theirs, err := link.NewFromID(first.Attachment.LinkID)
 	if err != nil {
 		t.Fatal(err)
@@ -458,7 +462,7 @@ func TestReplaceChangedLink(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := second.Replace(first); !errors.Is(err, loader.ErrChanged) {
+	if err := second.Replace(first); !errors.Is(err, loader.ErrChanged) || !strings.Contains(err.Error(), "the link attaches another program") {
 		t.Errorf("Replaced another's: %v", err)
 	}
 	err = theirs.Detach()
@@ -466,7 +470,7 @@ func TestReplaceChangedLink(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := second.Replace(first); !errors.Is(err, loader.ErrNotAttached) {
+	if err := second.Replace(first); !errors.Is(err, loader.ErrNotAttached) || !strings.Contains(err.Error(), "any more: the link was detached, or its interface is gone") {
 		t.Errorf("Replaced what is gone: %v", err)
 	}
 	if second.Attachment != nil || first.Attachment == nil {
@@ -516,7 +520,7 @@ func TestAttachSharesNoArray(t *testing.T) {
 	object := ownProgram("calls_pinned")
 	loaded := lab.loadCalls("exact", "nic0")
 	elsewhere := lab.loadByCommand(object, "sparse", "nic1")
-	if err := loaded.Attach(); !errors.Is(err, loader.ErrChanged) || !strings.Contains(err.Error(), "program array jump") {
+	if err := loaded.Attach(); !errors.Is(err, loader.ErrChanged) || !strings.Contains(err.Error(), "to which program array jump, which is pinned by name, belongs: when the object was loaded it was id 0, now there is id ") {
 		t.Errorf("Attached with the array of another: %v", err)
 	}
 	lab.wantCalled(elsewhere, other, object, 12)

@@ -1,3 +1,5 @@
+//go:build linux
+
 package loader
 
 import (
@@ -6,9 +8,6 @@ import (
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 )
-
-// Mode is where a program on an interface runs.
-type Mode string
 
 // Of XDP programs the kernel calls them XDP_MODE_DRV, XDP_MODE_SKB and XDP_MODE_HW. Programs of
 // TC run in the network stack, called by one or the other part of it.

@@ -2,6 +2,7 @@ package loader
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
@@ -111,6 +112,16 @@ func (r *reach) reduced() *ebpf.CollectionSpec {
 	return spec
 }
 
+// isCalled reports whether a program array starts with a program.
+func isCalled(spec *ebpf.CollectionSpec, name string) bool {
+	for _, m := range spec.Maps {
+		if m.Type == ebpf.ProgramArray && startsWith(m, func(value string) bool { return value == name }) {
+			return true
+		}
+	}
+	return false
+}
+
 // startsWith reports whether one of the programs or maps that a map starts with has
 // such a name.
 func startsWith(m *ebpf.MapSpec, is func(string) bool) bool {
@@ -119,3 +130,27 @@ func startsWith(m *ebpf.MapSpec, is func(string) bool) bool {
 		return isName && is(value)
 	})
 }
+
+// redirectMaps are the maps that programs redirect into, and what programs for them say where
+// they are attached. Their values have room for a program if they are of sizeofRedirect bytes:
+// struct bpf_cpumap_val and bpf_devmap_val.
+var redirectMaps = map[ebpf.MapType]ebpf.AttachType{
+	ebpf.CPUMap:     ebpf.AttachXDPCPUMap,
+	ebpf.DevMap:     ebpf.AttachXDPDevMap,
+	ebpf.DevMapHash: ebpf.AttachXDPDevMap,
+}
+
+const sizeofRedirect = 8
+
+// isFor reports whether a program is one that a map can have.
+func isFor(m *ebpf.MapSpec, program *ebpf.ProgramSpec) bool {
+	attach, ok := redirectMaps[m.Type]
+	return ok && m.ValueSize == sizeofRedirect && program.Type == ebpf.XDP && program.AttachType == attach
+}
+
+// mapOf says what maps programs are for, by where they are attached.
+var mapOf = map[ebpf.AttachType]string{ebpf.AttachXDPCPUMap: "cpumap", ebpf.AttachXDPDevMap: "devmap"}
+
+// isOptional reports whether a program is loaded only if somebody asks for it, as
+// libbpf has it (bpf_program__autoload).
+func isOptional(program *ebpf.ProgramSpec) bool { return strings.HasPrefix(program.SectionName, "?") }

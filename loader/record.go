@@ -1,3 +1,5 @@
+//go:build linux
+
 package loader
 
 import (
@@ -86,17 +88,6 @@ type Record struct {
 type RecordedField struct {
 	Field string `json:"field"`
 	From  string `json:"from"`
-}
-
-// Origin is how the layout or the accessors were looked for, for who does that again. To
-// this package it means nothing.
-type Origin struct {
-	Layout    string   `json:"layout,omitempty"`    // absolute path, or prog: and a number or a name
-	Base      string   `json:"base,omitempty"`      // absolute path of what Layout is split from
-	Accessors string   `json:"accessors,omitempty"` // absolute path
-	Lowering  string   `json:"lowering,omitempty"`
-	NoKfuncs  bool     `json:"noKfuncs,omitempty"` // none were to be asked
-	Software  []string `json:"software,omitempty"` // fields that were to be computed
 }
 
 // OriginalObject returns what was in the object's file when the program was loaded.

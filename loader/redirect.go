@@ -1,3 +1,5 @@
+//go:build linux
+
 package loader
 
 import (
@@ -11,42 +13,6 @@ import (
 
 	"github.com/xdp-load/xdp-load/nic"
 )
-
-// Redirect is an entry of a cpumap or a devmap: where packets go that a program redirects into
-// the map.
-type Redirect struct {
-	Map string `json:"map"`
-	Key uint32 `json:"key"` // of a cpumap, the CPU
-
-	// Queue is how many packets wait for the CPU at most; Interface is the name of the one that
-	// a devmap sends them out of.
-	Queue     uint32 `json:"queue,omitempty"`
-	Interface string `json:"interface,omitempty"`
-
-	// Program is the name of the program, in SEC("xdp/cpumap") or SEC("xdp/devmap"), that sees
-	// the packets there (optional).
-	Program string `json:"program,omitempty"`
-}
-
-// redirectMaps are the maps that programs redirect into, and what programs for them say where
-// they are attached. Their values have room for a program if they are of sizeofRedirect bytes:
-// struct bpf_cpumap_val and bpf_devmap_val.
-var redirectMaps = map[ebpf.MapType]ebpf.AttachType{
-	ebpf.CPUMap:     ebpf.AttachXDPCPUMap,
-	ebpf.DevMap:     ebpf.AttachXDPDevMap,
-	ebpf.DevMapHash: ebpf.AttachXDPDevMap,
-}
-
-const sizeofRedirect = 8
-
-// isFor reports whether a program is one that a map can have.
-func isFor(m *ebpf.MapSpec, program *ebpf.ProgramSpec) bool {
-	attach, ok := redirectMaps[m.Type]
-	return ok && m.ValueSize == sizeofRedirect && program.Type == ebpf.XDP && program.AttachType == attach
-}
-
-// mapOf says what maps programs are for, by where they are attached.
-var mapOf = map[ebpf.AttachType]string{ebpf.AttachXDPCPUMap: "cpumap", ebpf.AttachXDPDevMap: "devmap"}
 
 // checkRedirects wants maps and programs in the object that the entries fit.
 func (l *load) checkRedirects() error {

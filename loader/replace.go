@@ -1,3 +1,5 @@
+//go:build linux
+
 package loader
 
 import (
@@ -238,6 +240,7 @@ func (l *load) retire(collection *ebpf.Collection) {
 	awaitPackets()
 	l.repinRenewed(collection)
 	l.pins.remove(l.present.id)
+	l.note("let go of what was replaced", "id", l.present.id)
 }
 
 // repinRenewed pins by name the program arrays that took the place of those of the

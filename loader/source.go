@@ -1,3 +1,5 @@
+//go:build linux
+
 package loader
 
 import (
@@ -81,6 +83,9 @@ func FindSource(target *nic.Target, search nic.Search, driver *Driver) (opts Opt
 		return opts, err
 	}
 	target.Source = driver.source(accessors)
+	if search.Log != nil {
+		search.Log.Info("source", "interface", target.Interface, "kind", target.Source.Kind, "name", target.Source.Name)
+	}
 	return Options{Accessors: accessors}, nil
 }
 

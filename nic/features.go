@@ -1,10 +1,11 @@
+//go:build linux
+
 package nic
 
 import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 
 	"github.com/mdlayher/genetlink"
 	"github.com/mdlayher/netlink"
@@ -31,10 +32,6 @@ const (
 // xdpActs are what a driver does with XDP programs, by the bits of enum netdev_xdp_act and
 // the names in Documentation/netlink/specs/netdev.yaml.
 var xdpActs = []string{"basic", "redirect", "ndo-xmit", "xsk-zerocopy", "hw-offload", "rx-sg", "ndo-xmit-sg"}
-
-// metadataKfuncs are the kernel's functions by which an XDP program asks the driver about a
-// packet, by the bits of enum netdev_xdp_rx_metadata.
-var metadataKfuncs = []string{"bpf_xdp_metadata_rx_timestamp", "bpf_xdp_metadata_rx_hash", "bpf_xdp_metadata_rx_vlan_tag"}
 
 // rxMetadata are the same as netdev.yaml calls them.
 var rxMetadata = []string{"timestamp", "hash", "vlan-tag"}
@@ -73,9 +70,6 @@ func bitNames(set uint64, names []string) []string {
 	}
 	return list
 }
-
-// Kfuncs returns the names of all metadata kfuncs: those that some driver has.
-func Kfuncs() []string { return slices.Clone(metadataKfuncs) }
 
 // Kfuncs returns the names of the metadata kfuncs that the interface's driver has. The
 // kernel tells since Linux 6.7; before that there are none. It needs no privileges.

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"github.com/xdp-load/xdp-load/internal/kernel"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -69,7 +70,7 @@ func (k *Kernel) Name() string { return k.name }
 
 func (k *Kernel) findName() string {
 	if resolved(k.vmlinux()) == vmlinuxBTF {
-		if release, err := kernelRelease(); err == nil {
+		if release, err := kernel.Release(); err == nil {
 			return release
 		}
 	}

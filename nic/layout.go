@@ -1,3 +1,5 @@
+// Package nic knows network interfaces: which driver and firmware is behind
+// each, and the layout of the metadata that they write.
 package nic
 
 import (
@@ -6,8 +8,7 @@ import (
 	"io"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/xdp-load/xdp-load/internal/kernel"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -179,7 +180,7 @@ func runningKernelsBase(file string, types *types) (string, error) {
 		return vmlinuxBTF, nil
 	}
 
-	running, err := kernelRelease()
+	running, err := kernel.Release()
 	if err != nil {
 		return "", err
 	}
@@ -191,13 +192,4 @@ func runningKernelsBase(file string, types *types) (string, error) {
 	default:
 		return "", fmt.Errorf("%w of kernel %s, and running is %s: %s", ErrNeedsBase, types.kernel, running, baseHint)
 	}
-}
-
-// kernelRelease returns what uname -r prints.
-func kernelRelease() (string, error) {
-	var name unix.Utsname
-	if err := unix.Uname(&name); err != nil {
-		return "", fmt.Errorf("uname: %w", err)
-	}
-	return unix.ByteSliceToString(name.Release[:]), nil
 }

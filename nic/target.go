@@ -1,5 +1,5 @@
-// Package nic knows network interfaces: which driver and firmware is behind
-// each, and the layout of the metadata that they write.
+//go:build linux
+
 package nic
 
 import (

@@ -209,7 +209,7 @@ func TestConstantsAreConverted(t *testing.T) {
 func TestMisfit(t *testing.T) {
 	object := readFile(t, "../bpf/examples/balance-el.o")
 	relocations := parseELF(t, object).Section(".relxdp")
-	object[relocations.Offset+8] = 99 // the type, in the low half of r_info
+	object[relocations.Offset+12] = 200 // the symbol, in the high half of r_info
 	_, _, err := rewrite.Rewrite(object, readLayout(t, "swapped-el"), rewrite.Options{})
 	if want := "the parts of the object do not fit together: "; err == nil || !strings.Contains(err.Error(), want) ||
 		!strings.HasSuffix(err.Error(), ": compile the object again from its source") {

@@ -51,7 +51,7 @@ func (r *Report) Of(isOf func(function string) bool) *Report {
 
 // Edit is what became of one access.
 type Edit struct {
-	Access     *reloc.Access    `json:"access"`
+	Access     *reloc.Access    `json:"access"` // several edits may point at one
 	Resolution reloc.Resolution `json:"resolution"`
 	Before     Instructions     `json:"before"`
 	After      Instructions     `json:"after"`

@@ -361,14 +361,15 @@ MD_FIELD(vlan_proto, "802.1Q, if the NIC took a tag off", struct mlx5_cqe64 *cqe
 
 /*
  * In switchdev mode the same bits are the driver's own number for a chain. A device
- * without a switch has a NULL eswitch, whose mode reads as 0.
+ * without a switch has a NULL eswitch, which does not read as 0 on all machines.
  */
 MD_FIELD(mark, "mlx5_cqe64.sop_drop_qpn: mark of the tc rule, not in switchdev mode",
 	 struct mlx5_cqe64 *cqe, struct xdp_buff *xdp)
 {
 	struct mlx5_priv *priv = md_at(mlx5_rq(xdp)->mdev, struct mlx5_core_dev, priv);
+	struct mlx5_eswitch *eswitch = priv->eswitch;
 
-	if (priv->eswitch->mode == MLX5_ESWITCH_OFFLOADS)
+	if (eswitch && eswitch->mode == MLX5_ESWITCH_OFFLOADS)
 		return 0;
 	return md_be32(cqe->sop_drop_qpn) & 0xffff;
 }

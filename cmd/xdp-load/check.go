@@ -35,6 +35,9 @@ runs. Exits with 1 if one of them does not fit.`,
 			if !f.isGiven() {
 				return usagef("no layout given: --layout FILE, repeatable; and no driver: --driver NAME, repeatable")
 			}
+			if err := f.checkKernel(); f.hasDriver() && err != nil {
+				return err
+			}
 			object, err := readObject(args[0])
 			if err != nil {
 				return err

@@ -53,7 +53,7 @@ var completed = map[string]cobra.CompletionFunc{
 	"pin-path":  completeDirectories,
 	"driver":    completeDrivers,
 	"program":   completePrograms,
-	"mode":      completeWords(string(loader.Native), string(loader.Generic), string(loader.Offload), string(loader.TCX), string(loader.Clsact)),
+	"mode":      completeWords("native", "generic", "offload", "tcx", "clsact"),
 	"lower":     completeWords(slices.Sorted(maps.Keys(lowerings))...),
 	"software":  completeList(loader.Software()),
 	"type":      cobra.NoFileCompletions,

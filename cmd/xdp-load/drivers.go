@@ -28,6 +28,9 @@ of TC read, whatever the driver.`,
 			if len(args) > 0 {
 				return usagef("unexpected argument %q: xdp-load drivers lists all that there are", args[0])
 			}
+			if err := f.checkKernel(); err != nil {
+				return err
+			}
 			known, err := f.knownDrivers()
 			if err != nil {
 				return err

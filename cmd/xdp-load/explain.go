@@ -30,6 +30,9 @@ are left to whoever loads the object.`,
 			if err := f.sources.check(false); err != nil {
 				return err
 			}
+			if err := f.checkKernel(); f.hasDriver() && err != nil {
+				return err
+			}
 			object, err := readObject(args[0])
 			if err != nil {
 				return err

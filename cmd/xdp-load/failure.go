@@ -10,7 +10,6 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/spf13/cobra"
 
-	"github.com/xdp-load/xdp-load/loader"
 	"github.com/xdp-load/xdp-load/nic"
 	"github.com/xdp-load/xdp-load/reloc"
 	"github.com/xdp-load/xdp-load/rewrite"
@@ -90,14 +89,11 @@ func newFailure(err error, help string) failure {
 	if errors.As(err, &refused) {
 		all.Layout, all.Driver = refused.Layout, refused.Driver
 	}
-	var nowhere *loader.NoSourceError
-	if errors.As(err, &nowhere) {
-		all.Places = nowhere.Places
-	}
 	var verifier *ebpf.VerifierError
 	if errors.As(err, &verifier) {
 		all.VerifierLog = verifier.Log
 	}
+	all.addLoading(err)
 	return all
 }
 
@@ -112,27 +108,12 @@ func refusalsOf(err error) []refusal {
 		}
 		return list
 	}
-	var byVerifier *loader.RefusalError
-	if errors.As(err, &byVerifier) {
-		return []refusal{verifiersRefusal(byVerifier)}
-	}
 	var ofAccess *rewrite.AccessError
 	if errors.As(err, &ofAccess) {
 		access := &ofAccess.Access
 		return []refusal{{Program: access.Program, Source: access.Source, Field: access.Path, Reason: ofAccess.Err.Error()}}
 	}
 	return nil
-}
-
-func verifiersRefusal(e *loader.RefusalError) refusal {
-	r := refusal{Program: e.Program, Source: e.Source, Accessor: e.Accessor, Reason: e.Reason}
-	if e.Edit != nil {
-		r.Field = e.Edit.Access.Path
-		if e.Edit.Poisoned {
-			_, r.Remedy = e.Edit.Missing()
-		}
-	}
-	return r
 }
 
 // wantsJSON reports whether a command line has --json, for one that could not be read

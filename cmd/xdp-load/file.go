@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"syscall"
 )
 
 // readObject is os.ReadFile with errors that start with the path, as those
@@ -61,9 +60,7 @@ func replaceFile(path string, data []byte, present fs.FileInfo) error {
 	defer os.Remove(file.Name())
 
 	if present != nil {
-		if stat, ok := present.Sys().(*syscall.Stat_t); ok {
-			_ = file.Chown(int(stat.Uid), int(stat.Gid))
-		}
+		keepOwner(file, present)
 		err = file.Chmod(mode) // whatever the umask
 	}
 	_, writeErr := file.Write(data)

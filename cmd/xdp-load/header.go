@@ -1,12 +1,10 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
-	"github.com/xdp-load/xdp-load/loader"
 	"github.com/xdp-load/xdp-load/nic"
 	"github.com/xdp-load/xdp-load/reloc"
 )
@@ -31,7 +29,7 @@ order and every offset and size. What is compiled from it is the same layout.`,
 				return err
 			}
 			if f.json {
-				return printJSON(cmd.OutOrStdout(), map[string]string{"layout": layout.Name(), "header": header})
+				return printJSON(cmd.OutOrStdout(), headerOutput{layout.Name(), header})
 			}
 			fmt.Fprint(cmd.OutOrStdout(), header)
 			return nil
@@ -40,6 +38,12 @@ order and every offset and size. What is compiled from it is the same layout.`,
 	f.addInterface(cmd)
 	f.addLayoutFile(cmd)
 	return cmd
+}
+
+// headerOutput is what header prints as JSON.
+type headerOutput struct {
+	Layout string `json:"layout"` // its name
+	Header string `json:"header"`
 }
 
 // layoutOf returns the layout that the command line gives, or that of its interface, and
@@ -61,14 +65,5 @@ func (f *flags) layoutOf(args []string) (*reloc.Layout, string, error) {
 		layout, err := f.openLayout(f.layouts[0])
 		return layout, "The metadata area of " + f.layouts[0], err
 	}
-	target, err := nic.ByName(f.iface)
-	if err != nil {
-		return nil, "", err
-	}
-	places, err := target.FindLayout(nic.Search{})
-	if err == nil && target.Layout == nil {
-		err = &loader.NoSourceError{Interface: target.Interface, Places: places, Err: errors.New("what its driver keeps has none: give one, --layout FILE")}
-	}
-	title := fmt.Sprintf("The metadata area of %s%s, by %s", target.Interface, inParentheses(target.Driver, target.Firmware), target.Source)
-	return target.Layout, title, err
+	return f.layoutOn(f.iface)
 }

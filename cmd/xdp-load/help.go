@@ -90,6 +90,9 @@ func exitCodes() string {
 
 func printCommands(w io.Writer, root *cobra.Command) {
 	for _, group := range root.Groups() {
+		if !slices.ContainsFunc(root.Commands(), func(cmd *cobra.Command) bool { return cmd.GroupID == group.ID }) {
+			continue
+		}
 		fmt.Fprintf(w, "\n%s\n", group.Title)
 		for _, cmd := range root.Commands() {
 			if cmd.GroupID == group.ID && cmd.IsAvailableCommand() {

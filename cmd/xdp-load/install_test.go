@@ -28,6 +28,7 @@ func TestInstall(t *testing.T) {
 		"include/xdp-load/md_desc.h",
 		"include/xdp-load/md_driver.h",
 		"lib/systemd/system/xdp-load-watch.service",
+		"lib/systemd/system/xdp-load@.service",
 		"share/bash-completion/completions/xdp-load",
 		"share/fish/vendor_completions.d/xdp-load.fish",
 		"share/zsh/site-functions/_xdp-load",
@@ -43,6 +44,7 @@ func TestInstall(t *testing.T) {
 
 	for path, wanted := range map[string]string{
 		"lib/systemd/system/xdp-load-watch.service":     "\nExecStart=" + prefix + "/bin/xdp-load watch\n",
+		"lib/systemd/system/xdp-load@.service":          "\nExecStart=" + prefix + "/bin/xdp-load --iface %I --replace ",
 		"share/bash-completion/completions/xdp-load":    "__start_xdp-load",
 		"share/zsh/site-functions/_xdp-load":            "#compdef xdp-load\n",
 		"share/fish/vendor_completions.d/xdp-load.fish": "complete -c xdp-load",

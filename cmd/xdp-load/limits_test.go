@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
-	"syscall"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -74,7 +73,6 @@ func TestLoadLimits(t *testing.T) {
 		t.Fatal(err)
 	}
 	calls := countCalls(t, filepath.Base(command), unix.SYS_BPF)
-	memory := int64(0)
 	run := func(args ...string) float64 {
 		t.Helper()
 		before := calls()
@@ -82,7 +80,6 @@ func TestLoadLimits(t *testing.T) {
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%v: %v\n%s", cmd, err, out)
 		}
-		memory = max(memory, cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss)
 		return float64(calls() - before)
 	}
 	loading := run("--iface", "nic0", "--layout", "../../bpf/examples/nic_a-el.o", "../../bpf/examples/balance-el.o")
@@ -92,7 +89,6 @@ func TestLoadLimits(t *testing.T) {
 	}
 	performance.Limit(t, "load/bpf", loading)
 	performance.Limit(t, "unload/bpf", unloading)
-	performance.Limit(t, "load/memory", float64(memory)/1024)
 }
 
 // countCalls counts a system call of the threads with a name of eight characters. It returns

@@ -74,29 +74,36 @@ type flags struct {
 	sources
 	iface string
 	json  bool
+
+	verbose int
 }
 
 func newRoot(f *flags) *cobra.Command {
-	cobra.EnableCommandSorting = false // they are listed in the order of the table below
-	root, load := newLoads(f)
+	cobra.EnableCommandSorting = false // they are listed in the order in which they are added
+	root := newHere(f)
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SuggestionsMinimumDistance = 2
 	root.Version = version()
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.DisableFlagsInUseLine = true
 	root.SetHelpFunc(printHelp)
-	addGroups(root)
 	root.SetFlagErrorFunc(flagError)
 	root.PersistentFlags().BoolVar(&f.json, "json", false, "print JSON instead of text, on stderr as well")
 	root.PersistentFlags().BoolP("help", "h", false, "show this")
-	root.PersistentPreRunE = func(*cobra.Command, []string) error { return f.checkTypes() }
-	addTo(root, groupLoad, load, newReload(f), newWatch(f), newUnload(f), newRun(f))
-	addTo(root, groupLook, newStatus(f), newNIC(f), newDrivers(f), newVerify(f))
-	addTo(root, groupFiles, newCheck(f), newExplain(f), newRewrite(f), newHeader(f), newCompletion())
+	root.PersistentFlags().CountVarP(&f.verbose, "verbose", "v", "log decisions on stderr; -vv: what the verifier says, too")
+	root.PersistentPreRunE = func(*cobra.Command, []string) error {
+		f.log = f.newLog()
+		return f.checkTypes()
+	}
 	if err := completeFlags(root); err != nil {
 		panic(err) // a flag has two completions
 	}
 	return root
+}
+
+// addFileCommands adds those that need no Linux.
+func addFileCommands(root *cobra.Command, f *flags) {
+	addTo(root, groupFiles, newCheck(f), newExplain(f), newRewrite(f), newHeader(f), newCompletion())
 }
 
 func addTo(root *cobra.Command, group string, commands ...*cobra.Command) {

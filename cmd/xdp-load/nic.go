@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -53,7 +55,7 @@ func (s *sources) describe(target *nic.Target) (*loader.Description, error) {
 	if err != nil {
 		return nil, err
 	}
-	return loader.Describe(target, nic.Search{}, driver)
+	return loader.Describe(target, nic.Search{Log: s.log}, driver)
 }
 
 // printAll prints a line for each interface. What is wrong with a source is said in its line.

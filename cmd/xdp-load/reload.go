@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -47,7 +49,7 @@ Without flags the layout or the driver is looked for as it was then.`,
 // none, as they did when it was loaded.
 func (f *flags) findAgain(record *loader.Record) (loader.Options, error) {
 	if !f.isGiven() && !f.noKfuncs && f.lower == "" && len(f.software) == 0 {
-		return foundAgain(f.iface)(record)
+		return f.foundAgain(f.iface)(record)
 	}
 	f.object, f.program = record.OriginalObject(), record.Program
 	return f.sourceOf(f.iface)

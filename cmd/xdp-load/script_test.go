@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cilium/ebpf/link"
@@ -27,8 +28,11 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if schema, err := filepath.Abs(schemaFile); err == nil && os.Getenv(schemaVariable) == "" {
+		os.Setenv(schemaVariable, schema) // for the documents' commands, which inherit it
+	}
 	testscript.Main(m, map[string]func(){
-		"xdp-load": func() { os.Exit(run(os.Args[1:])) },
+		"xdp-load": func() { os.Exit(runChecked(os.Args[1:])) },
 		"embedder": embedder,
 	})
 }
@@ -71,12 +75,23 @@ func TestScript(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	seen, ran := t.TempDir(), new(atomic.Int32)
+	t.Cleanup(func() {
+		if scripts, _ := filepath.Glob("testdata/script/*.txtar"); int(ran.Load()) == len(scripts) {
+			checkSeen(t, seen)
+		}
+	})
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		UpdateScripts:       *update,
-		Setup:               func(env *testscript.Env) error { return setUp(env, top) },
+		Setup: func(env *testscript.Env) error {
+			ran.Add(1)
+			env.Setenv(schemaVariable, os.Getenv(schemaVariable))
+			env.Setenv(seenVariable, seen)
+			return setUp(env, top)
+		},
 		Condition: func(name string) (bool, error) {
 			switch name {
 			case "bonds":

@@ -1,10 +1,9 @@
 package main
 
 import (
-	"errors"
-	"fmt"
+	"log/slog"
 	"os"
-	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -38,6 +37,7 @@ type sources struct {
 
 	contents []byte // of the accessors' file, which may be a pipe, nil if it was not read
 
+	log   *slog.Logger          // of decisions
 	found map[string]nic.Source // by interface, where the command line does not say it
 }
 
@@ -136,6 +136,14 @@ func (s *sources) driverFlag() string {
 // errNoSource is for the commands that load nothing.
 var errNoSource = usagef("no layout given: --layout FILE says where this NIC keeps each field; and no driver: --driver NAME")
 
+// checkKernel wants to know which kernel it is where none runs.
+func (s *sources) checkKernel() error {
+	if runtime.GOOS != "linux" && len(s.btf) == 0 {
+		return usagef("no Linux runs here: --btf DIRECTORY, with the types of the kernel that the driver is in")
+	}
+	return nil
+}
+
 // kernels returns those that the command line gives, or the running one.
 func (s *sources) kernels() []*nic.Kernel {
 	dirs := s.btf
@@ -156,17 +164,6 @@ func (s *sources) driverIn(name string, kernel *nic.Kernel) *loader.Driver {
 	return driver
 }
 
-// driverOn returns the driver of an interface, whose name is not looked up yet, with the
-// kfuncs that it has.
-func (s *sources) driverOn(target *nic.Target) (driver *loader.Driver, err error) {
-	driver = s.driver("")
-	driver.Object, driver.Program = s.object, s.program
-	if !s.noKfuncs {
-		driver.Kfuncs, err = target.Kfuncs()
-	}
-	return driver, err
-}
-
 // onlyDriver returns the one that the command line gives.
 func (s *sources) onlyDriver() *loader.Driver {
 	if len(s.drivers) == 0 {
@@ -180,96 +177,11 @@ func (s *sources) openLayout(path string) (*reloc.Layout, error) { return nic.Op
 // source returns what an object is to be rewritten for: the one layout, or the one driver,
 // of the command line.
 func (s *sources) source(object []byte) (opts loader.Options, err error) {
-	opts.Types = s.types
+	opts.Types, opts.Log = s.types, s.log
 	if len(s.layouts) > 0 {
 		opts.Layout, err = s.openLayout(s.layouts[0])
 	} else {
 		opts.Accessors, err = s.onlyDriver().Accessors(object)
-	}
-	return opts, err
-}
-
-// origin returns what the flags say, for the record of a program.
-func (s *sources) origin() (origin loader.Origin, err error) {
-	origin.Lowering, origin.NoKfuncs = s.lower, s.noKfuncs
-	origin.Software = s.software
-	layout := ""
-	switch {
-	case len(s.layouts) == 0:
-	case nic.LayoutSource(s.layouts[0]).Kind == nic.ProgramBTF:
-		origin.Layout = s.layouts[0]
-	default:
-		layout = s.layouts[0]
-	}
-	for _, file := range []struct {
-		flag string
-		to   *string
-	}{{layout, &origin.Layout}, {s.base, &origin.Base}, {s.accessors, &origin.Accessors}} {
-		if file.flag == "" {
-			continue
-		}
-		if *file.to, err = filepath.Abs(file.flag); err != nil {
-			return origin, err
-		}
-	}
-	return origin, nil
-}
-
-// sourcesFrom returns the flags that a record was made with.
-func sourcesFrom(record *loader.Record) *sources {
-	origin := &record.Origin
-	s := &sources{object: record.OriginalObject(), program: record.Program, base: origin.Base, types: record.Types, accessors: origin.Accessors, lower: origin.Lowering, software: origin.Software, noKfuncs: origin.NoKfuncs}
-	if origin.Layout != "" {
-		s.layouts = []string{origin.Layout}
-	}
-	return s
-}
-
-// foundAgain returns how to look again for what a program on an interface was rewritten for.
-func foundAgain(iface string) loader.Find {
-	return func(record *loader.Record) (loader.Options, error) { return sourcesFrom(record).sourceOf(iface) }
-}
-
-// sourceOf returns what the programs on an interface are to be rewritten for.
-func (s *sources) sourceOf(iface string) (opts loader.Options, err error) {
-	opts.Types = s.types
-	if opts.Origin, err = s.origin(); err != nil {
-		return opts, err
-	}
-	if len(s.layouts) > 0 {
-		opts.Layout, err = s.openLayout(s.layouts[0])
-		return opts, err
-	}
-	target, err := nic.ByName(iface)
-	if err != nil {
-		return opts, err
-	}
-	origin := opts.Origin
-	opts, err = s.find(target)
-	opts.Types, opts.Origin = s.types, origin
-	if s.found == nil {
-		s.found = make(map[string]nic.Source)
-	}
-	s.found[target.Interface] = target.Source
-	return opts, err
-}
-
-// find looks for the source of an interface, and notes it in the target.
-func (s *sources) find(target *nic.Target) (opts loader.Options, err error) {
-	driver, err := s.driverOn(target)
-	if err != nil {
-		return opts, err
-	}
-	opts, err = loader.FindSource(target, nic.Search{}, driver)
-	switch {
-	case errors.Is(err, nic.ErrNoSlaves):
-		return opts, fmt.Errorf("%w: add its slaves first, or say where they keep each field, --layout FILE", err)
-	case errors.Is(err, nic.ErrSeveralDrivers):
-		return opts, fmt.Errorf("%w: a program reads what one driver keeps: load it on each slave instead of the bond, or say where all keep each field, --layout FILE", err)
-	case errors.Is(err, loader.ErrUnnamedDriver):
-		return opts, fmt.Errorf("%w: say where this NIC keeps each field, --layout FILE", err)
-	case errors.Is(err, loader.ErrNoSource):
-		return opts, fmt.Errorf("%w: say where this NIC keeps each field, --layout FILE, or how its driver is read, --accessors FILE", err)
 	}
 	return opts, err
 }
@@ -280,6 +192,7 @@ func (f *flags) rewrite(path string, object []byte, opts loader.Options) ([]byte
 	if err != nil {
 		return nil, nil, inObject(path, err)
 	}
+	f.log.Info("rewritten", "object", path, "accesses", len(report.Edits), "layout", report.Layout, "driver", report.Driver, "lowering", report.Lowering)
 	f.warnUnaccessed(path, report)
 	return out, report, nil
 }

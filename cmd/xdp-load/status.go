@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -54,7 +56,7 @@ those of xdp-load were rewritten for. Of one interface, tell all that is known.`
 func (f *flags) printStatus(w io.Writer, programs []loader.ProgramStatus) error {
 	all := []statusOf{} // [] rather than null
 	for i := range programs {
-		all = append(all, newStatusOf(&programs[i]))
+		all = append(all, f.newStatusOf(&programs[i]))
 	}
 	switch {
 	case f.json:
@@ -151,12 +153,12 @@ type statusOf struct {
 }
 
 // newStatusOf looks for changes where the program's interface is at hand.
-func newStatusOf(program *loader.ProgramStatus) statusOf {
+func (f *flags) newStatusOf(program *loader.ProgramStatus) statusOf {
 	s := statusOf{ProgramStatus: program}
 	if program.Foreign != "" || program.Namespace != "" || program.Record == nil {
 		return s
 	}
-	changes, err := program.Attachment.Changes(foundAgain(program.Interface))
+	changes, err := program.Attachment.Changes(f.foundAgain(program.Interface))
 	if err != nil {
 		s.Unknown = err.Error()
 	}

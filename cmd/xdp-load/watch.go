@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -30,18 +32,10 @@ replaced stays. Each decision is a line on stderr.`,
 			}
 			ctx, _ := signal.NotifyContext(cmd.Context(), os.Interrupt, unix.SIGTERM) // until the process ends, as signals come twice
 			return loader.KeepUpToDate(ctx, loader.KeepOptions{
-				Interfaces: args, Find: foundAgain, Log: slog.New(f.logHandler()), Interval: interval,
+				Interfaces: args, Find: f.foundAgain, Log: slog.New(f.logHandler(slog.LevelInfo)), Interval: interval,
 			})
 		},
 	}
 	cmd.Flags().DurationVar(&interval, "interval", 10*time.Second, "look every so often (`TIME`) without being told of a change")
 	return cmd
-}
-
-// logHandler returns where decisions are logged.
-func (f *flags) logHandler() slog.Handler {
-	if f.json {
-		return slog.NewJSONHandler(os.Stderr, nil)
-	}
-	return slog.NewTextHandler(os.Stderr, nil)
 }

@@ -21,7 +21,7 @@ type loaderTool struct {
 	commands [][]string
 
 	wall, cpu []float64 // milliseconds from exec to exit, of all commands together
-	memory    []float64 // MiB, of the command that took most
+	memory    []float64 // MiB, of the command that took most, or more
 }
 
 // mostMemory is how much a load may take, in MiB.
@@ -124,7 +124,8 @@ func (l *loaderTool) run() error {
 		}
 		wall += time.Since(start)
 		cpu += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-		memory = max(memory, cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss) // kB
+		// In kB, and no less than this process takes: exec carries that over.
+		memory = max(memory, cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss)
 	}
 	l.wall = append(l.wall, float64(wall.Microseconds())/1000)
 	l.cpu = append(l.cpu, float64(cpu.Microseconds())/1000)

@@ -8,7 +8,7 @@ import (
 	"os"
 	"strings"
 
-	"golang.org/x/sys/unix"
+	"github.com/xdp-load/xdp-load/internal/kernel"
 )
 
 // kernelOptions returns the options that the running kernel was configured with, and
@@ -39,11 +39,11 @@ func kernelOptions() (map[string]string, error) {
 }
 
 func openConfig() (*os.File, error) {
-	var name unix.Utsname
-	if err := unix.Uname(&name); err != nil {
-		return nil, fmt.Errorf("uname: %w", err)
+	release, err := kernel.Release()
+	if err != nil {
+		return nil, err
 	}
-	paths := []string{"/boot/config-" + unix.ByteSliceToString(name.Release[:]), "/proc/config.gz"}
+	paths := []string{"/boot/config-" + release, "/proc/config.gz"}
 	for _, path := range paths {
 		if file, err := os.Open(path); err == nil {
 			return file, nil

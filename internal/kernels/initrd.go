@@ -9,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -48,8 +49,10 @@ func (a *architecture) buildTests(ctx context.Context, work string) error {
 		{"build", "-o", filepath.Join(work, "init"), "./internal/kernels"},
 		{"build", "-o", filepath.Join(work, "test2json"), "cmd/test2json"},
 	}
-	for _, s := range a.suites {
-		builds = append(builds, []string{"test", "-c", "-o", s.binary(work), "./" + s.pkg})
+	for i, s := range a.suites {
+		if !slices.ContainsFunc(a.suites[:i], func(before suite) bool { return before.pkg == s.pkg }) {
+			builds = append(builds, []string{"test", "-c", "-o", s.binary(work), "./" + s.pkg})
+		}
 	}
 	for _, args := range builds {
 		cmd := exec.CommandContext(ctx, "go", args...)

@@ -10,11 +10,9 @@ var limits = map[string]float64{
 	"start/allocations": 700,
 	"start/bytes":       110 << 10,
 
-	// Loading an object with a map on a veth, and unloading it again: calls of bpf(2), and
-	// MiB of memory.
-	"load/bpf":    34,
-	"unload/bpf":  8,
-	"load/memory": 16,
+	// Calls of bpf(2) to load an object with a map on a veth, and to unload it again.
+	"load/bpf":   33,
+	"unload/bpf": 8,
 
 	// For an access, in an object with 10,000 of them, each of which takes a sequence; and
 	// how much more than among 1,000.

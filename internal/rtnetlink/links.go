@@ -1,3 +1,5 @@
+//go:build linux
+
 // Package rtnetlink asks the kernel for network interfaces with what the net package
 // leaves out.
 package rtnetlink

@@ -42,12 +42,14 @@ await runsNothing nic0
 plug
 await runs '^nic0 .* layout nic.o '
 
-# Who stops the watch leaves the programs; who stops the program takes it off.
+# Who stops the units leaves the program, and who restarts one replaces it.
 systemctl stop xdp-load-watch
 test "$(systemctl show --property Result xdp-load-watch)" = Result=success
-runs '^nic0 '
-systemctl stop xdp-load@nic0
-await runsNothing nic0
+systemctl restart xdp-load@nic0
 test "$(systemctl show --property Result xdp-load@nic0)" = Result=success
+await logged xdp-load@nic0 'in place of id'
+systemctl stop xdp-load@nic0
+await runs '^nic0 '
+xdp-load unload nic0
 test ! -e /sys/fs/bpf/xdp-load
 echo all done
