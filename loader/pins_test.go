@@ -9,8 +9,10 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
+	"github.com/xdp-load/xdp-load/internal/netlab"
 	"github.com/xdp-load/xdp-load/loader"
 )
 
@@ -77,22 +79,31 @@ func TestPinDirOfOthers(t *testing.T) {
 
 // Something else in the directory of pins is left alone, and stops nobody, whatever its name.
 func TestForeignPins(t *testing.T) {
+	netlab.Need(t, netlab.TCX)
 	lab := newLab(t)
 	attachment := lab.loadByCommand(program("fields"), "exact", "nic0")
-	foreign := []string{pinDir + "/foreign", pinDir + "/link-4294967294", pinDir + "/link-4294967295"}
+	foreign := []string{pinDir + "/foreign", pinDir + "/link-4294967293", pinDir + "/link-4294967294", pinDir + "/link-4294967295"}
+	reasons := []string{
+		"not made by xdp-load: remove it",
+		"no link of an XDP program, and not made by xdp-load: remove it",
+		"no link, and not made by xdp-load: remove it",
+		"no link, and not made by xdp-load: remove it",
+	}
 	pinMap(t, foreign[0])
-	if err := os.Mkdir(foreign[1], 0o700); err != nil {
+	pinTCX(t, lab.nic.Index, foreign[1])
+	if err := os.Mkdir(foreign[2], 0o700); err != nil {
 		t.Fatal(err)
 	}
-	pinMap(t, foreign[2])
+	pinMap(t, foreign[3])
 	wantSkipped := func(what string, skipped []error) {
 		t.Helper()
 		if len(skipped) != len(foreign) {
 			t.Fatalf("%s skipped %v", what, skipped)
 		}
 		for i, path := range foreign {
-			if text := skipped[i].Error(); !strings.HasPrefix(text, path+": ") || !strings.HasSuffix(text, "not made by xdp-load: remove it") {
-				t.Errorf("%s skipped %q", what, text)
+			want := path + ": " + reasons[i]
+			if text := skipped[i].Error(); text != want {
+				t.Errorf("%s skipped %q instead of %q", what, text, want)
 			}
 		}
 	}
@@ -111,6 +122,27 @@ func TestForeignPins(t *testing.T) {
 		remove(t, path)
 	}
 	remove(t, pinDir)
+}
+
+// pinTCX pins a link of a program of TC.
+func pinTCX(t *testing.T, ifindex int, path string) {
+	t.Helper()
+
+	spec := foreignSpec()
+	spec.Type, spec.AttachType = ebpf.SchedCLS, ebpf.AttachTCXIngress
+	program, err := ebpf.NewProgram(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer program.Close()
+	attached, err := link.AttachTCX(link.TCXOptions{Program: program, Interface: ifindex, Attach: ebpf.AttachTCXIngress})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer attached.Close()
+	if err := attached.Pin(path); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func pinMap(t *testing.T, path string) {
@@ -139,7 +171,11 @@ func TestUnopenablePin(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	output, err := command("with", "CAP_BPF CAP_NET_ADMIN CAP_PERFMON", "unload-all").CombinedOutput()
+	output, err := command("with", "CAP_BPF CAP_NET_ADMIN CAP_PERFMON", "replace", program("fields"), layoutFile("exact"), "nic1").CombinedOutput()
+	if want := "and whether it was attached by xdp-load can't be told: " + attachment.Pin + ": "; err == nil || !strings.Contains(string(output), want) {
+		t.Errorf("%v: %s\nlacks %q", err, output, want)
+	}
+	output, err = command("with", "CAP_BPF CAP_NET_ADMIN CAP_PERFMON", "unload-all").CombinedOutput()
 	want := "nic0\nerror: needs root, or CAP_DAC_OVERRIDE; this process lacks CAP_DAC_OVERRIDE: " + attachment.Pin + ": "
 	if err == nil || !strings.HasPrefix(string(output), want) {
 		t.Errorf("%v: %s\ndoes not start with %q", err, output, want)

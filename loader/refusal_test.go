@@ -2,11 +2,13 @@ package loader_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 
 	"github.com/xdp-load/xdp-load/internal/netlab"
 	"github.com/xdp-load/xdp-load/loader"
@@ -116,5 +118,18 @@ func TestExplainOtherError(t *testing.T) {
 	err := errors.New("other")
 	if got := loader.ExplainRefusal(err, nil, nil); got != err {
 		t.Errorf("Got %v", got)
+	}
+}
+
+// What has no room in the process or the machine is no refusal, though the verifier has written
+// something by then.
+func TestNoRoom(t *testing.T) {
+	spec := &ebpf.CollectionSpec{Programs: map[string]*ebpf.ProgramSpec{"counted": {}}}
+	for _, errno := range []unix.Errno{unix.EMFILE, unix.ENFILE, unix.ENOMEM} {
+		refused := &ebpf.VerifierError{Cause: errno, Log: []string{"processed 9 insns (limit 1000000)"}}
+		err := loader.ExplainRefusal(fmt.Errorf("program counted: %w", refused), spec, nil)
+		if want := "program counted: the kernel has no room for it: " + errno.Error(); err.Error() != want || !errors.Is(err, errno) {
+			t.Errorf("%q instead of %q", err, want)
+		}
 	}
 }

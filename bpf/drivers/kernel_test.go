@@ -39,8 +39,7 @@ type kernel struct {
 
 const vmlinux = "/sys/kernel/btf/vmlinux"
 
-// own leaves out the types of other kernels than the running one's series.
-var own = flag.Bool("own", false, "take the types of the running kernel's series only")
+var own = flag.Bool("own", false, "take the types of the running kernel's series only, and the best way to read its memory")
 
 // kernelsOf returns the kernels that there are a driver's types of, of this machine's byte
 // order: those under testdata, and the running one if the driver is built into it.
@@ -266,7 +265,8 @@ func read(t *testing.T, driver string) *accessor.File {
 	return file
 }
 
-// lowerings are those that the running kernel takes, the best one first.
+// lowerings are those that the running kernel takes, the best one first; of the kernels that
+// only their own types are taken of only that, which is what programs are loaded with there.
 func lowerings(t *testing.T) []accessor.Lowering {
 	t.Helper()
 	file, layout := read(t, "skb"), runningKernel(t).layout
@@ -278,6 +278,9 @@ func lowerings(t *testing.T) []accessor.Lowering {
 		if _, err := file.Resolve(layout, accessor.Options{Lowering: lowering}); err == nil {
 			taken = append(taken, lowering)
 		}
+	}
+	if *own {
+		return taken[:1]
 	}
 	return taken
 }

@@ -150,7 +150,7 @@ func withoutNumbers(text string) string {
 		{`, id \d+, `, ", id N, "},
 		{`\bid \d+( "|:)`, "id N$1"},
 		{`time=\S+`, "time=TIME"},
-		{`(id|before)=\d+`, "$1=N"},
+		{`(id|before|link)=\d+`, "$1=N"},
 		{`(?m)^(link +id) \d+$`, "$1 N"},
 		{`Linux \d\S*`, "Linux VERSION"},
 		{`in place of id \d+`, "in place of id N"},
