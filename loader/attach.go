@@ -19,16 +19,16 @@ import (
 )
 
 var (
-	// ErrNoProgram is wrapped by the error about an object that has no XDP
-	// program to attach.
-	ErrNoProgram = errors.New("no XDP program to attach")
+	// ErrNoProgram is wrapped by the error about an object that has no program
+	// to attach.
+	ErrNoProgram = errors.New("no program to attach")
 
 	// ErrSeveralPrograms is wrapped by the error about an object of which
 	// Options.Program has to name one.
-	ErrSeveralPrograms = errors.New("several XDP programs, of which only one can be attached")
+	ErrSeveralPrograms = errors.New("several programs to attach")
 
 	// ErrOccupied is wrapped by the error about an interface that has an XDP
-	// program already.
+	// program already, or a program of this package's where the one of TC would be.
 	ErrOccupied = errors.New("already has an XDP program")
 
 	// ErrNoNative is wrapped by the error about an interface whose driver
@@ -36,13 +36,37 @@ var (
 	ErrNoNative = errors.New("no native XDP")
 )
 
-// chooseProgram returns the name of the program to attach: wanted, or the only
-// one there is if that is empty, apart from those that others tail-call and those
-// that are marked as optional.
-func chooseProgram(spec *ebpf.CollectionSpec, wanted string) (string, error) {
+// hookSections are the hooks, and the sections of programs for them.
+var hookSections = []struct {
+	Hook
+	sections string
+}{
+	{XDP, `SEC("xdp")`},
+	{Ingress, `SEC("tc"), SEC("tcx/ingress")`},
+	{Egress, `SEC("tcx/egress")`},
+}
+
+// sectionsFor lists the sections of programs for hooks.
+func sectionsFor(hooks []Hook) string {
+	var list []string
+	for _, at := range hookSections {
+		if slices.Contains(hooks, at.Hook) {
+			list = append(list, at.sections)
+		}
+	}
+	return strings.Join(list, ", ")
+}
+
+// anyHook are all hooks.
+var anyHook = []Hook{XDP, Ingress, Egress}
+
+// chooseProgram returns the name of the program to attach to one of some hooks, and where:
+// wanted, or the only one there is if that is empty, apart from those that others tail-call and
+// those that are marked as optional.
+func chooseProgram(spec *ebpf.CollectionSpec, wanted string, hooks []Hook) (string, Hook, error) {
 	var names []string
 	for name, program := range spec.Programs {
-		if program.Type == ebpf.XDP && program.AttachType == ebpf.AttachXDP {
+		if slices.Contains(hooks, HookOf(program)) {
 			names = append(names, name)
 		}
 	}
@@ -50,25 +74,21 @@ func chooseProgram(spec *ebpf.CollectionSpec, wanted string) (string, error) {
 
 	switch {
 	case len(names) == 0:
-		return "", fmt.Errorf(`%w: an interface takes one in SEC("xdp"), this object has %s`, ErrNoProgram, sections(spec))
+		return "", "", fmt.Errorf(`%w: it is one in %s, and this object has %s`, ErrNoProgram, sectionsFor(hooks), sections(spec))
 	case slices.Contains(names, wanted):
-		return wanted, nil
+		return wanted, HookOf(spec.Programs[wanted]), nil
 	case wanted != "":
-		return "", fmt.Errorf("%w of the name %s: there is %s", ErrNoProgram, wanted, strings.Join(names, ", "))
+		return "", "", fmt.Errorf("%w of the name %s: there is %s", ErrNoProgram, wanted, strings.Join(names, ", "))
 	}
 	all := names
 	if len(names) > 1 {
 		names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return isOptional(spec.Programs[name]) || isCalled(spec, name) })
 	}
 	if len(names) != 1 {
-		return "", fmt.Errorf("%w: choose one of %s", ErrSeveralPrograms, strings.Join(all, ", "))
+		return "", "", fmt.Errorf("%w: choose one of %s", ErrSeveralPrograms, strings.Join(all, ", "))
 	}
-	return names[0], nil
+	return names[0], HookOf(spec.Programs[names[0]]), nil
 }
-
-// isOptional reports whether a program is loaded only if somebody asks for it, as
-// libbpf has it (bpf_program__autoload).
-func isOptional(program *ebpf.ProgramSpec) bool { return strings.HasPrefix(program.SectionName, "?") }
 
 // sections lists the programs of an object with their sections.
 func sections(spec *ebpf.CollectionSpec) string {
@@ -121,8 +141,9 @@ func (l *load) attach(collection *ebpf.Collection) (*Attachment, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.note("attached", "program", l.Program, "id", id, "mode", l.mode(), "link", pin.link)
-	return newAttachment(pin, target, l.mode(), info, l.Program, record), nil
+	mode := l.modeOf(pin)
+	l.note("attached", "program", l.Program, "id", id, "hook", l.at, "mode", mode, "link", pin.link)
+	return newAttachment(pin, target, mode, info, l.Program, record), nil
 }
 
 func (l *load) attachOrReplace(target *nic.Target, program *ebpf.Program) (*pinnedAttachment, error) {
@@ -130,6 +151,9 @@ func (l *load) attachOrReplace(target *nic.Target, program *ebpf.Program) (*pinn
 		return l.replace(target, program)
 	}
 	attached, err := l.link(target, program)
+	if errors.Is(err, errNoLink) {
+		return l.attachWithoutLink(target, program)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -144,18 +168,28 @@ func (l *load) attachOrReplace(target *nic.Target, program *ebpf.Program) (*pinn
 	return pin, nil
 }
 
+// link attaches the program by a link. It wraps errNoLink if there is none to be had.
 func (l *load) link(target *nic.Target, program *ebpf.Program) (link.Link, error) {
+	if l.at == XDP {
+		return l.linkXDP(target, program)
+	}
+	return l.linkTC(target, program)
+}
+
+func (l *load) linkXDP(target *nic.Target, program *ebpf.Program) (link.Link, error) {
 	attached, err := link.AttachXDP(link.XDPOptions{
 		Program:   program,
 		Interface: target.Index,
 		Flags:     l.mode().flag(),
 	})
-	if err == nil {
+	switch {
+	case err == nil:
 		return attached, nil
-	}
-	if errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EEXIST) {
+	case hasNoLink(err):
+		return nil, fmt.Errorf("%w: %w", errNoLink, err)
+	case errors.Is(err, unix.EBUSY), errors.Is(err, unix.EEXIST):
 		// Somebody else was faster.
-		if occupied := l.pins.checkVacant(target.Interface); occupied != nil {
+		if occupied := l.pins.checkVacant(target.Interface, XDP); occupied != nil {
 			return nil, occupied
 		}
 	}
@@ -179,6 +213,9 @@ func (l *load) pinNeeded(program *ebpf.Program, id ebpf.ProgramID, collection *e
 	l.notePinned(paths)
 	for _, name := range slices.Sorted(maps.Keys(paths)) {
 		l.note("map is pinned", "map", name, "pin", paths[name])
+	}
+	if err := l.pinForMaps(id, collection); err != nil {
+		return err
 	}
 	return l.pins.bindRecord(program, id, record)
 }
@@ -216,9 +253,9 @@ func driverName(target *nic.Target) string {
 	return "driver " + target.Driver
 }
 
-// checkVacant reports an XDP program on the interface.
-func (d *pinDir) checkVacant(iface string) error {
-	there, ours, skipped, err := d.lookAt(iface)
+// checkVacant reports a program that is in the way of one at a hook.
+func (d *pinDir) checkVacant(iface string, at Hook) error {
+	there, ours, skipped, err := d.lookAt(iface, at)
 	if err != nil || len(there.programs) == 0 {
 		return err
 	}
@@ -230,21 +267,41 @@ func (d *pinDir) checkVacant(iface string) error {
 func (h *hook) occupied(ours *pinnedAttachment) error {
 	if ours == nil {
 		return fmt.Errorf("%s %w: %s, not attached by xdp-load: to take it off, %s",
-			h.name, ErrOccupied, programTitle(h.programs[0].id), h.howToDetach())
+			h.name, h.occupiedError(), programTitle(h.programs[0].id), h.howToDetach())
 	}
 	return fmt.Errorf("%s %w: %s, attached by xdp-load: to take it off, xdp-load unload --iface %s; to have another in its place without a packet in between, --replace",
-		h.name, ErrOccupied, ours.title(), h.name)
+		h.name, h.occupiedError(), ours.title(), h.name)
 }
+
+// occupiedError is ErrOccupied in the words for a hook.
+func (h *hook) occupiedError() error {
+	if h.at == XDP {
+		return ErrOccupied
+	}
+	return occupiedTC(h.at)
+}
+
+// occupiedTC is ErrOccupied of a hook of TC.
+type occupiedTC Hook
+
+func (at occupiedTC) Error() string { return "already has a program at tc " + string(at) }
+
+func (at occupiedTC) Is(other error) bool { return other == ErrOccupied }
 
 // unclear says that a program that is there may be this package's, if there are pins that
 // can't be looked at and none that can be is of it. It wraps ErrOccupied.
 func (h *hook) unclear(ours *pinnedAttachment, skipped []error) error {
-	isCertain := func(reason error) bool { return errors.Is(reason, errNotMade) || errors.Is(reason, ErrUntrusted) }
-	skipped = slices.DeleteFunc(slices.Clone(skipped), isCertain)
+	skipped = uncertain(skipped)
 	if ours != nil || len(skipped) == 0 || len(h.programs) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%s %w: %s, and whether it was attached by xdp-load can't be told: %w", h.name, ErrOccupied, programTitle(h.programs[0].id), skipped[0])
+	return fmt.Errorf("%s %w: %s, and whether it was attached by xdp-load can't be told: %w", h.name, h.occupiedError(), programTitle(h.programs[0].id), skipped[0])
+}
+
+// uncertain returns those reasons to pass over a pin after which it may be this package's.
+func uncertain(skipped []error) []error {
+	isCertain := func(reason error) bool { return errors.Is(reason, errNotMade) || errors.Is(reason, ErrUntrusted) }
+	return slices.DeleteFunc(slices.Clone(skipped), isCertain)
 }
 
 // title names the program that a link attaches for messages.
@@ -270,7 +327,10 @@ func programTitle(id ebpf.ProgramID) string {
 // the mode that it was attached in. What libxdp has pinned of a dispatcher's programs it takes
 // away itself.
 func (h *hook) howToDetach() string {
-	if h.runsDispatcher() {
+	if h.at != XDP && h.programs[0].link == 0 {
+		return fmt.Sprintf("tc filter show dev %s %s, and tc filter del", h.name, h.at)
+	}
+	if h.at == XDP && h.runsDispatcher() {
 		return fmt.Sprintf("xdp-loader unload %s --all", h.name)
 	}
 	if id, err := h.foreignLink(); err == nil && id != 0 {
@@ -284,6 +344,10 @@ func (h *hook) howToDetach() string {
 func (h *hook) foreignLink() (link.ID, error) { return h.linkOf(h.programs[0].id) }
 
 func (h *hook) linkOf(program ebpf.ProgramID) (link.ID, error) {
+	if h.at != XDP {
+		at := slices.IndexFunc(h.programs, func(p hookedProgram) bool { return p.id == program })
+		return h.programs[at].link, nil
+	}
 	links := new(link.Iterator)
 	defer links.Close()
 	for links.Next() {

@@ -3,6 +3,7 @@
 package loader
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"maps"
@@ -14,10 +15,10 @@ import (
 	"github.com/xdp-load/xdp-load/nic"
 )
 
-// LoadOnAll is LoadRewritten for several interfaces at once, one for each of the options:
-// the program is on all of them afterwards, or on none on which it was not before. For each it
-// is rewritten and loaded by itself. They share the maps that are pinned by name, but for
-// program arrays.
+// LoadOnAll is LoadRewritten for several interfaces at once, or several programs of the object,
+// one for each of the options: all are attached afterwards, or none that was not before. Each
+// is rewritten and loaded by itself. Programs on the same interface share their maps, those on
+// others the maps that are pinned by name, but for program arrays.
 //
 // Returns the errors of LoadRewritten, with the interface in front. Close each of what is
 // returned.
@@ -46,12 +47,12 @@ func PreviewOnAll(path string, each []Options) ([]*Plan, error) {
 
 // newBatch returns loads of an object for several interfaces, each as newLoad leaves it.
 func newBatch(path string, each []Options) (*batch, error) {
-	object, err := readObject(path)
+	object, err := each[0].object(path)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	b := new(batch)
-	given := make(map[int]string)
+	given := make(map[hookID]*load)
 	for _, opts := range each {
 		if opts.Interface == "" {
 			return nil, fmt.Errorf("%s: no interface to attach it to", path)
@@ -60,17 +61,58 @@ func newBatch(path string, each []Options) (*batch, error) {
 		if err != nil {
 			return nil, err
 		}
-		if before, ok := given[target.Index]; ok {
-			return nil, fmt.Errorf("%s: given twice, as %s before", opts.Interface, before)
-		}
-		given[target.Index] = opts.Interface
-		l, err := newLoadOf(path, object, opts)
+		l, err := newLoadBeside(path, object, opts, each)
 		if err != nil {
 			return nil, named(opts.Interface, fmt.Errorf("%s: %w", path, err))
 		}
+		at := hookID{target.Index, l.at}
+		if before, ok := given[at]; ok {
+			return nil, l.twice(before)
+		}
+		given[at] = l
 		b.add(l)
 	}
+	for at, l := range given {
+		for with, other := range given {
+			if with.ifindex == at.ifindex && other != l {
+				l.with = append(l.with, other.Program)
+			}
+		}
+		slices.Sort(l.with)
+	}
 	return b, nil
+}
+
+// newLoadBeside is newLoadOf of one of several loads. If there is another for the interface,
+// entries of cpumaps and devmaps are for that of the XDP program.
+func newLoadBeside(path string, object []byte, opts Options, each []Options) (*load, error) {
+	redirects, beside := opts.Redirects, 0
+	for _, other := range each {
+		if other.Interface == opts.Interface {
+			beside++
+		}
+	}
+	opts.Redirects = nil
+	l, err := newLoadOf(path, object, opts)
+	if err != nil || beside > 1 && l.at != XDP {
+		return l, err
+	}
+	l.Redirects = redirects
+	return l, l.checkRedirects()
+}
+
+// hookID is where there can be one of the programs.
+type hookID struct {
+	ifindex int
+	at      Hook
+}
+
+// twice is the error about a load for the place of another.
+func (l *load) twice(before *load) error {
+	if l.Program == before.Program {
+		return fmt.Errorf("%s: given twice, as %s before", l.Interface, before.Interface)
+	}
+	return fmt.Errorf("%s: programs %s and %s are both for %s: an interface takes one there", l.Interface, before.Program, l.Program, l.at)
 }
 
 // named puts the name of an interface in front of an error that does not start with it.
@@ -207,6 +249,51 @@ func (b *batch) sharesArray(with *load, id ebpf.MapID) bool {
 		}
 	}
 	return false
+}
+
+// sharing returns the loads of the batch before this one whose programs share its maps, for the
+// same interface.
+func (l *load) sharing() []*load {
+	var others []*load
+	if l.batch == nil {
+		return nil
+	}
+	for _, other := range l.batch.loads {
+		if other == l {
+			break
+		}
+		if slices.Contains(l.with, other.Program) && bytes.Equal(l.object, other.object) && l.Interface == other.Interface {
+			others = append(others, other)
+		}
+	}
+	return others
+}
+
+// shared returns the maps that are taken from other loads. What is in program arrays is for one
+// kind of programs only.
+func (l *load) shared() map[string]*ebpf.Map {
+	maps := make(map[string]*ebpf.Map)
+	for _, other := range l.sharing() {
+		for name, m := range other.collection.Maps {
+			if l.spec.Maps[name] != nil && m.Type() != ebpf.ProgramArray {
+				maps[name] = m
+			}
+		}
+	}
+	return maps
+}
+
+// takeShared has maps that are taken from other loads not be pinned by name once more.
+func (l *load) takeShared() {
+	shared := l.shared()
+	for _, other := range l.sharing() {
+		for _, m := range other.pinned {
+			if shared[m.Name] != nil && slices.Contains(l.named, m.Name) {
+				l.notByName(m.Name)
+				l.pinned = append(l.pinned, m)
+			}
+		}
+	}
 }
 
 // mayLoad reports what this process, or this kernel, lacks.

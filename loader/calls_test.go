@@ -288,7 +288,7 @@ func TestSpareProgramsWanted(t *testing.T) {
 		"never_ends":            "spares.c:40",
 		"needs_no_such_map":     "no_such_map",
 		"calls_kfunc":           "",
-		"traces_nothing":        "no XDP program",
+		"traces_nothing":        "no program to attach",
 	} {
 		_, err := loader.LoadRewritten(ownProgram("spares"), loader.Options{Layout: layout(t, "sparse"), Interface: "nic0", Program: name})
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -39,11 +39,15 @@ var commands map[string]func(args []string) error
 func init() {
 	commands = map[string]func([]string) error{
 		"load":    load,
+		"generic": generic,
+		"clsact":  clsact,
 		"replace": replace,
 		"reload":  reload,
 		"status":  status,
 		"unload":  func(args []string) error { return loader.Unload(args[0]) },
 		"with":    withCapabilities,
+
+		"without-links": withoutLinks,
 
 		"unload-all":             unloadAll,
 		"move":                   moveInterface,
@@ -60,6 +64,12 @@ func init() {
 
 // load OBJECT LAYOUT INTERFACE
 func load(args []string) error { return loadWith(args, loader.Options{}) }
+
+// generic OBJECT LAYOUT INTERFACE
+func generic(args []string) error { return loadWith(args, loader.Options{Mode: loader.Generic}) }
+
+// clsact OBJECT LAYOUT INTERFACE
+func clsact(args []string) error { return loadWith(args, loader.Options{Mode: loader.Clsact}) }
 
 // replace OBJECT LAYOUT INTERFACE
 func replace(args []string) error { return loadWith(args, loader.Options{Replace: true}) }

@@ -32,6 +32,11 @@ type Driver struct {
 	// File is the path of an accessor file (optional: those that come with xdp-load).
 	File string
 
+	// Object and Program are what FindSource looks for: an object, and the name of the program
+	// of it to attach, as in Options.Program (optional: an XDP program).
+	Object  []byte
+	Program string
+
 	// Contents are those of File (optional: it is read each time, which a pipe can't be).
 	Contents []byte
 
@@ -79,7 +84,12 @@ func (d *Driver) each(object []byte, fit func(*accessor.File) (*rewrite.Accessor
 	if err != nil {
 		return nil, err
 	}
-	wanted := contextsOf(object)
+	return d.forContexts(given, contextsOf(object), object, fit)
+}
+
+// forContexts returns the accessors for programs that are given some structs, those of the file
+// that the user has given among them, if there is one.
+func (d *Driver) forContexts(given *accessor.File, wanted []string, object []byte, fit func(*accessor.File) (*rewrite.Accessors, error)) ([]*rewrite.Accessors, error) {
 	if given != nil && !slices.Contains(wanted, given.Context) {
 		return nil, fmt.Errorf("accessors %s: they are for programs that are given a struct %s, and the object has none", d.File, given.Context)
 	}

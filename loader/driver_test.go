@@ -286,7 +286,7 @@ func TestLoadForDriver(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	opts := loader.Options{Accessors: accessors, Interface: "nic0"}
+	opts := loader.Options{Accessors: accessors, Interface: "nic0", Program: "received"}
 	plan, err := loader.Preview(ownProgram("driver"), opts)
 	if err != nil {
 		t.Fatal(err)

@@ -27,8 +27,8 @@ import (
 // It takes Linux 5.10: on earlier kernels a program can't hold a map that it does not
 // use, and nothing is told.
 //
-// Returns the errors of Rewrite, and one wrapping ErrNoProgram if the object has no XDP
-// program of this name.
+// Returns the errors of Rewrite, and one wrapping ErrNoProgram if the object has no
+// program of this name that an interface takes.
 func BindRecord(program *ebpf.Program, object io.ReaderAt, opts Options) error {
 	raw, err := readAll(object)
 	if err != nil {
@@ -39,7 +39,7 @@ func BindRecord(program *ebpf.Program, object io.ReaderAt, opts Options) error {
 		return err
 	}
 	opts.Program = programName(info)
-	l, err := newLoadPart("", raw, opts, true)
+	l, err := newLoadPart("", raw, opts, anyHook)
 	if err != nil {
 		return err
 	}
@@ -54,14 +54,14 @@ func BindRecord(program *ebpf.Program, object io.ReaderAt, opts Options) error {
 	return explainPermission(bind(program, record))
 }
 
-// bindRecords has each XDP program hold its record.
+// bindRecords has each program that an interface takes hold its record.
 func (l *load) bindRecords() error {
 	target, err := l.target()
 	if err != nil {
 		return err
 	}
 	for name, spec := range l.spec.Programs {
-		if spec.Type != ebpf.XDP || spec.AttachType != ebpf.AttachXDP {
+		if HookOf(spec) == "" {
 			continue
 		}
 		one := *l
@@ -122,8 +122,8 @@ func bindMap(program *ebpf.Program, m *ebpf.Map) error {
 }
 
 // newOwnAttachment returns the attachment of a program by a link of this process's.
-func newOwnAttachment(target *nic.Target, mode Mode, id ebpf.ProgramID, info *ebpf.ProgramInfo, name string, record *Record) *Attachment {
-	pin := pinnedAttachment{program: id, home: id, ifindex: target.Index}
+func newOwnAttachment(target *nic.Target, at Hook, mode Mode, id ebpf.ProgramID, info *ebpf.ProgramInfo, name string, record *Record) *Attachment {
+	pin := pinnedAttachment{program: id, home: id, at: at, ifindex: target.Index}
 	attachment := newAttachment(&pin, target, mode, info, name, record)
 	attachment.Pin = ""
 	return attachment
@@ -132,7 +132,7 @@ func newOwnAttachment(target *nic.Target, mode Mode, id ebpf.ProgramID, info *eb
 // withOwned adds the programs on interfaces that a process has attached itself, and that say
 // what they were rewritten for, as far as this process may look at them.
 func withOwned(attachments []Attachment) ([]Attachment, error) {
-	hooks, err := xdpHooks()
+	hooks, err := allHooks()
 	if err != nil {
 		return nil, err
 	}
@@ -179,7 +179,7 @@ func (h *hook) owned(hooked hookedProgram) (*Attachment, error) {
 	if err != nil {
 		return nil, err
 	}
-	attachment := newOwnAttachment(target, hooked.mode, hooked.id, info, record.Program, record)
+	attachment := newOwnAttachment(target, h.at, hooked.mode, hooked.id, info, record.Program, record)
 	if id, err := h.linkOf(hooked.id); err == nil {
 		attachment.LinkID = id
 	}

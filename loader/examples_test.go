@@ -302,7 +302,7 @@ func ExampleUnload() {
 	fmt.Println(loader.Unload("eth0"))
 	// Output:
 	// <nil>
-	// eth0: no program attached by xdp-load, nor any other XDP program
+	// eth0: no program attached by xdp-load, nor any other XDP or TC program
 }
 
 func ExampleUnloadAll() {

@@ -14,18 +14,25 @@ import (
 	"github.com/xdp-load/xdp-load/nic"
 )
 
-// explainAttach says why the kernel did not attach a program by a link, err, in the
+// explainAttach says why the kernel did not attach an XDP program by a link, err, in the
 // kernel's own words as far as it has any.
 func (l *load) explainAttach(target *nic.Target, program *ebpf.Program, err error) error {
 	again := attachOverNetlink(target.Index, program, l.mode())
+	if again != nil {
+		return l.explainRefused(target, err, again)
+	}
+	if err := detachOverNetlink(target.Index, program, l.mode()); err != nil {
+		return fmt.Errorf("%s: attached without a link, and can't be taken off again: %w: ip link set dev %[1]s %[3]s off", target.Interface, err, l.mode().iproute2())
+	}
+	return fmt.Errorf("%s: what was in the way of the program is gone: try again: %w", target.Interface, err)
+}
+
+// explainRefused says why the kernel attaches an XDP program neither by a link, err, nor over
+// netlink, again.
+func (l *load) explainRefused(target *nic.Target, err, again error) error {
 	reason := kernelsReason(again)
 	switch {
-	case again == nil:
-		if err := detachOverNetlink(target.Index, program, l.mode()); err != nil {
-			return fmt.Errorf("%s: attached without a link, and can't be taken off again: %w: ip link set dev %[1]s %[3]s off", target.Interface, err, l.mode().iproute2())
-		}
-		return fmt.Errorf("%s: what was in the way of the program is gone: try again: %w", target.Interface, err)
-	case l.mode() == Native && errors.Is(err, unix.EOPNOTSUPP) && (reason == "" || reason == noNative):
+	case l.mode() == Native && errors.Is(again, unix.EOPNOTSUPP) && (reason == "" || reason == noNative):
 		return fmt.Errorf("%s: %w in %s, and generic mode is no way out: %s: %w",
 			target.Interface, ErrNoNative, driverName(target), l.inGenericMode(), err)
 	case reason == "":
@@ -100,13 +107,12 @@ func detachOverNetlink(ifindex int, program *ebpf.Program, mode Mode) error {
 	return err
 }
 
-// replaceOverNetlink replaces a program in native mode by another unless something else has
-// done so.
-func replaceOverNetlink(ifindex int, old, program *ebpf.Program) error {
+// replaceOverNetlink replaces a program by another unless something else has done so.
+func replaceOverNetlink(ifindex int, old, program *ebpf.Program, mode Mode) error {
 	return setXDP(ifindex, func(xdp *netlink.AttributeEncoder) error {
 		xdp.Int32(unix.IFLA_XDP_FD, int32(program.FD()))
 		xdp.Int32(unix.IFLA_XDP_EXPECTED_FD, int32(old.FD()))
-		xdp.Uint32(unix.IFLA_XDP_FLAGS, unix.XDP_FLAGS_DRV_MODE|unix.XDP_FLAGS_REPLACE)
+		xdp.Uint32(unix.IFLA_XDP_FLAGS, uint32(mode.flag())|unix.XDP_FLAGS_REPLACE)
 		return nil
 	})
 }

@@ -76,7 +76,7 @@ func TestLinkOccupied(t *testing.T) {
 	if err := attachOverNetlink(target.Index, newProgram(t), Native); err != nil {
 		t.Fatal(err)
 	}
-	l := &load{spec: &ebpf.CollectionSpec{}}
+	l := &load{at: XDP, spec: &ebpf.CollectionSpec{}}
 	if linked, err := l.link(target, newProgram(t)); linked != nil || !errors.Is(err, ErrOccupied) {
 		t.Errorf("%v, %v", linked, err)
 	}
@@ -114,7 +114,7 @@ func newProgram(t *testing.T) *ebpf.Program {
 func programsOn(t *testing.T, target *nic.Target) []hookedProgram {
 	t.Helper()
 
-	present, err := hookByName(target.Interface)
+	present, err := hookByName(target.Interface, XDP)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
@@ -16,25 +17,29 @@ import (
 	"github.com/xdp-load/xdp-load/nic"
 )
 
-// hook is the place for XDP programs that an interface has.
+// hook is a place for programs that an interface has. Each of them takes one program of this
+// package's. In TC those of others are beside it.
 type hook struct {
+	at       Hook
 	name     string
 	index    int
 	netns    uint64          // inode number of the network namespace
-	programs []hookedProgram // native ones first
+	programs []hookedProgram // of XDP, native ones first; of TC, in the order in which they run
+	denied   bool            // whether this process may not ask for those of tcx
 }
 
 // hookedProgram is a program on an interface.
 type hookedProgram struct {
 	id   ebpf.ProgramID
 	mode Mode
+	link link.ID // of tcx, 0 if there is none
 }
 
-// runs reports whether an attachment is that of the interface: whether this runs its
+// runs reports whether an attachment is that of the hook: whether this runs its
 // program. The number of the interface is not enough: others have it in other network
 // namespaces.
 func (h *hook) runs(pin pinnedAttachment) bool {
-	return h.index == pin.ifindex && (pin.netns == 0 || pin.netns == h.netns) &&
+	return h.at == pin.at && h.index == pin.ifindex && (pin.netns == 0 || pin.netns == h.netns) &&
 		slices.ContainsFunc(h.programs, func(p hookedProgram) bool { return p.id == pin.program })
 }
 
@@ -57,13 +62,44 @@ func (h *hook) modes() string {
 	return strings.Join(modes, " and ")
 }
 
-// hookByName returns the hook of an interface. It wraps nic.ErrNoInterface.
-func hookByName(name string) (*hook, error) {
+// keepOnly leaves out the programs of TC that are not of an attachment, which may be nil: they
+// are in nobody's way.
+func (h *hook) keepOnly(ours *pinnedAttachment) {
+	if h.at == XDP {
+		return
+	}
+	h.programs = slices.DeleteFunc(h.programs, func(p hookedProgram) bool { return ours == nil || p.id != ours.program })
+}
+
+// hookByName returns a hook of an interface. It wraps nic.ErrNoInterface.
+func hookByName(name string, at Hook) (*hook, error) {
+	if at == XDP {
+		return xdpHookByName(name)
+	}
+	hooks, err := hooksByName(name)
+	if err != nil {
+		return nil, err
+	}
+	found := slices.IndexFunc(hooks, func(h hook) bool { return h.at == at })
+	return &hooks[found], nil
+}
+
+// hooksByName returns the hooks of an interface, that of XDP first. It wraps
+// nic.ErrNoInterface.
+func hooksByName(name string) ([]hook, error) {
+	xdp, err := xdpHookByName(name)
+	if err != nil {
+		return nil, err
+	}
+	return withTC([]hook{*xdp})
+}
+
+func xdpHookByName(name string) (*hook, error) {
 	netns, err := ownNetworkNamespace()
 	if err != nil {
 		return nil, err
 	}
-	found := &hook{netns: netns}
+	found := &hook{at: XDP, netns: netns}
 	if err := rtnetlink.Link(name, found.parse); err == nil {
 		return found, nil
 	}
@@ -82,7 +118,37 @@ func hookByName(name string) (*hook, error) {
 	return &hooks[at], nil
 }
 
-// xdpHooks returns the hooks of all interfaces in the network namespace of the
+// allHooks returns the hooks of all interfaces in the network namespace of the calling thread,
+// by the number of the interface, that of XDP first.
+func allHooks() ([]hook, error) {
+	hooks, err := xdpHooks()
+	if err != nil {
+		return nil, err
+	}
+	return withTC(hooks)
+}
+
+// withTC adds the hooks of TC to those of XDP.
+func withTC(hooks []hook) ([]hook, error) {
+	qdiscs, err := clsactInterfaces()
+	if err != nil {
+		return nil, err
+	}
+	var all []hook
+	for _, xdp := range hooks {
+		all = append(all, xdp)
+		for _, at := range []Hook{Ingress, Egress} {
+			tc := hook{at: at, name: xdp.name, index: xdp.index, netns: xdp.netns}
+			if err := tc.lookAtTC(qdiscs[xdp.index]); err != nil {
+				return nil, fmt.Errorf("%s: %w", xdp.name, err)
+			}
+			all = append(all, tc)
+		}
+	}
+	return all, nil
+}
+
+// xdpHooks returns the XDP hooks of all interfaces in the network namespace of the
 // calling thread, by their number. It asks rtnetlink(7), since bpf(2) does not
 // know about programs that are attached without a link.
 func xdpHooks() ([]hook, error) {
@@ -92,7 +158,7 @@ func xdpHooks() ([]hook, error) {
 	}
 	var hooks []hook
 	err = rtnetlink.EachLink(func(index int, attributes *netlink.AttributeDecoder) error {
-		h := hook{netns: netns}
+		h := hook{at: XDP, netns: netns}
 		err := h.parse(index, attributes)
 		hooks = append(hooks, h)
 		return err
@@ -126,7 +192,7 @@ func (h *hook) parsePrograms(attributes *netlink.AttributeDecoder) error {
 	}
 	for _, mode := range modes {
 		if id := byMode[mode.attribute]; id != 0 {
-			h.programs = append(h.programs, hookedProgram{id, mode.Mode})
+			h.programs = append(h.programs, hookedProgram{id: id, mode: mode.Mode})
 		}
 	}
 	return attributes.Err()

@@ -46,7 +46,7 @@ const settled = 50 * time.Millisecond
 //
 // The error is nil when the context is done.
 func KeepUpToDate(ctx context.Context, opts KeepOptions) error {
-	w := &keeper{KeepOptions: opts, last: make(map[string]Attachment), said: make(map[string]string), refused: make(map[ebpf.ProgramID]string)}
+	w := &keeper{KeepOptions: opts, last: make(map[seat]Attachment), said: make(map[seat]string), refused: make(map[ebpf.ProgramID]string)}
 	if w.Log == nil {
 		w.Log = slog.Default()
 	}
@@ -65,7 +65,7 @@ func KeepUpToDate(ctx context.Context, opts KeepOptions) error {
 	defer tick.Stop()
 	for isEvent := true; ctx.Err() == nil; {
 		if err := w.look(isEvent); err != nil {
-			w.say(w.Log.Error, "", "can't look", "error", err)
+			w.say(w.Log.Error, seat{}, "can't look", "error", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -84,10 +84,18 @@ func KeepUpToDate(ctx context.Context, opts KeepOptions) error {
 type keeper struct {
 	KeepOptions
 	events  *events
-	last    map[string]Attachment     // what was on an interface
-	said    map[string]string         // the last that was said of an interface
+	last    map[seat]Attachment       // what was attached
+	said    map[seat]string           // the last that was said
 	refused map[ebpf.ProgramID]string // the changes for which a program could not be replaced
 }
+
+// seat is where an attachment is.
+type seat struct {
+	iface string // its name
+	at    Hook
+}
+
+func (a *Attachment) seat() seat { return seat{a.Interface, a.Hook} }
 
 // look compares each program with what there is now. Without an event, what was refused
 // is not tried again.
@@ -97,26 +105,59 @@ func (w *keeper) look(isEvent bool) error {
 		return err
 	}
 	watched := w.named(attachments)
-	present := make(map[string]Attachment)
+	present := make(map[seat]bool)
+	done := make(map[ebpf.ProgramID]bool) // replaced together with another
 	for _, a := range attachments {
-		_, wasWatched := w.last[a.Interface]
-		if len(w.Interfaces) == 0 || watched[a.Index] || wasWatched {
-			present[a.Interface] = a
-			w.keep(&a, isEvent)
+		if len(w.Interfaces) > 0 && !watched[a.Index] && !w.hasWatched(a.Interface) {
+			continue
+		}
+		present[a.seat()] = true
+		if done[a.ProgramID] {
+			continue
+		}
+		for _, replaced := range w.keep(&a, a.group(attachments), isEvent) {
+			done[replaced.ProgramID] = true
 		}
 	}
-	for name, before := range w.last {
-		if _, isThere := present[name]; isThere {
+	gone := make(map[string][]Attachment)
+	for at, before := range w.last {
+		if present[at] {
 			continue
 		}
-		if at := slices.IndexFunc(attachments, before.isSame); at >= 0 {
-			w.say(w.Log.Info, name, "the interface has another name now", "name", attachments[at].Interface)
-			delete(w.last, name)
+		if found := slices.IndexFunc(attachments, before.isSame); found >= 0 {
+			w.say(w.Log.Info, at, "the interface has another name now", "name", attachments[found].Interface)
+			delete(w.last, at)
 			continue
 		}
-		w.restore(&before)
+		gone[at.iface] = append(gone[at.iface], before)
+	}
+	for name, before := range gone {
+		w.restore(name, before)
 	}
 	return nil
+}
+
+// hasWatched reports whether there was a program on an interface.
+func (w *keeper) hasWatched(name string) bool {
+	for at := range w.last {
+		if at.iface == name {
+			return true
+		}
+	}
+	return false
+}
+
+// group returns those of some attachments whose programs share their maps: the attachment, and
+// those that were loaded with it.
+func (a *Attachment) group(all []Attachment) []Attachment {
+	return slices.DeleteFunc(slices.Clone(all), func(other Attachment) bool {
+		return other.ProgramID != a.ProgramID && !a.isWith(&other)
+	})
+}
+
+func (a *Attachment) isWith(other *Attachment) bool {
+	return a.Index == other.Index && a.Record != nil && other.Record != nil &&
+		a.Record.Digest == other.Record.Digest && slices.Contains(a.Record.With, other.Program)
 }
 
 // isSame reports whether an attachment is what another was, under another name.
@@ -129,116 +170,132 @@ func (a *Attachment) isSame(other Attachment) bool {
 func (w *keeper) named(attachments []Attachment) map[int]bool {
 	watched := make(map[int]bool)
 	for _, name := range w.Interfaces {
-		if _, wasWatched := w.last[name]; wasWatched {
+		if w.hasWatched(name) {
 			continue
 		}
 		target, err := nic.ByName(name)
 		if errors.Is(err, nic.ErrNoInterface) {
-			w.say(w.Log.Warn, name, "no such interface")
+			w.say(w.Log.Warn, seat{iface: name}, "no such interface")
 			continue
 		}
 		if err != nil {
-			w.say(w.Log.Warn, name, "can't look", "error", err)
+			w.say(w.Log.Warn, seat{iface: name}, "can't look", "error", err)
 			continue
 		}
 		watched[target.Index] = true
 		if !slices.ContainsFunc(attachments, func(a Attachment) bool { return a.Index == target.Index }) {
-			w.say(w.Log.Warn, name, ErrNotAttached.Error())
+			w.say(w.Log.Warn, seat{iface: name}, ErrNotAttached.Error())
 		}
 	}
 	return watched
 }
 
-// keep replaces a program if it is to be another.
-func (w *keeper) keep(a *Attachment, isEvent bool) {
-	w.last[a.Interface] = *a
+// keep replaces a program if it is to be another, with its group. It returns what it has
+// replaced.
+func (w *keeper) keep(a *Attachment, group []Attachment, isEvent bool) []Attachment {
+	at := a.seat()
+	w.last[at] = *a
 	if a.StandIn != 0 {
-		w.say(w.Log.Info, a.Interface, "left alone: another program is in its place for a while", "id", a.ProgramID, "standIn", a.StandIn)
-		return
+		w.say(w.Log.Info, at, "left alone: another program is in its place for a while", "id", a.ProgramID, "standIn", a.StandIn)
+		return nil
 	}
 	if a.Record == nil {
-		w.say(w.Log.Warn, a.Interface, "left alone", "id", a.ProgramID, "reason", ErrNoRecord)
-		return
+		w.say(w.Log.Warn, at, "left alone", "id", a.ProgramID, "reason", ErrNoRecord)
+		return nil
 	}
 	w.events.watchFiles(a.Record.Layout, a.Record.Origin.Base, a.Record.Origin.Accessors)
 	changes, err := a.Changes(w.Find(a.Interface))
 	if err != nil {
-		w.say(w.Log.Warn, a.Interface, "kept: for what is there now it can't be rewritten", "id", a.ProgramID, "reason", err)
-		return
+		w.say(w.Log.Warn, at, "kept: for what is there now it can't be rewritten", "id", a.ProgramID, "reason", err)
+		return nil
 	}
 	differences := strings.Join(changes.Differences, "; ")
 	switch {
 	case !changes.Outdated && differences == "":
-		w.say(w.Log.Info, a.Interface, "up to date", "program", a.Program, "id", a.ProgramID)
+		w.say(w.Log.Info, at, "up to date", "program", a.Program, "id", a.ProgramID)
 	case !changes.Outdated:
-		w.say(w.Log.Info, a.Interface, "kept: the program would be the same", "id", a.ProgramID, "changes", differences)
+		w.say(w.Log.Info, at, "kept: the program would be the same", "id", a.ProgramID, "changes", differences)
 	case !isEvent && w.refused[a.ProgramID] == differences:
-	default:
-		w.replace(a, differences)
+	case w.replace(a, group, differences):
+		return group
 	}
+	return nil
 }
 
-func (w *keeper) replace(a *Attachment, differences string) {
-	loaded, err := Reload(a.Interface, w.Find(a.Interface))
+// replace replaces a group of programs, of which one is to be another.
+func (w *keeper) replace(a *Attachment, group []Attachment, differences string) bool {
+	loaded, err := reload(group, w.Find(a.Interface))
 	switch {
 	case errors.Is(err, ErrChanged), errors.Is(err, ErrNotAttached):
-		w.say(w.Log.Info, a.Interface, "somebody else has replaced it", "id", a.ProgramID)
+		w.say(w.Log.Info, a.seat(), "somebody else has replaced it", "id", a.ProgramID)
 	case err != nil:
 		w.refused[a.ProgramID] = differences
-		w.say(w.Log.Warn, a.Interface, "kept: its replacement is refused", "id", a.ProgramID, "changes", differences, "reason", err)
+		w.say(w.Log.Warn, a.seat(), "kept: its replacement is refused", "id", a.ProgramID, "changes", differences, "reason", err)
 	default:
 		loaded.Close()
 		delete(w.refused, a.ProgramID)
-		w.last[a.Interface] = *loaded.Attachment
-		w.say(w.Log.Info, a.Interface, "replaced", "program", loaded.Attachment.Program, "id", loaded.Attachment.ProgramID, "before", loaded.Replaced, "changes", differences)
+		for _, one := range loaded.all() {
+			w.last[one.Attachment.seat()] = *one.Attachment
+			w.say(w.Log.Info, one.Attachment.seat(), "replaced", "program", one.Attachment.Program, "id", one.Attachment.ProgramID, "before", one.Replaced, "changes", differences)
+		}
+	}
+	return err == nil
+}
+
+// restore loads the programs of an interface that is there again, under another number. On
+// the same interface somebody has unloaded them.
+func (w *keeper) restore(name string, before []Attachment) {
+	target, err := nic.ByName(name)
+	if err == nil {
+		before = slices.DeleteFunc(before, func(a Attachment) bool {
+			isUnloaded := target.Index == a.Index || a.Record == nil
+			if isUnloaded {
+				w.say(w.Log.Info, a.seat(), "left alone: somebody has unloaded it", "id", a.ProgramID)
+				delete(w.last, a.seat())
+			}
+			return isUnloaded
+		})
+	}
+	if err == nil && len(before) > 0 {
+		err = w.loadAgain(before)
+	}
+	for _, a := range before {
+		switch {
+		case errors.Is(err, nic.ErrNoInterface):
+			w.say(w.Log.Info, a.seat(), "the interface is gone", "id", a.ProgramID)
+		case target == nil:
+			w.say(w.Log.Warn, a.seat(), "can't look", "error", err)
+		case err != nil:
+			w.say(w.Log.Warn, a.seat(), "the interface is there again, without its program", "reason", err)
+		}
 	}
 }
 
-// restore loads the program of an interface that is there again, under another number. On
-// the same interface somebody has unloaded it.
-func (w *keeper) restore(before *Attachment) {
-	target, err := nic.ByName(before.Interface)
-	if errors.Is(err, nic.ErrNoInterface) {
-		w.say(w.Log.Info, before.Interface, "the interface is gone", "id", before.ProgramID)
-		return
-	}
+func (w *keeper) loadAgain(before []Attachment) error {
+	loaded, err := again(before, w.Find(before[0].Interface), func(l *load, _ *Attachment) { l.Replace = false })
 	if err != nil {
-		w.say(w.Log.Warn, before.Interface, "can't look", "error", err)
-		return
-	}
-	if target.Index == before.Index || before.Record == nil {
-		w.say(w.Log.Info, before.Interface, "left alone: somebody has unloaded it", "id", before.ProgramID)
-		delete(w.last, before.Interface)
-		return
-	}
-	loaded, err := w.loadAgain(before)
-	if err != nil {
-		w.say(w.Log.Warn, before.Interface, "the interface is there again, without its program", "reason", err)
-		return
+		return err
 	}
 	loaded.Close()
-	w.last[before.Interface] = *loaded.Attachment
-	w.say(w.Log.Info, before.Interface, "loaded again on the new interface", "program", loaded.Attachment.Program, "id", loaded.Attachment.ProgramID)
-}
-
-func (w *keeper) loadAgain(before *Attachment) (*Loaded, error) {
-	l, err := before.anew(w.Find(before.Interface))
-	if err != nil {
-		return nil, err
+	for _, one := range loaded.all() {
+		w.last[one.Attachment.seat()] = *one.Attachment
+		w.say(w.Log.Info, one.Attachment.seat(), "loaded again on the new interface", "program", one.Attachment.Program, "id", one.Attachment.ProgramID)
 	}
-	l.Replace = false
-	return l.run()
+	return nil
 }
 
-// say logs what has not just been said of an interface.
-func (w *keeper) say(log func(string, ...any), iface, what string, more ...any) {
+// say logs what has not just been said of an attachment, or of an interface.
+func (w *keeper) say(log func(string, ...any), at seat, what string, more ...any) {
 	text := fmt.Sprint(what, more)
-	if w.said[iface] == text {
+	if w.said[at] == text {
 		return
 	}
-	w.said[iface] = text
-	if iface != "" {
-		more = append([]any{"interface", iface}, more...)
+	w.said[at] = text
+	if at.at == Ingress || at.at == Egress {
+		more = append([]any{"hook", at.at}, more...)
+	}
+	if at.iface != "" {
+		more = append([]any{"interface", at.iface}, more...)
 	}
 	log(what, more...)
 }

@@ -28,6 +28,31 @@ var contexts = map[ebpf.ProgramType]string{
 	ebpf.SkSKB:        "sk_buff",
 }
 
+// Hook is where in the way of an interface's packets programs run.
+type Hook string
+
+const (
+	XDP     Hook = "xdp"     // before the network stack
+	Ingress Hook = "ingress" // in TC, on the way in
+	Egress  Hook = "egress"  // in TC, on the way out
+)
+
+// HookOf returns where a program is attached to an interface, empty if nowhere. Of TC it is
+// the way in if the program does not say.
+func HookOf(program *ebpf.ProgramSpec) Hook {
+	switch {
+	case program.Type == ebpf.XDP && program.AttachType == ebpf.AttachXDP:
+		return XDP
+	case program.Type != ebpf.SchedCLS:
+		return ""
+	case program.AttachType == ebpf.AttachNone || program.AttachType == ebpf.AttachTCXIngress:
+		return Ingress
+	case program.AttachType == ebpf.AttachTCXEgress:
+		return Egress
+	}
+	return ""
+}
+
 // checkPrograms refuses programs that read what a driver keeps of a packet, and that the
 // kernel would refuse for it, or that never see such a packet. isLoaded is as in
 // rewrittenSpec.

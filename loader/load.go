@@ -115,6 +115,9 @@ type load struct {
 	digest string // of the rewritten object
 	needed *reach // what is to be attached, nil if nothing is
 
+	at   Hook     // where the program is to be attached, if it is
+	with []string // programs of the object that share its maps
+
 	present  *present       // what is to be replaced, nil if nothing is
 	seen     ebpf.ProgramID // this package's program on the interface before the load, 0 if there was none
 	expected ebpf.ProgramID // which that has to be, 0 if it does not matter
@@ -122,10 +125,12 @@ type load struct {
 	named    []string          // maps to pin by name
 	taken    map[string]string // those that can't be, with the path
 	renewed  []string          // those that are once what is replaced is gone, which uses what is pinned
+	reused   map[string]bool   // maps that were there before
 	arrays   []programArray
 	replaced []replacedPrograms
 	pins     *pinDir // the batch's, nil until something is to be pinned
 	pinned   []PinnedMap
+	forMaps  []PinnedProgram
 
 	collection *ebpf.Collection // in the kernel
 	attachment *Attachment      // nil if there is none
@@ -140,11 +145,19 @@ type load struct {
 // newLoad does all that needs no kernel. Later the file may be out of reach:
 // see inLastingMounts.
 func newLoad(path string, opts Options) (*load, error) {
-	object, err := readObject(path)
+	object, err := opts.object(path)
 	if err != nil {
 		return nil, err
 	}
 	return newLoadOf(path, object, opts)
+}
+
+// object returns what is in the object's file.
+func (o *Options) object(path string) ([]byte, error) {
+	if o.Object != nil {
+		return o.Object, nil
+	}
+	return readObject(path)
 }
 
 // readObject reads a file, once, as it may be a pipe. The error is without the path.
@@ -158,12 +171,16 @@ func readObject(path string) ([]byte, error) {
 
 // newLoadOf is newLoad for what is, or was, in a file.
 func newLoadOf(name string, object []byte, opts Options) (*load, error) {
-	return newLoadPart(name, object, opts, opts.Interface != "")
+	if opts.Interface == "" {
+		return newLoadPart(name, object, opts, nil)
+	}
+	return newLoadPart(name, object, opts, anyHook)
 }
 
-// newLoadPart is newLoadOf of one program and what it reaches, or of all.
-func newLoadPart(name string, object []byte, opts Options, isOne bool) (*load, error) {
-	if err := cmp.Or(opts.checkMode(), opts.checkUnpinned(), checkByteOrder(object, opts.Layout)); err != nil {
+// newLoadPart is newLoadOf of one program, for one of some hooks, and what it reaches, or of all
+// programs if hooks is nil.
+func newLoadPart(name string, object []byte, opts Options, hooks []Hook) (*load, error) {
+	if err := cmp.Or(opts.checkReadable(), opts.checkUnpinned(), checkByteOrder(object, opts.Layout)); err != nil {
 		return nil, err
 	}
 
@@ -172,11 +189,14 @@ func newLoadPart(name string, object []byte, opts Options, isOne bool) (*load, e
 		return nil, err
 	}
 	l := &load{Options: opts, name: name, path: path, object: object, taken: make(map[string]string)}
-	if err := l.read(bytes.NewReader(object), isOne); err != nil {
+	if err := l.read(bytes.NewReader(object), hooks); err != nil {
 		return nil, err
 	}
 	if l.Collection.Maps.PinPath == "" {
 		l.Collection.Maps.PinPath = bpffs
+	}
+	if err := cmp.Or(l.checkRedirects(), l.offload()); err != nil {
+		return nil, err
 	}
 	l.takePinsByName()
 	l.takeProgramArrays()
@@ -193,18 +213,21 @@ func absolute(name string) (string, error) {
 
 // read reads and rewrites the object. If it is to be one program, what this does not
 // reach is left out, and so is what is wrong with it.
-func (l *load) read(object io.ReaderAt, isOne bool) (err error) {
+func (l *load) read(object io.ReaderAt, hooks []Hook) (err error) {
 	l.spec, l.report, l.digest, err = rewrittenSpec(object, l.Options, nil)
-	if !isOne {
+	if hooks == nil {
 		return err
 	}
 	if errors.Is(err, rewrite.ErrRefused) {
-		l.spec, l.report, l.digest, err = rewrittenPart(object, l.Options, err)
+		l.spec, l.report, l.digest, err = rewrittenPart(object, l.Options, hooks, err)
 	}
 	if err != nil {
 		return err
 	}
-	if l.Program, err = chooseProgram(l.spec, l.Program); err != nil {
+	if l.Program, l.at, err = chooseProgram(l.spec, l.Program, hooks); err != nil {
+		return err
+	}
+	if err := l.checkMode(l.at); err != nil {
 		return err
 	}
 	l.needed = reachOf(l.spec, l.Program)
@@ -215,12 +238,12 @@ func (l *load) read(object io.ReaderAt, isOne bool) (err error) {
 
 // rewrittenPart is rewrittenSpec for an object that was refused, but maybe not for
 // what the program to attach reaches.
-func rewrittenPart(object io.ReaderAt, opts Options, refused error) (*ebpf.CollectionSpec, *rewrite.Report, string, error) {
+func rewrittenPart(object io.ReaderAt, opts Options, hooks []Hook, refused error) (*ebpf.CollectionSpec, *rewrite.Report, string, error) {
 	spec, err := collection.Read(object)
 	if err != nil {
 		return nil, nil, "", refused
 	}
-	program, err := chooseProgram(spec, opts.Program)
+	program, _, err := chooseProgram(spec, opts.Program, hooks)
 	if err != nil {
 		return nil, nil, "", err
 	}
@@ -254,6 +277,7 @@ func (l *load) load() error {
 			return err
 		}
 	}
+	l.takeShared()
 	pinned, err := l.openPinned()
 	defer closeMaps(pinned)
 	if err != nil {
@@ -262,7 +286,7 @@ func (l *load) load() error {
 
 	opts := l.Collection
 	opts.MapReplacements = make(map[string]*ebpf.Map)
-	for _, replacements := range []map[string]*ebpf.Map{pinned, l.Collection.MapReplacements} {
+	for _, replacements := range []map[string]*ebpf.Map{l.shared(), pinned, l.Collection.MapReplacements} {
 		for name, m := range replacements {
 			opts.MapReplacements[name] = m
 		}
@@ -292,16 +316,23 @@ func (l *load) load() error {
 			return err
 		}
 	}
-	return l.fillArrays(l.collection, opts.MapReplacements)
+	l.reused = make(map[string]bool)
+	for name := range opts.MapReplacements {
+		l.reused[name] = true
+	}
+	if err := l.fillArrays(l.collection); err != nil {
+		return err
+	}
+	return l.putRedirects(true)
 }
 
 // fillArrays fills the program arrays that are new. Those that are not are left to
 // replacePrograms.
-func (l *load) fillArrays(collection *ebpf.Collection, reused map[string]*ebpf.Map) error {
+func (l *load) fillArrays(collection *ebpf.Collection) error {
 	l.arrays = slices.DeleteFunc(l.arrays, func(a programArray) bool { return collection.Maps[a.name] == nil })
 	for i := range l.arrays {
 		a := &l.arrays[i]
-		if a.reused = reused[a.name] != nil; a.reused {
+		if a.reused = l.reused[a.name]; a.reused {
 			continue
 		}
 		if err := a.fill(collection); err != nil {
@@ -311,8 +342,12 @@ func (l *load) fillArrays(collection *ebpf.Collection, reused map[string]*ebpf.M
 	return nil
 }
 
-// replacePrograms puts the programs into the arrays that were there before.
+// replacePrograms puts the programs into the arrays, and the entries into the cpumaps and
+// devmaps, that were there before.
 func (l *load) replacePrograms(collection *ebpf.Collection) error {
+	if err := l.putRedirects(false); err != nil {
+		return err
+	}
 	for i := range l.arrays {
 		if !l.arrays[i].reused {
 			continue

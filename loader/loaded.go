@@ -37,6 +37,13 @@ type Loaded struct {
 	// Pinned are the maps that are pinned, by their names.
 	Pinned []PinnedMap
 
+	// ForMaps are the programs for cpumaps and devmaps, which are pinned, too.
+	ForMaps []PinnedProgram
+
+	// With are the other programs on the interface that Reload has replaced with it. Close
+	// releases them, too.
+	With []*Loaded
+
 	// Bound is set if a program is bound to the interface, as it calls metadata kfuncs.
 	Bound bool
 
@@ -95,12 +102,12 @@ func (l *load) glance() error {
 	if !l.pinsAttachment() {
 		return nil
 	}
-	there, err := hookByName(l.Interface)
+	there, err := hookByName(l.Interface, l.at)
 	if err != nil || len(there.programs) == 0 {
 		return err
 	}
 	return withPins(func(pins *pinDir) error {
-		_, ours, _, err := pins.lookAt(l.Interface)
+		_, ours, _, err := pins.lookAt(l.Interface, l.at)
 		if err == nil && ours != nil {
 			l.seen = ours.home
 		}
@@ -197,7 +204,7 @@ func (l *Loaded) take(steps ...func(*load) error) error {
 
 // note tells the caller what is attached now.
 func (l *Loaded) note() {
-	l.Attachment, l.Pinned, l.Replaced = l.load.attachment, l.load.pinned, 0
+	l.Attachment, l.Pinned, l.ForMaps, l.Replaced = l.load.attachment, l.load.pinned, l.load.forMaps, 0
 	if l.load.present != nil {
 		l.Replaced = l.load.present.id
 	}
@@ -233,7 +240,13 @@ func (l *Loaded) Detach() error {
 func (l *Loaded) Close() {
 	l.closeLink()
 	l.Collection.Close()
+	for _, other := range l.With {
+		other.Close()
+	}
 }
+
+// all returns it, and those of With.
+func (l *Loaded) all() []*Loaded { return append([]*Loaded{l}, l.With...) }
 
 func (l *Loaded) closeLink() {
 	if l.load.attached != nil {
@@ -248,7 +261,7 @@ func (l *load) attachUnpinned(collection *ebpf.Collection) (*Attachment, error) 
 	if err != nil {
 		return nil, err
 	}
-	if err := l.pins.checkVacant(target.Interface); err != nil {
+	if err := l.pins.checkVacant(target.Interface, l.at); err != nil {
 		return nil, err
 	}
 	program := collection.Programs[l.Program]
@@ -278,6 +291,9 @@ func (l *load) replaceUnpinned(old *load) error {
 	}
 	program, before := l.collection.Programs[l.Program], old.collection.Programs[old.Program]
 	name := fmt.Sprintf("%s: replace id %d", target.Interface, old.attachment.ProgramID)
+	if l.at != old.at {
+		return fmt.Errorf("%s: it is for %s, and a program for %s can't replace it", name, old.at, l.at)
+	}
 	if l.mode() != old.mode() {
 		return fmt.Errorf("%s: it is in %s mode, and a program in %s mode can't replace it", name, old.mode(), l.mode())
 	}
@@ -312,7 +328,7 @@ func (l *load) recordUnpinned(target *nic.Target, program *ebpf.Program) (*Attac
 	if err != nil {
 		return nil, err
 	}
-	return newOwnAttachment(target, l.mode(), id, info, l.Program, l.record), nil
+	return newOwnAttachment(target, l.at, l.linkMode(), id, info, l.Program, l.record), nil
 }
 
 // explainUpdate says why the kernel did not update a link that this process has.

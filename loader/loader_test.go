@@ -617,8 +617,7 @@ func TestRefused(t *testing.T) {
 		"no native XDP":      {ownProgram("pinned"), loader.Options{Interface: "lo"}, loader.ErrNoNative, "generic mode"},
 		"several programs":   {program("subprog"), loader.Options{Interface: "nic0"}, loader.ErrSeveralPrograms, "first, second"},
 		"no such program":    {program("subprog"), loader.Options{Interface: "nic0", Program: "third"}, loader.ErrNoProgram, "third: there is first, second"},
-		"no XDP program":     {program("tc"), loader.Options{Interface: "nic0"}, loader.ErrNoProgram, `skb_fields in SEC("tc")`},
-		"not attached by us": {program("tc"), loader.Options{Interface: "nic0", Program: "skb_fields"}, loader.ErrNoProgram, `SEC("xdp")`},
+		"not attached by us": {ownProgram("spares"), loader.Options{Interface: "nic0", Program: "traces_nothing"}, loader.ErrNoProgram, "no program to attach of the name"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			newLab(t)

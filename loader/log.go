@@ -42,7 +42,7 @@ func (l *load) notePresent() error {
 	case l.present == nil:
 		l.note("nothing is attached yet")
 	default:
-		l.note("to be replaced", "id", l.present.id, "link", l.present.link, "ours", l.present.ours)
+		l.note("to be replaced", "id", l.present.id, "link", l.present.link, "ours", l.present.ours != nil)
 	}
 	return nil
 }

@@ -26,7 +26,7 @@ func TestMisuse(t *testing.T) {
 			_, err := loader.Run("", loader.Options{Accessors: driver}, loader.Input{})
 			return err
 		}(),
-		"mode hardware: programs are attached in native or generic mode": func() error {
+		"mode hardware: XDP programs are attached in native, generic or offload mode": func() error {
 			_, err := loader.LoadRewritten(ownProgram("calls"), loader.Options{Layout: area, Interface: "lo", Mode: "hardware"})
 			return err
 		}(),

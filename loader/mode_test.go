@@ -41,8 +41,26 @@ func TestGenericMode(t *testing.T) {
 	if _, err := loader.LoadRewritten(ownProgram("calls"), opts); !errors.Is(err, loader.ErrNoDriverHere) {
 		t.Errorf("With accessors: %v", err)
 	}
-	opts.Layout, opts.Accessors, opts.Mode = layout(t, "exact"), nil, loader.Offload
-	if _, err := loader.LoadRewritten(ownProgram("calls"), opts); err == nil || !strings.Contains(err.Error(), "mode offload: ") {
-		t.Errorf("Offloaded: %v", err)
+}
+
+// On the NIC there is nothing of the driver's, and no maps are; and no NIC here runs programs,
+// which the driver tells, or the kernel says when it is asked all the same.
+func TestOffloadRefused(t *testing.T) {
+	newLab(t)
+	opts := loader.Options{Layout: layout(t, "exact"), Interface: "nic0", Mode: loader.Offload}
+	if _, err := loader.LoadRewritten(ownProgram("calls"), opts); err == nil || !strings.Contains(err.Error(), "mode offload: program calls uses maps, which would have to be on the NIC, too, and are made in the kernel: .bss, jump") {
+		t.Errorf("With maps: %v", err)
+	}
+	for what, try := range map[string]func() error{
+		"load":    func() error { _, err := loader.LoadRewritten(program("oneload"), opts); return err },
+		"preview": func() error { _, err := loader.Preview(program("oneload"), opts); return err },
+	} {
+		if err := try(); !errors.Is(err, loader.ErrNoOffload) || !strings.Contains(err.Error(), "nic0: no XDP programs on the NIC by all that driver veth tells") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	opts.Layout, opts.Accessors = nil, []*rewrite.Accessors{{}}
+	if _, err := loader.LoadRewritten(ownProgram("calls"), opts); !errors.Is(err, loader.ErrNoDriverHere) || !strings.Contains(err.Error(), "no driver has the packet in offload mode: the program runs on the NIC, where there is no memory of the kernel: give the layout of the metadata area") {
+		t.Errorf("With accessors: %v", err)
 	}
 }

@@ -22,7 +22,7 @@ func (d *pinDir) openAttachedHook(program ebpf.ProgramID) (*pinnedAttachment, er
 	if err != nil {
 		return nil, err
 	}
-	hooks, err := xdpHooks()
+	hooks, err := allHooks()
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +49,7 @@ func (d *pinDir) followHook(pin *pinnedAttachment) (*pinnedAttachment, error) {
 			return err
 		}
 		isLeft = isLeft || own == pin.netns
-		hooks, err := xdpHooks()
+		hooks, err := allHooks()
 		found = append(found, slices.DeleteFunc(hooks, func(h hook) bool { return h.modeOf(pin.program) == "" })...)
 		return err
 	})

@@ -27,6 +27,7 @@ import (
 const (
 	pinsOfPrograms = "programs" // programs-PROGRAM/NAME: the program that is attached
 	pinsOfMaps     = "maps"     // maps-PROGRAM/NAME: what it and the programs that it calls use
+	pinsForMaps    = "redirect" // redirect-PROGRAM/NAME: programs for the cpumaps and devmaps that it redirects into
 	pinOfRecord    = "record"   // record-PROGRAM: what it was rewritten for
 	pinsByName     = "names"    // names-PROGRAM/NAME: a map on its way to where it is pinned by name; or a note on its way to be hook-PROGRAM
 	pinOfHook      = "hook"     // hook-PROGRAM: where it is attached without a link, see pinHook
@@ -36,7 +37,7 @@ const (
 )
 
 var (
-	kindsOfProgram = []string{pinsOfPrograms, pinsOfMaps, pinOfRecord, pinsByName, pinOfHook}
+	kindsOfProgram = []string{pinsOfPrograms, pinsOfMaps, pinsForMaps, pinOfRecord, pinsByName, pinOfHook}
 	kindsOfLink    = []string{pinOfLink, pinOfTaken, pinOfLent}
 )
 
@@ -59,8 +60,13 @@ type pinnedAttachment struct {
 	link    link.ID // 0 if the program is attached without one
 	program ebpf.ProgramID
 	home    ebpf.ProgramID // whose pins there are: another if program is in its place for a while
-	ifindex int            // in the network namespace that the interface is in
-	netns   uint64         // inode number of that, 0 if it is not known, as of a link
+	at      Hook
+	ifindex int    // in the network namespace that the interface is in
+	netns   uint64 // inode number of that, 0 if it is not known, as of a link
+
+	// Without a link:
+	mode  Mode
+	qdisc bool // whether the qdisc was added for it, or for another one of this package's
 }
 
 // isAway reports whether another program is in the place of the one that has its pins there.
@@ -91,38 +97,70 @@ func newPinnedLink(attached link.Link) (*pinnedAttachment, error) {
 	if err != nil {
 		return nil, err
 	}
-	if info.Type != link.XDPType {
-		return nil, fmt.Errorf("no link of an XDP program, and %w", errNotMade)
+	pin := &pinnedAttachment{link: info.ID, program: info.Program, home: info.Program}
+	switch info.Type {
+	case link.XDPType:
+		pin.at, pin.ifindex = XDP, int(info.XDP().Ifindex)
+	case link.TCXType:
+		tcx := info.TCX()
+		for at, attach := range tcxTypes {
+			if uint32(attach) == uint32(tcx.AttachType) {
+				pin.at, pin.ifindex = at, int(tcx.Ifindex)
+			}
+		}
 	}
-	return &pinnedAttachment{link: info.ID, program: info.Program, home: info.Program, ifindex: int(info.XDP().Ifindex)}, nil
-}
-
-// pinHook notes where a program is going to be attached without a link. There is nothing
-// to pin: a symbolic link has the interface in its text, as /proc/PID/ns/net has the
-// namespace.
-func (d *pinDir) pinHook(program ebpf.ProgramID, ifindex int) (*pinnedAttachment, error) {
-	netns, err := ownNetworkNamespace()
-	if err != nil {
-		return nil, err
-	}
-	pin := &pinnedAttachment{program: program, home: program, ifindex: ifindex, netns: netns}
-	if err := os.Symlink(pin.hookText(), d.path(linkPinsName, pinName(pinOfHook, program))); err != nil {
-		return nil, err
+	if pin.at == "" {
+		return nil, fmt.Errorf("no link of an XDP program, or one of TC, and %w", errNotMade)
 	}
 	return pin, nil
 }
 
-const hookFormat = "net:[%d]:%d"
+// pinHook notes where a program is going to be attached without a link. There is nothing
+// to pin: a symbolic link has it in its text, as /proc/PID/ns/net has the namespace.
+func (d *pinDir) pinHook(pin *pinnedAttachment) (err error) {
+	if pin.netns, err = ownNetworkNamespace(); err != nil {
+		return err
+	}
+	return os.Symlink(pin.hookText(), d.path(linkPinsName, pinName(pinOfHook, pin.program)))
+}
 
-func (p *pinnedAttachment) hookText() string { return fmt.Sprintf(hookFormat, p.netns, p.ifindex) }
+const (
+	hookFormat = "net:[%d]:%d"
+	ownQdisc   = ":qdisc"
+)
+
+// hookText is the network namespace and the interface, the hook of TC or the mode of XDP if
+// that is not the usual one, and whether the qdisc goes with the attachment.
+func (p *pinnedAttachment) hookText() string {
+	text := fmt.Sprintf(hookFormat, p.netns, p.ifindex)
+	switch {
+	case p.at != XDP:
+		text += ":" + string(p.at)
+	case p.mode != Native:
+		text += ":" + string(p.mode)
+	}
+	if p.qdisc {
+		text += ownQdisc
+	}
+	return text
+}
 
 func openHook(program ebpf.ProgramID) (*pinnedAttachment, error) {
-	pin := &pinnedAttachment{program: program, home: program}
+	pin := &pinnedAttachment{program: program, home: program, at: XDP, mode: Native}
 	text, err := os.Readlink(pin.path())
 	if err != nil {
 		return nil, err
 	}
-	if _, err := fmt.Sscanf(text, hookFormat, &pin.netns, &pin.ifindex); err != nil || pin.hookText() != text {
+	_, err = fmt.Sscanf(text, hookFormat, &pin.netns, &pin.ifindex)
+	place, hasQdisc := strings.CutSuffix(strings.TrimPrefix(text, pin.hookText()), ownQdisc)
+	place = strings.TrimPrefix(place, ":")
+	switch _, isTC := tcParents[Hook(place)]; {
+	case isTC:
+		pin.at, pin.mode, pin.qdisc = Hook(place), Clsact, hasQdisc
+	case place != "":
+		pin.mode = Mode(place)
+	}
+	if err != nil || pin.hookText() != text || pin.at == XDP && pin.mode.flag() == 0 {
 		return nil, fmt.Errorf("%s: %w", pin.path(), errNotMade)
 	}
 	return pin, nil
@@ -144,6 +182,11 @@ func (d *pinDir) pinProgram(id ebpf.ProgramID, program *ebpf.Program, name strin
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
 	}
+	return pinProgramAgain(program, dir, name)
+}
+
+// pinProgramAgain pins a program that may be pinned elsewhere, too.
+func pinProgramAgain(program *ebpf.Program, dir, name string) error {
 	clone, err := program.Clone()
 	if err != nil {
 		return err
@@ -226,19 +269,23 @@ func (d *pinDir) attachments() (pins []pinnedAttachment, skipped []error, err er
 	return pins, skipped, nil
 }
 
-// lookAt returns the hook of an interface, and the attachment that it runs, nil if it runs none
-// of this package's. The other results are those of attachments.
-func (d *pinDir) lookAt(iface string) (there *hook, ours *pinnedAttachment, skipped []error, err error) {
+// lookAt returns a hook of an interface with the programs that are in the way of another, and
+// the attachment that it runs, nil if it runs none of this package's. The other results are
+// those of attachments.
+func (d *pinDir) lookAt(iface string, at Hook) (there *hook, ours *pinnedAttachment, skipped []error, err error) {
 	all, skipped, err := d.attachments() // first: it may put a program back
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	there, err = hookByName(iface)
+	there, err = hookByName(iface, at)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	if at := slices.IndexFunc(all, there.runs); at >= 0 {
-		ours = &all[at]
+	if found := slices.IndexFunc(all, there.runs); found >= 0 {
+		ours = &all[found]
+	}
+	if ours != nil || len(uncertain(skipped)) == 0 {
+		there.keepOnly(ours)
 	}
 	return there, ours, skipped, nil
 }
@@ -254,6 +301,9 @@ func (d *pinDir) sweep(files []os.DirEntry, pins []pinnedAttachment) {
 		kind, id, ok := parsePinName(file.Name())
 		isLeft := slices.Contains(kindsOfProgram, kind) && (!attached[id] || kind == pinsByName) || kind == pinOfLent && !lent[id]
 		if ok && isLeft {
+			if kind == pinOfHook {
+				finishTakingOff(ebpf.ProgramID(id))
+			}
 			_ = os.RemoveAll(linkPins + "/" + file.Name())
 		}
 	}
@@ -308,6 +358,18 @@ func homeOf(pin *pinnedAttachment) ebpf.ProgramID {
 		return pin.program
 	}
 	return home
+}
+
+// finishTakingOff removes the qdisc that was added for a program that is attached no more, if
+// its interface is in this network namespace.
+func finishTakingOff(program ebpf.ProgramID) {
+	pin, err := openHook(program)
+	if err != nil {
+		return
+	}
+	if netns, err := ownNetworkNamespace(); err == nil && netns == pin.netns {
+		pin.removeQdisc()
+	}
 }
 
 // openLink opens a pinned link. On a read-only bpffs the kernel opens no link; its
@@ -383,7 +445,7 @@ func (d *pinDir) detachHook(pin *pinnedAttachment) error {
 		return err
 	}
 	defer program.Close()
-	if err := detachOverNetlink(pin.ifindex, program, Native); err != nil {
+	if err := pin.takeOff(program); err != nil {
 		return err
 	}
 	d.remove(pin.program)

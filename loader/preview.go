@@ -52,7 +52,9 @@ func (l *load) plan() (*Plan, error) {
 	}
 	plan := &Plan{Report: l.report, Program: l.Program, Bound: isBound(l.spec), Conditions: []string{"the verifier accepts it"}}
 	if l.Interface != "" {
-		plan.Conditions[0] = "the verifier and the driver accept it"
+		if l.at == XDP {
+			plan.Conditions[0] = "the verifier and the driver accept it"
+		}
 		if err := plan.aim(l); err != nil {
 			return nil, err
 		}
@@ -72,7 +74,7 @@ func (p *Plan) aim(l *load) (err error) {
 
 	native, err := p.Target.HasNativeXDP()
 	switch {
-	case l.mode() != Native:
+	case l.at != XDP || l.mode() != Native:
 	case errors.Is(err, nic.ErrFeaturesUnknown):
 		p.Conditions = append(p.Conditions, driverName(p.Target)+" has native XDP")
 	case err != nil:
@@ -90,13 +92,17 @@ func (p *Plan) aim(l *load) (err error) {
 
 // lookAtHook is look for who may not be able to ask whose program is there.
 func (p *Plan) lookAtHook(l *load) error {
-	there, err := hookByName(p.Target.Interface)
-	if err != nil || len(there.programs) == 0 {
+	there, err := hookByName(p.Target.Interface, l.at)
+	if err != nil || l.at == XDP && len(there.programs) == 0 {
 		return err
 	}
 	_, err = inLastingMounts(l.look)
 	if errors.Is(err, os.ErrPermission) {
-		return fmt.Errorf("%s %w: id %d, and whose it is can't be told: %w", there.name, ErrOccupied, there.programs[0].id, explainPermission(err))
+		if l.at != XDP {
+			p.Conditions = append(p.Conditions, fmt.Sprintf("xdp-load has no program at tc %s of %s yet", l.at, there.name))
+			return nil
+		}
+		return fmt.Errorf("%s %w: id %d, and whose it is can't be told: %w", there.name, there.occupiedError(), there.programs[0].id, explainPermission(err))
 	}
 	return err
 }

@@ -2,13 +2,15 @@ package loader
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 )
 
 // reach is what a program of an object needs, by name: itself, what the program
-// arrays start with that it or one of these calls through, and their maps.
+// arrays start with that it or one of these calls through, the programs for the cpumaps and
+// devmaps that it or one of these redirects into, and their maps.
 type reach struct {
 	spec     *ebpf.CollectionSpec
 	programs map[string]bool
@@ -39,6 +41,11 @@ func (r *reach) addMap(name string) {
 		return
 	}
 	r.maps[name] = true
+	for program, spec := range r.spec.Programs {
+		if isFor(m, spec) && !isOptional(spec) {
+			r.addProgram(program)
+		}
+	}
 	for _, entry := range m.Contents {
 		value, isName := entry.Value.(string)
 		switch {
@@ -123,3 +130,27 @@ func startsWith(m *ebpf.MapSpec, is func(string) bool) bool {
 		return isName && is(value)
 	})
 }
+
+// redirectMaps are the maps that programs redirect into, and what programs for them say where
+// they are attached. Their values have room for a program if they are of sizeofRedirect bytes:
+// struct bpf_cpumap_val and bpf_devmap_val.
+var redirectMaps = map[ebpf.MapType]ebpf.AttachType{
+	ebpf.CPUMap:     ebpf.AttachXDPCPUMap,
+	ebpf.DevMap:     ebpf.AttachXDPDevMap,
+	ebpf.DevMapHash: ebpf.AttachXDPDevMap,
+}
+
+const sizeofRedirect = 8
+
+// isFor reports whether a program is one that a map can have.
+func isFor(m *ebpf.MapSpec, program *ebpf.ProgramSpec) bool {
+	attach, ok := redirectMaps[m.Type]
+	return ok && m.ValueSize == sizeofRedirect && program.Type == ebpf.XDP && program.AttachType == attach
+}
+
+// mapOf says what maps programs are for, by where they are attached.
+var mapOf = map[ebpf.AttachType]string{ebpf.AttachXDPCPUMap: "cpumap", ebpf.AttachXDPDevMap: "devmap"}
+
+// isOptional reports whether a program is loaded only if somebody asks for it, as
+// libbpf has it (bpf_program__autoload).
+func isOptional(program *ebpf.ProgramSpec) bool { return strings.HasPrefix(program.SectionName, "?") }

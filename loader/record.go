@@ -41,6 +41,13 @@ type Record struct {
 	Types   []string `json:"types,omitempty"`
 	PinPath string   `json:"pinPath"`
 
+	// With are the names of the other programs of the object that were loaded with it, and
+	// share its maps.
+	With []string `json:"with,omitempty"`
+
+	// Redirects are those of the Options.
+	Redirects []Redirect `json:"redirects,omitempty"`
+
 	// MapReplacements are the names of the maps that the caller had given.
 	MapReplacements []string `json:"mapReplacements,omitempty"`
 
@@ -97,6 +104,8 @@ func (l *load) newRecord(target *nic.Target) (*Record, error) {
 		Digest:    digestOf(l.object),
 		Program:   l.Program,
 		Types:     slices.Clone(l.Types),
+		With:      l.with,
+		Redirects: l.Redirects,
 		PinPath:   l.Collection.Maps.PinPath,
 		Origin:    l.Origin,
 		Layout:    cmp.Or(l.Origin.Layout, l.report.Layout),

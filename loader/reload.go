@@ -3,7 +3,6 @@
 package loader
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -19,27 +18,48 @@ import (
 // and where maps are pinned by name are those of the record.
 type Find func(*Record) (Options, error)
 
-// Reload rewrites the object that the program on an interface was rewritten from once more,
-// for the target as it is now, and replaces the program: see Options.Replace. Nothing is
-// read of the object's file. Maps that are pinned by name are taken over.
+// Reload rewrites the objects that the programs on an interface were rewritten from once more,
+// for the target as it is now, and replaces the programs, all or none: see Options.Replace.
+// Nothing is read of the objects' files. Maps that are pinned by name are taken over. If there
+// are several programs, the others are in the With of the one that is returned.
 //
 // Returns an error wrapping ErrNotAttached, ErrNoRecord, ErrChanged, those of find, or those
 // of LoadRewritten. What was attached stays then.
 func Reload(iface string, find Find) (*Loaded, error) {
-	attachment, err := attachmentOn(iface)
+	attachments, err := attachmentsOn(iface)
 	if err != nil {
 		return nil, err
 	}
-	l, err := attachment.anew(find)
-	if err != nil {
-		return nil, err
-	}
-	l.expected = attachment.ProgramID
-	return l.run()
+	return reload(attachments, find)
 }
 
-// attachmentOn returns what this package has attached to an interface.
-func attachmentOn(iface string) (*Attachment, error) {
+// reload is Reload of some of the programs on an interface.
+func reload(attachments []Attachment, find Find) (*Loaded, error) {
+	return again(attachments, find, func(l *load, a *Attachment) { l.expected = a.ProgramID })
+}
+
+// again loads the objects of attachments to an interface once more, with what each load is told
+// besides.
+func again(attachments []Attachment, find Find, tell func(*load, *Attachment)) (*Loaded, error) {
+	b := new(batch)
+	for i := range attachments {
+		l, err := attachments[i].anew(find)
+		if err != nil {
+			return nil, err
+		}
+		tell(l, &attachments[i])
+		b.add(l)
+	}
+	all, err := b.run()
+	if err != nil {
+		return nil, err
+	}
+	all[0].With = all[1:]
+	return all[0], nil
+}
+
+// attachmentsOn returns what this package has attached to an interface.
+func attachmentsOn(iface string) ([]Attachment, error) {
 	target, err := nic.ByName(iface)
 	if err != nil {
 		return nil, err
@@ -48,15 +68,15 @@ func attachmentOn(iface string) (*Attachment, error) {
 	if err != nil {
 		return nil, err
 	}
-	at := slices.IndexFunc(attachments, func(a Attachment) bool { return a.Index == target.Index })
-	if at >= 0 {
-		return &attachments[at], nil
+	attachments = slices.DeleteFunc(attachments, func(a Attachment) bool { return a.Index != target.Index })
+	if len(attachments) > 0 {
+		return attachments, nil
 	}
-	there, err := hookByName(iface)
+	there, err := hooksByName(iface)
 	if err != nil {
 		return nil, err
 	}
-	return nil, cmp.Or(there.unclear(nil, skipped), joined(there.notOurs(), skipped))
+	return nil, notOurs(there, skipped)
 }
 
 // anew returns a load of the object of an attachment for the target as it is now.
@@ -70,7 +90,7 @@ func (a *Attachment) anew(find Find) (*load, error) {
 		return nil, err
 	}
 	opts.Interface, opts.Program, opts.Replace, opts.Force = a.Interface, record.Program, true, false
-	opts.Mode = a.Mode
+	opts.Mode, opts.Redirects = a.Mode, record.Redirects
 	opts.Collection.Maps.PinPath = record.PinPath
 	for _, name := range record.MapReplacements {
 		if opts.Collection.MapReplacements[name] == nil {
@@ -82,6 +102,7 @@ func (a *Attachment) anew(find Find) (*load, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", record.Object, err)
 	}
+	l.with = record.With
 	return l, nil
 }
 

@@ -28,8 +28,8 @@ var (
 // present is the program that is to be replaced.
 type present struct {
 	id   ebpf.ProgramID
-	link link.ID // 0 if it is attached without one
-	ours bool
+	link link.ID           // 0 if it is attached without one
+	ours *pinnedAttachment // nil if it is somebody else's
 }
 
 // look finds what is on the interface, and whether it may be replaced.
@@ -37,7 +37,7 @@ func (l *load) look() error {
 	if l.present = nil; l.Interface == "" {
 		return nil
 	}
-	there, err := hookByName(l.Interface)
+	there, err := hookByName(l.Interface, l.at)
 	if err != nil {
 		return err
 	}
@@ -46,7 +46,7 @@ func (l *load) look() error {
 	}
 	return withPins(func(pins *pinDir) error {
 		// Once more, as it may be another by now.
-		there, ours, skipped, err := pins.lookAt(l.Interface)
+		there, ours, skipped, err := pins.lookAt(l.Interface, l.at)
 		if err != nil {
 			return err
 		}
@@ -72,14 +72,14 @@ func (l *load) mayReplace(there *hook, ours *pinnedAttachment) (*present, error)
 	switch {
 	case !l.Replace:
 		return nil, there.occupied(ours)
-	case ours != nil && there.modeOf(ours.program) != l.mode():
+	case ours != nil && !l.isMode(there.modeOf(ours.program)):
 		return nil, fmt.Errorf("%s %w: %s, attached by xdp-load in %s mode, which a program in %s mode can't replace: xdp-load unload %[1]s first",
-			there.name, ErrOccupied, ours.title(), there.modeOf(ours.program), l.mode())
+			there.name, there.occupiedError(), ours.title(), there.modeOf(ours.program), l.mode())
 	case ours != nil && ours.isAway():
 		return nil, fmt.Errorf("%s %w: id %d, which is there for a while in place of id %d, attached by xdp-load: wait for the process that has put it there, or xdp-load unload %[1]s",
 			there.name, ErrOccupied, ours.program, ours.home)
 	case ours != nil:
-		return &present{ours.program, ours.link, true}, nil
+		return &present{ours.program, ours.link, ours}, nil
 	case len(there.programs) > 1 || program.mode != Native || l.mode() != Native:
 		return nil, fmt.Errorf("%s %w: %s, not attached by xdp-load, which is not replaced in the mode that it is in, %s: to take it off, %s",
 			there.name, ErrOccupied, programTitle(program.id), there.modes(), there.howToDetach())
@@ -91,15 +91,15 @@ func (l *load) mayReplace(there *hook, ours *pinnedAttachment) (*present, error)
 	if err != nil {
 		return nil, fmt.Errorf("%s: look for the link of %s: %w", there.name, programTitle(program.id), err)
 	}
-	return &present{program.id, foreign, false}, nil
+	return &present{program.id, foreign, nil}, nil
 }
 
 // checkUnchanged wants on the interface what was there when the load looked.
 func (l *load) checkUnchanged(iface string) error {
 	if l.present == nil {
-		return l.pins.checkVacant(iface)
+		return l.pins.checkVacant(iface, l.at)
 	}
-	there, err := hookByName(iface)
+	there, _, _, err := l.pins.lookAt(iface, l.at)
 	if err != nil {
 		return err
 	}
@@ -136,7 +136,7 @@ func (l *load) replace(target *nic.Target, program *ebpf.Program) (*pinnedAttach
 
 // openPresent opens the program to be replaced. That of others takes CAP_SYS_ADMIN.
 func (l *load) openPresent() (*ebpf.Program, error) {
-	if l.present.ours {
+	if l.present.ours != nil {
 		pin := pinnedAttachment{home: l.present.id}
 		program, _, err := pin.openProgram()
 		return program, err
@@ -153,7 +153,7 @@ func (l *load) replaceOnLink(target *nic.Target, program, old *ebpf.Program) (*p
 		return nil, fmt.Errorf("%s: open link %d: %w", target.Interface, id, err)
 	}
 	l.closeLater = append(l.closeLater, attached)
-	if !l.present.ours {
+	if l.present.ours == nil {
 		if err := l.pins.take(attached, id); err != nil {
 			return nil, fmt.Errorf("%s: pin link %d: %w", target.Interface, id, err)
 		}
@@ -163,7 +163,7 @@ func (l *load) replaceOnLink(target *nic.Target, program, old *ebpf.Program) (*p
 		return nil, l.explainReplace(target, attached, err)
 	}
 	l.undo.later(func() { _ = updateLink(attached, program, old) })
-	if !l.present.ours && !l.pins.finishTaking(id) {
+	if l.present.ours == nil && !l.pins.finishTaking(id) {
 		return nil, fmt.Errorf("%s: link %d, which was another's, can't be pinned", target.Interface, id)
 	}
 	pin, err := newPinnedLink(attached)
@@ -174,7 +174,7 @@ func (l *load) replaceOnLink(target *nic.Target, program, old *ebpf.Program) (*p
 }
 
 func (l *load) openPresentLink() (link.Link, error) {
-	if l.present.ours {
+	if l.present.ours != nil {
 		return openLink(l.present.link)
 	}
 	return link.NewFromID(l.present.link)
@@ -198,21 +198,24 @@ func (l *load) replaceOnHook(target *nic.Target, program, old *ebpf.Program) (*p
 	if err != nil {
 		return nil, err
 	}
-	pin, err := l.pins.pinHook(id, target.Index)
-	if err != nil {
+	pin := &pinnedAttachment{program: id, home: id, at: l.at, ifindex: target.Index, mode: l.mode()}
+	if l.present.ours != nil {
+		pin.mode, pin.qdisc = l.present.ours.mode, l.present.ours.qdisc
+	}
+	if err := l.pins.pinHook(pin); err != nil {
 		return nil, fmt.Errorf("%s: %w", target.Interface, err)
 	}
-	if err := replaceOverNetlink(target.Index, old, program); err != nil {
+	if err := pin.putInPlaceOf(old, program); err != nil {
 		return nil, l.explainReplace(target, nil, err)
 	}
-	l.undo.later(func() { _ = replaceOverNetlink(target.Index, program, old) })
+	l.undo.later(func() { _ = pin.putInPlaceOf(program, old) })
 	return pin, nil
 }
 
 // explainReplace says why the kernel did not replace the program. Other than netlink, an
 // update of a link gives no driver's reason.
 func (l *load) explainReplace(target *nic.Target, attached link.Link, err error) error {
-	there, hookErr := hookByName(target.Interface)
+	there, _, _, hookErr := l.pins.lookAt(target.Interface, l.at)
 	switch {
 	case hookErr != nil:
 		return hookErr
@@ -220,7 +223,7 @@ func (l *load) explainReplace(target *nic.Target, attached link.Link, err error)
 		return there.changed(l.present.id)
 	case errors.Is(err, os.ErrPermission):
 		return fmt.Errorf("%s: replace id %d, which stays: %w", target.Interface, l.present.id, err)
-	case !l.present.ours && attached != nil && errors.Is(err, unix.EINVAL):
+	case l.present.ours == nil && attached != nil && errors.Is(err, unix.EINVAL):
 		return fmt.Errorf("%s: replace id %d, which stays: the kernel updates its link only with a program of the same attach type, which BPF_XDP is not: to take it off, %s: %w",
 			target.Interface, l.present.id, there.howToDetach(), err)
 	case attached == nil:

@@ -351,7 +351,7 @@ func TestLent(t *testing.T) {
 	if got := lab.status(); len(got) != 1 || differ(got[0], away) || away.StandIn == present.ProgramID {
 		t.Errorf("Status: %+v instead of %+v", got, away)
 	}
-	if got := lab.survey(loader.SurveyOptions{}).Programs; len(got) != 1 || differ(got[0].Attachment, away) {
+	if got := lab.survey(loader.SurveyOptions{}).Programs; len(got) != 2 || got[1].Hook != loader.Ingress || differ(got[0].Attachment, away) {
 		t.Errorf("Survey: %+v instead of %+v", got, away)
 	}
 	log, end := lab.keep()
@@ -544,7 +544,7 @@ func TestReplaceFails(t *testing.T) {
 		"no such field":   {program("unguarded"), "", "sparse", "md->rx_timestamp"},
 		"the verifier":    {ownProgram("refused"), "unchecked", "exact", "the verifier refuses"},
 		"the driver":      {program("fields"), "", "exact", "which stays: driver veth refuses"},
-		"no such program": {program("tc"), "", "exact", "no XDP program"},
+		"no such program": {ownProgram("spares"), "traces_nothing", "exact", "no program to attach"},
 	} {
 		opts.Program, opts.Layout = test.program, layout(t, test.layout)
 		_, err := loader.LoadRewritten(test.object, opts)

@@ -23,20 +23,26 @@ type Options struct {
 	// (optional, rewrite.DefaultTypes if empty).
 	Types []string
 
+	// Object is what is in the object's file, for who has read it (optional: it is read).
+	Object []byte
+
 	// Interface is the name of the interface, in the network namespace of the
 	// calling thread, to attach to (optional: nothing is attached without it). Load
 	// leaves that to Loaded.Attach.
 	Interface string
 
-	// Program is the name of the XDP program to attach (optional if the object
+	// Program is the name of the program to attach (optional if the object
 	// has only one). Only it and what it reaches is loaded: the programs that its
-	// program arrays start with, the programs that these reach, and their maps.
+	// program arrays start with, those for its cpumaps and devmaps, what these reach, and
+	// their maps.
 	Program string
 
-	// Mode is where the program runs: Native, in the driver, which it is if it is empty,
-	// or Generic, in the network stack, with any driver. There the metadata area is empty, so
-	// md_desc(ctx) is NULL for every packet, and Accessors are refused, as nothing of the
-	// driver's is there.
+	// Mode is where an XDP program runs: Native, in the driver, which it is if it is empty;
+	// Generic, in the network stack, with any driver; or Offload, on the NIC, if that runs
+	// programs, which can't have maps then. In generic mode the metadata area is empty, so
+	// md_desc(ctx) is NULL for every packet; in both Accessors are refused, as nothing of the
+	// driver's is there. A program of TC is attached by TCX, or as a filter, Clsact: if it is
+	// empty, by the first one that the kernel has.
 	Mode Mode
 
 	// Replace has the program take the place of the one that this package has attached
@@ -47,6 +53,9 @@ type Options struct {
 	// Force has Replace replace the program of somebody else, too. If that is attached by
 	// a link, the link becomes this package's: it stays when its owner is done with it.
 	Force bool
+
+	// Redirects are put into cpumaps and devmaps before the program is attached (optional).
+	Redirects []Redirect
 
 	// Unpinned has nothing of the attachment pinned. It lasts until Loaded.Close, or until
 	// the process ends, rather than outliving both. Replace is for what is pinned: see
@@ -73,6 +82,22 @@ type Options struct {
 
 // Mode is where a program on an interface runs.
 type Mode string
+
+// Redirect is an entry of a cpumap or a devmap: where packets go that a program redirects into
+// the map.
+type Redirect struct {
+	Map string `json:"map"`
+	Key uint32 `json:"key"` // of a cpumap, the CPU
+
+	// Queue is how many packets wait for the CPU at most; Interface is the name of the one that
+	// a devmap sends them out of.
+	Queue     uint32 `json:"queue,omitempty"`
+	Interface string `json:"interface,omitempty"`
+
+	// Program is the name of the program, in SEC("xdp/cpumap") or SEC("xdp/devmap"), that sees
+	// the packets there (optional).
+	Program string `json:"program,omitempty"`
+}
 
 // Origin is how the layout or the accessors were looked for, for who does that again. To
 // this package it means nothing.

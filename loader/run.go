@@ -84,7 +84,7 @@ func Run(path string, opts Options, input Input) (*Outcome, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	l, err := newLoadPart(path, object, opts, true)
+	l, err := newLoadPart(path, object, opts, []Hook{XDP})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

@@ -3,12 +3,16 @@
 package loader
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/cilium/ebpf"
+
+	"github.com/xdp-load/xdp-load/internal/collection"
 	"github.com/xdp-load/xdp-load/nic"
 	"github.com/xdp-load/xdp-load/rewrite"
 )
@@ -52,9 +56,9 @@ func (e *NoSourceError) Details() string {
 	return b.String()
 }
 
-// FindSource looks for what the fields of XDP programs on an interface come from: a layout,
-// as Target.FindLayout does, or else the accessors of the driver that the programs get their
-// packets from, whose name is filled in. A driver with a File, or Software, is asked for
+// FindSource looks for what the fields of programs on an interface come from: a layout,
+// as Target.FindLayout does, or else, for XDP programs, the accessors of the driver that they get
+// their packets from, whose name is filled in, and for those of TC the accessors of the skb. A driver with a File, or Software, is asked for
 // accessors only.
 // The options have the layout or the accessors, and target.Source says what was found.
 //
@@ -85,18 +89,35 @@ func FindSource(target *nic.Target, search nic.Search, driver *Driver) (opts Opt
 	return Options{Accessors: accessors}, nil
 }
 
-// accessorsOn returns the accessors for an interface.
+// accessorsOn returns the accessors for an interface. Those of TC are the same on each.
 func (d *Driver) accessorsOn(target *nic.Target) ([]*rewrite.Accessors, error) {
-	name, err := target.XDPDriver()
+	of := *d
+	context := d.context()
+	if context == "xdp_buff" {
+		name, err := target.XDPDriver()
+		if err != nil {
+			return nil, err
+		}
+		if name == "" {
+			return nil, ErrUnnamedDriver
+		}
+		of.Name = name
+	}
+	given, err := of.openFile()
 	if err != nil {
 		return nil, err
 	}
-	if name == "" {
-		return nil, ErrUnnamedDriver
+	return of.forContexts(given, []string{context}, nil, of.resolve)
+}
+
+// context returns the struct that the program to attach is given.
+func (d *Driver) context() string {
+	if spec, err := collection.Read(bytes.NewReader(d.Object)); err == nil {
+		if name, _, err := chooseProgram(spec, d.Program, anyHook); err == nil {
+			return contexts[spec.Programs[name].Type]
+		}
 	}
-	of := *d
-	of.Name = name
-	return of.Accessors(nil)
+	return contexts[ebpf.XDP] // what is wrong with the object, its loading says
 }
 
 // isWithoutSource reports whether an error says that there are no accessors for an interface.
@@ -106,7 +127,7 @@ func isWithoutSource(err error) bool {
 
 // source says where accessors come from.
 func (d *Driver) source(accessors []*rewrite.Accessors) nic.Source {
-	first := accessors[0] // of XDP programs
+	first := accessors[0]
 	found := nic.Source{Kind: nic.Computed, Name: first.Name}
 	for field, accessor := range first.Fields {
 		switch {

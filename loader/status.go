@@ -25,6 +25,7 @@ type Attachment struct {
 	Interface string `json:"interface"`
 	Index     int    `json:"index"`
 	Driver    string `json:"driver,omitempty"`
+	Hook      Hook   `json:"hook,omitempty"`
 	Mode      Mode   `json:"mode,omitempty"`
 
 	Program   string         `json:"program"`
@@ -79,7 +80,7 @@ func status(pins *pinDir) (attachments []Attachment, skipped []error, err error)
 	if err != nil {
 		return nil, nil, err
 	}
-	hooks, err := xdpHooks()
+	hooks, err := allHooks()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -134,6 +135,7 @@ func newAttachment(pin *pinnedAttachment, target *nic.Target, mode Mode, info *e
 		Interface: target.Interface,
 		Index:     target.Index,
 		Driver:    target.Driver,
+		Hook:      pin.at,
 		Mode:      mode,
 		Program:   name,
 		ProgramID: pin.home,

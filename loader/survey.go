@@ -32,8 +32,8 @@ type SurveyOptions struct {
 type Overview struct {
 	Programs []ProgramStatus
 
-	// Skipped are the reasons why something that is pinned among this package's pins
-	// is passed over.
+	// Skipped are the reasons why something that is pinned among this package's pins, or the
+	// programs in tcx, are passed over.
 	Skipped []error
 
 	// Gone says which attachments have gone with their interfaces since somebody last
@@ -116,6 +116,7 @@ type survey struct {
 	found  map[ebpf.ProgramID]bool
 	looked map[uint64]bool // at the network namespaces of these inode numbers
 	counts bool
+	denied bool // whether Skipped says that of tcx
 }
 
 func (s *survey) look(pins *pinDir) (err error) {
@@ -140,12 +141,16 @@ func (s *survey) look(pins *pinDir) (err error) {
 
 // lookAtHooks adds the programs in the network namespace of the calling thread.
 func (s *survey) lookAtHooks(namespace string) error {
-	hooks, err := xdpHooks()
+	hooks, err := allHooks()
 	if err != nil {
 		return err
 	}
 	for i := range hooks {
 		s.looked[hooks[i].netns] = true
+		if hooks[i].denied && !s.denied {
+			s.denied = true
+			s.Skipped = append(s.Skipped, errors.New("programs in tcx: to ask for them takes CAP_NET_ADMIN"))
+		}
 		if s.Interface != "" && hooks[i].name != s.Interface {
 			continue
 		}
@@ -202,7 +207,7 @@ func (s *survey) addForeign(h *hook, hooked hookedProgram, target *nic.Target, n
 	status := ProgramStatus{
 		Attachment: Attachment{
 			Interface: target.Interface, Index: target.Index, Driver: target.Driver,
-			Mode: hooked.mode, ProgramID: hooked.id,
+			Hook: h.at, Mode: hooked.mode, ProgramID: hooked.id,
 		},
 		Namespace: namespace,
 		Foreign:   "foreign",

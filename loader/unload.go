@@ -12,9 +12,9 @@ import (
 	"github.com/cilium/ebpf/link"
 )
 
-// Unload detaches what this package has attached to an interface in the network
-// namespace of the calling thread. Maps that were pinned by name stay, as with
-// other loaders.
+// Unload detaches what this package has attached to an interface in the network namespace
+// of the calling thread: an XDP program, programs of TC. Maps that were pinned by name stay, as
+// with other loaders.
 //
 // Returns an error wrapping ErrNotAttached if there is nothing, ErrPrivileges,
 // or nic.ErrNoInterface.
@@ -26,18 +26,37 @@ func Unload(iface string) error {
 }
 
 func unload(iface string, pins *pinDir) error {
-	there, ours, skipped, err := pins.lookAt(iface)
+	ours, skipped, err := pins.attachments() // first: it may put a program back
 	if err != nil {
 		return err
 	}
-	if ours == nil {
-		if detached, err := there.detachPinnedElsewhere(); detached || err != nil {
+	hooks, err := hooksByName(iface)
+	if err != nil {
+		return err
+	}
+	detached := false
+	for i := range hooks {
+		at := slices.IndexFunc(ours, hooks[i].runs)
+		if at < 0 {
+			continue
+		}
+		if err := pins.detach(&ours[at]); err != nil {
+			return fmt.Errorf("%s: %w", iface, err)
+		}
+		detached = true
+	}
+	if detached {
+		return nil
+	}
+	for i := range hooks {
+		elsewhere, err := hooks[i].detachPinnedElsewhere()
+		if err != nil {
 			return err
 		}
-		return cmp.Or(there.unclear(nil, skipped), joined(there.notOurs(), skipped))
+		detached = detached || elsewhere
 	}
-	if err := pins.detach(ours); err != nil {
-		return fmt.Errorf("%s: %w", iface, err)
+	if !detached {
+		return notOurs(hooks, skipped)
 	}
 	return nil
 }
@@ -47,13 +66,18 @@ func joined(err error, reasons []error) error {
 	return errors.Join(append([]error{err}, reasons...)...)
 }
 
-// notOurs says that there is nothing to unload, and what is there instead.
-func (h *hook) notOurs() error {
-	if len(h.programs) == 0 {
-		return fmt.Errorf("%s: %w, nor any other XDP program", h.name, ErrNotAttached)
+// notOurs says of the hooks of an interface that there is nothing to unload, and what is there
+// instead, or that this can't be told for the pins that were skipped.
+func notOurs(hooks []hook, skipped []error) error {
+	for i := range hooks {
+		h := &hooks[i]
+		if len(h.programs) == 0 {
+			continue
+		}
+		there := fmt.Errorf("%s: %w: to take off %s, which is there, %s", h.name, ErrNotAttached, programTitle(h.programs[0].id), h.howToDetach())
+		return cmp.Or(h.unclear(nil, skipped), joined(there, skipped))
 	}
-	return fmt.Errorf("%s: %w: to take off %s, which is there, %s",
-		h.name, ErrNotAttached, programTitle(h.programs[0].id), h.howToDetach())
+	return joined(fmt.Errorf("%s: %w, nor any other XDP or TC program", hooks[0].name, ErrNotAttached), skipped)
 }
 
 // detachPinnedElsewhere detaches a program of this package's whose pins are in another mount
@@ -105,7 +129,7 @@ func unloadAll(pins *pinDir) (unloaded []string, skipped []error, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	hooks, err := xdpHooks()
+	hooks, err := allHooks()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -126,7 +150,9 @@ func unloadAll(pins *pinDir) (unloaded []string, skipped []error, err error) {
 			failed = append(failed, fmt.Errorf("%s: %w", there.name, err))
 			continue
 		}
-		unloaded = append(unloaded, there.name)
+		if !slices.Contains(unloaded, there.name) {
+			unloaded = append(unloaded, there.name)
+		}
 	}
 	return unloaded, skipped, errors.Join(failed...)
 }

@@ -60,7 +60,7 @@ func NewWatch(object []byte, opts Options, tc string) (*Watch, error) {
 		}
 	}
 	maps.DeleteFunc(spec.Programs, func(name string, _ *ebpf.ProgramSpec) bool { return name != opts.Program && name != tc })
-	w := &Watch{Report: report, load: &load{Options: opts, spec: spec, report: report}}
+	w := &Watch{Report: report, load: &load{Options: opts, at: XDP, spec: spec, report: report}}
 	_, err = inLastingMounts(func() error { return w.start(tc) })
 	if err != nil {
 		return nil, errors.Join(explainPermission(err), w.Close())
@@ -116,12 +116,7 @@ func (w *Watch) attachXDP(target *nic.Target, ours *pinnedAttachment) error {
 func (w *Watch) attachTC(target *nic.Target, program *ebpf.Program) error {
 	attached, err := link.AttachTCX(link.TCXOptions{Program: program, Interface: target.Index, Attach: ebpf.AttachTCXIngress, Anchor: link.Head()})
 	if errors.Is(err, ebpf.ErrNotSupported) { // before Linux 6.6
-		filter := &tcFilter{ifindex: target.Index}
-		if err := filter.add(program); err != nil {
-			return err
-		}
-		w.load.undo.later(filter.remove)
-		return nil
+		return w.addFilter(target, program)
 	}
 	if err != nil {
 		return err
@@ -130,12 +125,36 @@ func (w *Watch) attachTC(target *nic.Target, program *ebpf.Program) error {
 	return nil
 }
 
+// watchHandle is that of the filter of a Watch, of which an interface has one.
+const watchHandle = 0x78647031
+
+// addFilter adds a filter in front of those of other priorities. One that a killed process has
+// left gives way.
+func (w *Watch) addFilter(target *nic.Target, program *ebpf.Program) error {
+	kinds, err := clsactInterfaces()
+	if err != nil {
+		return err
+	}
+	if kinds[target.Index] == "" {
+		if err := addClsact(target.Index); err != nil {
+			return withReason(err)
+		}
+		w.load.undo.later(func() { removeEmptyClsact(target.Index) })
+	}
+	f := &filter{ifindex: target.Index, at: Ingress, priority: 1, handle: watchHandle}
+	if err := f.add(program); err != nil {
+		return withReason(err)
+	}
+	w.load.undo.later(func() { _ = f.remove() })
+	return nil
+}
+
 // oursOn returns the attachment by which this package has attached a program to an interface, nil
 // if there is no program. If there is another it wraps ErrOccupied.
 func oursOn(iface string) (*pinnedAttachment, error) {
 	var ours *pinnedAttachment
 	err := withPins(func(pins *pinDir) error {
-		there, found, skipped, err := pins.lookAt(iface)
+		there, found, skipped, err := pins.lookAt(iface, XDP)
 		if err != nil || len(there.programs) == 0 {
 			return err
 		}
@@ -147,7 +166,7 @@ func oursOn(iface string) (*pinnedAttachment, error) {
 		}
 		if mode := there.modeOf(found.program); mode != Native {
 			return fmt.Errorf("%s %w: %s, in %s mode, in which nothing of the driver's can be read: xdp-load unload %[1]s first",
-				there.name, ErrOccupied, found.title(), mode)
+				there.name, there.occupiedError(), found.title(), mode)
 		}
 		ours = found
 		return nil

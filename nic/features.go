@@ -11,13 +11,13 @@ import (
 	"github.com/mdlayher/netlink"
 )
 
-// ErrFeaturesUnknown is wrapped by the error of HasNativeXDP and HasFragments if the
-// kernel does not tell. It does since Linux 6.3.
+// ErrFeaturesUnknown is wrapped by the error of HasNativeXDP, HasOffload and HasFragments if
+// the kernel does not tell. It does since Linux 6.3.
 var ErrFeaturesUnknown = errors.New("features of drivers are unknown to this kernel")
 
 // Of include/uapi/linux/netdev.h: a generic netlink family, its request for an
 // interface, two attributes of the answer, and the flags of drivers that run XDP programs,
-// and that have packets in several buffers for them.
+// whose NICs do, and that have packets in several buffers for them.
 const (
 	netdevFamily            = "netdev"
 	netdevDevGet            = 1
@@ -25,6 +25,7 @@ const (
 	netdevXDPFeatures       = 3
 	netdevXDPMetadataKfuncs = 5
 	netdevXDPBasic          = 1 << 0
+	netdevXDPOffload        = 1 << 4
 	netdevXDPRxSG           = 1 << 5
 )
 
@@ -92,6 +93,10 @@ func (t *Target) HasNativeXDP() (bool, error) { return t.hasXDPFeature(netdevXDP
 // packets in several buffers, which is what SEC("xdp.frags") is for. It needs no
 // privileges.
 func (t *Target) HasFragments() (bool, error) { return t.hasXDPFeature(netdevXDPRxSG) }
+
+// HasOffload reports whether the interface's driver says that its NIC runs XDP programs itself.
+// It needs no privileges.
+func (t *Target) HasOffload() (bool, error) { return t.hasXDPFeature(netdevXDPOffload) }
 
 func (t *Target) hasXDPFeature(feature uint64) (bool, error) {
 	answer, err := askNetdev(t.Index)

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/cilium/ebpf"
 	"github.com/spf13/cobra"
 
 	"github.com/xdp-load/xdp-load/accessor"
@@ -54,7 +53,7 @@ var completed = map[string]cobra.CompletionFunc{
 	"pin-path":  completeDirectories,
 	"driver":    completeDrivers,
 	"program":   completePrograms,
-	"mode":      completeWords("native", "generic"),
+	"mode":      completeWords("native", "generic", "offload", "tcx", "clsact"),
 	"lower":     completeWords(slices.Sorted(maps.Keys(lowerings))...),
 	"software":  completeList(loader.Software()),
 	"type":      cobra.NoFileCompletions,
@@ -175,7 +174,7 @@ func completeDrivers(*cobra.Command, []string, string) ([]cobra.Completion, cobr
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
-// completePrograms completes the names of the XDP programs in the object on the command line.
+// completePrograms completes the names of the programs in the object that interfaces take, on the command line.
 func completePrograms(_ *cobra.Command, args []string, _ string) (names []cobra.Completion, _ cobra.ShellCompDirective) {
 	for _, path := range args {
 		object, err := os.ReadFile(path)
@@ -187,7 +186,7 @@ func completePrograms(_ *cobra.Command, args []string, _ string) (names []cobra.
 			continue
 		}
 		for name, program := range spec.Programs {
-			if program.Type == ebpf.XDP && program.AttachType == ebpf.AttachXDP {
+			if loader.HookOf(program) != "" {
 				names = append(names, name)
 			}
 		}

@@ -154,7 +154,7 @@ func withoutNumbers(text string) string {
 		{`(?m)^(link +id) \d+$`, "$1 N"},
 		{`Linux \d\S*`, "Linux VERSION"},
 		{`in place of id \d+`, "in place of id N"},
-		{`(hook|link|maps|record|programs)-\d+`, "$1-N"},
+		{`(hook|link|maps|record|programs|redirect)-\d+`, "$1-N"},
 		{`\b(id|link) \d+( "|, )`, "$1 N$2"},
 		{`\b[0-9a-f]{16}\b`, "TAG"},
 		{`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`, "TIME"},
@@ -162,7 +162,8 @@ func withoutNumbers(text string) string {
 		{`0x[0-9a-f]+(, and (the skb has|its kfunc says)) 0x[0-9a-f]+`, "0xN$1 0xN"},
 		{`(?m)^(  (?:descriptor|packet)  +)[0-9a-f ]+$`, "$1 N"},
 		{`map\[id:\d+\]`, "map[id:N]"},
-		{`(?m)^((?:\w+ +)?eth\d +veth +\w+ +\w+) +\d+ +`, "$1 N "},
+		{`(?m)^((?:\w+ +)?eth\d +veth +\w+(?: \w+)? +\w+) +\d+ +`, "$1 N "},
+		{`( xdp-load .*id) \d+`, "$1 N"},
 		{`(?m)^(INTERFACE.*)$`, "INTERFACE"},
 	} {
 		text = regexp.MustCompile(n.pattern).ReplaceAllString(text, n.with)

@@ -37,13 +37,15 @@ const loadExamples = `  xdp-load load eth0 prog.o
 // loading is what the root command does, and load.
 type loading struct {
 	*flags
-	ifaces  []string
-	dryRun  bool
-	pinPath string
-	mode    string
-	replace bool
-	force   bool
-	program string
+	ifaces   []string
+	dryRun   bool
+	pinPath  string
+	mode     string
+	replace  bool
+	force    bool
+	programs []string
+
+	redirects []string
 }
 
 // newLoads returns the root command, whose own job is to load a program, and load,
@@ -91,21 +93,22 @@ func (l *loading) addFlags(cmd *cobra.Command) {
 	l.addLayout(cmd)
 	l.addAccessors(cmd)
 	l.addNoKfuncs(cmd)
-	cmd.Flags().StringVarP(&l.mode, "mode", "m", string(loader.Native), "`MODE`: native, in the driver, or generic, in the stack, where md_desc(ctx) is NULL")
+	cmd.Flags().StringVarP(&l.mode, "mode", "m", "", "a `MODE`: native; generic, in the stack, where md_desc(ctx) is NULL; offload; of TC, tcx or clsact")
 	cmd.Flags().StringVarP(&l.pinPath, "pin-path", "p", "", "where maps are pinned that are so by name: a `DIRECTORY` of a bpffs (default /sys/fs/bpf)")
 	cmd.Flags().BoolVar(&l.dryRun, "dry-run", false, "check and show all, and load nothing")
 	cmd.Flags().BoolVar(&l.replace, "replace", false, "take the place of the program that xdp-load has there, with no packet unseen")
 	cmd.Flags().BoolVar(&l.force, "force", false, "with --replace, also of one that is not xdp-load's")
-	cmd.Flags().StringVar(&l.program, "program", "", "the `NAME` of the program, if there are several")
+	cmd.Flags().StringArrayVar(&l.programs, "program", nil, "the `NAME` of the program; repeatable: all or none")
+	cmd.Flags().StringArrayVar(&l.redirects, "redirect", nil, "an `ENTRY` MAP:KEYS=TO,PROGRAM of a cpumap or a devmap")
 }
 
 func (l *loading) run(cmd *cobra.Command, object string) error {
 	switch {
 	case len(l.ifaces) == 0 || slices.Contains(l.ifaces, ""):
 		return usagef("no interface given: --iface INTERFACE, or load INTERFACE")
-	case modes[l.mode] == "":
-		return usagef("--mode %q: native or generic", l.mode)
-	case modes[l.mode] == loader.Generic && len(l.layouts) == 0:
+	case l.mode != "" && modes[l.mode] == "":
+		return usagef("--mode %q: native, generic or offload; for a program of TC tcx or clsact", l.mode)
+	case (modes[l.mode] == loader.Generic || modes[l.mode] == loader.Offload) && len(l.layouts) == 0:
 		return usagef("--mode %s needs --layout FILE: what a program is given there is not the driver's", l.mode)
 	case l.force && !l.replace:
 		return usagef("--force is for --replace: it takes the place of a program that somebody else has attached")
@@ -113,7 +116,7 @@ func (l *loading) run(cmd *cobra.Command, object string) error {
 	if err := l.sources.check(false); err != nil {
 		return err
 	}
-	each, err := l.options()
+	each, err := l.options(object)
 	switch {
 	case err != nil:
 		return err
@@ -124,26 +127,44 @@ func (l *loading) run(cmd *cobra.Command, object string) error {
 }
 
 // modes are those of a program by their names, xdp-loader's included.
-var modes = map[string]loader.Mode{"native": loader.Native, "generic": loader.Generic, "skb": loader.Generic}
+var modes = map[string]loader.Mode{
+	"native": loader.Native, "generic": loader.Generic, "skb": loader.Generic,
+	"offload": loader.Offload, "hw": loader.Offload,
+	"tcx": loader.TCX, "clsact": loader.Clsact,
+}
 
-// options returns what is to be done on each interface.
-func (l *loading) options() (each []loader.Options, err error) {
+// options returns what is to be done on each interface, with each program.
+func (l *loading) options(path string) (each []loader.Options, err error) {
 	if l.pinPath != "" {
 		if l.pinPath, err = filepath.Abs(l.pinPath); err != nil {
 			return nil, err
 		}
 	}
+	redirects, err := parseRedirects(l.redirects)
+	if err != nil {
+		return nil, err
+	}
+	// Once, as it may be a pipe.
+	if l.object, err = readObject(path); err != nil {
+		return nil, err
+	}
+	programs := l.programs
+	if len(programs) == 0 {
+		programs = []string{""} // the only one
+	}
 	var opts loader.Options
-	for i, iface := range l.ifaces {
-		if i == 0 || len(l.layouts) == 0 { // a layout, which may be a pipe, is the same for all
-			if opts, err = l.sourceOf(iface); err != nil {
-				return nil, err
+	for _, iface := range l.ifaces {
+		for _, l.program = range programs {
+			if len(each) == 0 || len(l.layouts) == 0 { // a layout, which may be a pipe, too, is the same for all
+				if opts, err = l.sourceOf(iface); err != nil {
+					return nil, err
+				}
 			}
+			opts.Object, opts.Interface, opts.Program = l.object, iface, l.program
+			opts.Mode, opts.Replace, opts.Force = modes[l.mode], l.replace, l.force
+			opts.Redirects, opts.Collection.Maps.PinPath = redirects, l.pinPath
+			each = append(each, opts)
 		}
-		opts.Interface, opts.Program = iface, l.program
-		opts.Mode, opts.Replace, opts.Force = modes[l.mode], l.replace, l.force
-		opts.Collection.Maps.PinPath = l.pinPath
-		each = append(each, opts)
 	}
 	return each, nil
 }
@@ -190,11 +211,12 @@ func exists(path string) bool {
 
 // loaded is what load prints as JSON.
 type loaded struct {
-	Report     *rewrite.Report    `json:"report"`
-	Attachment *loader.Attachment `json:"attachment"`
-	Maps       []loader.PinnedMap `json:"maps"`
-	Bound      bool               `json:"bound,omitempty"`    // to the device
-	Replaced   ebpf.ProgramID     `json:"replaced,omitempty"` // that was there before
+	Report     *rewrite.Report        `json:"report"`
+	Attachment *loader.Attachment     `json:"attachment"`
+	Maps       []loader.PinnedMap     `json:"maps"`
+	ForMaps    []loader.PinnedProgram `json:"forMaps,omitempty"`  // programs for cpumaps and devmaps
+	Bound      bool                   `json:"bound,omitempty"`    // to the device
+	Replaced   ebpf.ProgramID         `json:"replaced,omitempty"` // that was there before
 }
 
 func (f *flags) load(w io.Writer, path string, each []loader.Options) error {
@@ -223,7 +245,7 @@ func (f *flags) printLoaded(w io.Writer, all []*loader.Loaded) error {
 		values := make([]any, len(all))
 		for i, object := range all {
 			maps := append([]loader.PinnedMap{}, object.Pinned...) // [] rather than null
-			values[i] = loaded{object.Report, object.Attachment, maps, object.Bound, object.Replaced}
+			values[i] = loaded{object.Report, object.Attachment, maps, object.ForMaps, object.Bound, object.Replaced}
 		}
 		return printJSON(w, oneOrAll(values))
 	}
@@ -248,9 +270,12 @@ func (f *flags) printAttached(w io.Writer, object *loader.Loaded) error {
 		return err
 	}
 	printPinned(w, object.Pinned)
+	for _, program := range object.ForMaps {
+		fmt.Fprintf(w, "program %s (id %d) for a %s: pinned at %s\n", program.Name, program.ID, program.For, program.Path)
+	}
 	a := object.Attachment
 	fmt.Fprintf(w, "%s (id %d) attached to %s%s%s%s, %s%s, pinned at %s%s\n",
-		a.Program, a.ProgramID, a.Interface, inParentheses(a.Driver, ""), inMode(a.Mode), inPlaceOf(object.Replaced), f.foundFor(a.Interface, object.Report), bound(object.Bound, a.Interface), a.Pin, inMountsOf(a))
+		a.Program, a.ProgramID, a.Interface, inParentheses(a.Driver, ""), inMode(a), inPlaceOf(object.Replaced), f.foundFor(a.Interface, object.Report), bound(object.Bound, a.Interface), a.Pin, inMountsOf(a))
 	return nil
 }
 
@@ -262,12 +287,25 @@ func bound(isBound bool, iface string) string {
 	return ", bound to " + iface + " by the kfuncs that it calls"
 }
 
-// inMode says what mode a program is in, if it is not the usual one.
-func inMode(mode loader.Mode) string {
-	if mode == loader.Native {
+// inMode says where a program of TC is, and what mode one of XDP is in, if that is not the
+// usual one.
+func inMode(a *loader.Attachment) string {
+	switch {
+	case a.Hook != loader.XDP:
+		return " at " + modeOf(a)
+	case a.Mode == loader.Native:
 		return ""
 	}
-	return fmt.Sprintf(" in %s mode", mode)
+	return fmt.Sprintf(" in %s mode", a.Mode)
+}
+
+// modeOf returns the mode of a program, of one of TC with its hook, in words such as "tcx
+// ingress".
+func modeOf(a *loader.Attachment) string {
+	if a.Hook == loader.XDP {
+		return string(a.Mode)
+	}
+	return string(a.Mode) + " " + string(a.Hook)
 }
 
 // inPlaceOf says which program was there before.

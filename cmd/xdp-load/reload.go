@@ -11,10 +11,10 @@ import (
 func newReload(f *flags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "reload INTERFACE [FLAGS]",
-		Short: "Rewrite the program on an interface anew",
-		Long: `Rewrite the object that the program on an interface came from once more, for the
-layout or the driver as it is now, and replace the program with no packet
-unseen. The object is the one that was loaded then: its file is not read.
+		Short: "Rewrite the programs on an interface anew",
+		Long: `Rewrite the objects that the programs on an interface came from once more, for
+the layout or the driver as it is now, and replace the programs with no packet
+unseen. An object is the one that was loaded then: its file is not read.
 Without flags the layout or the driver is looked for as it was then.`,
 		Example: `  xdp-load reload eth0
   xdp-load reload eth0 --layout newer.o`,
@@ -35,7 +35,7 @@ Without flags the layout or the driver is looked for as it was then.`,
 				return err
 			}
 			defer reloaded.Close()
-			return f.printLoaded(cmd.OutOrStdout(), []*loader.Loaded{reloaded})
+			return f.printLoaded(cmd.OutOrStdout(), append([]*loader.Loaded{reloaded}, reloaded.With...))
 		},
 	}
 	f.addInterface(cmd)
@@ -51,5 +51,6 @@ func (f *flags) findAgain(record *loader.Record) (loader.Options, error) {
 	if !f.isGiven() && !f.noKfuncs && f.lower == "" && len(f.software) == 0 {
 		return f.foundAgain(f.iface)(record)
 	}
+	f.object, f.program = record.OriginalObject(), record.Program
 	return f.sourceOf(f.iface)
 }

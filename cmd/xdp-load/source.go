@@ -31,6 +31,10 @@ type sources struct {
 	kfuncs    bool
 	noKfuncs  bool
 
+	// What is to be attached to an interface, if it has been read.
+	object  []byte
+	program string
+
 	contents []byte // of the accessors' file, which may be a pipe, nil if it was not read
 
 	log   *slog.Logger          // of decisions

@@ -19,9 +19,9 @@ func newStatus(f *flags) *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
 		Use:   "status [INTERFACE] [--all]",
-		Short: "List the XDP programs on interfaces",
-		Long: `List the XDP programs on interfaces, whoever has attached them, and what those
-of xdp-load were rewritten for. Of one interface, tell all that is known.`,
+		Short: "List the XDP and TC programs on interfaces",
+		Long: `List the XDP and TC programs on interfaces, whoever has attached them, and what
+those of xdp-load were rewritten for. Of one interface, tell all that is known.`,
 		Example: `  xdp-load status
   xdp-load status eth0`,
 		ValidArgsFunction: completeInterface,
@@ -62,10 +62,10 @@ func (f *flags) printStatus(w io.Writer, programs []loader.ProgramStatus) error 
 	case f.json:
 		return printJSON(w, all)
 	case len(all) == 0 && f.iface != "":
-		fmt.Fprintf(w, "%s: no XDP program\n", f.iface)
+		fmt.Fprintf(w, "%s: no XDP or TC program\n", f.iface)
 		return nil
 	case len(all) == 0:
-		fmt.Fprintln(w, "no XDP program on any interface in this network namespace")
+		fmt.Fprintln(w, "no XDP or TC program on any interface in this network namespace")
 		return nil
 	case f.iface != "":
 		return table(w, func(w io.Writer) {
@@ -99,7 +99,7 @@ func printStatusTable(w io.Writer, all []statusOf) error {
 		{"NAMESPACE", hasNamespaces, func(s *statusOf) string { return s.Namespace }},
 		{"INTERFACE", true, func(s *statusOf) string { return orDash(s.Interface) }},
 		{"DRIVER", true, func(s *statusOf) string { return orDash(s.Driver) }},
-		{"MODE", true, func(s *statusOf) string { return orDash(string(s.Mode)) }},
+		{"MODE", true, func(s *statusOf) string { return orDash(modeOf(&s.Attachment)) }},
 		{"PROGRAM", true, func(s *statusOf) string { return orDash(s.Program) }},
 		{"ID", true, func(s *statusOf) string { return fmt.Sprint(s.ProgramID) }},
 		{"RUNS", hasRuns, func(s *statusOf) string { return countOf(s.Runs) }},
@@ -212,9 +212,17 @@ func (s *statusOf) change() string {
 	return differences + ": xdp-load reload " + s.Interface
 }
 
+// where says in words where a program runs.
+func (s *statusOf) where() string {
+	if s.Hook == loader.XDP {
+		return string(s.Mode) + " mode"
+	}
+	return modeOf(&s.Attachment)
+}
+
 // printDetails prints all that is known of a program.
 func (s *statusOf) printDetails(w io.Writer) {
-	fmt.Fprintf(w, "%s\t%s\n", "interface", s.Interface+inParentheses(s.Driver, "")+", "+string(s.Mode)+" mode")
+	fmt.Fprintf(w, "interface\t%s%s, %s\n", s.Interface, inParentheses(s.Driver, ""), s.where())
 	fmt.Fprintf(w, "program\t%s, id %d, tag %s\n", orDash(s.Program), s.ProgramID, orDash(s.Tag))
 	fmt.Fprintf(w, "loaded\t%s\n", loadedAt(s.Loaded))
 	if s.Runs != nil {

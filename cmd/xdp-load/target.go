@@ -16,6 +16,7 @@ import (
 // kfuncs that it has.
 func (s *sources) driverOn(target *nic.Target) (driver *loader.Driver, err error) {
 	driver = s.driver("")
+	driver.Object, driver.Program = s.object, s.program
 	if !s.noKfuncs {
 		driver.Kfuncs, err = target.Kfuncs()
 	}
@@ -51,7 +52,7 @@ func (s *sources) origin() (origin loader.Origin, err error) {
 // sourcesFrom returns the flags that a record was made with.
 func sourcesFrom(record *loader.Record) *sources {
 	origin := &record.Origin
-	s := &sources{base: origin.Base, types: record.Types, accessors: origin.Accessors, lower: origin.Lowering, software: origin.Software, noKfuncs: origin.NoKfuncs}
+	s := &sources{object: record.OriginalObject(), program: record.Program, base: origin.Base, types: record.Types, accessors: origin.Accessors, lower: origin.Lowering, software: origin.Software, noKfuncs: origin.NoKfuncs}
 	if origin.Layout != "" {
 		s.layouts = []string{origin.Layout}
 	}

@@ -9,13 +9,17 @@ import (
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/xdp-load/xdp-load/internal/netlab"
+	"github.com/xdp-load/xdp-load/nic"
 )
 
 // A filter goes with all that was made for it, and with nothing else; what another process
 // has left of one gives way.
-func TestTCFilter(t *testing.T) {
+func TestWatchFilter(t *testing.T) {
 	ns := netlab.Enter(t)
-	added, err := ns.AddNIC("nic0")
+	if _, err := ns.AddNIC("nic0"); err != nil {
+		t.Fatal(err)
+	}
+	target, err := nic.ByName("nic0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,25 +43,25 @@ func TestTCFilter(t *testing.T) {
 	}
 	hasClsact := func() bool { return strings.Contains(shown("qdisc", "show", "dev", "nic0"), "clsact") }
 
-	left := &tcFilter{ifindex: added.Index}
-	if err := left.add(program); err != nil {
+	first := &Watch{load: new(load)}
+	if err := first.addFilter(target, program); err != nil {
 		t.Fatal(err)
 	}
-	again := &tcFilter{ifindex: added.Index}
-	if err := again.add(program); err != nil || filters() != 1 {
+	again := &Watch{load: new(load)}
+	if err := again.addFilter(target, program); err != nil || filters() != 1 {
 		t.Errorf("%d filters: %v", filters(), err)
 	}
-	if again.remove(); filters() != 0 || !hasClsact() {
+	if again.load.undo.run(); filters() != 0 || !hasClsact() {
 		t.Errorf("%d filters, clsact %t", filters(), hasClsact())
 	}
-	if left.removeQdisc(); hasClsact() {
+	if first.load.undo.run(); hasClsact() {
 		t.Error("clsact is left")
 	}
 	shown("qdisc", "add", "dev", "nic0", "clsact")
-	if err := again.add(program); err != nil || filters() != 1 {
+	if err := again.addFilter(target, program); err != nil || filters() != 1 {
 		t.Errorf("%d filters: %v", filters(), err)
 	}
-	if again.remove(); filters() != 0 || !hasClsact() {
+	if again.load.undo.run(); filters() != 0 || !hasClsact() {
 		t.Errorf("%d filters, clsact %t", filters(), hasClsact())
 	}
 }
