@@ -27,6 +27,7 @@ func TestInstall(t *testing.T) {
 	for _, path := range []string{
 		"include/xdp-load/md_desc.h",
 		"include/xdp-load/md_driver.h",
+		"include/xdp-load/md_meta.h",
 		"lib/systemd/system/xdp-load-watch.service",
 		"lib/systemd/system/xdp-load@.service",
 		"share/bash-completion/completions/xdp-load",
