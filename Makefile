@@ -109,7 +109,7 @@ define profile
 endef
 
 # What the command runs on besides linux/amd64, and the packages whose tests need no Linux.
-others = linux/arm64 linux/riscv64 linux/s390x linux/386 darwin/arm64 windows/amd64
+others = linux/arm64 linux/riscv64 linux/s390x darwin/arm64 windows/amd64
 portable = ./reloc ./internal/btfraw ./internal/convert ./internal/elfobj ./internal/flow ./internal/insn ./internal/refuse
 
 # Formatting and linters, and whether it all compiles for the others.
