@@ -426,6 +426,19 @@ func ExampleRewrittenSpec() {
 	// Output: Array <nil>
 }
 
+// What SEC() says decides.
+func ExampleHookOf() {
+	for _, attachType := range []ebpf.AttachType{ebpf.AttachNone, ebpf.AttachTCXIngress, ebpf.AttachTCXEgress} {
+		fmt.Println(loader.HookOf(&ebpf.ProgramSpec{Type: ebpf.SchedCLS, AttachType: attachType}))
+	}
+	fmt.Println(loader.HookOf(&ebpf.ProgramSpec{Type: ebpf.XDP, AttachType: ebpf.AttachXDP}))
+	// Output:
+	// ingress
+	// ingress
+	// egress
+	// xdp
+}
+
 // An error that is no refusal of the verifier's stays as it is.
 func ExampleExplainRefusal() {
 	err := loader.ExplainRefusal(os.ErrPermission, nil, nil)

@@ -88,8 +88,8 @@ func readAll(object io.ReaderAt) ([]byte, error) {
 // can load what the limit leaves room for.
 //
 // If it fails, everything else is as it was before. Errors to tell apart are
-// ErrOccupied, ErrChanged, ErrBoundElsewhere, ErrNoNative, ErrNoProgram, ErrSeveralPrograms, ErrPrivileges,
-// ErrLockdown, ErrNoDriverHere, ErrUntrusted, *RefusalError, nic.ErrNoInterface, and those of rewrite.Rewrite.
+// ErrOccupied, ErrChanged, ErrBoundElsewhere, ErrNoNative, ErrNoOffload, ErrNoProgram, ErrSeveralPrograms,
+// ErrPrivileges, ErrLockdown, ErrNoDriverHere, ErrUntrusted, *RefusalError, nic.ErrNoInterface, and those of rewrite.Rewrite.
 func LoadRewritten(path string, opts Options) (*Loaded, error) {
 	l, err := newLoad(path, opts)
 	if err != nil {
