@@ -120,6 +120,12 @@ func TestRedirects(t *testing.T) {
 				lab.wantRedirected(reloaded.Maps["counts"], test.slot, 100)
 			}
 			lab.unload("nic0")
+			if err := loaded.Detach(); !errors.Is(err, loader.ErrNotAttached) {
+				t.Errorf("Detached what is replaced: %v", err)
+			}
+			if err := errors.Join(loaded.Attach(), loaded.Detach()); err != nil {
+				t.Errorf("Attached again: %v", err)
+			}
 			if left, err := filepath.Glob(bpffs + "/named"); err == nil && len(left) > 0 {
 				remove(t, left[0])
 			}
