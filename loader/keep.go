@@ -132,7 +132,9 @@ func (w *keeper) look(isEvent bool) error {
 		gone[at.iface] = append(gone[at.iface], before)
 	}
 	for name, before := range gone {
-		w.restore(name, before)
+		for _, group := range groups(before) {
+			w.restore(name, group)
+		}
 	}
 	return nil
 }
@@ -153,6 +155,18 @@ func (a *Attachment) group(all []Attachment) []Attachment {
 	return slices.DeleteFunc(slices.Clone(all), func(other Attachment) bool {
 		return other.ProgramID != a.ProgramID && !a.isWith(&other)
 	})
+}
+
+// groups returns attachments in those that were loaded together.
+func groups(all []Attachment) (each [][]Attachment) {
+	for len(all) > 0 {
+		group := all[0].group(all)
+		each = append(each, group)
+		all = slices.DeleteFunc(all, func(a Attachment) bool {
+			return slices.ContainsFunc(group, func(other Attachment) bool { return other.seat() == a.seat() })
+		})
+	}
+	return each
 }
 
 func (a *Attachment) isWith(other *Attachment) bool {
@@ -242,18 +256,24 @@ func (w *keeper) replace(a *Attachment, group []Attachment, differences string) 
 	return err == nil
 }
 
-// restore loads the programs of an interface that is there again, under another number. On
-// the same interface somebody has unloaded them.
+const isThereAgain = "the interface is there again, without its program"
+
+// restore loads a group of programs of an interface that is there again, under another number.
+// On the same interface somebody has unloaded them.
 func (w *keeper) restore(name string, before []Attachment) {
 	target, err := nic.ByName(name)
 	if err == nil {
 		before = slices.DeleteFunc(before, func(a Attachment) bool {
-			isUnloaded := target.Index == a.Index || a.Record == nil
-			if isUnloaded {
+			switch {
+			case target.Index == a.Index:
 				w.say(w.Log.Info, a.seat(), "left alone: somebody has unloaded it", "id", a.ProgramID)
-				delete(w.last, a.seat())
+			case a.Record == nil:
+				w.say(w.Log.Warn, a.seat(), isThereAgain, "reason", ErrNoRecord)
+			default:
+				return false
 			}
-			return isUnloaded
+			delete(w.last, a.seat())
+			return true
 		})
 	}
 	if err == nil && len(before) > 0 {
@@ -266,7 +286,7 @@ func (w *keeper) restore(name string, before []Attachment) {
 		case target == nil:
 			w.say(w.Log.Warn, a.seat(), "can't look", "error", err)
 		case err != nil:
-			w.say(w.Log.Warn, a.seat(), "the interface is there again, without its program", "reason", err)
+			w.say(w.Log.Warn, a.seat(), isThereAgain, "reason", err)
 		}
 	}
 }

@@ -130,6 +130,31 @@ func TestKeepInterfaces(t *testing.T) {
 	}
 }
 
+// Programs that were not loaded together come back each by itself: one that is refused keeps no
+// other off.
+func TestKeepRestoresEach(t *testing.T) {
+	lab := newLab(t)
+	_, file := lab.loadFrom(program("fields"), "exact")
+	lab.loadFrom(program("tc"), "exact")
+	log, end := lab.keep()
+	defer end()
+	log.await(t, `"up to date"`, 2)
+	if err := lab.nic.Remove(); err != nil {
+		t.Fatal(err)
+	}
+	log.await(t, "the interface is gone", 2)
+	remove(t, file)
+	if _, err := lab.ns.AddNIC("nic0"); err != nil {
+		t.Fatal(err)
+	}
+	log.await(t, `"loaded again on the new interface" interface=nic0 hook=ingress`, 1)
+	log.await(t, `"the interface is there again, without its program" interface=nic0 reason=`, 1)
+	if got := lab.status(); len(got) != 1 || got[0].Hook != loader.Ingress {
+		t.Errorf("Status: %+v", got)
+	}
+	lab.unload("nic0")
+}
+
 // A program stays with its interface when that gets another name, and is not loaded on the next
 // one of the old name.
 func TestKeepRenamed(t *testing.T) {
