@@ -330,8 +330,11 @@ func programTitle(id ebpf.ProgramID) string {
 // the mode that it was attached in. What libxdp has pinned of a dispatcher's programs it takes
 // away itself.
 func (h *hook) howToDetach() string {
-	if h.at != XDP && h.programs[0].link == 0 {
+	switch first := h.programs[0]; {
+	case first.mode == Clsact:
 		return fmt.Sprintf("tc filter show dev %s %s, and tc filter del", h.name, h.at)
+	case first.mode == TCX && first.link == 0:
+		return fmt.Sprintf("bpftool net detach tcx_%s dev %s", h.at, h.name)
 	}
 	if h.at == XDP && h.runsDispatcher() {
 		return fmt.Sprintf("xdp-loader unload %s --all", h.name)

@@ -47,6 +47,9 @@ func PreviewOnAll(path string, each []Options) ([]*Plan, error) {
 
 // newBatch returns loads of an object for several interfaces, each as newLoad leaves it.
 func newBatch(path string, each []Options) (*batch, error) {
+	if len(each) == 0 {
+		return nil, fmt.Errorf("%s: no interface to attach it to", path)
+	}
 	object, err := each[0].object(path)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -71,6 +74,9 @@ func newBatch(path string, each []Options) (*batch, error) {
 		}
 		given[at] = l
 		b.add(l)
+	}
+	if err := b.checkRedirects(path, each); err != nil {
+		return nil, err
 	}
 	for at, l := range given {
 		for with, other := range given {
@@ -99,6 +105,17 @@ func newLoadBeside(path string, object []byte, opts Options, each []Options) (*l
 	}
 	l.Redirects = redirects
 	return l, l.checkRedirects()
+}
+
+// checkRedirects wants entries of cpumaps and devmaps to be for an XDP program.
+func (b *batch) checkRedirects(path string, each []Options) error {
+	for _, opts := range each {
+		hasThem := func(l *load) bool { return l.Interface == opts.Interface && len(l.Redirects) > 0 }
+		if len(opts.Redirects) > 0 && !slices.ContainsFunc(b.loads, hasThem) {
+			return named(opts.Interface, fmt.Errorf("%s: entries for map %s: they go with an XDP program, and none of those that are given has them", path, opts.Redirects[0].Map))
+		}
+	}
+	return nil
 }
 
 // hookID is where there can be one of the programs.

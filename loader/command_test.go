@@ -41,6 +41,7 @@ func init() {
 		"load":    load,
 		"generic": generic,
 		"clsact":  clsact,
+		"tcx":     func(args []string) error { return loadWith(args, loader.Options{Mode: loader.TCX}) },
 		"replace": replace,
 		"reload":  reload,
 		"status":  status,
@@ -103,7 +104,10 @@ func loadLimited(args []string) error {
 }
 
 func status([]string) error {
-	attachments, _, err := loader.Status()
+	attachments, skipped, err := loader.Status()
+	for _, reason := range skipped {
+		fmt.Println("skipped", reason)
+	}
 	for _, attachment := range attachments {
 		fmt.Println(attachment.Interface, attachment.Program, attachment.Pin, attachment.Record.Object, attachment.MountsOf)
 	}

@@ -20,7 +20,7 @@
 // # What there is
 //
 // A program holds a [Record] of what it was rewritten for, and from. [Status] tells what is
-// attached and was loaded by this package, whoever has attached it, [Survey] any XDP program.
+// attached and was loaded by this package, whoever has attached it, [Survey] any program of XDP or TC.
 // [Attachment.Changes] says whether a program would be another now, [Reload] makes it that, and
 // [KeepUpToDate] does so whenever it is due.
 //

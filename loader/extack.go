@@ -3,6 +3,7 @@
 package loader
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -17,14 +18,31 @@ import (
 // explainAttach says why the kernel did not attach an XDP program by a link, err, in the
 // kernel's own words as far as it has any.
 func (l *load) explainAttach(target *nic.Target, program *ebpf.Program, err error) error {
-	again := attachOverNetlink(target.Index, program, l.mode())
-	if again != nil {
+	if refused := l.refusedOverNetlink(target, program, err); refused != nil {
+		return refused
+	}
+	return fmt.Errorf("%s: what was in the way of the program is gone: try again: %w", target.Interface, err)
+}
+
+// explainNoLink says why there is no link for an XDP program: the kernel knows none, or a driver
+// refuses the program with the same error.
+func (l *load) explainNoLink(target *nic.Target, program *ebpf.Program, err error) error {
+	if l.at != XDP || !errors.Is(err, errNoLink) || !errors.Is(err, unix.EINVAL) {
+		return err
+	}
+	return cmp.Or(l.refusedOverNetlink(target, program, unix.EINVAL), err)
+}
+
+// refusedOverNetlink says why the kernel attaches an XDP program neither by a link, err, nor over
+// netlink. It returns nil if it does, and has taken the program off again then.
+func (l *load) refusedOverNetlink(target *nic.Target, program *ebpf.Program, err error) error {
+	if again := attachOverNetlink(target.Index, program, l.mode()); again != nil {
 		return l.explainRefused(target, err, again)
 	}
 	if err := detachOverNetlink(target.Index, program, l.mode()); err != nil {
 		return fmt.Errorf("%s: attached without a link, and can't be taken off again: %w: ip link set dev %[1]s %[3]s off", target.Interface, err, l.mode().iproute2())
 	}
-	return fmt.Errorf("%s: what was in the way of the program is gone: try again: %w", target.Interface, err)
+	return nil
 }
 
 // explainRefused says why the kernel attaches an XDP program neither by a link, err, nor over

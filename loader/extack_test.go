@@ -2,6 +2,7 @@ package loader
 
 import (
 	"errors"
+	"fmt"
 	"os/exec"
 	"slices"
 	"strings"
@@ -66,6 +67,27 @@ func TestAdviceForFragments(t *testing.T) {
 	spec := &ebpf.ProgramSpec{Flags: unix.BPF_F_XDP_HAS_FRAGS}
 	err := loadOf(spec).explainAttach(target, newProgram(t), unix.ERANGE)
 	if want := "nic0: attach in native mode: veth: Peer MTU is too large to set XDP: lower the MTU: "; !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("%q does not start with %q", err, want)
+	}
+}
+
+// That there is no link may be what the driver says against the program: many say it with EINVAL.
+func TestNoLinkOfDriver(t *testing.T) {
+	target := newTarget(t)
+	l := loadOf(&ebpf.ProgramSpec{})
+	l.at = XDP
+	noLink := fmt.Errorf("%w: %w", errNoLink, unix.EINVAL)
+	if err := l.explainNoLink(target, newProgram(t), noLink); err != noLink {
+		t.Errorf("%v instead of %v", err, noLink)
+	}
+	if attached := programsOn(t, target); len(attached) > 0 {
+		t.Errorf("Attached: %v", attached)
+	}
+	if err := exec.Command("ip", "link", "set", "nic0-wire", "mtu", "9000").Run(); err != nil {
+		t.Fatal(err)
+	}
+	err := l.explainNoLink(target, newProgram(t), noLink)
+	if want := "nic0: attach in native mode: veth: Peer MTU is too large to set XDP: lower the MTU"; !strings.HasPrefix(err.Error(), want) || errors.Is(err, errNoLink) {
 		t.Errorf("%q does not start with %q", err, want)
 	}
 }

@@ -4,6 +4,7 @@ package loader
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,8 +18,8 @@ import (
 	"github.com/xdp-load/xdp-load/nic"
 )
 
-// hook is a place for programs that an interface has. Each of them takes one program of this
-// package's. In TC those of others are beside it.
+// hook is a place for programs that an interface has: that of XDP, or one of the two of TC. Each
+// takes one program of this package's. In TC those of others are beside it, in tcx or in clsact.
 type hook struct {
 	at       Hook
 	name     string
@@ -41,6 +42,19 @@ type hookedProgram struct {
 func (h *hook) runs(pin pinnedAttachment) bool {
 	return h.at == pin.at && h.index == pin.ifindex && (pin.netns == 0 || pin.netns == h.netns) &&
 		slices.ContainsFunc(h.programs, func(p hookedProgram) bool { return p.id == pin.program })
+}
+
+// errDenied is wrapped by the error about a hook of TC that this process can't look at.
+var errDenied = errors.New("programs in tcx: to ask for them takes CAP_NET_ADMIN")
+
+// checkSeen reports that one of some attachments may be the hook's, and that this process may not
+// ask for what is there.
+func (h *hook) checkSeen(pins []pinnedAttachment) error {
+	mayBe := func(pin pinnedAttachment) bool { return pin.link != 0 && pin.at == h.at && pin.ifindex == h.index }
+	if !h.denied || !slices.ContainsFunc(pins, mayBe) {
+		return nil
+	}
+	return fmt.Errorf("%s: tc %s: %w", h.name, h.at, errDenied)
 }
 
 // modeOf returns the mode that a program on the interface is in, empty if it is not there.

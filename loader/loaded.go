@@ -144,8 +144,9 @@ func (l *Loaded) Attach() error {
 // the same interface, in one step: every packet is seen by the one or by the other. Afterwards
 // nothing of the old one is attached, and Close releases it.
 //
-// Both are pinned, or both are not. Returns an error wrapping ErrNotAttached if the other is
-// not there any more, and those of Attach. What was attached stays then.
+// Both are pinned, or both are not. What was attached stays if it fails. Returns an error wrapping
+// ErrNotAttached if the other is not attached, or, if it is Unpinned, not there any more; ErrChanged
+// if another is in its place, or, of what is pinned, none; and those of Attach.
 func (l *Loaded) Replace(old *Loaded) error {
 	if err := l.mayAttach(); err != nil {
 		return err
@@ -286,7 +287,7 @@ func (l *load) attachUnpinned(collection *ebpf.Collection) (*Attachment, error) 
 		return nil, err
 	}
 	if l.attached, err = l.link(target, program); err != nil {
-		return nil, err
+		return nil, l.explainNoLink(target, program, err)
 	}
 	attached := l.attached
 	l.undo.later(func() {

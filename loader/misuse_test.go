@@ -2,6 +2,7 @@ package loader_test
 
 import (
 	"encoding/binary"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -32,6 +33,21 @@ func TestMisuse(t *testing.T) {
 		}(),
 		": no driver has the packet in generic mode: what a program is given there is not the driver's: give the layout of the metadata area, which is empty there, so that md_desc(ctx) is NULL": func() error {
 			_, err := loader.LoadRewritten(ownProgram("calls"), loader.Options{Accessors: driver, Interface: "lo", Mode: loader.Generic})
+			return err
+		}(),
+		"calls" + endian + ": no interface to attach it to": func() error {
+			_, err := loader.LoadOnAll(ownProgram("calls"), nil)
+			_, preview := loader.PreviewOnAll(ownProgram("calls"), nil)
+			if fmt.Sprint(preview) != fmt.Sprint(err) {
+				return preview
+			}
+			return err
+		}(),
+		"places" + endian + ": entries for map cpus: they go with an XDP program, and none of those that are given has them": func() error {
+			opts := loader.Options{Layout: area, Interface: "lo", Redirects: []loader.Redirect{{Map: "cpus", Queue: 512}}}
+			in, out := opts, opts
+			in.Program, out.Program = "in", "out"
+			_, err := loader.LoadOnAll(ownProgram("places"), []loader.Options{in, out})
 			return err
 		}(),
 		`no program of the name "nobody" to watch with`: func() error {

@@ -221,8 +221,8 @@ func (l *load) explainReplace(target *nic.Target, attached link.Link, err error)
 		return hookErr
 	case len(there.programs) == 0 || there.programs[0].id != l.present.id:
 		return there.changed(l.present.id)
-	case errors.Is(err, os.ErrPermission):
-		return fmt.Errorf("%s: replace id %d, which stays: %w", target.Interface, l.present.id, err)
+	case errors.Is(err, os.ErrPermission), l.at != XDP:
+		return fmt.Errorf("%s: replace id %d, which stays: %w", target.Interface, l.present.id, withReason(err))
 	case l.present.ours == nil && attached != nil && errors.Is(err, unix.EINVAL):
 		return fmt.Errorf("%s: replace id %d, which stays: the kernel updates its link only with a program of the same attach type, which BPF_XDP is not: to take it off, %s: %w",
 			target.Interface, l.present.id, there.howToDetach(), err)

@@ -85,6 +85,9 @@ func status(pins *pinDir) (attachments []Attachment, skipped []error, err error)
 		return nil, nil, err
 	}
 	for _, hook := range hooks {
+		if err := hook.checkSeen(links); err != nil {
+			skipped = append(skipped, err)
+		}
 		at := slices.IndexFunc(links, hook.runs)
 		if at < 0 {
 			continue

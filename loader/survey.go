@@ -28,7 +28,7 @@ type SurveyOptions struct {
 	AllNamespaces bool
 }
 
-// Overview is which XDP programs there are on interfaces.
+// Overview is which programs of XDP and TC there are on interfaces.
 type Overview struct {
 	Programs []ProgramStatus
 
@@ -45,7 +45,7 @@ type Overview struct {
 	Denied int
 }
 
-// ProgramStatus is an XDP program on an interface, by whomever.
+// ProgramStatus is a program of XDP or TC on an interface, by whomever.
 type ProgramStatus struct {
 	// Attachment has what concerns pins, and the record, as far as they are this
 	// package's.
@@ -87,7 +87,8 @@ type AttachedMap struct {
 // unreachable is the namespace of an interface that no process and no name leads to.
 const unreachable = "one that no process and no name leads to"
 
-// Survey returns which XDP programs there are on interfaces.
+// Survey returns which programs of XDP and TC there are on interfaces. Without CAP_NET_ADMIN
+// those in tcx are left out, which Overview.Skipped says.
 //
 // Returns an error wrapping ErrPrivileges if it may not look, or nic.ErrNoInterface.
 func Survey(opts SurveyOptions) (*Overview, error) {
@@ -149,7 +150,7 @@ func (s *survey) lookAtHooks(namespace string) error {
 		s.looked[hooks[i].netns] = true
 		if hooks[i].denied && !s.denied {
 			s.denied = true
-			s.Skipped = append(s.Skipped, errors.New("programs in tcx: to ask for them takes CAP_NET_ADMIN"))
+			s.Skipped = append(s.Skipped, errDenied)
 		}
 		if s.Interface != "" && hooks[i].name != s.Interface {
 			continue

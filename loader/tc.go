@@ -19,7 +19,7 @@ var tcxTypes = map[Hook]ebpf.AttachType{Ingress: ebpf.AttachTCXIngress, Egress: 
 // lookAtTC adds the programs of a hook of TC in the order in which they run: those that links
 // attach, then those of the interface's qdisc, whose kind is empty if it has none.
 func (h *hook) lookAtTC(qdisc string) error {
-	linked, err := link.QueryPrograms(link.QueryOptions{Target: h.index, Attach: tcxTypes[h.at]})
+	linked, err := linkedAt(h.index, h.at)
 	switch {
 	case err == nil:
 		for _, program := range linked.Programs {
@@ -48,6 +48,18 @@ func (h *hook) lookAtTC(qdisc string) error {
 	return err
 }
 
+// linkedAt returns the programs that links attach to a hook of TC. cilium/ebpf asks how many there
+// are, and then which: if another has come in between, they do not fit.
+func linkedAt(ifindex int, at Hook) (result *link.QueryResult, err error) {
+	for range 10 {
+		result, err = link.QueryPrograms(link.QueryOptions{Target: ifindex, Attach: tcxTypes[at]})
+		if !errors.Is(err, unix.ENOSPC) {
+			break
+		}
+	}
+	return result, err
+}
+
 // linkTC attaches a program of TC by a link, behind those that are there.
 func (l *load) linkTC(target *nic.Target, program *ebpf.Program) (link.Link, error) {
 	if l.Mode == Clsact {
@@ -60,7 +72,11 @@ func (l *load) linkTC(target *nic.Target, program *ebpf.Program) (link.Link, err
 	case l.Mode == "" && hasNoLink(err):
 		return nil, fmt.Errorf("%w: %w", errNoLink, err)
 	}
-	return nil, fmt.Errorf("%s: attach to tcx %s: %w", target.Interface, l.at, err)
+	remedy := ""
+	if hasNoLink(err) {
+		remedy = ": --mode clsact, or none, takes a filter"
+	}
+	return nil, fmt.Errorf("%s: attach to tcx %s: %w%s", target.Interface, l.at, err, remedy)
 }
 
 // withReason puts the kernel's reason in front of an error of netlink, if it gives one.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -266,6 +267,52 @@ func TestTCNoPriorityLeft(t *testing.T) {
 	}
 	if pins := lab.pins(); len(pins) > 0 {
 		t.Errorf("Left: %v", pins)
+	}
+}
+
+// Who may not ask for what is in tcx is told so: that nothing is there is not known.
+func TestTCXDenied(t *testing.T) {
+	needTCX(t, loader.TCX)
+	lab := newLab(t)
+	lab.loadAs(lab.onSkb("in", loader.TCX))
+	want := "nic0: tc ingress: programs in tcx: to ask for them takes CAP_NET_ADMIN"
+	for _, args := range [][]string{{"unload", "nic0"}, {"unload-all"}, {"status"}} {
+		output, err := command(append([]string{"with", "CAP_BPF CAP_PERFMON"}, args...)...).CombinedOutput()
+		if isStatus := args[0] == "status"; (err == nil) != isStatus || !strings.Contains(string(output), want) {
+			t.Errorf("%v: %v: %s", args, err, output)
+		}
+	}
+	if got := lab.status(); len(got) != 1 {
+		t.Errorf("Status: %+v", got)
+	}
+	lab.unload("nic0")
+}
+
+// A program in tcx that no link attaches is taken off otherwise than a filter.
+func TestTCXWithoutLink(t *testing.T) {
+	needTCX(t, loader.TCX)
+	lab := newLab(t)
+	spec := foreignSpec()
+	spec.Type, spec.AttachType = ebpf.SchedCLS, ebpf.AttachTCXIngress
+	program, err := ebpf.NewProgram(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer program.Close()
+	if err := link.RawAttachProgram(link.RawAttachProgramOptions{Target: lab.nic.Index, Program: program, Attach: ebpf.AttachTCXIngress}); err != nil {
+		t.Fatal(err)
+	}
+	err = loader.Unload("nic0")
+	_, remedy, _ := strings.Cut(fmt.Sprint(err), `"foreign", which is there, `)
+	if want := "bpftool net detach tcx_ingress dev nic0"; remedy != want {
+		t.Fatalf("%v\ninstead of %s", err, want)
+	}
+	if help, _ := exec.Command("bpftool", "net", "help").CombinedOutput(); !strings.Contains(string(help), "tcx_ingress") {
+		return // it is too old
+	}
+	lab.output(strings.Fields(remedy)...)
+	if left := lab.survey(loader.SurveyOptions{}).Programs; len(left) > 0 {
+		t.Errorf("Left: %+v", left)
 	}
 }
 

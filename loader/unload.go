@@ -35,7 +35,9 @@ func unload(iface string, pins *pinDir) error {
 		return err
 	}
 	detached := false
+	var unseen error
 	for i := range hooks {
+		unseen = cmp.Or(unseen, hooks[i].checkSeen(ours))
 		at := slices.IndexFunc(ours, hooks[i].runs)
 		if at < 0 {
 			continue
@@ -45,8 +47,8 @@ func unload(iface string, pins *pinDir) error {
 		}
 		detached = true
 	}
-	if detached {
-		return nil
+	if detached || unseen != nil {
+		return unseen
 	}
 	for i := range hooks {
 		elsewhere, err := hooks[i].detachPinnedElsewhere()
@@ -142,6 +144,9 @@ func unloadAll(pins *pinDir) (unloaded []string, skipped []error, err error) {
 		}
 	}
 	for _, there := range hooks {
+		if err := there.checkSeen(all); err != nil {
+			failed = append(failed, err)
+		}
 		at := slices.IndexFunc(all, there.runs)
 		if at < 0 {
 			continue

@@ -23,8 +23,9 @@ import (
 // taken off for a while.
 var ErrWatched = errors.New("another process has its own programs there for a while")
 
-// Watch is two programs that are on an interface for a while, by links that nothing pins:
-// they go when the process does.
+// Watch is two programs that are on an interface for a while, by links that nothing pins: they go
+// when the process does. Before Linux 6.6 the one of TC is a filter, which stays if the process is
+// killed: the next Watch on the interface takes its place.
 type Watch struct {
 	*ebpf.Collection
 
@@ -107,7 +108,7 @@ func (w *Watch) attachXDP(target *nic.Target, ours *pinnedAttachment) error {
 	}
 	attached, err := w.load.link(target, program)
 	if err != nil {
-		return err
+		return w.load.explainNoLink(target, program, err)
 	}
 	w.load.undo.later(func() { attached.Close() })
 	return nil

@@ -134,8 +134,17 @@ func TestWithoutLinksElsewhere(t *testing.T) {
 		t.Errorf("Left: %s", shown)
 	}
 
+	output, err := command("without-links", "EINVAL", "tcx", program("tc"), layoutFile("exact"), "nic0").CombinedOutput()
+	if want := "nic0: attach to tcx ingress: "; err == nil || !strings.Contains(string(output), want) || !strings.HasSuffix(string(output), ": --mode clsact, or none, takes a filter\n") {
+		t.Errorf("In tcx: %v: %s", err, output)
+	}
+	output, err = command("without-links", "EINVAL", "attach-unpinned", ownProgram("constant"), layoutFile("exact"), "nic0").CombinedOutput()
+	if want := "the kernel has no link to attach it by"; err == nil || !strings.Contains(string(output), want) {
+		t.Errorf("Unpinned: %v: %s", err, output)
+	}
+
 	lab.output("ip", "link", "set", "nic0-wire", "mtu", "9000")
-	output, err := command("without-links", "EINVAL", "load", program("fields"), layoutFile("exact"), "nic0").CombinedOutput()
+	output, err = command("without-links", "EINVAL", "load", program("fields"), layoutFile("exact"), "nic0").CombinedOutput()
 	if want := "nic0: attach in native mode: veth: Peer MTU is too large to set XDP: lower the MTU"; err == nil || !strings.Contains(string(output), want) {
 		t.Errorf("With a large MTU: %v: %s", err, output)
 	}
