@@ -335,6 +335,7 @@ func (l *load) finish() *Loaded {
 		l.retire(l.collection)
 		l.renewed = nil
 	}
+	l.expected = 0 // by a next attachment
 	loaded := &Loaded{Collection: l.collection, Report: l.report, Bound: isBound(l.spec), load: l}
 	loaded.note()
 	// The caller may take things out of the one: see ebpf.Collection.Assign.

@@ -491,7 +491,7 @@ func TestReloadKeepsVariables(t *testing.T) {
 	if err := loaded.Detach(); !errors.Is(err, loader.ErrNotAttached) {
 		t.Errorf("Detached what is replaced: %v", err)
 	}
-	if err := reloaded.Detach(); err != nil {
+	if err := errors.Join(reloaded.Detach(), reloaded.Attach(), reloaded.Detach()); err != nil {
 		t.Fatal(err)
 	}
 }
