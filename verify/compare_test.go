@@ -277,6 +277,31 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// A right checksum is known from the sum of the whole packet, and a wrong one is none.
+func TestHasNoRightSum(t *testing.T) {
+	payload := "\x10\x00\x12\x34\x00\x1a\x00\x00" + "eighteen bytes, or" // of TCP, or of UDP whose sum is at 6
+	addresses := "\xc0\x00\x02\x01\xc0\x00\x02\x02"
+	for name, test := range map[string]struct {
+		ethernet, header, pseudo string
+	}{
+		"IPv4": {ethernet, ipv4 + "\x11\xf6\xbb" + addresses, addresses + "\x00\x11\x00\x1a"},
+		"tags": {ethernet + tag, ipv4 + "\x11\xf6\xbb" + addresses, addresses + "\x00\x11\x00\x1a"},
+		"IPv6": {ethernet, ipv6[:6] + "\x00\x1a" + "\x11\x40" + payload + payload[:6], payload + payload[:6] + "\x00\x11\x00\x1a"},
+	} {
+		for _, isRight := range []bool{true, false} {
+			behind := []byte(payload)
+			binary.NativeEndian.PutUint16(behind[6:], ^sum([]byte(test.pseudo+payload)))
+			if !isRight {
+				behind[10] ^= 1
+			}
+			seen := rawObservation{Skb: mdDesc{CsumStatus: csumComplete, Csum: uint32(sum([]byte(test.header[2:] + string(behind))))}}
+			if got := hasNoRightSum(observed(t, seen, test.ethernet+test.header+string(behind))); got == isRight {
+				t.Errorf("%s, right %t: %t", name, isRight, got)
+			}
+		}
+	}
+}
+
 // The sum is that of RFC 1071, with a byte that is left over in front of a zero.
 func TestSum(t *testing.T) {
 	inOrder := func(octets ...byte) uint16 { return binary.NativeEndian.Uint16(octets) }

@@ -45,6 +45,15 @@ func isUnknown(o *observation) bool {
 	return o.XDP.CsumStatus == csumNone && o.Skb.CsumStatus == csumUnnecessary
 }
 
+// hasNoRightSum reports whether the skb has the sum of all that is behind Ethernet, and that
+// does not prove the packet right. It does if it comes to that of the IP header: TCP or UDP,
+// and the pseudo-header, add up to 0xffff then, which is a zero.
+func hasNoRightSum(o *observation) bool {
+	p := o.packet
+	isRight := p.pseudo != 0 && !p.wrongHeader && fold(uint32(fold(o.Skb.Csum))+uint32(p.pseudo)) == p.header
+	return o.Skb.CsumStatus == csumComplete && (!isRight || p.mayTunnel)
+}
+
 // limits are each by the function of the driver that makes them.
 var limits = []limit{
 	{
@@ -112,8 +121,8 @@ var limits = []limit{
 	{
 		// ionic_rx_clean()
 		drivers: []string{"ionic"}, fields: []string{"csum_status"},
-		applies: func(o *observation) bool { return o.XDP.CsumStatus == csumBad && o.Skb.CsumStatus == csumComplete },
-		why:     "ionic leaves it to the stack to find in the sum that it is wrong, so that a status that calls right sums wrong is not found out",
+		applies: func(o *observation) bool { return o.XDP.CsumStatus == csumBad && hasNoRightSum(o) },
+		why:     "ionic leaves it to the stack to find in the sum that it is wrong",
 	},
 	{
 		// check_csum()
