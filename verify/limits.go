@@ -36,7 +36,8 @@ func hasPorts(o *observation) bool {
 	return o.packet.ptype&(ptypeTCP|ptypeUDP) != 0 && o.packet.ptype&ptypeFragment == 0
 }
 
-// The skb's sum is right, of which the program is told that it is wrong, or nothing.
+// isWrong and isUnknown report whether the skb's sum is right, of which the program is told
+// that it is wrong, or nothing.
 func isWrong(o *observation) bool {
 	return o.XDP.CsumStatus == csumBad && o.Skb.CsumStatus == csumUnnecessary
 }
@@ -71,18 +72,28 @@ var limits = []limit{
 	},
 	{
 		// otx2_set_rxhash()
-		drivers: []string{"rvu-nicpf", "rvu-nicvf"}, fields: hashes, applies: findsNoHash,
-		why: "the driver gives the skb a hash of each packet, whether or not the NIC was to hash one with such headers",
+		drivers: []string{"rvu-nicpf", "rvu-nicvf"}, fields: hashes,
+		applies: func(o *observation) bool { return findsNoHash(o) && !hasPorts(o) },
+		why:     "the driver gives the skb a hash of each packet, whether or not the NIC was to hash one with such headers",
 	},
 	{
-		// otx2_set_rxhash() asks what the NIC hashes at all, bnxt_rx_pkt() what a packet is.
-		drivers: []string{"rvu-nicpf", "rvu-nicvf", "bnxt_en"}, fields: []string{"hash_type"}, applies: isMadeL4,
+		// otx2_set_rxhash() asks what the NIC hashes at all.
+		drivers: []string{"rvu-nicpf", "rvu-nicvf"}, fields: []string{"hash_type"}, applies: isMadeL4,
 		why: "the driver tells the stack of a hash of ports, whether or not the NIC was to hash those of such packets",
 	},
 	{
-		// mlx4_en_process_rx_cq()
-		drivers: []string{"mlx4_en"}, fields: []string{"hash_type"}, applies: isMadeL4,
-		why: "mlx4_en tells the stack of a hash of ports wherever a sum of TCP or UDP is right",
+		// bnxt_rx_pkt() asks what a packet is, or what is in its tunnel.
+		drivers: []string{"bnxt_en"}, fields: []string{"hash_type"},
+		applies: func(o *observation) bool {
+			return isMadeL4(o) && (o.packet.ptype&(ptypeTCP|ptypeUDP) != 0 || o.packet.mayTunnel)
+		},
+		why: "bnxt_en tells the stack of a hash of ports of TCP and UDP, whether or not the NIC was to hash those",
+	},
+	{
+		// mlx4_en_process_rx_cq(); those of TCP are always hashed.
+		drivers: []string{"mlx4_en"}, fields: []string{"hash_type"},
+		applies: func(o *observation) bool { return isMadeL4(o) && o.packet.ptype&ptypeTCP == 0 },
+		why:     "mlx4_en tells the stack of a hash of ports wherever a sum of UDP is right",
 	},
 	{
 		// gve_rx_skb_hash() of DQO queues
@@ -94,14 +105,15 @@ var limits = []limit{
 	// Sums.
 	{
 		// netvsc_alloc_recv_skb(), and RX_CMP_L4_CS_OK() of bnxt_en
-		drivers: []string{"hv_netvsc", "bnxt_en"}, fields: []string{"csum_status"}, applies: isWrong,
-		why: "the driver tells the stack that a sum of TCP or UDP is right, where that of the IP header is wrong, too",
+		drivers: []string{"hv_netvsc", "bnxt_en"}, fields: []string{"csum_status"},
+		applies: func(o *observation) bool { return isWrong(o) && (o.packet.wrongHeader || o.packet.mayTunnel) },
+		why:     "the driver tells the stack that a sum of TCP or UDP is right, where that of the IP header is wrong, too",
 	},
 	{
 		// ionic_rx_clean()
 		drivers: []string{"ionic"}, fields: []string{"csum_status"},
 		applies: func(o *observation) bool { return o.XDP.CsumStatus == csumBad && o.Skb.CsumStatus == csumComplete },
-		why:     "ionic leaves it to the stack to find in the sum that it is wrong",
+		why:     "ionic leaves it to the stack to find in the sum that it is wrong, so that a status that calls right sums wrong is not found out",
 	},
 	{
 		// check_csum()
@@ -112,7 +124,7 @@ var limits = []limit{
 	{
 		// stmmac_rx()
 		drivers: []string{"stmmac", "st_mac100", "st_gmac", "st_xgmac"}, fields: []string{"csum_status"}, applies: isUnknown,
-		why: "stmmac tells the stack that a sum is right where the NIC says nothing of it",
+		why: "stmmac tells the stack that a sum is right where the NIC says nothing of it, so that a status that is always unknown is not found out",
 	},
 	{
 		// qede_check_tunn_csum()

@@ -37,6 +37,8 @@ type packet struct {
 	// packet for.
 	mayTunnel bool
 
+	wrongHeader bool // whether the sum of the IPv4 header is wrong
+
 	cut bool // whether the head ends before the headers do
 }
 
@@ -115,6 +117,7 @@ func (p *packet) parseIPv4(header []byte) {
 		p.ptype |= ptypeFragment
 	}
 	length := 4 * int(header[0]&0xf)
+	p.wrongHeader = length >= 20 && length <= len(header) && sum(header[:length]) != 0xffff
 	next, rest := header[9], header[min(length, len(header)):]
 	if next == protoAH {
 		p.parseExtensions(next, rest)
