@@ -199,6 +199,9 @@ func (l *load) linkXDP(target *nic.Target, program *ebpf.Program) (link.Link, er
 // pinNeeded pins the program, the maps that it needs, and what it was rewritten for.
 func (l *load) pinNeeded(program *ebpf.Program, id ebpf.ProgramID, collection *ebpf.Collection, record *Record) error {
 	l.undo.later(func() { l.pins.remove(id) })
+	if l.record != nil { // it stays loaded, for the caller to attach
+		l.undo.later(func() { _ = l.bindOwn() })
+	}
 	if err := l.pins.pinProgram(id, program, l.Program); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/cilium/ebpf"
@@ -21,7 +22,7 @@ import (
 type filter struct {
 	ifindex  int
 	at       Hook
-	priority uint16 // of several the lowest is asked first; 0 has the kernel choose one below all others
+	priority uint16 // of several the lowest is asked first
 	handle   uint32 // among those of its priority; 0 has the kernel choose
 	program  ebpf.ProgramID
 }
@@ -97,6 +98,26 @@ func filtersAt(ifindex int, at Hook) ([]filter, error) {
 		filters = append(filters, filter{ifindex: ifindex, at: at, priority: uint16(m.info >> 16), handle: m.handle, program: m.program()})
 	}
 	return filters, nil
+}
+
+// firstPriority is what the kernel gives the first filter of which nothing else is said
+// (tcf_auto_prio in net/sched/cls_api.c). One after it is put in front of that.
+const firstPriority = 0xc000
+
+// behindOthers returns a priority for a filter that those that are there are asked before.
+func behindOthers(ifindex int, at Hook) (uint16, error) {
+	filters, err := filtersAt(ifindex, at)
+	if err != nil {
+		return 0, err
+	}
+	last := uint16(firstPriority - 1)
+	for _, f := range filters {
+		last = max(last, f.priority)
+	}
+	if last == math.MaxUint16 {
+		return 0, errors.New("no priority is left behind that of the filters that are there")
+	}
+	return last + 1, nil
 }
 
 // filterOf returns the filter of a program, nil if there is none.

@@ -83,6 +83,14 @@ func (l *load) bindRecords() error {
 	return nil
 }
 
+// bindOwn has the program hold the record again that says that it is this process's to attach.
+func (l *load) bindOwn() error {
+	if l.record == nil {
+		return l.bindRecords()
+	}
+	return bind(l.collection.Programs[l.Program], l.record)
+}
+
 // target returns the interface of the options, nil if there is none.
 func (l *load) target() (*nic.Target, error) {
 	if l.Interface == "" {

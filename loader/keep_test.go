@@ -138,8 +138,11 @@ func TestKeepRenamed(t *testing.T) {
 	log, end := lab.keep()
 	defer end()
 	log.await(t, `"up to date" interface=nic0`, 1)
-	if _, err := run("ip link set nic0 name renamed"); err != nil {
-		t.Fatal(err)
+	// Before Linux 6.2 one that is up keeps its name.
+	for _, command := range []string{"ip link set nic0 down", "ip link set nic0 name renamed", "ip link set renamed up"} {
+		if _, err := run(command); err != nil {
+			t.Fatal(err)
+		}
 	}
 	log.await(t, `msg="the interface has another name now" interface=nic0 name=renamed`, 1)
 	if _, err := run("ip link add nic0 type veth peer name other"); err != nil {

@@ -166,8 +166,18 @@ func (l *Loaded) Replace(old *Loaded) error {
 	if err := l.takeOver(old); err != nil {
 		return err
 	}
-	old.Attachment, old.load.attachment, old.load.attached = nil, nil, nil
+	old.letGo()
 	return nil
+}
+
+// letGo forgets an attachment that is none any more, or another's link. What was pinned said so
+// in its record: that of who may attach the program next comes in its place. That this fails, as
+// after Close, is nothing to what is attached.
+func (l *Loaded) letGo() {
+	if !l.load.Unpinned {
+		_ = l.load.bindOwn()
+	}
+	l.Attachment, l.load.attachment, l.load.attached = nil, nil, nil
 }
 
 func (l *Loaded) takeOver(old *Loaded) error {
@@ -220,9 +230,12 @@ func (l *Loaded) Detach() error {
 		return fmt.Errorf("detach: %w", ErrNotAttached)
 	}
 	attachment := l.Attachment
-	l.Attachment, l.load.attachment = nil, nil
 	if l.load.attached == nil {
-		return UnloadProgram(attachment.ProgramID)
+		err := UnloadProgram(attachment.ProgramID)
+		if err == nil || errors.Is(err, ErrNotAttached) {
+			l.letGo()
+		}
+		return err
 	}
 	err := l.load.attached.Detach()
 	l.closeLink()
@@ -294,14 +307,17 @@ func (l *load) replaceUnpinned(old *load) error {
 	if l.at != old.at {
 		return fmt.Errorf("%s: it is for %s, and a program for %s can't replace it", name, old.at, l.at)
 	}
-	if l.mode() != old.mode() {
-		return fmt.Errorf("%s: it is in %s mode, and a program in %s mode can't replace it", name, old.mode(), l.mode())
+	if l.linkMode() != old.linkMode() {
+		return fmt.Errorf("%s: it is in %s mode, and a program in %s mode can't replace it", name, old.linkMode(), l.linkMode())
 	}
 	if err := checkBound(target, l.spec.Programs[l.Program]); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	attachment, err := l.recordUnpinned(target, program)
 	if err != nil {
+		return err
+	}
+	if err := l.replacePrograms(l.collection); err != nil {
 		return err
 	}
 	if err := updateLink(old.attached, before, program); err != nil {

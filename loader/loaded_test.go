@@ -9,9 +9,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 
 	"github.com/xdp-load/xdp-load/internal/netlab"
 	"github.com/xdp-load/xdp-load/loader"
@@ -168,7 +170,7 @@ func TestUnpinnedGoesWithProcess(t *testing.T) {
 	if len(got) != 1 || got[0].Record == nil || !strings.HasSuffix(got[0].Foreign, owner) || got[0].LinkID == 0 || got[0].Pin != "" {
 		t.Errorf("%+v is not of %s", got, owner)
 	}
-	if want, err := filepath.Abs(ownProgram("constant")); err != nil || len(got) == 1 && got[0].Record.Object != want {
+	if want, err := filepath.Abs(ownProgram("constant")); err != nil || len(got) == 1 && got[0].Record != nil && got[0].Record.Object != want {
 		t.Errorf("From %s instead of %s, %v", got[0].Record.Object, want, err)
 	}
 	if err := loader.Unload(lab.nic.Name); !errors.Is(err, loader.ErrNotAttached) {
@@ -199,7 +201,8 @@ func attachUnpinned(args []string) error {
 		return err
 	}
 	fmt.Println("attached")
-	select {}
+	time.Sleep(time.Hour) // without cgo, Go ends a process of which nothing will ever go on
+	return nil
 }
 
 // While one program after the other takes the place of that before, rewritten for another layout
@@ -345,6 +348,126 @@ func TestStatusOfOwnLinks(t *testing.T) {
 				t.Errorf("Unloaded %v, %v", unloaded, err)
 			}
 		})
+	}
+}
+
+// A program that is not attached any more, or that could not be, is the caller's again, who may
+// attach it by a link of its own.
+func TestStatusOfOwnLinksLater(t *testing.T) {
+	netlab.Need(t, netlab.BoundMaps)
+	for name, leave := range map[string]func(*lab, *loader.Loaded){
+		"Detach": func(lab *lab, loaded *loader.Loaded) {
+			if err := errors.Join(loaded.Attach(), loaded.Detach()); err != nil {
+				lab.Fatal(err)
+			}
+		},
+		"Attach fails": func(lab *lab, loaded *loader.Loaded) {
+			lab.output("ip", "link", "set", "nic0-wire", "mtu", "9000")
+			if err := loaded.Attach(); err == nil {
+				lab.Fatal("Attached in spite of the MTU")
+			}
+			lab.output("ip", "link", "set", "nic0-wire", "mtu", "1500")
+		},
+		"Replace": func(lab *lab, loaded *loader.Loaded) {
+			other := lab.mustLoad(lab.forCafe("sparse"))
+			if err := errors.Join(loaded.Attach(), other.Replace(loaded), other.Detach()); err != nil {
+				lab.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			lab := newLab(t)
+			loaded := lab.mustLoad(lab.forCafe("exact"))
+			leave(lab, loaded)
+			attached, err := link.AttachXDP(link.XDPOptions{Program: loaded.Programs["constant"], Interface: lab.nic.Index, Flags: link.XDPDriverMode})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer attached.Close()
+			if err := loader.Unload(lab.nic.Name); !errors.Is(err, loader.ErrNotAttached) {
+				t.Errorf("Unloaded what the caller has attached: %v", err)
+			}
+			if got := lab.status(); len(got) != 1 || got[0].Pin != "" || got[0].Record.Owner == "" {
+				t.Errorf("Status: %+v", got)
+			}
+		})
+	}
+}
+
+// What can't be detached for want of file descriptors is still told to be attached.
+func TestDetachFails(t *testing.T) {
+	lab := newLab(t)
+	loaded := lab.mustLoad(lab.forCafe("exact"))
+	if err := loaded.Attach(); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	withFiles(t, 0, func() { err = loaded.Detach() })
+	if !errors.Is(err, unix.EMFILE) || loaded.Attachment == nil {
+		t.Errorf("Detach: %v, attached is %+v", err, loaded.Attachment)
+	}
+	if err := loaded.Detach(); err != nil {
+		t.Error(err)
+	}
+	lab.wantNothingAttached()
+}
+
+// withFiles calls fn while no file descriptors can be had from a number on.
+func withFiles(t *testing.T, limit uint64, fn func()) {
+	t.Helper()
+
+	var before unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &before); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: limit, Max: before.Max}); err != nil {
+		t.Fatal(err)
+	}
+	fn()
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &before); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// In a program array that the caller gives, the programs are those for the new layout as soon as
+// the program is that calls through it.
+func TestReplaceUnpinnedArray(t *testing.T) {
+	netlab.Need(t, netlab.LiveFrames)
+	netlab.Need(t, netlab.LargeMetadata)
+	lab := newLab(t)
+	object, err := os.Open(ownProgram("calls"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer object.Close()
+	load := func(opts loader.Options) *loader.Loaded {
+		t.Helper()
+		opts.Interface, opts.Unpinned = "nic0", true
+		loaded, err := loader.Load(object, opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(loaded.Close)
+		return loaded
+	}
+	first := load(loader.Options{Layout: layout(t, "exact")})
+	if err := first.Attach(); err != nil {
+		t.Fatal(err)
+	}
+	opts := loader.Options{Layout: layout(t, "sparse")}
+	opts.Collection.MapReplacements = map[string]*ebpf.Map{"jump": first.Maps["jump"]}
+	second := load(opts)
+	if err := second.Replace(first); err != nil {
+		t.Fatal(err)
+	}
+	first.Close()
+	const hashAt = 12 // in layout sparse
+	metadata := make([]byte, 40)
+	binary.NativeEndian.PutUint32(metadata[hashAt:], 0xcafe)
+	deliver(t, lab.nic, metadata)
+	var hash uint32
+	if err := second.Variables["hash_called"].Get(&hash); err != nil || hash != 0xcafe {
+		t.Errorf("The program that is called last read hash %#x, %v", hash, err)
 	}
 }
 

@@ -332,6 +332,9 @@ func (d *pinDir) open(kind string, id uint32) (pin *pinnedAttachment, err error)
 	if pin, err = newPinnedLink(pinned); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	if pin.link != link.ID(id) {
+		return nil, fmt.Errorf("%s: link %d, and %w", path, pin.link, errNotMade)
+	}
 	if pin.ifindex == 0 {
 		d.gone = append(d.gone, fmt.Sprintf("link %d, program %s: the interface is gone, with its network namespace perhaps, or somebody has detached the link", id, pin.title()))
 		_ = os.Remove(path)

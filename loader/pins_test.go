@@ -82,19 +82,22 @@ func TestForeignPins(t *testing.T) {
 	netlab.Need(t, netlab.TCX)
 	lab := newLab(t)
 	attachment := lab.loadByCommand(program("fields"), "exact", "nic0")
-	foreign := []string{pinDir + "/foreign", pinDir + "/link-4294967293", pinDir + "/link-4294967294", pinDir + "/link-4294967295"}
+	foreign := []string{pinDir + "/foreign", pinDir + "/link-4294967292", pinDir + "/link-4294967293", pinDir + "/link-4294967294", pinDir + "/link-4294967295"}
 	reasons := []string{
 		"not made by xdp-load: remove it",
-		"no link of an XDP program, and not made by xdp-load: remove it",
+		"no link of an XDP program, or one of TC, and not made by xdp-load: remove it",
+		"link LINK, and not made by xdp-load: remove it",
 		"no link, and not made by xdp-load: remove it",
 		"no link, and not made by xdp-load: remove it",
 	}
 	pinMap(t, foreign[0])
-	pinTCX(t, lab.nic.Index, foreign[1])
-	if err := os.Mkdir(foreign[2], 0o700); err != nil {
+	pinOfNamespace(t, foreign[1])
+	id := pinTCX(t, lab.nic.Index, foreign[2])
+	reasons[2] = strings.Replace(reasons[2], "LINK", fmt.Sprint(id), 1)
+	if err := os.Mkdir(foreign[3], 0o700); err != nil {
 		t.Fatal(err)
 	}
-	pinMap(t, foreign[3])
+	pinMap(t, foreign[4])
 	wantSkipped := func(what string, skipped []error) {
 		t.Helper()
 		if len(skipped) != len(foreign) {
@@ -124,8 +127,8 @@ func TestForeignPins(t *testing.T) {
 	remove(t, pinDir)
 }
 
-// pinTCX pins a link of a program of TC.
-func pinTCX(t *testing.T, ifindex int, path string) {
+// pinTCX pins a link of a program of TC, and returns its number.
+func pinTCX(t *testing.T, ifindex int, path string) link.ID {
 	t.Helper()
 
 	spec := foreignSpec()
@@ -136,13 +139,45 @@ func pinTCX(t *testing.T, ifindex int, path string) {
 	}
 	defer program.Close()
 	attached, err := link.AttachTCX(link.TCXOptions{Program: program, Interface: ifindex, Attach: ebpf.AttachTCXIngress})
+	return pinLink(t, attached, err, path)
+}
+
+// pinOfNamespace pins the link of a program of the network namespace.
+func pinOfNamespace(t *testing.T, path string) {
+	t.Helper()
+
+	spec := foreignSpec()
+	spec.Type, spec.AttachType = ebpf.FlowDissector, ebpf.AttachFlowDissector
+	program, err := ebpf.NewProgram(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer program.Close()
+	netns, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer netns.Close()
+	attached, err := link.AttachNetNs(int(netns.Fd()), program)
+	pinLink(t, attached, err, path)
+}
+
+// pinLink pins what was attached, if it was, and returns the number of the link.
+func pinLink(t *testing.T, attached link.Link, err error, path string) link.ID {
+	t.Helper()
+
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer attached.Close()
+	info, err := attached.Info()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := attached.Pin(path); err != nil {
 		t.Fatal(err)
 	}
+	return info.ID
 }
 
 func pinMap(t *testing.T, path string) {

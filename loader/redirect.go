@@ -130,6 +130,7 @@ type PinnedProgram struct {
 // pinForMaps pins the programs for cpumaps and devmaps, for other processes to put them there.
 func (l *load) pinForMaps(id ebpf.ProgramID, collection *ebpf.Collection) error {
 	dir := pinName(pinsForMaps, id)
+	l.forMaps = nil // of an attachment before
 	for _, name := range slices.Sorted(maps.Keys(l.spec.Programs)) {
 		kind := mapOf[l.spec.Programs[name].AttachType]
 		if kind == "" {

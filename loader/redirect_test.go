@@ -120,6 +120,12 @@ func TestRedirects(t *testing.T) {
 				lab.wantRedirected(reloaded.Maps["counts"], test.slot, 100)
 			}
 			lab.unload("nic0")
+			if err := loaded.Detach(); !errors.Is(err, loader.ErrNotAttached) {
+				t.Errorf("Detached what is replaced: %v", err)
+			}
+			if err := errors.Join(loaded.Attach(), loaded.Detach()); err != nil {
+				t.Errorf("Attached again: %v", err)
+			}
 			if left, err := filepath.Glob(bpffs + "/named"); err == nil && len(left) > 0 {
 				remove(t, left[0])
 			}
@@ -176,15 +182,21 @@ func TestRedirectsRefused(t *testing.T) {
 		}
 	}
 
+	if got := lab.status(); len(got) > 0 {
+		t.Errorf("Status: %+v", got)
+	}
+}
+
+// Where a packet of a cpumap is, nothing of the driver's is left.
+func TestRedirectedFromDriver(t *testing.T) {
+	netlab.Need(t, netlab.VethBuff)
+	newLab(t)
 	accessors, err := (&loader.Driver{Name: "veth"}).Accessors(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, err = loader.LoadRewritten(ownProgram("redirects"), loader.Options{Accessors: accessors, Interface: "nic0", Program: "spread"})
 	if want := `program on_cpu, in SEC("xdp/cpumap"), is given packets that have left the driver`; !errors.Is(err, rewrite.ErrRefused) || !strings.Contains(err.Error(), want) {
-		t.Errorf("With accessors: %v", err)
-	}
-	if got := lab.status(); len(got) > 0 {
-		t.Errorf("Status: %+v", got)
+		t.Errorf("%v\nlacks %q", err, want)
 	}
 }

@@ -179,11 +179,8 @@ func TestTC(t *testing.T) {
 func needTCX(t *testing.T, mode loader.Mode) {
 	t.Helper()
 
-	if mode != loader.TCX {
-		return
-	}
-	if _, err := link.QueryPrograms(link.QueryOptions{Target: 1, Attach: ebpf.AttachTCXIngress}); errors.Is(err, unix.EINVAL) {
-		t.Skip("needs tcx, Linux 6.6")
+	if mode == loader.TCX {
+		netlab.Need(t, netlab.TCX)
 	}
 }
 
@@ -229,7 +226,11 @@ func TestTCBesideOthers(t *testing.T) {
 			lab.sendMarked("nic0-wire", 3)
 			wantCounts(t, loaded.Maps["counts"], atIngress, 3)
 			var foreign []ebpf.ProgramID
-			for _, program := range lab.survey(loader.SurveyOptions{}).Programs {
+			all := lab.survey(loader.SurveyOptions{}).Programs
+			if all[0].ProgramID != theirs { // they are in the order in which they run
+				t.Errorf("In front of what was there: %+v", all)
+			}
+			for _, program := range all {
 				if program.Hook != loader.Ingress || program.Mode != mode {
 					t.Errorf("%+v", program)
 				}
@@ -251,8 +252,22 @@ func TestTCBesideOthers(t *testing.T) {
 	}
 }
 
+// Where nothing can be asked after the filters that are there, nothing is attached.
+func TestTCNoPriorityLeft(t *testing.T) {
+	netlab.NeedTools(t, "tc")
+	lab := newLab(t)
+	foreignTC(t, lab, loader.Clsact, "pref", "65535")
+	_, err := loader.LoadRewritten(ownProgram("places"), lab.onSkb("in", loader.Clsact))
+	if want := "nic0: attach to clsact ingress: no priority is left behind that of the filters that are there"; err == nil || err.Error() != want {
+		t.Errorf("%v\ninstead of %s", err, want)
+	}
+	if pins := lab.pins(); len(pins) > 0 {
+		t.Errorf("Left: %v", pins)
+	}
+}
+
 // foreignTC attaches a program to the way in of nic0 that lets all packets go on.
-func foreignTC(t *testing.T, lab *lab, mode loader.Mode) ebpf.ProgramID {
+func foreignTC(t *testing.T, lab *lab, mode loader.Mode, place ...string) ebpf.ProgramID {
 	t.Helper()
 
 	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{
@@ -282,7 +297,7 @@ func foreignTC(t *testing.T, lab *lab, mode loader.Mode) ebpf.ProgramID {
 	}
 	defer remove(t, path)
 	lab.output("tc", "qdisc", "replace", "dev", "nic0", "clsact")
-	lab.output("tc", "filter", "add", "dev", "nic0", "ingress", "bpf", "da", "object-pinned", path)
+	lab.output(slices.Concat([]string{"tc", "filter", "add", "dev", "nic0", "ingress"}, place, []string{"bpf", "da", "object-pinned", path})...)
 	return id
 }
 

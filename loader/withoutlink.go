@@ -79,7 +79,7 @@ func (l *load) needsQdisc(target *nic.Target) (bool, error) {
 	return false, nil
 }
 
-// putOn attaches a program. It fails if another XDP program is there.
+// putOn attaches a program, in TC behind the others. It fails if another XDP program is there.
 func (p *pinnedAttachment) putOn(program *ebpf.Program) error {
 	if p.at == XDP {
 		return attachOverNetlink(p.ifindex, program, p.mode)
@@ -89,7 +89,11 @@ func (p *pinnedAttachment) putOn(program *ebpf.Program) error {
 			return err
 		}
 	}
-	return (&filter{ifindex: p.ifindex, at: p.at}).add(program)
+	priority, err := behindOthers(p.ifindex, p.at)
+	if err != nil {
+		return err
+	}
+	return (&filter{ifindex: p.ifindex, at: p.at, priority: priority}).add(program)
 }
 
 // putInPlaceOf attaches a program in the place of another, in one step. That this is still

@@ -18,6 +18,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cilium/ebpf/link"
 	"github.com/rogpeppe/go-internal/testscript"
@@ -59,7 +60,7 @@ func embedder() {
 	if _, err := link.AttachXDP(link.XDPOptions{Program: loaded.Programs["balance"], Interface: target.Index}); err != nil {
 		log.Fatal(err)
 	}
-	select {}
+	time.Sleep(time.Hour) // without cgo, Go ends a process of which nothing will ever go on
 }
 
 // readerOnly hides what else a file is.
