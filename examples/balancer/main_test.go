@@ -36,7 +36,7 @@ func TestBalancer(t *testing.T) {
 	frames := func(hashes ...uint32) (all []netlab.Frame) {
 		for _, hash := range hashes {
 			metadata := make([]byte, 32)
-			metadata[1] = 1 // hash_type: of IPv4
+			metadata[1] = 1                                    // hash_type: of IPv4
 			binary.NativeEndian.PutUint32(metadata[20:], hash) // as nic_b.c has it
 			all = append(all, netlab.Frame{Metadata: metadata, Packet: make([]byte, 64)})
 		}
