@@ -257,7 +257,7 @@ func (d *pinDir) attachments() (pins []pinnedAttachment, skipped []error, err er
 		}
 		pin, err := d.open(kind, id)
 		if err != nil {
-			unknown = unknown || kind != pinOfHook && !errors.Is(err, errNotMade)
+			unknown = unknown || !errors.Is(err, errNotMade)
 			skipped = append(skipped, err)
 		} else if pin != nil {
 			pins = append(pins, *pin)

@@ -146,6 +146,25 @@ func TestWithoutLinksElsewhere(t *testing.T) {
 	lab.status()
 }
 
+// What can't be looked at for now, here since there is no /proc, keeps its pins.
+func TestWithoutLinkNorProc(t *testing.T) {
+	lab := newLab(t)
+	if output, err := command("without-links", "EINVAL", "load", program("fields"), layoutFile("exact"), "nic0").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, output)
+	}
+	if err := unix.Mount("tmpfs", "/proc", "tmpfs", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	if attached, skipped, err := loader.Status(); err == nil {
+		t.Errorf("Status: %+v, %v", attached, skipped)
+	}
+	if err := unix.Unmount("/proc", 0); err != nil {
+		t.Fatal(err)
+	}
+	lab.attachedWithoutLink(loader.XDP, loader.Native)
+	lab.unload("nic0")
+}
+
 // attachedWithoutLink wants one program, and nothing of a link.
 func (l *lab) attachedWithoutLink(at loader.Hook, mode loader.Mode) loader.Attachment {
 	l.Helper()
