@@ -44,3 +44,12 @@ func (l *load) offload() error {
 	}
 	return nil
 }
+
+// explainOffload says what the kernel means that refuses to load a program for the NIC, if the
+// driver has not told before whether it takes any.
+func (l *load) explainOffload(err error) error {
+	if l.mode() != Offload || !errors.Is(err, unix.EINVAL) {
+		return err
+	}
+	return fmt.Errorf("%s: %w, or none like %s: attach it in native mode: %w", l.Interface, ErrNoOffload, l.Program, err)
+}

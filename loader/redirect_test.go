@@ -182,15 +182,21 @@ func TestRedirectsRefused(t *testing.T) {
 		}
 	}
 
+	if got := lab.status(); len(got) > 0 {
+		t.Errorf("Status: %+v", got)
+	}
+}
+
+// Where a packet of a cpumap is, nothing of the driver's is left.
+func TestRedirectedFromDriver(t *testing.T) {
+	netlab.Need(t, netlab.VethBuff)
+	newLab(t)
 	accessors, err := (&loader.Driver{Name: "veth"}).Accessors(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, err = loader.LoadRewritten(ownProgram("redirects"), loader.Options{Accessors: accessors, Interface: "nic0", Program: "spread"})
 	if want := `program on_cpu, in SEC("xdp/cpumap"), is given packets that have left the driver`; !errors.Is(err, rewrite.ErrRefused) || !strings.Contains(err.Error(), want) {
-		t.Errorf("With accessors: %v", err)
-	}
-	if got := lab.status(); len(got) > 0 {
-		t.Errorf("Status: %+v", got)
+		t.Errorf("%v\nlacks %q", err, want)
 	}
 }

@@ -180,11 +180,8 @@ func TestTC(t *testing.T) {
 func needTCX(t *testing.T, mode loader.Mode) {
 	t.Helper()
 
-	if mode != loader.TCX {
-		return
-	}
-	if _, err := link.QueryPrograms(link.QueryOptions{Target: 1, Attach: ebpf.AttachTCXIngress}); errors.Is(err, unix.EINVAL) {
-		t.Skip("needs tcx, Linux 6.6")
+	if mode == loader.TCX {
+		netlab.Need(t, netlab.TCX)
 	}
 }
 

@@ -23,7 +23,8 @@ var ErrDoesNotFit = errors.New("does not fit")
 // field up once, when it is made; what it does for a packet is a load and a store for each,
 // and allocates nothing. It is for one goroutine.
 type Decoder struct {
-	size  int
+	size  int                  // of the struct
+	area  int                  // what is taken up by it: a multiple of 4
 	steps []func(front []byte) // one for each field
 	has   map[string]bool
 }
@@ -57,7 +58,7 @@ func NewDecoder(layout *reloc.Layout, name string, into any) (*Decoder, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Decoder{size: size, has: make(map[string]bool)}
+	d := &Decoder{size: size, area: (size + 3) &^ 3, has: make(map[string]bool)}
 	variables := pointer.Elem()
 	for i := range variables.NumField() {
 		if err := d.add(layout, name, variables.Type().Field(i), variables.Field(i)); err != nil {
@@ -116,19 +117,21 @@ func (d *Decoder) add(layout *reloc.Layout, name string, declared reflect.Struct
 	return nil
 }
 
-// Size returns the size of the struct in bytes.
-func (d *Decoder) Size() int { return d.size }
+// Size returns how many bytes Decode reads: the size of the struct, rounded up to a multiple
+// of 4.
+func (d *Decoder) Size() int { return d.area }
 
 // Has reports whether the layout has a field that the decoder was asked for.
 func (d *Decoder) Has(path string) bool { return d.has[path] }
 
-// Decode reads the struct from the bytes in front of a packet, at the end of which it is.
-// It reports whether they are enough of them, and reads nothing if they are not.
+// Decode reads the struct from the bytes in front of a packet. It starts Size before their
+// end, since the kernel has metadata areas of multiples of 4 only: what a struct has less
+// is behind it. Decode reports whether there are enough bytes, and reads nothing if not.
 func (d *Decoder) Decode(front []byte) bool {
-	if len(front) < d.size {
+	if len(front) < d.area {
 		return false
 	}
-	front = front[len(front)-d.size:]
+	front = front[len(front)-d.area:]
 	for _, step := range d.steps {
 		step(front)
 	}

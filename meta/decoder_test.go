@@ -194,6 +194,30 @@ func TestDecodeBitFields(t *testing.T) {
 	}
 }
 
+// A struct that is no multiple of 4 is at the start of the area, which is one.
+func TestDecodePacked(t *testing.T) {
+	word := &btf.Int{Name: "__u32", Size: 4}
+	layout := layoutOf(t, binary.LittleEndian, &btf.Struct{Name: "md_desc", Size: 30, Members: []btf.Member{{Name: "hash", Type: word}, {Name: "mark", Type: word, Offset: 26 * 8}}})
+	area := make([]byte, 32)
+	binary.LittleEndian.PutUint32(area, 0xcafe)
+	binary.LittleEndian.PutUint32(area[26:], 17)
+	var into struct {
+		Hash uint32 `meta:"hash"`
+		Mark uint32 `meta:"mark"`
+	}
+	decode(t, layout, &into, append([]byte("before"), area...))
+	if into.Hash != 0xcafe || into.Mark != 17 {
+		t.Errorf("decoded %+v", into)
+	}
+	decoder, err := meta.NewDecoder(layout, "md_desc", &into)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if decoder.Size() != 32 || decoder.Decode(area[:30]) {
+		t.Errorf("size is %d, or of too few bytes something is decoded", decoder.Size())
+	}
+}
+
 func decode(t *testing.T, layout *reloc.Layout, into any, front []byte) {
 	t.Helper()
 	decoder, err := meta.NewDecoder(layout, "md_desc", into)

@@ -42,7 +42,7 @@ int main(void)
 // A consumer in C reads the same of the same bytes as one in Go, by a header that compiles
 // without a warning in C and C++.
 func TestHeader(t *testing.T) {
-	netlab.NeedTools(t, "gcc")
+	netlab.NeedTools(t, "gcc", "g++")
 	program := compileC(t, consumerInC)
 
 	const packets = 500
@@ -99,11 +99,6 @@ func compileC(t *testing.T, source string) string {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "consumer")
 	for _, language := range []string{"c", "c++"} {
-		if language == "c++" {
-			if _, err := exec.LookPath("g++"); err != nil {
-				continue
-			}
-		}
 		compile := exec.Command("gcc", "-x", language, "-", "-I../bpf", "-Wall", "-Wextra", "-Werror", "-pedantic", "-O2", "-o", program)
 		compile.Stdin = strings.NewReader(source)
 		if output, err := compile.CombinedOutput(); err != nil {

@@ -10,10 +10,10 @@ package=$(echo dist/*_"$(dpkg --print-architecture)".deb)
 
 # Mounts go with their namespace.
 if [ "${TRYING:-}" != "$suite" ]; then
-	TRYING=$suite exec unshare --mount "$0" "$suite"
+	TRYING=$suite exec unshare --mount packaging/try.sh "$suite"
 fi
 root=$(mktemp -d)
-trap 'umount --recursive --quiet "$root"/{sys,proc,dev} || true; rm -rf --one-file-system "$root"' EXIT
+trap 'umount --recursive --quiet "$root"/{sys,proc,dev} || true; rm -rf --one-file-system "$root" "$root.log"' EXIT
 
 echo "$suite: a fresh root"
 debootstrap --variant=minbase "$suite" "$root" > "$root.log" || { tail "$root.log" >&2; exit 1; }

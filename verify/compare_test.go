@@ -208,6 +208,9 @@ func TestLimits(t *testing.T) {
 	var (
 		tcp      = ipv4 + "\x06" + rest4 + zeros
 		icmp     = ipv4 + "\x01" + rest4 + zeros
+		udp      = ipv4 + "\x11" + rest4 + zeros
+		right    = ipv4 + "\x06\xf6\xc6" + rest4[2:] + zeros // its header's sum, which is wrong in the others
+		tunnel   = ipv4 + "\x11\xf6\xbb" + rest4[2:] + "\x10\x00\x12\xb5" + zeros
 		fragment = ipv4[:8] + "\x20\x00\x40\x11" + rest4
 		vxlan    = ipv4 + "\x11" + rest4 + "\x10\x00\x12\xb5" + zeros
 	)
@@ -238,13 +241,19 @@ func TestLimits(t *testing.T) {
 		"no ports":                {"ena", "hash", nil, limits, rawObservation{Skb: mdDesc{Hash: 5}}, icmp, uncompared},
 		"a fragment":              {"ena", "hash", nil, limits, rawObservation{Skb: mdDesc{Hash: 5}}, fragment, uncompared},
 		"ports":                   {"ena", "hash", nil, limits, rawObservation{Skb: mdDesc{Hash: 5}}, tcp, differ},
-		"nothing that is hashed":  {"rvu-nicvf", "hash", nil, limits, rawObservation{Skb: mdDesc{Hash: 5}}, tcp, uncompared},
+		"nothing that is hashed":  {"rvu-nicvf", "hash", nil, limits, rawObservation{Skb: mdDesc{Hash: 5}}, icmp, uncompared},
+		"a flow":                  {"rvu-nicvf", "hash", nil, limits, rawObservation{Skb: mdDesc{Hash: 5}}, tcp, differ},
 		"another hash of a VF":    {"rvu-nicvf", "hash", nil, limits, rawObservation{XDP: mdDesc{Hash: 6}, Skb: mdDesc{Hash: 5}}, tcp, differ},
-		"called one of ports":     {"mlx4_en", "hash_type", nil, limits, rawObservation{XDP: mdDesc{HashType: hashIPv4}, Skb: mdDesc{HashType: hashL4}}, tcp, uncompared},
+		"called one of ports":     {"mlx4_en", "hash_type", nil, limits, rawObservation{XDP: mdDesc{HashType: hashIPv4}, Skb: mdDesc{HashType: hashL4}}, udp, uncompared},
+		"always one of ports":     {"mlx4_en", "hash_type", nil, limits, rawObservation{XDP: mdDesc{HashType: hashIPv4}, Skb: mdDesc{HashType: hashL4}}, tcp, differ},
+		"not asked for":           {"bnxt_en", "hash_type", nil, limits, rawObservation{XDP: mdDesc{HashType: hashIPv4}, Skb: mdDesc{HashType: hashL4}}, tcp, uncompared},
+		"nothing that has ports":  {"bnxt_en", "hash_type", nil, limits, rawObservation{XDP: mdDesc{HashType: hashIPv4}, Skb: mdDesc{HashType: hashL4}}, icmp, differ},
 		"not called one of ports": {"mlx4_en", "hash_type", nil, limits, rawObservation{XDP: mdDesc{HashType: hashIPv4}}, tcp, differ},
 		"one of ICMP":             {"gve", "hash_type", nil, limits, rawObservation{XDP: mdDesc{HashType: hashIPv4}, Skb: mdDesc{HashType: hashL4}}, icmp, uncompared},
 		"one of TCP":              {"gve", "hash_type", nil, limits, rawObservation{XDP: mdDesc{HashType: hashIPv4}, Skb: mdDesc{HashType: hashL4}}, tcp, differ},
 		"believed":                {"hv_netvsc", "csum_status", nil, limits, rawObservation{XDP: mdDesc{CsumStatus: csumBad}, Skb: mdDesc{CsumStatus: csumUnnecessary}}, tcp, uncompared},
+		"of a right header":       {"hv_netvsc", "csum_status", nil, limits, rawObservation{XDP: mdDesc{CsumStatus: csumBad}, Skb: mdDesc{CsumStatus: csumUnnecessary}}, right, differ},
+		"of one in a tunnel":      {"bnxt_en", "csum_status", nil, limits, rawObservation{XDP: mdDesc{CsumStatus: csumBad}, Skb: mdDesc{CsumStatus: csumUnnecessary}}, tunnel, uncompared},
 		"not looked at, but":      {"hv_netvsc", "csum_status", nil, limits, rawObservation{Skb: mdDesc{CsumStatus: csumUnnecessary}}, tcp, differ},
 		"left to the stack":       {"ionic", "csum_status", nil, limits, rawObservation{XDP: mdDesc{CsumStatus: csumBad}, Skb: mdDesc{CsumStatus: csumComplete}}, tcp, uncompared},
 		"a sum of its own":        {"mlx4_en", "csum_status", nil, limits, rawObservation{Skb: mdDesc{CsumStatus: csumComplete}}, icmp, uncompared},
@@ -264,6 +273,31 @@ func TestLimits(t *testing.T) {
 		}
 		if got := excused(agreed, o, of[test.field]); got != agreed {
 			t.Errorf("%s: %+v of what agrees", name, got)
+		}
+	}
+}
+
+// A right checksum is known from the sum of the whole packet, and a wrong one is none.
+func TestHasNoRightSum(t *testing.T) {
+	payload := "\x10\x00\x12\x34\x00\x1a\x00\x00" + "eighteen bytes, or" // of TCP, or of UDP whose sum is at 6
+	addresses := "\xc0\x00\x02\x01\xc0\x00\x02\x02"
+	for name, test := range map[string]struct {
+		ethernet, header, pseudo string
+	}{
+		"IPv4": {ethernet, ipv4 + "\x11\xf6\xbb" + addresses, addresses + "\x00\x11\x00\x1a"},
+		"tags": {ethernet + tag, ipv4 + "\x11\xf6\xbb" + addresses, addresses + "\x00\x11\x00\x1a"},
+		"IPv6": {ethernet, ipv6[:6] + "\x00\x1a" + "\x11\x40" + payload + payload[:6], payload + payload[:6] + "\x00\x11\x00\x1a"},
+	} {
+		for _, isRight := range []bool{true, false} {
+			behind := []byte(payload)
+			binary.NativeEndian.PutUint16(behind[6:], ^sum([]byte(test.pseudo+payload)))
+			if !isRight {
+				behind[10] ^= 1
+			}
+			seen := rawObservation{Skb: mdDesc{CsumStatus: csumComplete, Csum: uint32(sum([]byte(test.header[2:] + string(behind))))}}
+			if got := hasNoRightSum(observed(t, seen, test.ethernet+test.header+string(behind))); got == isRight {
+				t.Errorf("%s, right %t: %t", name, isRight, got)
+			}
 		}
 	}
 }

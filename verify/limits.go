@@ -36,12 +36,22 @@ func hasPorts(o *observation) bool {
 	return o.packet.ptype&(ptypeTCP|ptypeUDP) != 0 && o.packet.ptype&ptypeFragment == 0
 }
 
-// The skb's sum is right, of which the program is told that it is wrong, or nothing.
+// isWrong and isUnknown report whether the skb's sum is right, of which the program is told
+// that it is wrong, or nothing.
 func isWrong(o *observation) bool {
 	return o.XDP.CsumStatus == csumBad && o.Skb.CsumStatus == csumUnnecessary
 }
 func isUnknown(o *observation) bool {
 	return o.XDP.CsumStatus == csumNone && o.Skb.CsumStatus == csumUnnecessary
+}
+
+// hasNoRightSum reports whether the skb has the sum of all that is behind Ethernet, and that
+// does not prove the packet right. It does if it comes to that of the IP header: TCP or UDP,
+// and the pseudo-header, add up to 0xffff then, which is a zero.
+func hasNoRightSum(o *observation) bool {
+	p := o.packet
+	isRight := p.pseudo != 0 && !p.wrongHeader && fold(uint32(fold(o.Skb.Csum))+uint32(p.pseudo)) == p.header
+	return o.Skb.CsumStatus == csumComplete && (!isRight || p.mayTunnel)
 }
 
 // limits are each by the function of the driver that makes them.
@@ -71,18 +81,28 @@ var limits = []limit{
 	},
 	{
 		// otx2_set_rxhash()
-		drivers: []string{"rvu-nicpf", "rvu-nicvf"}, fields: hashes, applies: findsNoHash,
-		why: "the driver gives the skb a hash of each packet, whether or not the NIC was to hash one with such headers",
+		drivers: []string{"rvu-nicpf", "rvu-nicvf"}, fields: hashes,
+		applies: func(o *observation) bool { return findsNoHash(o) && !hasPorts(o) },
+		why:     "the driver gives the skb a hash of each packet, whether or not the NIC was to hash one with such headers",
 	},
 	{
-		// otx2_set_rxhash() asks what the NIC hashes at all, bnxt_rx_pkt() what a packet is.
-		drivers: []string{"rvu-nicpf", "rvu-nicvf", "bnxt_en"}, fields: []string{"hash_type"}, applies: isMadeL4,
+		// otx2_set_rxhash() asks what the NIC hashes at all.
+		drivers: []string{"rvu-nicpf", "rvu-nicvf"}, fields: []string{"hash_type"}, applies: isMadeL4,
 		why: "the driver tells the stack of a hash of ports, whether or not the NIC was to hash those of such packets",
 	},
 	{
-		// mlx4_en_process_rx_cq()
-		drivers: []string{"mlx4_en"}, fields: []string{"hash_type"}, applies: isMadeL4,
-		why: "mlx4_en tells the stack of a hash of ports wherever a sum of TCP or UDP is right",
+		// bnxt_rx_pkt() asks what a packet is, or what is in its tunnel.
+		drivers: []string{"bnxt_en"}, fields: []string{"hash_type"},
+		applies: func(o *observation) bool {
+			return isMadeL4(o) && (o.packet.ptype&(ptypeTCP|ptypeUDP) != 0 || o.packet.mayTunnel)
+		},
+		why: "bnxt_en tells the stack of a hash of ports of TCP and UDP, whether or not the NIC was to hash those",
+	},
+	{
+		// mlx4_en_process_rx_cq(); those of TCP are always hashed.
+		drivers: []string{"mlx4_en"}, fields: []string{"hash_type"},
+		applies: func(o *observation) bool { return isMadeL4(o) && o.packet.ptype&ptypeTCP == 0 },
+		why:     "mlx4_en tells the stack of a hash of ports wherever a sum of UDP is right",
 	},
 	{
 		// gve_rx_skb_hash() of DQO queues
@@ -94,13 +114,14 @@ var limits = []limit{
 	// Sums.
 	{
 		// netvsc_alloc_recv_skb(), and RX_CMP_L4_CS_OK() of bnxt_en
-		drivers: []string{"hv_netvsc", "bnxt_en"}, fields: []string{"csum_status"}, applies: isWrong,
-		why: "the driver tells the stack that a sum of TCP or UDP is right, where that of the IP header is wrong, too",
+		drivers: []string{"hv_netvsc", "bnxt_en"}, fields: []string{"csum_status"},
+		applies: func(o *observation) bool { return isWrong(o) && (o.packet.wrongHeader || o.packet.mayTunnel) },
+		why:     "the driver tells the stack that a sum of TCP or UDP is right, where that of the IP header is wrong, too",
 	},
 	{
 		// ionic_rx_clean()
 		drivers: []string{"ionic"}, fields: []string{"csum_status"},
-		applies: func(o *observation) bool { return o.XDP.CsumStatus == csumBad && o.Skb.CsumStatus == csumComplete },
+		applies: func(o *observation) bool { return o.XDP.CsumStatus == csumBad && hasNoRightSum(o) },
 		why:     "ionic leaves it to the stack to find in the sum that it is wrong",
 	},
 	{
@@ -112,7 +133,7 @@ var limits = []limit{
 	{
 		// stmmac_rx()
 		drivers: []string{"stmmac", "st_mac100", "st_gmac", "st_xgmac"}, fields: []string{"csum_status"}, applies: isUnknown,
-		why: "stmmac tells the stack that a sum is right where the NIC says nothing of it",
+		why: "stmmac tells the stack that a sum is right where the NIC says nothing of it, so that a status that is always unknown is not found out",
 	},
 	{
 		// qede_check_tunn_csum()

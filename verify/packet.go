@@ -37,6 +37,12 @@ type packet struct {
 	// packet for.
 	mayTunnel bool
 
+	wrongHeader bool // whether the sum of the IPv4 header is wrong
+
+	// header and pseudo are the sums of the IP header, and of the pseudo-header of TCP or UDP,
+	// 0 unless the one is next to the other.
+	header, pseudo uint16
+
 	cut bool // whether the head ends before the headers do
 }
 
@@ -68,6 +74,7 @@ const (
 
 	protoHopByHop = 0
 	protoIPIP     = 4
+	protoTCP      = 6
 	protoUDP      = 17
 	protoIPv6     = 41
 	protoRouting  = 43
@@ -79,7 +86,7 @@ const (
 )
 
 // transports are the headers behind that of IP, by their number.
-var transports = map[byte]uint64{1: ptypeICMP, 6: ptypeTCP, protoUDP: ptypeUDP, 58: ptypeICMP, 132: ptypeSCTP, protoNone: 0}
+var transports = map[byte]uint64{1: ptypeICMP, protoTCP: ptypeTCP, protoUDP: ptypeUDP, 58: ptypeICMP, 132: ptypeSCTP, protoNone: 0}
 
 func parsePacket(head []byte) *packet {
 	p := new(packet)
@@ -115,12 +122,25 @@ func (p *packet) parseIPv4(header []byte) {
 		p.ptype |= ptypeFragment
 	}
 	length := 4 * int(header[0]&0xf)
+	p.wrongHeader = length >= 20 && length <= len(header) && sum(header[:length]) != 0xffff
 	next, rest := header[9], header[min(length, len(header)):]
 	if next == protoAH {
 		p.parseExtensions(next, rest)
 		return
 	}
+	if length >= 20 && length <= len(header) && p.ptype&ptypeFragment == 0 {
+		p.addSums(header[:length], header[12:20], next, binary.BigEndian.Uint16(header[2:])-uint16(length))
+	}
 	p.addTransport(next, rest)
+}
+
+// addSums adds those of the headers that the sum of TCP or UDP is about.
+func (p *packet) addSums(header, addresses []byte, next byte, length uint16) {
+	if next != protoTCP && next != protoUDP {
+		return
+	}
+	p.header = sum(header)
+	p.pseudo = sum(binary.BigEndian.AppendUint16(append(slices.Clone(addresses), 0, next), length))
 }
 
 func (p *packet) parseIPv6(header []byte) {
@@ -129,6 +149,7 @@ func (p *packet) parseIPv6(header []byte) {
 		p.cut = true
 		return
 	}
+	p.addSums(header[:40], header[8:40], header[6], binary.BigEndian.Uint16(header[4:]))
 	p.parseExtensions(header[6], header[40:])
 }
 

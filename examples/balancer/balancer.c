@@ -2,8 +2,8 @@
 
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Counts packets by the NIC's flow hash, in as many buckets as the loader says. A packet of
- * which the NIC said nothing is counted apart.
+ * Counts packets by the NIC's flow hash, in as many buckets as the loader says. A packet
+ * that the NIC has made no hash of is counted apart.
  */
 
 #include <linux/bpf.h>
@@ -23,9 +23,13 @@ struct {
 SEC("xdp") int balance(struct xdp_md *ctx)
 {
 	struct md_desc *md = md_desc(ctx);
-	__u32 bucket = md ? md->hash % buckets : MAX_BUCKETS;
-	__u64 *n = bpf_map_lookup_elem(&packets, &bucket);
+	__u32 bucket = MAX_BUCKETS;
+	__u64 *n;
 
+	/* 0 may be a hash: that there is one, its type says. */
+	if (md && (!bpf_core_field_exists(md->hash_type) || md->hash_type))
+		bucket = md->hash % buckets;
+	n = bpf_map_lookup_elem(&packets, &bucket);
 	if (n)
 		(*n)++;
 	return XDP_PASS;

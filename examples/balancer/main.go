@@ -97,7 +97,7 @@ func findSource(iface, layoutFile string) (opts loader.Options, err error) {
 }
 
 // printCounts prints how many packets there are in each bucket, and last of how many the NIC
-// has said nothing.
+// has made no hash.
 func printCounts(w io.Writer, objs *balancerObjects, buckets uint) error {
 	for bucket := range uint32(buckets) {
 		packets, err := count(objs, bucket)

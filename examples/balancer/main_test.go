@@ -36,6 +36,7 @@ func TestBalancer(t *testing.T) {
 	frames := func(hashes ...uint32) (all []netlab.Frame) {
 		for _, hash := range hashes {
 			metadata := make([]byte, 32)
+			metadata[1] = 1                                    // hash_type: of IPv4
 			binary.NativeEndian.PutUint32(metadata[20:], hash) // as nic_b.c has it
 			all = append(all, netlab.Frame{Metadata: metadata, Packet: make([]byte, 64)})
 		}
@@ -55,6 +56,7 @@ func TestBalancer(t *testing.T) {
 		{[]string{"-layout", layout}, frames(0, 1, 2, 3, 4, 7, 7, 0x80000001), "0:2 1:2 2:1 3:3 no hash:0"},
 		{[]string{"-layout", layout, "-buckets", "3"}, frames(0, 1, 2, 3, 4, 7, 7, 11), "0:2 1:4 2:2 no hash:0"},
 		{[]string{"-layout", layout}, []netlab.Frame{{Packet: make([]byte, 64)}}, "0:0 1:0 2:0 3:0 no hash:1"},
+		{[]string{"-layout", layout}, append(frames(5), netlab.Frame{Metadata: make([]byte, 32), Packet: make([]byte, 64)}), "0:0 1:1 2:0 3:0 no hash:1"},
 	} {
 		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
 			err := ns.Do(func() error {
@@ -92,7 +94,7 @@ func runBalancer(balancer string, args []string, meanwhile func(pid int) error) 
 	if !lines.Scan() {
 		return "", errors.Join(errors.New("it says nothing"), cmd.Wait())
 	}
-	if want := "counting on nic0, 2 accesses rewritten"; lines.Text() != want {
+	if want := "counting on nic0, 4 accesses rewritten"; lines.Text() != want {
 		err = fmt.Errorf("it says %q instead of %q", lines.Text(), want)
 	}
 	err = errors.Join(err, meanwhile(cmd.Process.Pid), cmd.Process.Signal(unix.SIGTERM))

@@ -26,7 +26,10 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err := target.Flags("latency").Parse(args); err != nil {
 		return err
 	}
-	clock := example.ClockOf(&target)
+	clock, err := example.ClockOf(&target)
+	if err != nil {
+		return err
+	}
 	defer clock.Close()
 	program, err := target.Attach("latency", func(spec *ebpf.CollectionSpec) error {
 		return spec.Variables["ahead"].Set(clock.Ahead())

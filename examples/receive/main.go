@@ -39,14 +39,18 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	defer r.close()
 
-	clock := example.ClockOf(&target)
+	clock, err := example.ClockOf(&target)
+	if err != nil {
+		return err
+	}
 	defer clock.Close()
 	fmt.Fprintf(out, "%s: %d queues, fields from %s, latency by %s\n\n", target.Interface, len(r.sockets), r.program.Target.Source, clock.Name)
 	p := printer{out: out, clock: clock}
-	isDone := func() bool { return ctx.Err() != nil || *packets > 0 && p.packets >= *packets }
-	for !isDone() {
+	isEnough := func() bool { return *packets > 0 && p.packets >= *packets }
+	for isInterrupted := false; !isInterrupted && !isEnough(); {
+		isInterrupted = ctx.Err() != nil // what is in the rings then is printed, too
 		err := r.receive(func(packet []byte) {
-			if !isDone() {
+			if !isEnough() {
 				p.print(&r.packet, packet)
 			}
 		})

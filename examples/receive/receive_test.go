@@ -338,7 +338,10 @@ func TestReceiveSoftware(t *testing.T) {
 	tap := openTap(t, "tap0")
 	target := &example.Target{Interface: "tap0", Software: []string{"hash", "rx_timestamp"}}
 	r := startReceiver(t, target, meta.All)
-	clock := example.ClockOf(target)
+	clock, err := example.ClockOf(target)
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer clock.Close()
 
 	const udpOverIPv4 = 0x29 // of enum xdp_rss_hash_type

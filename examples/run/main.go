@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -76,6 +77,7 @@ func (s *step) show(out io.Writer, bin, name string) error {
 		fmt.Fprintf(out, "$ %s %s\n", name, strings.Join(args, " "))
 		cmd := exec.Command(filepath.Join(bin, name), args...)
 		cmd.Stdout, cmd.Stderr = out, os.Stderr
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGTERM} // if this process can't
 		if err := cmd.Start(); err != nil {
 			return err
 		}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -35,6 +36,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return errors.New("no CPUs given: --cpus 2,3")
 	}
 	program, err := target.Attach("spread", func(spec *ebpf.CollectionSpec) error {
+		for _, byCPU := range []string{"cpus", "given"} { // of cpus the kernel refuses more than it can have
+			spec.Maps[byCPU].MaxEntries = uint32(slices.Max(*cpus)) + 1
+		}
 		type cpumapValue struct{ QueueSize, ProgramFD uint32 }
 		for _, cpu := range *cpus {
 			spec.Maps["cpus"].Contents = append(spec.Maps["cpus"].Contents, ebpf.MapKV{Key: uint32(cpu), Value: cpumapValue{QueueSize: queueLength}})

@@ -73,10 +73,14 @@ func draw(program *example.Program, top int) (string, error) {
 }
 
 func read(marks *ebpf.Map) (talkers []talker, err error) {
+	byMark := make(map[uint32]traffic) // one may come up twice
 	entries := marks.Iterate()
 	var t talker
 	for entries.Next(&t.mark, &t.traffic) {
-		talkers = append(talkers, t)
+		byMark[t.mark] = t.traffic
+	}
+	for mark, traffic := range byMark {
+		talkers = append(talkers, talker{mark, traffic})
 	}
 	err = entries.Err()
 	if errors.Is(err, ebpf.ErrIterationAborted) { // marks come and go: these are most

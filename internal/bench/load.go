@@ -138,7 +138,7 @@ func (l *loaderTool) run() error {
 func rowsOf(tools []*loaderTool, start, nothing *loaderTool) (rows []performance.Row) {
 	ours := tools[0]
 	cpu := func(tool *loaderTool) float64 { return performance.MedianOf(tool.cpu).Median }
-	reason := fmt.Sprintf("of %.1f ms of processor time %.1f are the start of two processes, to load and to unload: an empty program in Go takes %.1f, and this one, which says its version, %.1f, with its packages; of the rest, two fifths are to read and rewrite the object, one is the loading by cilium/ebpf, most of it questions what the kernel can do, and two are to attach, to pin and to detach",
+	reason := fmt.Sprintf("of %.1f ms of processor time %.1f are the start of two processes, to load and to unload: an empty program in Go takes %.1f, and this one, which says its version, %.1f, with its packages; what the rest is for, make profile shows",
 		cpu(ours), 2*cpu(start), cpu(nothing), cpu(start))
 	compare := func(name string, of, against []float64, bar float64) {
 		row := performance.NewRow(name, performance.MedianOf(of), performance.MedianOf(against), "ms", bar)

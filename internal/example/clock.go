@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/xdp-load/xdp-load/rewrite"
 )
 
 // Clock tells the time that the stamps of a NIC are compared with.
@@ -17,18 +20,41 @@ type Clock struct {
 
 // ClockOf returns the clock that an interface's stamps are of, as far as can be told: that
 // of the NIC, which most stamp with, or, where there is none, and for stamps that are
-// computed, CLOCK_TAI, which a NIC's clock is set to where ptp4l or phc2sys run.
-func ClockOf(target *Target) Clock {
-	tai := Clock{Name: "CLOCK_TAI", id: unix.CLOCK_TAI}
-	if slices.Contains(target.Software, "rx_timestamp") {
-		return tai
+// computed, CLOCK_TAI, which a NIC's clock is set to where ptp4l or phc2sys run. The errors
+// are those of Attach that have to do with the source.
+func ClockOf(target *Target) (Clock, error) {
+	isComputed, err := target.computesTime()
+	if err != nil {
+		return Clock{}, err
 	}
+	if isComputed {
+		return tai, nil
+	}
+	return clockOfNIC(target.Interface), nil
+}
+
+// computesTime reports whether it is the software's time that programs get: where the driver
+// tells one, that is not computed, even if it was asked for.
+func (t *Target) computesTime() (bool, error) {
+	if !slices.Contains(t.Software, "rx_timestamp") {
+		return false, nil
+	}
+	_, opts, err := t.source()
+	isComputed := slices.ContainsFunc(opts.Accessors, func(a *rewrite.Accessors) bool {
+		return strings.HasPrefix(a.Fields["rx_timestamp"].From, "software: ") // as bpf/drivers/software.c says
+	})
+	return isComputed, err
+}
+
+var tai = Clock{Name: "CLOCK_TAI", id: unix.CLOCK_TAI}
+
+func clockOfNIC(iface string) Clock {
 	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return tai
 	}
 	defer unix.Close(socket)
-	info, err := unix.IoctlGetEthtoolTsInfo(socket, target.Interface)
+	info, err := unix.IoctlGetEthtoolTsInfo(socket, iface)
 	if err != nil || info.Phc_index < 0 {
 		return tai
 	}

@@ -34,9 +34,13 @@ func mountAll() error {
 		{"/sys", "sysfs"},
 		{"/sys/kernel/security", "securityfs"},
 		{"/dev", "devtmpfs"},
+		{"/dev/pts", "devpts"},
 		{"/run", "tmpfs"},
 		{"/tmp", "tmpfs"},
 	} {
+		if err := os.MkdirAll(mount.target, 0o755); err != nil {
+			return err
+		}
 		if err := unix.Mount(mount.fstype, mount.target, mount.fstype, 0, ""); err != nil {
 			return fmt.Errorf("mount %s: %w", mount.target, err)
 		}

@@ -167,7 +167,7 @@ func (i *initrd) addTree(name, from string) error {
 		switch {
 		case err != nil:
 			return err
-		case entry.IsDir() && (file == ".git" || file == "bin"):
+		case entry.IsDir() && slices.Contains([]string{".git", "bin", "dist", "site/dist", "site/node_modules"}, filepath.ToSlash(file)):
 			return filepath.SkipDir
 		case file == ".git": // of another work tree
 			return nil
