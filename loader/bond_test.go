@@ -43,7 +43,7 @@ func TestBond(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	loaded, err := loader.LoadRewritten(ownProgram("driver"), loader.Options{Accessors: accessors, Interface: "bond0"})
+	loaded, err := loader.LoadRewritten(ownProgram("driver"), loader.Options{Accessors: accessors, Interface: "bond0", Program: "received"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -303,7 +303,7 @@ func (l *load) load() error {
 		if errors.As(err, &refused) {
 			l.noteRefused(refused)
 		}
-		return ExplainRefusal(err, l.spec, l.report)
+		return l.explainOffload(ExplainRefusal(err, l.spec, l.report))
 	}
 	l.noteLoaded()
 	l.undo.later(l.collection.Close)
