@@ -3,10 +3,13 @@ package netlab
 import (
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"golang.org/x/sys/unix"
+
+	"github.com/xdp-load/xdp-load/internal/kernel"
 )
 
 // Frame is one packet as a NIC hands it over.
@@ -23,6 +26,24 @@ const MaxMetadata = 216
 // kernel some 20 ms to set up and tear down; the memory for the frames is what
 // speaks against larger ones.
 const batch = 8192
+
+// ring is VETH_RING_SIZE of drivers/net/veth.c, which is how many frames wait to be received.
+const ring = 256
+
+// atOnce is how many frames a run is given: a batch, or as many as wait. Before Linux 6.5 the
+// kernel may leave those to ksoftirqd, and go on sending (ksoftirqd_running in
+// kernel/softirq.c).
+var atOnce = sync.OnceValue(func() int {
+	var major, minor int
+	release, err := kernel.Release()
+	if err != nil {
+		return ring
+	}
+	if _, err := fmt.Sscanf(release, "%d.%d", &major, &minor); err != nil || major < 6 || major == 6 && minor < 5 {
+		return ring
+	}
+	return batch
+})
 
 // Deliver sends frames through the wire, in order, and returns once the NIC
 // has received them all. All have the same length of metadata and of packet.
@@ -53,8 +74,7 @@ func (nic *NIC) Deliver(frames []Frame) error {
 
 // stayOnOneCPU keeps the calling thread from moving to another CPU.
 //
-// The receiving end of a veth has a ring of VETH_RING_SIZE, 256 frames, and
-// silently drops what comes when it is full. bpf_prog_test_run sends 64 at a
+// The receiving end of a veth has a ring, and silently drops what comes when it is full. bpf_prog_test_run sends 64 at a
 // time, and the CPU it runs on then empties the ring before the next 64, but
 // only if it is also the CPU on which that work was left over.
 func stayOnOneCPU() error {
@@ -77,7 +97,7 @@ func (nic *NIC) deliver(sender *sender, frames []Frame) error {
 	}
 
 	for len(frames) > 0 {
-		n := min(batch, len(frames))
+		n := min(atOnce(), len(frames))
 		if err := sender.send(frames[:n]); err != nil {
 			return fmt.Errorf("deliver to %s: %w", nic.Name, err)
 		}
