@@ -74,9 +74,9 @@ func (nic *NIC) Deliver(frames []Frame) error {
 
 // stayOnOneCPU keeps the calling thread from moving to another CPU.
 //
-// The receiving end of a veth has a ring, and silently drops what comes when it is full. bpf_prog_test_run sends 64 at a
-// time, and the CPU it runs on then empties the ring before the next 64, but
-// only if it is also the CPU on which that work was left over.
+// The receiving end of a veth has a ring, and silently drops what comes when that is full.
+// bpf_prog_test_run sends 64 at a time, and the CPU it runs on then empties the ring before
+// the next 64, but only if it is also the CPU on which that work was left over.
 func stayOnOneCPU() error {
 	var allowed, one unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &allowed); err != nil {
