@@ -95,10 +95,11 @@ var amd64 = &architecture{
 		{pkg: "verify", skip: "^TestBrokenVeth$"}, // what is wrong is found out on NICs
 		{
 			pkg: "loader",
-			// Those that compile; those that stop processes while they load, for
-			// which they are too slow here; what can't be undone; programs that the
-			// verifier takes minutes for; and most of the layouts with kfuncs.
-			skip: "^TestLinked|^TestKilled|^TestEveryStepFails$|^TestLockedDown$|^TestExplainRefusal$/^(lengthy|branchy)$|" +
+			// Those that compile; those that stop processes while they load, or have
+			// several load at once, for which they are too slow here; what can't be
+			// undone; programs that the verifier takes minutes for; most of the layouts
+			// with kfuncs; and what is not about the kernel.
+			skip: "^Example|^TestFits$|^TestKnownDriversHere$|^TestSimultaneousOnSeveral$|^TestLinked|^TestKilled|^TestEveryStepFails$|^TestLockedDown$|^TestExplainRefusal$/^(lengthy|branchy)$|" +
 				"^TestProducer$/^(reordered|narrow|wide|nested|flavour|packed|swapped|bitfield|nic_a)$",
 			args: []string{"-nics"},
 		},
