@@ -6,6 +6,7 @@ import (
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/xdp-load/xdp-load/internal/convert"
+	"github.com/xdp-load/xdp-load/internal/flow"
 	"github.com/xdp-load/xdp-load/internal/insn"
 	"github.com/xdp-load/xdp-load/internal/refuse"
 	"github.com/xdp-load/xdp-load/reloc"
@@ -68,19 +69,29 @@ type bitMove struct {
 // bitMoves returns what the function of an access moves of its bit-field without a
 // macro.
 func (p *planner) bitMoves(access *reloc.Access) []bitMove {
-	var moves []bitMove
-	section := p.section(access.Section)
-	for _, other := range p.accessesOf(access).bits[nameOf(access)] {
-		ins, err := section.Instruction(other.Insn)
-		switch {
-		case err != nil:
-		case insn.IsMemory(ins):
-			moves = append(moves, bitMove{0, int64(insn.Bytes(ins)), true, ins.OpCode.Class() != asm.LdXClass})
-		case !p.macros[keyOf(other)]:
+	moves, others := p.directMoves(p.accessesOf(access).bits[nameOf(access)])
+	for _, other := range others {
+		if !p.macros[keyOf(other)] {
 			moves = append(moves, p.movesThrough(other)...)
 		}
 	}
 	return moves
+}
+
+// directMoves returns what is moved by the loads and stores among some accesses, and the
+// accesses that keep an offset in a register.
+func (p *planner) directMoves(accesses []*reloc.Access) (moves []bitMove, others []*reloc.Access) {
+	for _, access := range accesses {
+		ins, err := p.section(access.Section).Instruction(access.Insn)
+		switch {
+		case err != nil:
+		case insn.IsMemory(ins):
+			moves = append(moves, bitMove{0, int64(insn.Bytes(ins)), true, ins.OpCode.Class() != asm.LdXClass})
+		default:
+			others = append(others, access)
+		}
+	}
+	return moves, others
 }
 
 // movesThrough is bitMoves of an offset in a register.
@@ -115,16 +126,20 @@ func (p *planner) unitStarts(access *reloc.Access) []int64 {
 	if err != nil {
 		return nil
 	}
+	starts := p.unitSearch(access, ins, p.bitMoves(access)).starts()
+	fn.unitStarts[nameOf(access)] = starts
+	return starts
+}
+
+func (p *planner) unitSearch(access *reloc.Access, ins asm.Instruction, moves []bitMove) *unitSearch {
 	first, end := layoutBytes(access.Local.Field)
-	u := &unitSearch{
+	return &unitSearch{
 		unit:     access.Local.Field.AccessUnit(),
 		recorded: p.recordedAt(access, ins, access.Insn),
-		moves:    p.bitMoves(access),
+		moves:    moves,
 		first:    int64(first),
 		end:      int64(end),
 	}
-	fn.unitStarts[nameOf(access)] = u.starts()
-	return fn.unitStarts[nameOf(access)]
 }
 
 // unitSearch is the search for where the access unit of a bit-field begins, all in
@@ -136,16 +151,18 @@ type unitSearch struct {
 	first, end int64 // of the field
 }
 
+// longestUnit is how many bytes the units have at most that are looked for.
+const longestUnit = 64
+
 // starts returns where the unit may begin.
 //
 // An offset in a register need not be clang's own: the program may have asked for
 // it, and then means that place.
 func (u *unitSearch) starts() []int64 {
-	const longest = 64 // of those that are looked for
 	isAsked := slices.ContainsFunc(u.moves, func(move bitMove) bool { return !move.direct })
 	isOne := !slices.ContainsFunc(u.moves, func(move bitMove) bool { return move.behind != u.moves[0].behind })
 	var withParts, others []int64
-	for start := max(0, u.first-longest); start <= u.first; start++ {
+	for start := max(0, u.first-longestUnit); start <= u.first; start++ {
 		mayStart := u.unit.MayStart(start) || isAsked && start == u.recorded
 		switch {
 		case !mayStart || !u.each(start, u.isIn):
@@ -191,4 +208,27 @@ func (u *unitSearch) movesAll(start int64) bool {
 		}
 	}
 	return true
+}
+
+// extents returns, by slot, which bytes from its address on each load or store is for that
+// is recorded for a bit-field, where the layout has that as the program does. These may be
+// more than it moves: what offsets in registers are used for is not known yet.
+func (p *planner) extents(fn *function) map[int]flow.Extent {
+	extents := make(map[int]flow.Extent)
+	for _, accesses := range fn.bits {
+		moves, others := p.directMoves(accesses)
+		for _, access := range accesses {
+			ins, err := fn.section.Instruction(access.Insn)
+			if err != nil || !insn.IsMemory(ins) {
+				continue
+			}
+			search := p.unitSearch(access, ins, moves)
+			extent := flow.Extent{From: int(max(0, search.first-longestUnit)), To: int(search.unit.End)}
+			if starts := search.starts(); len(others) == 0 && len(starts) > 0 {
+				extent = flow.Extent{From: int(slices.Min(starts)), To: int(slices.Max(starts)) + int(insn.Bytes(ins))}
+			}
+			extents[access.Insn] = extent
+		}
+	}
+	return extents
 }

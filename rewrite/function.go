@@ -99,6 +99,7 @@ func (p *planner) constantsOf(fn *function) (*flow.Constants, error) {
 			Undecided: fn.section.recorded,
 			Linked:    fn.section.Linked(),
 			OwnSums:   p.ownSums[fn.Place()],
+			Extents:   p.extents(fn),
 			Program:   fn.IsProgram,
 		})
 	}

@@ -105,9 +105,7 @@ func (p *planner) learnOffset(q resolvedAccess) {
 	if err != nil {
 		return
 	}
-	if local.IsBitField() {
-		qs.bits[nameOf(access)] = append(qs.bits[nameOf(access)], access)
-	}
+	p.noteBits(access)
 	if insn.IsMemory(ins) && ins.OpCode.Class() != asm.LdXClass {
 		qs.stores[access.Insn] = q
 	}

@@ -229,9 +229,18 @@ func newPlanner(object *bpf.Object, accesses []reloc.Access, own map[int]ownCopy
 		}
 		if !ours[access.Record] {
 			section.theirs[access.Insn] = access.Path
+			p.noteBits(access)
 		}
 	}
 	return p
+}
+
+// noteBits notes an access to a bit-field.
+func (p *planner) noteBits(access *reloc.Access) {
+	if access.Kind == reloc.ByteOffset && access.Local.Field.IsBitField() {
+		bits := p.accessesOf(access).bits
+		bits[nameOf(access)] = append(bits[nameOf(access)], access)
+	}
 }
 
 // noteSize notes the size of the program's struct that is accessed as a descriptor.

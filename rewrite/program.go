@@ -79,6 +79,7 @@ func (p *planner) subprogram(fn *function, undecided map[int]bool) *flow.Subprog
 			Undecided: undecided,
 			Linked:    fn.section.Linked(),
 			OwnSums:   p.ownSums[fn.Place()],
+			Extents:   p.extents(fn),
 			Program:   fn.IsEntered(),
 		},
 		PointerAssumptions: flow.PointerAssumptions{

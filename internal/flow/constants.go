@@ -28,6 +28,10 @@ type Assumptions struct {
 	// program's own instead.
 	OwnSums map[int]OwnSum
 
+	// Extents are slots of loads and stores of bit-fields, whose recorded offset need not be
+	// that of the bytes that they are for: which of the stack they will be for instead.
+	Extents map[int]Extent
+
 	// Program says that the kernel starts with the function, or verifies it by itself
 	// as it does global functions: what r1 is taken for, the ctx, is an address of
 	// which nothing is known. What the arguments of other functions are only Analyze
@@ -231,13 +235,13 @@ func (c *Constants) noteAccess(i int, ins *instruction, st *state[value]) {
 	if at, ok := base.offsetIn(context); ok {
 		c.fields[i] = at + int32(ins.Off)
 	}
-	at, ok := ins.placeIn(base)
+	at, ok := c.assume.placeIn(c.function.start+i, ins, base)
 	switch {
 	case ok:
 		c.places[i] = at
 		c.lowest = min(c.lowest, at.at)
 	case base.onStack():
-		if among, ok := base.stackRange(ins.Off, ins.Width()); ok {
+		if among, ok := c.assume.rangeIn(c.function.start+i, ins, base); ok {
 			c.among[i], c.exposed[i] = among, among.at
 			c.lowest = min(c.lowest, among.at)
 			break
@@ -330,7 +334,7 @@ func (d *constantDomain) step(s *state[value], i int) {
 	case ins.IsCall():
 		d.call(s, i, ins)
 	case ins.Reads():
-		s.regs[ins.Dst] = d.load(s, ins)
+		s.regs[ins.Dst] = d.load(s, i, ins)
 	case ins.Writes():
 		d.store(s, i, ins)
 	case ins.Class() == insn.ClassLD:
@@ -382,8 +386,8 @@ func (d *constantDomain) operands(i int, ins *instruction, s *state[value]) (a, 
 func (d *constantDomain) bigEndian() bool { return d.f.order == binary.BigEndian }
 
 // load returns what a load puts into its register.
-func (d *constantDomain) load(s *state[value], ins *instruction) value {
-	v := d.loaded(s, ins)
+func (d *constantDomain) load(s *state[value], i int, ins *instruction) value {
+	v := d.loaded(s, i, ins)
 	if ins.Class() != insn.ClassLDX || ins.Mode() != insn.ModeMEMSX || ins.Width() == 8 {
 		return v
 	}
@@ -391,7 +395,7 @@ func (d *constantDomain) load(s *state[value], ins *instruction) value {
 	return scalar(hidden(v).number().signExtend(width), v.guided).fitting(64 - width)
 }
 
-func (d *constantDomain) loaded(s *state[value], ins *instruction) value {
+func (d *constantDomain) loaded(s *state[value], i int, ins *instruction) value {
 	base := s.regs[ins.Src]
 	switch base.kind {
 	case context:
@@ -400,7 +404,7 @@ func (d *constantDomain) loaded(s *state[value], ins *instruction) value {
 	case packet:
 		return scalar(below(ins.Width()), d.assume.remember&packetMemory != 0)
 	}
-	if at, ok := ins.placeIn(base); ok {
+	if at, ok := d.assume.placeIn(d.f.start+i, ins, base); ok {
 		return d.reload(s, at)
 	}
 	if base.onStack() || s.escaped {
@@ -456,7 +460,7 @@ func (d *constantDomain) store(s *state[value], i int, ins *instruction) {
 			d.forgetFrom(s, lowest, v.guided)
 		}
 	default:
-		d.storeOnStack(s, ins, base, v)
+		d.storeOnStack(s, i, ins, base, v)
 	}
 	if v.onStack() && base.kind != stack {
 		s.escaped = true
@@ -475,11 +479,11 @@ func (d *constantDomain) exchange(s *state[value], ins *instruction, base, v val
 	return unknown(guided)
 }
 
-func (d *constantDomain) storeOnStack(s *state[value], ins *instruction, base, v value) {
-	at, ok := ins.placeIn(base)
+func (d *constantDomain) storeOnStack(s *state[value], i int, ins *instruction, base, v value) {
+	at, ok := d.assume.placeIn(d.f.start+i, ins, base)
 	if !ok {
 		from := int32(lowest)
-		if among, ok := base.stackRange(ins.Off, ins.Width()); ok {
+		if among, ok := d.assume.rangeIn(d.f.start+i, ins, base); ok {
 			from = among.at
 		}
 		d.leak(otherMemory, v)
@@ -498,15 +502,6 @@ func (d *constantDomain) storeOnStack(s *state[value], ins *instruction, base, v
 // functions have together that are active at a time: MAX_BPF_STACK of
 // include/linux/filter.h.
 const MaxStack = 512
-
-// placeIn returns the part of the stack that a load or store goes to, given the
-// address in its register. False if that can't be said, or if it is none that a
-// function has: the kernel refuses it, and nothing needs to be known of it.
-func (ins *instruction) placeIn(base value) (place, bool) {
-	from, ok := base.stackOffset()
-	at := place{from + int32(ins.Off), int32(ins.Width())}
-	return at, ok && at.at >= -MaxStack && at.end() <= 0
-}
 
 // lowest is below everything in the stack.
 const lowest = math.MinInt32

@@ -65,7 +65,7 @@ func (g *generator) emit(op, dst, src uint8, off int16, imm int32) {
 func (g *generator) slot() int { return len(g.code) / insn.SlotSize }
 
 func (g *generator) program() {
-	g.assume = Assumptions{Known: map[int]int64{}, Undecided: map[int]bool{}, Linked: map[int]bool{}}
+	g.assume = Assumptions{Known: map[int]int64{}, Undecided: map[int]bool{}, Linked: map[int]bool{}, Extents: map[int]Extent{}}
 	for _, r := range []uint8{0, 6, 7, 8, 9} {
 		g.emit(insn.ClassALU64|insn.OpMOV, r, 0, 0, g.immediate())
 	}
@@ -258,7 +258,15 @@ func (g *generator) pointer() {
 	}
 }
 
+// anyAccess is sometimes for other bytes than those that it is at.
 func (g *generator) anyAccess(base, other uint8, off int16) {
+	slot := g.slot()
+	defer func() {
+		if ins := insn.Read(g.code[slot*insn.SlotSize:], g.order); ins.Mode() != insn.ModeATOMIC && g.IntN(5) == 0 {
+			from := int(off) + some(g, -8, 4, 8)
+			g.assume.Extents[slot] = Extent{from, from + ins.Width() + some(g, 0, 0, 4, 8)}
+		}
+	}()
 	size := some[uint8](g, 0x00, 0x08, 0x10, 0x18, 0x18, 0x18)
 	switch g.IntN(9) {
 	case 0, 1, 2:
@@ -316,6 +324,9 @@ func (g *generator) listing() string {
 		fmt.Fprintf(&text, "%3d: % x  %v", i, g.code[i*insn.SlotSize:(i+1)*insn.SlotSize], ins)
 		if known, ok := g.assume.Known[i]; ok {
 			fmt.Fprintf(&text, "  known %d", known)
+		}
+		if e, ok := g.assume.Extents[i]; ok {
+			fmt.Fprintf(&text, "  for %d to %d", e.From, e.To)
 		}
 		fmt.Fprintln(&text)
 		i += int(ins.Width()) - 1
@@ -501,6 +512,9 @@ func (m *machine) compute(i int, ins instruction) bool {
 		ins.Imm = int64(m.immediate(i))
 	}
 	if ins.IsMemory() {
+		if e, ok := m.assume.Extents[i]; ok && m.inStack(m.Regs[ins.Address()]) {
+			ins.Off = int16(e.From + i%(e.To-e.From-ins.Width()+1)) // the same each time
+		}
 		defer m.reach(&ins)()
 	}
 	_, err := m.Step(ins.Instruction)

@@ -93,7 +93,7 @@ func (s span) plus(o span, negative bool) span {
 
 // stackRange returns which bytes of the stack a load or store of some at an address can go
 // to, if all of these are in it.
-func (v value) stackRange(offset int16, width int) (place, bool) {
+func (v value) stackRange(offset, width int) (place, bool) {
 	s := v.stackSpan()
 	from, to := s.from+int32(offset), s.to+int32(offset)+int32(width)
 	return place{from, to - from}, s.from <= s.to && from >= -MaxStack && to <= 0
