@@ -294,8 +294,9 @@ func TestHasNoRightSum(t *testing.T) {
 			if !isRight {
 				behind[10] ^= 1
 			}
-			seen := rawObservation{Skb: mdDesc{CsumStatus: csumComplete, Csum: uint32(sum([]byte(test.header[2:] + string(behind))))}}
-			if got := hasNoRightSum(observed(t, seen, test.ethernet+test.header+string(behind))); got == isRight {
+			head := test.ethernet + test.header + string(behind)
+			seen := rawObservation{Skb: mdDesc{CsumStatus: csumComplete, Csum: uint32(sum([]byte(head[ethernetHeader:])))}}
+			if got := hasNoRightSum(observed(t, seen, head)); got == isRight {
 				t.Errorf("%s, right %t: %t", name, isRight, got)
 			}
 		}
