@@ -61,11 +61,7 @@ func fieldNamed(root *btf.Struct, path string) (*Field, error) {
 	loc := location{typ: root}
 	for name := range strings.SplitSeq(path, ".") {
 		inside := loc.typ
-		found := false
-		var err error
-		if name != "" { // members without a name have this one
-			found, _, err = loc.find(name, make(map[btf.Type]bool), 0)
-		}
+		found, _, err := loc.find(name, make(map[btf.Type]bool), 0)
 		if err != nil {
 			return nil, err
 		}

@@ -26,6 +26,7 @@ func TestFieldNamed(t *testing.T) {
 		{"flavour-el", "md_desc", "rx.tail", `struct nic_ring has no "tail", but ports, queue, buffer`, reloc.ErrNoField},
 		{"flavour-el", "md_desc", "hash.low", `nic_word has no "low", but no fields at all`, reloc.ErrNoField},
 		{"flavour-el", "md_desc", "", `struct md_desc___nic has no "", but origin, mark`, reloc.ErrNoField},
+		{"nested-eb", "md_desc", "", `has no "", but `, reloc.ErrNoField}, // nor is it one of those without a name
 		{"flavour-el", "md_desc", "rx..queue", `struct nic_ring has no "", but ports`, reloc.ErrNoField},
 		{"none-el", "md_desc", "hash", "no such struct: struct md_desc", reloc.ErrNoStruct},
 		{"two-el", "md_desc", "hash", "ambiguous layout: hash is ", reloc.ErrAmbiguous},

@@ -208,12 +208,14 @@ func TestLimits(t *testing.T) {
 	var (
 		tcp      = ipv4 + "\x06" + rest4 + zeros
 		icmp     = ipv4 + "\x01" + rest4 + zeros
+		gre      = ipv4 + "\x2f" + rest4 + zeros
 		udp      = ipv4 + "\x11" + rest4 + zeros
 		right    = ipv4 + "\x06\xf6\xc6" + rest4[2:] + zeros // its header's sum, which is wrong in the others
 		tunnel   = ipv4 + "\x11\xf6\xbb" + rest4[2:] + "\x10\x00\x12\xb5" + zeros
 		fragment = ipv4[:8] + "\x20\x00\x40\x11" + rest4
 		vxlan    = ipv4 + "\x11" + rest4 + "\x10\x00\x12\xb5" + zeros
 	)
+	rightSum := uint32(^sum([]byte("\xc0\x00\x02\x01\xc0\x00\x02\x02\x00\x06\x00\x1a"))) // of all but the pseudo-header, in a right packet
 	for name, test := range map[string]struct {
 		driver, field string
 		kfuncs        []string
@@ -249,13 +251,18 @@ func TestLimits(t *testing.T) {
 		"something that is":       {"rvu-nicvf", "hash", nil, limits, rawObservation{XDP: mdDesc{Hash: 6}, Skb: mdDesc{Hash: 5}}, icmp, differ},
 		"a flow":                  {"rvu-nicvf", "hash", nil, limits, rawObservation{Skb: mdDesc{Hash: 5}}, tcp, differ},
 		"another hash of a VF":    {"rvu-nicvf", "hash", nil, limits, rawObservation{XDP: mdDesc{Hash: 6}, Skb: mdDesc{Hash: 5}}, tcp, differ},
+		"ports of a VF":           {"rvu-nicvf", "hash_type", nil, limits, rawObservation{XDP: mdDesc{HashType: hashIPv4}, Skb: mdDesc{HashType: hashL4}}, tcp, uncompared},
+		"a type of a VF is lost":  {"rvu-nicvf", "hash_type", nil, limits, rawObservation{Skb: mdDesc{Hash: 5}}, tcp, differ},
 		"called one of ports":     {"mlx4_en", "hash_type", nil, limits, rawObservation{XDP: mdDesc{HashType: hashIPv4}, Skb: mdDesc{HashType: hashL4}}, udp, uncompared},
 		"always one of ports":     {"mlx4_en", "hash_type", nil, limits, rawObservation{XDP: mdDesc{HashType: hashIPv4}, Skb: mdDesc{HashType: hashL4}}, tcp, differ},
 		"one of UDP is lost":      {"mlx4_en", "hash_type", nil, limits, rawObservation{Skb: mdDesc{Hash: 5}}, udp, differ},
 		"not asked for":           {"bnxt_en", "hash_type", nil, limits, rawObservation{XDP: mdDesc{HashType: hashIPv4}, Skb: mdDesc{HashType: hashL4}}, tcp, uncompared},
+		"ports in a tunnel":       {"bnxt_en", "hash_type", nil, limits, rawObservation{XDP: mdDesc{HashType: hashIPv4}, Skb: mdDesc{HashType: hashL4}}, gre, uncompared},
+		"one of TCP is lost":      {"bnxt_en", "hash_type", nil, limits, rawObservation{Skb: mdDesc{Hash: 5}}, tcp, differ},
 		"nothing that has ports":  {"bnxt_en", "hash_type", nil, limits, rawObservation{XDP: mdDesc{HashType: hashIPv4}, Skb: mdDesc{HashType: hashL4}}, icmp, differ},
 		"not called one of ports": {"mlx4_en", "hash_type", nil, limits, rawObservation{XDP: mdDesc{HashType: hashIPv4}}, tcp, differ},
 		"one of ICMP":             {"gve", "hash_type", nil, limits, rawObservation{XDP: mdDesc{HashType: hashIPv4}, Skb: mdDesc{HashType: hashL4}}, icmp, uncompared},
+		"one of ICMP is lost":     {"gve", "hash_type", nil, limits, rawObservation{Skb: mdDesc{Hash: 5}}, icmp, differ},
 		"one of TCP":              {"gve", "hash_type", nil, limits, rawObservation{XDP: mdDesc{HashType: hashIPv4}, Skb: mdDesc{HashType: hashL4}}, tcp, differ},
 		"believed":                {"hv_netvsc", "csum_status", nil, limits, rawObservation{XDP: mdDesc{CsumStatus: csumBad}, Skb: mdDesc{CsumStatus: csumUnnecessary}}, tcp, uncompared},
 		"of a right header":       {"hv_netvsc", "csum_status", nil, limits, rawObservation{XDP: mdDesc{CsumStatus: csumBad}, Skb: mdDesc{CsumStatus: csumUnnecessary}}, right, differ},
@@ -264,13 +271,18 @@ func TestLimits(t *testing.T) {
 		"not looked at, but":      {"hv_netvsc", "csum_status", nil, limits, rawObservation{Skb: mdDesc{CsumStatus: csumUnnecessary}}, tcp, differ},
 		"left to the stack":       {"ionic", "csum_status", nil, limits, rawObservation{XDP: mdDesc{CsumStatus: csumBad}, Skb: mdDesc{CsumStatus: csumComplete}}, tcp, uncompared},
 		"not left to the stack":   {"ionic", "csum_status", nil, limits, rawObservation{XDP: mdDesc{CsumStatus: csumBad}, Skb: mdDesc{CsumStatus: csumUnnecessary}}, tcp, differ},
+		"of a right packet":       {"ionic", "csum_status", nil, limits, rawObservation{XDP: mdDesc{CsumStatus: csumBad}, Skb: mdDesc{CsumStatus: csumComplete, Csum: rightSum}}, right, differ},
+		"nothing of a sum":        {"ionic", "csum_status", nil, limits, rawObservation{Skb: mdDesc{CsumStatus: csumComplete}}, tcp, differ},
 		"a sum of its own":        {"mlx4_en", "csum_status", nil, limits, rawObservation{Skb: mdDesc{CsumStatus: csumComplete}}, icmp, uncompared},
+		"a sum besides":           {"mlx4_en", "csum_status", nil, limits, rawObservation{XDP: mdDesc{CsumStatus: csumUnnecessary}, Skb: mdDesc{CsumStatus: csumComplete}}, icmp, differ},
+		"no sum of its own":       {"mlx4_en", "csum_status", nil, limits, rawObservation{Skb: mdDesc{CsumStatus: csumUnnecessary}}, icmp, differ},
 		"taken for right":         {"st_gmac", "csum_status", nil, limits, rawObservation{Skb: mdDesc{CsumStatus: csumUnnecessary}}, icmp, uncompared},
 		"not taken for right":     {"st_gmac", "csum_status", nil, limits, rawObservation{XDP: mdDesc{CsumStatus: csumUnnecessary}}, tcp, differ},
 		"wrong, taken for right":  {"st_gmac", "csum_status", nil, limits, rawObservation{XDP: mdDesc{CsumStatus: csumBad}, Skb: mdDesc{CsumStatus: csumUnnecessary}}, tcp, differ},
 		"a sum beside it":         {"st_gmac", "csum_status", nil, limits, rawObservation{Skb: mdDesc{CsumStatus: csumComplete}}, tcp, differ},
 		"in a tunnel":             {"qede", "csum_status", nil, limits, rawObservation{Skb: mdDesc{CsumStatus: csumUnnecessary}}, vxlan, uncompared},
 		"in no tunnel":            {"qede", "csum_status", nil, limits, rawObservation{Skb: mdDesc{CsumStatus: csumUnnecessary}}, tcp, differ},
+		"wrong in a tunnel":       {"qede", "csum_status", nil, limits, rawObservation{XDP: mdDesc{CsumStatus: csumBad}, Skb: mdDesc{CsumStatus: csumUnnecessary}}, vxlan, differ},
 		"a time somewhere else":   {"igc", "rx_timestamp", nil, limits, rawObservation{XDP: mdDesc{RxTimestamp: 5}}, tcp, uncompared},
 		"another time":            {"tsnep", "rx_timestamp", nil, limits, rawObservation{XDP: mdDesc{RxTimestamp: 5}, Skb: mdDesc{RxTimestamp: 6}}, tcp, differ},
 		"a mark that stays":       {"i40e", "mark", nil, limits, rawObservation{XDP: mdDesc{Mark: 5}}, tcp, uncompared},
