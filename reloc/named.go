@@ -19,7 +19,8 @@ var (
 // FieldNamed returns the field of a layout's struct, or of a flavour of it, that a path
 // leads to as C names it, "hash" or "rx.queue", anonymous structs and unions aside.
 //
-// It wraps ErrNoStruct, ErrNoField, or ErrAmbiguous if there are flavours that disagree.
+// It wraps ErrNoStruct, ErrNoField, or ErrAmbiguous if there are flavours that disagree, of
+// which some may lack it.
 func (l *Layout) FieldNamed(essential, path string) (*Field, error) {
 	structs, err := l.Structs(essential)
 	if err != nil {
@@ -29,31 +30,38 @@ func (l *Layout) FieldNamed(essential, path string) (*Field, error) {
 		return nil, fmt.Errorf("layout %s: %w: struct %s", l.name, ErrNoStruct, essential)
 	}
 	var first *Field
-	for _, typ := range structs {
+	var missing error
+	for i, typ := range structs {
 		field, err := fieldNamed(typ, path)
-		if err != nil {
+		if err != nil && !errors.Is(err, ErrNoField) {
 			return nil, fmt.Errorf("layout %s: %w", l.name, err)
 		}
-		if first == nil {
-			first = field
+		if i == 0 {
+			first, missing = field, err
 		}
-		if field.Offset != first.Offset || field.BitOffset != first.BitOffset || !SameRepresentation(first, field, l.ByteOrder()) {
+		if !sameField(first, field, l.ByteOrder()) {
 			return nil, fmt.Errorf("layout %s: %w: %s is %s in %s, and %s in %s",
-				l.name, ErrAmbiguous, path, first, TypeString(structs[0]), field, TypeString(typ))
+				l.name, ErrAmbiguous, path, spellField(first), TypeString(structs[0]), spellField(field), TypeString(typ))
 		}
 	}
+	if missing != nil {
+		return nil, fmt.Errorf("layout %s: %w", l.name, missing)
+	}
 	return first, nil
+}
+
+func spellField(f *Field) string {
+	if f == nil {
+		return "not there"
+	}
+	return f.String()
 }
 
 func fieldNamed(root *btf.Struct, path string) (*Field, error) {
 	loc := location{typ: root}
 	for name := range strings.SplitSeq(path, ".") {
 		inside := loc.typ
-		found := false
-		var err error
-		if name != "" { // members without a name have this one
-			found, _, err = loc.find(name, make(map[btf.Type]bool), 0)
-		}
+		found, _, err := loc.find(name, make(map[btf.Type]bool), 0)
 		if err != nil {
 			return nil, err
 		}

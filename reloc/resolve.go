@@ -310,14 +310,15 @@ func typeResolution(kind Kind, root btf.Type, id btf.TypeID) (Resolution, error)
 
 // agrees reports whether two candidates come to the same.
 func (r *Resolution) agrees(other *Resolution, order binary.ByteOrder) bool {
-	if r.Exists != other.Exists || r.Poison != other.Poison || r.Value != other.Value {
-		return false
+	return r.Exists == other.Exists && r.Poison == other.Poison && r.Value == other.Value && sameField(r.Field, other.Field, order)
+}
+
+// sameField reports whether two candidates have the same at the same place, or both nothing.
+func sameField(a, b *Field, order binary.ByteOrder) bool {
+	if a == nil || b == nil {
+		return a == b
 	}
-	if r.Field == nil || other.Field == nil {
-		return r.Field == other.Field
-	}
-	return r.Field.Offset == other.Field.Offset && r.Field.BitOffset == other.Field.BitOffset &&
-		SameRepresentation(r.Field, other.Field, order)
+	return a.Offset == b.Offset && a.BitOffset == b.BitOffset && SameRepresentation(a, b, order)
 }
 
 // String describes the resolution in a few words: "__u32 at 8", "1",

@@ -208,12 +208,14 @@ func TestLimits(t *testing.T) {
 	var (
 		tcp      = ipv4 + "\x06" + rest4 + zeros
 		icmp     = ipv4 + "\x01" + rest4 + zeros
+		gre      = ipv4 + "\x2f" + rest4 + zeros
 		udp      = ipv4 + "\x11" + rest4 + zeros
 		right    = ipv4 + "\x06\xf6\xc6" + rest4[2:] + zeros // its header's sum, which is wrong in the others
 		tunnel   = ipv4 + "\x11\xf6\xbb" + rest4[2:] + "\x10\x00\x12\xb5" + zeros
 		fragment = ipv4[:8] + "\x20\x00\x40\x11" + rest4
 		vxlan    = ipv4 + "\x11" + rest4 + "\x10\x00\x12\xb5" + zeros
 	)
+	rightSum := uint32(^sum([]byte("\xc0\x00\x02\x01\xc0\x00\x02\x02\x00\x06\x00\x1a"))) // of all but the pseudo-header, in a right packet
 	for name, test := range map[string]struct {
 		driver, field string
 		kfuncs        []string
@@ -237,30 +239,50 @@ func TestLimits(t *testing.T) {
 
 		"no IP":                   {"bnxt_en", "hash", nil, limits, rawObservation{Skb: mdDesc{Hash: 5}}, "\x88\xcc" + zeros, uncompared},
 		"no IP, another hash":     {"bnxt_en", "hash", nil, limits, rawObservation{XDP: mdDesc{Hash: 6}, Skb: mdDesc{Hash: 5}}, "\x88\xcc" + zeros, differ},
+		"no IP, but a type":       {"bnxt_en", "hash", nil, limits, rawObservation{XDP: mdDesc{HashType: hashIPv4}, Skb: mdDesc{Hash: 5}}, "\x88\xcc" + zeros, differ},
+		"IPv6":                    {"bnxt_en", "hash", nil, limits, rawObservation{Skb: mdDesc{Hash: 5}}, ipv6 + "\x06" + rest6, differ},
 		"IP":                      {"mlx4_en", "hash_type", nil, limits, rawObservation{Skb: mdDesc{Hash: 5}}, tcp, differ},
 		"no ports":                {"ena", "hash", nil, limits, rawObservation{Skb: mdDesc{Hash: 5}}, icmp, uncompared},
 		"a fragment":              {"ena", "hash", nil, limits, rawObservation{Skb: mdDesc{Hash: 5}}, fragment, uncompared},
+		"no ports, another hash":  {"ena", "hash", nil, limits, rawObservation{XDP: mdDesc{Hash: 6}, Skb: mdDesc{Hash: 5}}, icmp, differ},
 		"ports":                   {"ena", "hash", nil, limits, rawObservation{Skb: mdDesc{Hash: 5}}, tcp, differ},
+		"ports of UDP":            {"ena", "hash", nil, limits, rawObservation{Skb: mdDesc{Hash: 5}}, udp, differ},
 		"nothing that is hashed":  {"rvu-nicvf", "hash", nil, limits, rawObservation{Skb: mdDesc{Hash: 5}}, icmp, uncompared},
+		"something that is":       {"rvu-nicvf", "hash", nil, limits, rawObservation{XDP: mdDesc{Hash: 6}, Skb: mdDesc{Hash: 5}}, icmp, differ},
 		"a flow":                  {"rvu-nicvf", "hash", nil, limits, rawObservation{Skb: mdDesc{Hash: 5}}, tcp, differ},
 		"another hash of a VF":    {"rvu-nicvf", "hash", nil, limits, rawObservation{XDP: mdDesc{Hash: 6}, Skb: mdDesc{Hash: 5}}, tcp, differ},
+		"ports of a VF":           {"rvu-nicvf", "hash_type", nil, limits, rawObservation{XDP: mdDesc{HashType: hashIPv4}, Skb: mdDesc{HashType: hashL4}}, tcp, uncompared},
+		"a type of a VF is lost":  {"rvu-nicvf", "hash_type", nil, limits, rawObservation{Skb: mdDesc{Hash: 5}}, tcp, differ},
 		"called one of ports":     {"mlx4_en", "hash_type", nil, limits, rawObservation{XDP: mdDesc{HashType: hashIPv4}, Skb: mdDesc{HashType: hashL4}}, udp, uncompared},
 		"always one of ports":     {"mlx4_en", "hash_type", nil, limits, rawObservation{XDP: mdDesc{HashType: hashIPv4}, Skb: mdDesc{HashType: hashL4}}, tcp, differ},
+		"one of UDP is lost":      {"mlx4_en", "hash_type", nil, limits, rawObservation{Skb: mdDesc{Hash: 5}}, udp, differ},
 		"not asked for":           {"bnxt_en", "hash_type", nil, limits, rawObservation{XDP: mdDesc{HashType: hashIPv4}, Skb: mdDesc{HashType: hashL4}}, tcp, uncompared},
+		"ports in a tunnel":       {"bnxt_en", "hash_type", nil, limits, rawObservation{XDP: mdDesc{HashType: hashIPv4}, Skb: mdDesc{HashType: hashL4}}, gre, uncompared},
+		"one of TCP is lost":      {"bnxt_en", "hash_type", nil, limits, rawObservation{Skb: mdDesc{Hash: 5}}, tcp, differ},
 		"nothing that has ports":  {"bnxt_en", "hash_type", nil, limits, rawObservation{XDP: mdDesc{HashType: hashIPv4}, Skb: mdDesc{HashType: hashL4}}, icmp, differ},
 		"not called one of ports": {"mlx4_en", "hash_type", nil, limits, rawObservation{XDP: mdDesc{HashType: hashIPv4}}, tcp, differ},
 		"one of ICMP":             {"gve", "hash_type", nil, limits, rawObservation{XDP: mdDesc{HashType: hashIPv4}, Skb: mdDesc{HashType: hashL4}}, icmp, uncompared},
+		"one of ICMP is lost":     {"gve", "hash_type", nil, limits, rawObservation{Skb: mdDesc{Hash: 5}}, icmp, differ},
 		"one of TCP":              {"gve", "hash_type", nil, limits, rawObservation{XDP: mdDesc{HashType: hashIPv4}, Skb: mdDesc{HashType: hashL4}}, tcp, differ},
 		"believed":                {"hv_netvsc", "csum_status", nil, limits, rawObservation{XDP: mdDesc{CsumStatus: csumBad}, Skb: mdDesc{CsumStatus: csumUnnecessary}}, tcp, uncompared},
 		"of a right header":       {"hv_netvsc", "csum_status", nil, limits, rawObservation{XDP: mdDesc{CsumStatus: csumBad}, Skb: mdDesc{CsumStatus: csumUnnecessary}}, right, differ},
+		"not believed":            {"hv_netvsc", "csum_status", nil, limits, rawObservation{XDP: mdDesc{CsumStatus: csumBad}, Skb: mdDesc{CsumStatus: csumComplete}}, tcp, differ},
 		"of one in a tunnel":      {"bnxt_en", "csum_status", nil, limits, rawObservation{XDP: mdDesc{CsumStatus: csumBad}, Skb: mdDesc{CsumStatus: csumUnnecessary}}, tunnel, uncompared},
 		"not looked at, but":      {"hv_netvsc", "csum_status", nil, limits, rawObservation{Skb: mdDesc{CsumStatus: csumUnnecessary}}, tcp, differ},
 		"left to the stack":       {"ionic", "csum_status", nil, limits, rawObservation{XDP: mdDesc{CsumStatus: csumBad}, Skb: mdDesc{CsumStatus: csumComplete}}, tcp, uncompared},
+		"not left to the stack":   {"ionic", "csum_status", nil, limits, rawObservation{XDP: mdDesc{CsumStatus: csumBad}, Skb: mdDesc{CsumStatus: csumUnnecessary}}, tcp, differ},
+		"of a right packet":       {"ionic", "csum_status", nil, limits, rawObservation{XDP: mdDesc{CsumStatus: csumBad}, Skb: mdDesc{CsumStatus: csumComplete, Csum: rightSum}}, right, differ},
+		"nothing of a sum":        {"ionic", "csum_status", nil, limits, rawObservation{Skb: mdDesc{CsumStatus: csumComplete}}, tcp, differ},
 		"a sum of its own":        {"mlx4_en", "csum_status", nil, limits, rawObservation{Skb: mdDesc{CsumStatus: csumComplete}}, icmp, uncompared},
+		"a sum besides":           {"mlx4_en", "csum_status", nil, limits, rawObservation{XDP: mdDesc{CsumStatus: csumUnnecessary}, Skb: mdDesc{CsumStatus: csumComplete}}, icmp, differ},
+		"no sum of its own":       {"mlx4_en", "csum_status", nil, limits, rawObservation{Skb: mdDesc{CsumStatus: csumUnnecessary}}, icmp, differ},
 		"taken for right":         {"st_gmac", "csum_status", nil, limits, rawObservation{Skb: mdDesc{CsumStatus: csumUnnecessary}}, icmp, uncompared},
 		"not taken for right":     {"st_gmac", "csum_status", nil, limits, rawObservation{XDP: mdDesc{CsumStatus: csumUnnecessary}}, tcp, differ},
+		"wrong, taken for right":  {"st_gmac", "csum_status", nil, limits, rawObservation{XDP: mdDesc{CsumStatus: csumBad}, Skb: mdDesc{CsumStatus: csumUnnecessary}}, tcp, differ},
+		"a sum beside it":         {"st_gmac", "csum_status", nil, limits, rawObservation{Skb: mdDesc{CsumStatus: csumComplete}}, tcp, differ},
 		"in a tunnel":             {"qede", "csum_status", nil, limits, rawObservation{Skb: mdDesc{CsumStatus: csumUnnecessary}}, vxlan, uncompared},
 		"in no tunnel":            {"qede", "csum_status", nil, limits, rawObservation{Skb: mdDesc{CsumStatus: csumUnnecessary}}, tcp, differ},
+		"wrong in a tunnel":       {"qede", "csum_status", nil, limits, rawObservation{XDP: mdDesc{CsumStatus: csumBad}, Skb: mdDesc{CsumStatus: csumUnnecessary}}, vxlan, differ},
 		"a time somewhere else":   {"igc", "rx_timestamp", nil, limits, rawObservation{XDP: mdDesc{RxTimestamp: 5}}, tcp, uncompared},
 		"another time":            {"tsnep", "rx_timestamp", nil, limits, rawObservation{XDP: mdDesc{RxTimestamp: 5}, Skb: mdDesc{RxTimestamp: 6}}, tcp, differ},
 		"a mark that stays":       {"i40e", "mark", nil, limits, rawObservation{XDP: mdDesc{Mark: 5}}, tcp, uncompared},
@@ -280,22 +302,29 @@ func TestLimits(t *testing.T) {
 // A right checksum is known from the sum of the whole packet, and a wrong one is none.
 func TestHasNoRightSum(t *testing.T) {
 	payload := "\x10\x00\x12\x34\x00\x1a\x00\x00" + "eighteen bytes, or" // of TCP, or of UDP whose sum is at 6
+	vxlan := payload[:2] + "\x12\xb5" + payload[4:]
 	addresses := "\xc0\x00\x02\x01\xc0\x00\x02\x02"
+	pseudo := addresses + "\x00\x11\x00\x1a"
 	for name, test := range map[string]struct {
-		ethernet, header, pseudo string
+		headers, payload, pseudo string
+		proved                   bool // by a right checksum
 	}{
-		"IPv4": {ethernet, ipv4 + "\x11\xf6\xbb" + addresses, addresses + "\x00\x11\x00\x1a"},
-		"tags": {ethernet + tag, ipv4 + "\x11\xf6\xbb" + addresses, addresses + "\x00\x11\x00\x1a"},
-		"IPv6": {ethernet, ipv6[:6] + "\x00\x1a" + "\x11\x40" + payload + payload[:6], payload + payload[:6] + "\x00\x11\x00\x1a"},
+		"IPv4":           {ethernet + ipv4 + "\x11\xf6\xbb" + addresses, payload, pseudo, true},
+		"a tag":          {ethernet + tag + ipv4 + "\x11\xf6\xbb" + addresses, payload, pseudo, true},
+		"IPv6":           {ethernet + ipv6[:6] + "\x00\x1a" + "\x11\x40" + payload + payload[:6], payload, payload + payload[:6] + "\x00\x11\x00\x1a", true},
+		"a wrong header": {ethernet + ipv4 + "\x11\xf6\xbc" + addresses, payload, pseudo, false},
+		"a tunnel":       {ethernet + ipv4 + "\x11\xf6\xbb" + addresses, vxlan, pseudo, false},
+		"ICMP":           {ethernet + ipv4 + "\x01\xf6\xcb" + addresses, payload, "", false},
 	} {
 		for _, isRight := range []bool{true, false} {
-			behind := []byte(payload)
-			binary.NativeEndian.PutUint16(behind[6:], ^sum([]byte(test.pseudo+payload)))
+			behind := []byte(test.payload)
+			binary.NativeEndian.PutUint16(behind[6:], ^sum([]byte(test.pseudo+test.payload)))
 			if !isRight {
 				behind[10] ^= 1
 			}
-			seen := rawObservation{Skb: mdDesc{CsumStatus: csumComplete, Csum: uint32(sum([]byte(test.header[2:] + string(behind))))}}
-			if got := hasNoRightSum(observed(t, seen, test.ethernet+test.header+string(behind))); got == isRight {
+			head := test.headers + string(behind)
+			seen := rawObservation{Skb: mdDesc{CsumStatus: csumComplete, Csum: uint32(sum([]byte(head[ethernetHeader:])))}}
+			if got := hasNoRightSum(observed(t, seen, head)); got == (isRight && test.proved) {
 				t.Errorf("%s, right %t: %t", name, isRight, got)
 			}
 		}

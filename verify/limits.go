@@ -46,11 +46,11 @@ func isUnknown(o *observation) bool {
 }
 
 // hasNoRightSum reports whether the skb has the sum of all that is behind Ethernet, and that
-// does not prove the packet right. It does if it comes to that of the IP header: TCP or UDP,
-// and the pseudo-header, add up to 0xffff then, which is a zero.
+// does not prove the packet right. It does if it comes to that of the headers in front of TCP
+// or UDP: these, and the pseudo-header, add up to 0xffff then, which is a zero.
 func hasNoRightSum(o *observation) bool {
 	p := o.packet
-	isRight := p.pseudo != 0 && !p.wrongHeader && fold(uint32(fold(o.Skb.Csum))+uint32(p.pseudo)) == p.header
+	isRight := p.pseudo != 0 && !p.wrongHeader && fold(uint32(fold(o.Skb.Csum))+uint32(p.pseudo)) == p.headers
 	return o.Skb.CsumStatus == csumComplete && (!isRight || p.mayTunnel)
 }
 

@@ -39,9 +39,9 @@ type packet struct {
 
 	wrongHeader bool // whether the sum of the IPv4 header is wrong
 
-	// header and pseudo are the sums of the IP header, and of the pseudo-header of TCP or UDP,
-	// 0 unless the one is next to the other.
-	header, pseudo uint16
+	// headers is the sum of what is between Ethernet and TCP or UDP, and pseudo that of the
+	// pseudo-header. It is 0 unless the IP header is next to TCP or UDP.
+	headers, pseudo uint16
 
 	cut bool // whether the head ends before the headers do
 }
@@ -90,25 +90,28 @@ var transports = map[byte]uint64{1: ptypeICMP, protoTCP: ptypeTCP, protoUDP: pty
 
 func parsePacket(head []byte) *packet {
 	p := new(packet)
+	network := head
 	for header := ethernetHeader; ; header = tagHeader {
-		if len(head) < header {
+		if len(network) < header {
 			p.cut = true
 			return p
 		}
-		p.proto = binary.BigEndian.Uint16(head[header-2:])
-		head = head[header:]
+		p.proto = binary.BigEndian.Uint16(network[header-2:])
+		network = network[header:]
 		if p.proto != etherCtag && p.proto != etherStag {
 			break
 		}
 	}
 	switch p.proto {
 	case etherIPv4:
-		p.parseIPv4(head)
+		p.parseIPv4(network)
 	case etherIPv6:
-		p.parseIPv6(head)
+		p.parseIPv6(network)
 	default:
 		p.mayTunnel = p.proto == 0x8847 || p.proto == 0x8848 || p.proto == 0x8863 || p.proto == 0x8864 // MPLS, PPPoE
 	}
+	tags := head[ethernetHeader : len(head)-len(network)]
+	p.headers = fold(uint32(p.headers) + uint32(sum(tags)))
 	return p
 }
 
@@ -139,7 +142,7 @@ func (p *packet) addSums(header, addresses []byte, next byte, length uint16) {
 	if next != protoTCP && next != protoUDP {
 		return
 	}
-	p.header = sum(header)
+	p.headers = sum(header)
 	p.pseudo = sum(binary.BigEndian.AppendUint16(append(slices.Clone(addresses), 0, next), length))
 }
 

@@ -146,7 +146,7 @@ func (m *mlx5) layDevice(random *rand.Rand, ring *memlab.Struct) []uint64 {
 	ring.Set("mdev", mdev.Address)
 	m.memory.Store(mdev.At("caps.hca"), 8, general.Address)
 	mdev.Set("priv.eswitch", eswitch.Address)
-	eswitch.Set("mode", uint64(random.IntN(2)))
+	eswitch.Set("mode", uint64(random.IntN(3)))
 	if chance(random, 4) {
 		mdev.Set("priv.eswitch", 0)
 	}
