@@ -108,6 +108,26 @@ func compileC(t *testing.T, source string) string {
 	return program
 }
 
+// A BPF program takes it with what the kernel calls its types, too.
+func TestHeaderWithKernelTypes(t *testing.T) {
+	netlab.NeedTools(t, "clang-19", "bpftool")
+	types, err := exec.Command("bpftool", "btf", "dump", "file", "/sys/kernel/btf/vmlinux", "format", "c").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "vmlinux.h"), types, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, headers := range []string{"#include \"md_desc.h\"\n#include \"md_meta.h\"\n", "#include \"md_meta.h\"\n#include \"md_desc.h\"\n"} {
+		compile := exec.Command("clang-19", "-x", "c", "-", "-O2", "-g", "-target", "bpf", "-Wall", "-Werror", "-I../bpf", "-I"+dir, "-c", "-o", filepath.Join(dir, "program.o"))
+		compile.Stdin = strings.NewReader("#include \"vmlinux.h\"\n" + headers + "struct md_meta layout;\n")
+		if output, err := compile.CombinedOutput(); err != nil {
+			t.Errorf("%v: %s", err, output)
+		}
+	}
+}
+
 // The enumerations that md_meta.h repeats are those of md_desc.h.
 func TestHeaderEnums(t *testing.T) {
 	constants := func(name string) (found []string) {
