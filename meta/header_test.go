@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cilium/ebpf/btf"
+
 	"github.com/xdp-load/xdp-load/internal/netlab"
 	"github.com/xdp-load/xdp-load/meta"
 )
@@ -106,6 +108,49 @@ func compileC(t *testing.T, source string) string {
 		}
 	}
 	return program
+}
+
+// What Go calls a value has it in C, too.
+func TestHeaderValues(t *testing.T) {
+	netlab.NeedTools(t, "gcc")
+	var c strings.Builder
+	c.WriteString("#include \"md_meta.h\"\n#define IS(value, of) char value##_is[(value) == (of) ? 1 : -1]\n")
+	for name, value := range map[string]uint32{
+		"META_RX_TIMESTAMP": uint32(meta.RxTimestamp), "META_HASH": uint32(meta.Hash), "META_CSUM": uint32(meta.Csum),
+		"META_VLAN": uint32(meta.Vlan), "META_MARK": uint32(meta.Mark), "META_PTYPE": uint32(meta.Ptype), "META_ALL": uint32(meta.All),
+		"META_NOWHERE": uint32(meta.Nowhere), "META_IN_AREA": uint32(meta.InArea), "META_IN_PACKET": uint32(meta.InPacket),
+		"CSUM_NONE": meta.CsumNone, "CSUM_UNNECESSARY": meta.CsumUnnecessary, "CSUM_COMPLETE": meta.CsumComplete, "CSUM_BAD": meta.CsumBad,
+		"PTYPE_IPV4": meta.PtypeIPv4, "PTYPE_IPV6": meta.PtypeIPv6, "PTYPE_FRAGMENT": meta.PtypeFragment, "PTYPE_TCP": meta.PtypeTCP,
+		"PTYPE_UDP": meta.PtypeUDP, "PTYPE_SCTP": meta.PtypeSCTP, "PTYPE_ICMP": meta.PtypeICMP, "PTYPE_TUNNELLED": meta.PtypeTunnelled,
+		"PTYPE_OTHER_L4": meta.PtypeOtherL4, "HASH_SOFTWARE": meta.HashSoftware,
+	} {
+		fmt.Fprintf(&c, "IS(MD_%s, %dU);\n", name, value)
+	}
+	compileC(t, c.String()+"int main(void) { return 0; }\n")
+}
+
+// The kernel's names of what went into a hash are its own.
+func TestHashTypes(t *testing.T) {
+	kernel, err := btf.LoadKernelSpec()
+	if err != nil {
+		t.Skip(err)
+	}
+	var enum *btf.Enum
+	if err := kernel.TypeByName("xdp_rss_hash_type", &enum); err != nil {
+		t.Skipf("needs Linux 6.3: %v", err)
+	}
+	is := make(map[string]uint64)
+	for _, value := range enum.Values {
+		is[value.Name] = value.Value
+	}
+	for name, value := range map[string]uint64{
+		"L3_IPV4": meta.HashIPv4, "L3_IPV6": meta.HashIPv6, "L3_DYNHDR": meta.HashDynamic, "L4": meta.HashL4, "L4_TCP": meta.HashTCP,
+		"L4_UDP": meta.HashUDP, "L4_SCTP": meta.HashSCTP, "L4_IPSEC": meta.HashIPsec, "L4_ICMP": meta.HashICMP,
+	} {
+		if is["XDP_RSS_"+name] != value {
+			t.Errorf("%s is %#x, and not %#x", name, is["XDP_RSS_"+name], value)
+		}
+	}
 }
 
 // A BPF program takes it with what the kernel calls its types, too.

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/xdp-load/xdp-load/internal/example"
+	"github.com/xdp-load/xdp-load/meta"
 )
 
 func main() {
@@ -38,8 +39,8 @@ var headers = []struct {
 	bit  uint32
 	name string
 }{
-	{1 << 7, "tunnel"}, {1 << 0, "IPv4"}, {1 << 1, "IPv6"}, {1 << 2, "fragment"},
-	{1 << 3, "TCP"}, {1 << 4, "UDP"}, {1 << 5, "SCTP"}, {1 << 6, "ICMP"}, {1 << 8, "other"},
+	{meta.PtypeTunnelled, "tunnel"}, {meta.PtypeIPv4, "IPv4"}, {meta.PtypeIPv6, "IPv6"}, {meta.PtypeFragment, "fragment"},
+	{meta.PtypeTCP, "TCP"}, {meta.PtypeUDP, "UDP"}, {meta.PtypeSCTP, "SCTP"}, {meta.PtypeICMP, "ICMP"}, {meta.PtypeOtherL4, "other"},
 }
 
 func spell(ptype uint32) string {

@@ -70,7 +70,6 @@ func TestReceiveVeth(t *testing.T) {
 	r := startReceiver(t, &example.Target{Interface: nic.Name}, meta.All)
 
 	const packets, window = 3000, 64 // a veth has room for 256
-	const l4 = 1 << 3
 	for first := 0; first < packets; first += window {
 		n := min(window, packets-first)
 		for i := first; i < first+n; i++ {
@@ -79,7 +78,7 @@ func TestReceiveVeth(t *testing.T) {
 		for j, got := range await(t, r, n) {
 			i := first + j
 			want := meta.Packet{
-				Fields: meta.All &^ meta.Ptype, Hash: hashOf(sender.markOf(i)), HashType: l4, Mark: sender.markOf(i),
+				Fields: meta.All &^ meta.Ptype, Hash: hashOf(sender.markOf(i)), HashType: meta.HashL4, Mark: sender.markOf(i),
 				CsumStatus: meta.CsumUnnecessary, // a sum that is left to the NIC is right
 			}
 			if tag := sender.markOf(i) & 0xffff; tag != 0 {
@@ -344,7 +343,7 @@ func TestReceiveSoftware(t *testing.T) {
 	}
 	defer clock.Close()
 
-	const udpOverIPv4 = 0x29 // of enum xdp_rss_hash_type
+	const udpOverIPv4 = meta.HashIPv4 | meta.HashL4 | meta.HashUDP
 	hashes := make(map[uint32]bool)
 	for i := range 100 {
 		before := clock.Now()
