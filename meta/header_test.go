@@ -2,7 +2,6 @@ package meta_test
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/cilium/ebpf/btf"
 
+	"github.com/xdp-load/xdp-load/internal/example"
 	"github.com/xdp-load/xdp-load/internal/netlab"
 	"github.com/xdp-load/xdp-load/meta"
 )
@@ -52,11 +52,11 @@ func TestHeader(t *testing.T) {
 	var want strings.Builder
 	var areas []byte
 	var p meta.Packet
-	suffix := "-el.o"
-	if binary.NativeEndian.Uint16([]byte{0, 1}) == 1 {
-		suffix = "-eb.o"
+	layout, err := example.Layout("receive")
+	if err != nil {
+		t.Fatal(err)
 	}
-	decoder, err := meta.NewDecoder(exampleLayout(t, suffix), meta.PacketStruct, &p)
+	decoder, err := meta.NewDecoder(layout, meta.PacketStruct, &p)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
+	"github.com/xdp-load/xdp-load/bpf"
 	"github.com/xdp-load/xdp-load/internal/example"
 	"github.com/xdp-load/xdp-load/internal/netlab"
 	"github.com/xdp-load/xdp-load/meta"
@@ -261,14 +262,8 @@ func factsOf(p *meta.Packet) *example.Facts {
 	}
 }
 
-// object returns the path of a compiled example for this machine's byte order.
-func object(name string) string {
-	suffix := "-el.o"
-	if binary.NativeEndian.Uint16([]byte{0, 1}) == 1 {
-		suffix = "-eb.o"
-	}
-	return "../../bpf/examples/" + name + suffix
-}
+// object returns the path of a compiled example.
+func object(name string) string { return "../../" + bpf.ExampleFile(name) }
 
 // A packet whose NIC has written nothing in front of it comes with nothing, and is not
 // taken for one of which all is zero.
@@ -347,7 +342,7 @@ func TestReceiveSoftware(t *testing.T) {
 	hashes := make(map[uint32]bool)
 	for i := range 100 {
 		before := clock.Now()
-		if _, err := tap.Write(udpPacket(uint16(i))); err != nil {
+		if _, err := tap.Write(example.UDPPacket(uint16(i))); err != nil {
 			t.Fatal(err)
 		}
 		got := await(t, r, 1)[0]
@@ -358,7 +353,7 @@ func TestReceiveSoftware(t *testing.T) {
 		if got.HashType != meta.HashSoftware|udpOverIPv4 {
 			t.Fatalf("hash of type %#x", got.HashType)
 		}
-		if !bytes.Equal(got.packet, udpPacket(uint16(i))) {
+		if !bytes.Equal(got.packet, example.UDPPacket(uint16(i))) {
 			t.Fatalf("the packet is %x", got.packet)
 		}
 		hashes[got.Hash] = true
@@ -377,7 +372,7 @@ func TestReceiveSoftware(t *testing.T) {
 	if err := r.program.Variables["place"].Set(meta.InArea); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := tap.Write(udpPacket(1)); err != nil {
+	if _, err := tap.Write(example.UDPPacket(1)); err != nil {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
@@ -402,7 +397,7 @@ func TestReceivePlace(t *testing.T) {
 		if err := r.program.Variables["place"].Set(place); err != nil {
 			t.Fatal(err)
 		}
-		packet := udpPacket(1)
+		packet := example.UDPPacket(1)
 		for _, facts := range []example.Facts{{Mark: 7}, {Mark: 8}} {
 			if err := nic.Deliver([]netlab.Frame{{Metadata: example.NICs["nic_c"](&facts), Packet: packet}}); err != nil {
 				t.Fatal(err)
@@ -442,17 +437,6 @@ func openTap(t *testing.T, name string) *os.File {
 	}
 	runCommand(t, "ip link set "+name+" up")
 	return tap
-}
-
-func udpPacket(port uint16) []byte {
-	packet := make([]byte, 60)
-	packet[12] = 0x08
-	ip := packet[14:]
-	ip[0], ip[3], ip[8], ip[9] = 0x45, 46, 64, unix.IPPROTO_UDP
-	copy(ip[12:], []byte{192, 0, 2, 1, 192, 0, 2, 2})
-	binary.BigEndian.PutUint16(ip[20:], port)
-	binary.BigEndian.PutUint16(ip[22:], 9)
-	return packet
 }
 
 // There is a socket for each queue. Of more packets than a socket has frames, the summary
@@ -610,7 +594,7 @@ func TestQueueWithoutSocket(t *testing.T) {
 	if err := r.program.Maps["sockets"].Delete(uint32(0)); err != nil {
 		t.Fatal(err)
 	}
-	metadata, packet := example.NICs["nic_c"](new(example.Facts)), udpPacket(1)
+	metadata, packet := example.NICs["nic_c"](new(example.Facts)), example.UDPPacket(1)
 	if err := nic.Deliver([]netlab.Frame{{Metadata: metadata, Packet: packet}}); err != nil {
 		t.Fatal(err)
 	}

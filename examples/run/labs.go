@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -9,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/xdp-load/xdp-load/bpf"
 	"github.com/xdp-load/xdp-load/internal/example"
 	"github.com/xdp-load/xdp-load/internal/netlab"
 	"github.com/xdp-load/xdp-load/meta"
@@ -26,14 +26,7 @@ var labs = map[string][]step{
 }
 
 // ofC says what the emulated NIC writes in front of packets.
-var ofC = []string{"--layout", "bpf/examples/nic_c-" + endian() + ".o"}
-
-func endian() string {
-	if binary.NativeEndian.Uint16([]byte{0, 1}) == 1 {
-		return "eb"
-	}
-	return "el"
-}
+var ofC = []string{"--layout", bpf.ExampleFile("nic_c")}
 
 // hashUDP4 is what NICs say of a hash over the addresses and ports of UDP.
 const hashUDP4 = meta.HashIPv4 | meta.HashL4 | meta.HashUDP
@@ -45,21 +38,10 @@ func deliver(packets int, know func(*rand.Rand, int) example.Facts) func(*netlab
 		frames := make([]netlab.Frame, packets)
 		for i := range frames {
 			f := know(random, i)
-			frames[i] = netlab.Frame{Metadata: example.NICs["nic_c"](&f), Packet: udpPacket(uint16(40000 + i))}
+			frames[i] = netlab.Frame{Metadata: example.NICs["nic_c"](&f), Packet: example.UDPPacket(uint16(40000 + i))}
 		}
 		return nic.Deliver(frames)
 	}
-}
-
-func udpPacket(port uint16) []byte {
-	packet := make([]byte, 60)
-	packet[12] = 0x08
-	ip := packet[14:]
-	ip[0], ip[3], ip[8], ip[9] = 0x45, 46, 64, unix.IPPROTO_UDP
-	copy(ip[12:], []byte{192, 0, 2, 1, 192, 0, 2, 2})
-	binary.BigEndian.PutUint16(ip[20:], port)
-	binary.BigEndian.PutUint16(ip[22:], 9)
-	return packet
 }
 
 func anything(random *rand.Rand, i int) example.Facts {
