@@ -20,7 +20,9 @@
  * its driver, in the byte order of the host unless a field says otherwise.
  */
 
+#ifndef __VMLINUX_H__
 #include <linux/types.h>
+#endif
 #ifndef __bpf__
 #include <string.h>
 #endif

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/xdp-load/xdp-load/accessor"
+	"github.com/xdp-load/xdp-load/internal/afxdp"
 	"github.com/xdp-load/xdp-load/internal/netlab"
 	"github.com/xdp-load/xdp-load/loader"
 )
@@ -320,12 +321,31 @@ func (n *nicLab) testZeroCopy(t *testing.T) {
 	netlab.Need(t, *n.test.zeroCopy)
 	programs := n.load(t, "")
 	n.attach(t, programs, link.XDPDriverMode)
-	for queue := range uint32(n.test.queues) {
+	for queue := range n.test.queues {
 		bindZeroCopy(t, n.nic.Index, queue)
 	}
 	n.awaitCarrier(t)
 	n.send(t, programs)
 	readNICRun(t, programs).check(t, n)
+}
+
+// bindZeroCopy binds a socket to a queue in zero-copy mode, for the rest of the test. What
+// an XDP program passes on there becomes an skb as on any queue, and the frame is the
+// driver's again.
+func bindZeroCopy(t *testing.T, ifindex, queue int) {
+	t.Helper()
+	socket, err := afxdp.Open(ifindex, queue)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { socket.Close() })
+	options, err := unix.GetsockoptInt(socket.FD(), unix.SOL_XDP, unix.XDP_OPTIONS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if options&unix.XDP_OPTIONS_ZEROCOPY == 0 {
+		t.Fatalf("queue %d: the driver copies", queue)
+	}
 }
 
 // testOff wants nothing of what is switched off. The stack takes a tag off by itself.

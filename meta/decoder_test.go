@@ -2,7 +2,6 @@ package meta_test
 
 import (
 	"bytes"
-	"debug/elf"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -250,16 +249,7 @@ func layoutOf(t *testing.T, order binary.ByteOrder, types ...btf.Type) *reloc.La
 // byte order.
 func exampleLayout(tb testing.TB, suffix string) *reloc.Layout {
 	tb.Helper()
-	file, err := elf.Open("../bpf/examples/receive" + suffix)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer file.Close()
-	raw, err := file.Section(".BTF").Data()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	layout, err := reloc.NewLayout("receive"+suffix, raw, nil)
+	layout, err := nic.OpenLayout("../bpf/examples/receive"+suffix, "")
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -2,7 +2,6 @@ package meta_test
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -12,6 +11,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cilium/ebpf/btf"
+
+	"github.com/xdp-load/xdp-load/internal/example"
 	"github.com/xdp-load/xdp-load/internal/netlab"
 	"github.com/xdp-load/xdp-load/meta"
 )
@@ -50,11 +52,11 @@ func TestHeader(t *testing.T) {
 	var want strings.Builder
 	var areas []byte
 	var p meta.Packet
-	suffix := "-el.o"
-	if binary.NativeEndian.Uint16([]byte{0, 1}) == 1 {
-		suffix = "-eb.o"
+	layout, err := example.Layout("receive")
+	if err != nil {
+		t.Fatal(err)
 	}
-	decoder, err := meta.NewDecoder(exampleLayout(t, suffix), meta.PacketStruct, &p)
+	decoder, err := meta.NewDecoder(layout, meta.PacketStruct, &p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,6 +108,69 @@ func compileC(t *testing.T, source string) string {
 		}
 	}
 	return program
+}
+
+// What Go calls a value has it in C, too.
+func TestHeaderValues(t *testing.T) {
+	netlab.NeedTools(t, "gcc")
+	var c strings.Builder
+	c.WriteString("#include \"md_meta.h\"\n#define IS(value, of) char value##_is[(value) == (of) ? 1 : -1]\n")
+	for name, value := range map[string]uint32{
+		"META_RX_TIMESTAMP": uint32(meta.RxTimestamp), "META_HASH": uint32(meta.Hash), "META_CSUM": uint32(meta.Csum),
+		"META_VLAN": uint32(meta.Vlan), "META_MARK": uint32(meta.Mark), "META_PTYPE": uint32(meta.Ptype), "META_ALL": uint32(meta.All),
+		"META_NOWHERE": uint32(meta.Nowhere), "META_IN_AREA": uint32(meta.InArea), "META_IN_PACKET": uint32(meta.InPacket),
+		"CSUM_NONE": meta.CsumNone, "CSUM_UNNECESSARY": meta.CsumUnnecessary, "CSUM_COMPLETE": meta.CsumComplete, "CSUM_BAD": meta.CsumBad,
+		"PTYPE_IPV4": meta.PtypeIPv4, "PTYPE_IPV6": meta.PtypeIPv6, "PTYPE_FRAGMENT": meta.PtypeFragment, "PTYPE_TCP": meta.PtypeTCP,
+		"PTYPE_UDP": meta.PtypeUDP, "PTYPE_SCTP": meta.PtypeSCTP, "PTYPE_ICMP": meta.PtypeICMP, "PTYPE_TUNNELLED": meta.PtypeTunnelled,
+		"PTYPE_OTHER_L4": meta.PtypeOtherL4, "HASH_SOFTWARE": meta.HashSoftware,
+	} {
+		fmt.Fprintf(&c, "IS(MD_%s, %dU);\n", name, value)
+	}
+	compileC(t, c.String()+"int main(void) { return 0; }\n")
+}
+
+// The kernel's names of what went into a hash are its own.
+func TestHashTypes(t *testing.T) {
+	kernel, err := btf.LoadKernelSpec()
+	if err != nil {
+		t.Skip(err)
+	}
+	var enum *btf.Enum
+	if err := kernel.TypeByName("xdp_rss_hash_type", &enum); err != nil {
+		t.Skipf("needs Linux 6.3: %v", err)
+	}
+	is := make(map[string]uint64)
+	for _, value := range enum.Values {
+		is[value.Name] = value.Value
+	}
+	for name, value := range map[string]uint64{
+		"L3_IPV4": meta.HashIPv4, "L3_IPV6": meta.HashIPv6, "L3_DYNHDR": meta.HashDynamic, "L4": meta.HashL4, "L4_TCP": meta.HashTCP,
+		"L4_UDP": meta.HashUDP, "L4_SCTP": meta.HashSCTP, "L4_IPSEC": meta.HashIPsec, "L4_ICMP": meta.HashICMP,
+	} {
+		if is["XDP_RSS_"+name] != value {
+			t.Errorf("%s is %#x, and not %#x", name, is["XDP_RSS_"+name], value)
+		}
+	}
+}
+
+// A BPF program takes it with what the kernel calls its types, too.
+func TestHeaderWithKernelTypes(t *testing.T) {
+	netlab.NeedTools(t, "clang-19", "bpftool")
+	types, err := exec.Command("bpftool", "btf", "dump", "file", "/sys/kernel/btf/vmlinux", "format", "c").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "vmlinux.h"), types, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, headers := range []string{"#include \"md_desc.h\"\n#include \"md_meta.h\"\n", "#include \"md_meta.h\"\n#include \"md_desc.h\"\n"} {
+		compile := exec.Command("clang-19", "-x", "c", "-", "-O2", "-g", "-target", "bpf", "-Wall", "-Werror", "-I../bpf", "-I"+dir, "-c", "-o", filepath.Join(dir, "program.o"))
+		compile.Stdin = strings.NewReader("#include \"vmlinux.h\"\n" + headers + "struct md_meta layout;\n")
+		if output, err := compile.CombinedOutput(); err != nil {
+			t.Errorf("%v: %s", err, output)
+		}
+	}
 }
 
 // The enumerations that md_meta.h repeats are those of md_desc.h.

@@ -51,5 +51,31 @@ const (
 	CsumBad         = 4 // wrong
 )
 
+// Bits of Packet.Ptype: enum md_ptype.
+const (
+	PtypeIPv4 = 1 << iota
+	PtypeIPv6
+	PtypeFragment
+	PtypeTCP
+	PtypeUDP
+	PtypeSCTP
+	PtypeICMP
+	PtypeTunnelled // the others are about what is in the tunnel
+	PtypeOtherL4
+)
+
+// Bits of Packet.HashType: enum xdp_rss_hash_type of the kernel's include/net/xdp.h.
+const (
+	HashIPv4 = 1 << iota
+	HashIPv6
+	HashDynamic // the header of IP has options or extensions
+	HashL4      // the ports are in it, too
+	HashTCP
+	HashUDP
+	HashSCTP
+	HashIPsec
+	HashICMP
+)
+
 // HashSoftware is a bit of Packet.HashType: the hash is not the NIC's, but computed.
 const HashSoftware = 1 << 31

@@ -35,6 +35,13 @@ list() {
 		-version "v$version" -output "$dist/$2.cdx.json" "$1" 2> "$work/sbom.log" || { cat "$work/sbom.log" >&2; exit 1; }
 }
 
+# size DIRECTORY - prints how many KiB a package has, as dpkg-gencontrol counts: what a directory takes
+# depends on the file system
+size() {
+	find "$1" -mindepth 1 -name DEBIAN -prune -o -printf '%y %s\n' |
+		awk '{ kib += $1 == "f" ? int(($2 + 1023) / 1024) : 1 } END { print kib }'
+}
+
 # debian ARCHITECTURE - makes a package of what is built in $source
 debian() {
 	local root=$work/debian-$1 doc
@@ -57,7 +64,7 @@ debian() {
 
 	cp -r "$source/packaging/debian" "$root/DEBIAN"
 	sed -i -e "s/@VERSION@/$version/" -e "s/@ARCHITECTURE@/$1/" \
-		-e "s/@SIZE@/$(du -sk --apparent-size --exclude=DEBIAN "$root" | cut -f1)/" "$root/DEBIAN/control"
+		-e "s/@SIZE@/$(size "$root")/" "$root/DEBIAN/control"
 	(cd "$root" && find usr -type f -print0 | sort -z | xargs -0 md5sum) > "$root/DEBIAN/md5sums"
 	find "$root" -print0 | xargs -0 touch --no-dereference --date="@$SOURCE_DATE_EPOCH"
 	dpkg-deb --root-owner-group --uniform-compression -Zxz --build "$root" "$dist/xdp-load_${version}_$1.deb" > /dev/null

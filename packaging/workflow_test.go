@@ -30,13 +30,20 @@ func TestWorkflow(t *testing.T) {
 		t.Fatal(err)
 	}
 	var runs []string
-	for _, job := range workflow.Jobs {
+	for name, job := range workflow.Jobs {
+		if matrix := job.Strategy.Matrix; len(matrix.Target)+len(matrix.Kernel) == 0 {
+			t.Errorf("job %s is not compared with .ci/run", name)
+		}
 		last := job.Steps[len(job.Steps)-1].Run
 		for _, target := range job.Strategy.Matrix.Target {
 			runs = append(runs, strings.ReplaceAll(last, "${{ matrix.target }}", target))
 		}
 		if len(job.Strategy.Matrix.Kernel) > 0 {
-			runs = append(runs, strings.TrimSuffix(last, " KERNELS=${{ matrix.kernel }}"))
+			all, isOne := strings.CutSuffix(last, " KERNELS=${{ matrix.kernel }}")
+			if !isOne {
+				t.Errorf("the workflow runs %q for each kernel", last)
+			}
+			runs = append(runs, all)
 			if want := kernels(t); !slices.Equal(job.Strategy.Matrix.Kernel, want) {
 				t.Errorf("the workflow has kernels %q, make test-kernels has %q", job.Strategy.Matrix.Kernel, want)
 			}

@@ -76,17 +76,20 @@ static __always_inline long make_area(struct xdp_md *ctx)
  * Some drivers have no metadata area. There the struct becomes the start of the packet,
  * if it is not in front of others: a socket could not tell them apart.
  */
-static __always_inline int make_room(struct xdp_md *ctx)
+static __always_inline __u32 make_room(struct xdp_md *ctx)
 {
-	if (place != MD_META_IN_PACKET && make_area(ctx) == 0) {
-		place = MD_META_IN_AREA;
-		return MD_META_IN_AREA;
-	}
-	if (place != MD_META_IN_AREA && bpf_xdp_adjust_head(ctx, -(int)sizeof(struct md_meta)) == 0) {
-		place = MD_META_IN_PACKET;
-		return MD_META_IN_PACKET;
-	}
-	return MD_META_NOWHERE;
+	__u32 is = place;
+
+	if (is != MD_META_IN_PACKET && make_area(ctx) == 0)
+		is = MD_META_IN_AREA;
+	else if (is != MD_META_IN_AREA && bpf_xdp_adjust_head(ctx, -(int)sizeof(struct md_meta)) == 0)
+		is = MD_META_IN_PACKET;
+	else
+		return MD_META_NOWHERE;
+	/* Not with each packet: all CPUs read it. */
+	if (place != is)
+		place = is;
+	return is;
 }
 
 SEC("xdp") int receive(struct xdp_md *ctx)

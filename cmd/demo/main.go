@@ -18,8 +18,11 @@ import (
 
 	"github.com/cilium/ebpf"
 
+	"github.com/xdp-load/xdp-load/bpf"
+	"github.com/xdp-load/xdp-load/internal/example"
 	"github.com/xdp-load/xdp-load/internal/netlab"
 	"github.com/xdp-load/xdp-load/loader"
+	"github.com/xdp-load/xdp-load/meta"
 )
 
 // packets is how many each NIC receives: as many as the program has records.
@@ -44,8 +47,8 @@ func run() error {
 	defer ns.Close()
 	return ns.Do(func() error {
 		err := errors.Join(
-			demonstrate(ns, "nic-a", "nic_a", describeA),
-			demonstrate(ns, "nic-b", "nic_b", describeB),
+			demonstrate(ns, "nic-a", "nic_a"),
+			demonstrate(ns, "nic-b", "nic_b"),
 		)
 		if err != nil {
 			return err
@@ -58,20 +61,20 @@ func run() error {
 }
 
 // demonstrate plugs a NIC in, loads the program for its layout, sends packets
-// and compares. describe puts what the NIC knows of a packet into its layout.
-func demonstrate(ns *netlab.Namespace, name, layout string, describe func(*facts) []byte) error {
+// and compares.
+func demonstrate(ns *netlab.Namespace, name, layout string) error {
 	nic, err := ns.AddNIC(name)
 	if err != nil {
 		return err
 	}
-	if err := command("--iface", name, "--layout", object(layout), object("record")); err != nil {
+	if err := command("--iface", name, "--layout", bpf.ExampleFile(layout), bpf.ExampleFile("record")); err != nil {
 		return err
 	}
 
 	sent := randomFacts()
 	frames := make([]netlab.Frame, len(sent))
 	for i := range sent {
-		frames[i] = netlab.Frame{Metadata: describe(&sent[i]), Packet: numbered(i)}
+		frames[i] = netlab.Frame{Metadata: example.NICs[layout](&sent[i]), Packet: numbered(i)}
 	}
 	if err := nic.Deliver(frames); err != nil {
 		return err
@@ -81,15 +84,6 @@ func demonstrate(ns *netlab.Namespace, name, layout string, describe func(*facts
 		return err
 	}
 	return compare(name, sent, records, layout == "nic_a")
-}
-
-// object returns the path of a compiled example for this machine's byte order.
-func object(name string) string {
-	suffix := "el"
-	if binary.NativeEndian.Uint16([]byte{0, 1}) == 1 {
-		suffix = "eb"
-	}
-	return fmt.Sprintf("bpf/examples/%s-%s.o", name, suffix)
 }
 
 // command runs xdp-load, and shows how it was called and what it says.
@@ -103,59 +97,23 @@ func command(args ...string) error {
 	return nil
 }
 
-// facts are what a NIC knows of one packet.
-type facts struct {
-	timestamp          uint64
-	hash, hashType     uint32
-	mark               uint32
-	vlanTCI, vlanProto uint16
-	checksum           uint32
-}
-
 // randomFacts are different in every run and for every packet. The type of hash
 // has 8 bits, as that is all that one of the two NICs has room for.
-func randomFacts() []facts {
-	all := make([]facts, packets)
+func randomFacts() []example.Facts {
+	all := make([]example.Facts, packets)
 	for i := range all {
-		all[i] = facts{
-			timestamp: rand.Uint64(),
-			hash:      rand.Uint32(),
-			hashType:  rand.Uint32N(1 << 8),
-			mark:      rand.Uint32(),
-			vlanTCI:   uint16(rand.Uint32()),
-			vlanProto: 0x8100,
-			checksum:  rand.Uint32(),
+		all[i] = example.Facts{
+			RxTimestamp: rand.Uint64(),
+			Hash:        rand.Uint32(),
+			HashType:    rand.Uint32N(1 << 8),
+			Mark:        rand.Uint32(),
+			VlanTCI:     uint16(rand.Uint32()),
+			VlanProto:   0x8100,
+			Csum:        rand.Uint32(),
+			CsumStatus:  meta.CsumComplete,
 		}
 	}
 	return all
-}
-
-// describeA writes struct md_desc of bpf/examples/nic_a.c.
-func describeA(f *facts) []byte {
-	var b []byte
-	b = binary.NativeEndian.AppendUint32(b, 1) // valid
-	b = binary.NativeEndian.AppendUint32(b, f.mark)
-	b = binary.NativeEndian.AppendUint32(b, f.hashType)
-	b = binary.NativeEndian.AppendUint32(b, f.hash)
-	b = binary.NativeEndian.AppendUint32(b, 2) // csum_status
-	b = binary.NativeEndian.AppendUint32(b, f.checksum)
-	b = binary.NativeEndian.AppendUint64(b, f.timestamp)
-	b = binary.BigEndian.AppendUint16(b, f.vlanProto)
-	b = binary.NativeEndian.AppendUint16(b, f.vlanTCI)
-	return binary.NativeEndian.AppendUint32(b, 0) // reserved
-}
-
-// describeB writes struct md_desc of bpf/examples/nic_b.c.
-func describeB(f *facts) []byte {
-	b := []byte{0, byte(f.hashType), 2, 0} // format, hash_type, csum_status, owner
-	b = append(b, "pad "...)
-	b = binary.NativeEndian.AppendUint16(b, f.vlanTCI)
-	b = binary.BigEndian.AppendUint16(b, f.vlanProto)
-	b = append(b, "pad "...)
-	b = binary.NativeEndian.AppendUint16(b, uint16(f.checksum))
-	b = binary.NativeEndian.AppendUint16(b, 64) // length
-	b = binary.NativeEndian.AppendUint32(b, f.hash)
-	return binary.NativeEndian.AppendUint64(b, uint64(f.mark))
 }
 
 // numbered returns a packet with a number after its Ethernet header, by which
@@ -237,23 +195,23 @@ func mapOf(id ebpf.ProgramID, name string) (*ebpf.Map, error) {
 // comparison is one line of the table.
 type comparison struct {
 	field  string
-	wrote  func(*facts) uint64
+	wrote  func(*example.Facts) uint64
 	read   func(*record) uint64
 	format string
 }
 
 var comparisons = []comparison{
-	{"rx_timestamp", func(f *facts) uint64 { return f.timestamp }, func(r *record) uint64 { return r.Timestamp }, "%d"},
-	{"hash", func(f *facts) uint64 { return uint64(f.hash) }, func(r *record) uint64 { return uint64(r.Hash) }, "%#x"},
-	{"hash_type", func(f *facts) uint64 { return uint64(f.hashType) }, func(r *record) uint64 { return uint64(r.HashType) }, "%#x"},
-	{"vlan_tci", func(f *facts) uint64 { return uint64(f.vlanTCI) }, func(r *record) uint64 { return uint64(r.VLANTCI) }, "%#x"},
-	{"vlan_proto", func(f *facts) uint64 { return uint64(f.vlanProto) }, func(r *record) uint64 { return uint64(binary.BigEndian.Uint16(r.VLANProto[:])) }, "%#x"},
-	{"mark", func(f *facts) uint64 { return uint64(f.mark) }, func(r *record) uint64 { return uint64(r.Mark) }, "%#x"},
+	{"rx_timestamp", func(f *example.Facts) uint64 { return f.RxTimestamp }, func(r *record) uint64 { return r.Timestamp }, "%d"},
+	{"hash", func(f *example.Facts) uint64 { return uint64(f.Hash) }, func(r *record) uint64 { return uint64(r.Hash) }, "%#x"},
+	{"hash_type", func(f *example.Facts) uint64 { return uint64(f.HashType) }, func(r *record) uint64 { return uint64(r.HashType) }, "%#x"},
+	{"vlan_tci", func(f *example.Facts) uint64 { return uint64(f.VlanTCI) }, func(r *record) uint64 { return uint64(r.VLANTCI) }, "%#x"},
+	{"vlan_proto", func(f *example.Facts) uint64 { return uint64(f.VlanProto) }, func(r *record) uint64 { return uint64(binary.BigEndian.Uint16(r.VLANProto[:])) }, "%#x"},
+	{"mark", func(f *example.Facts) uint64 { return uint64(f.Mark) }, func(r *record) uint64 { return uint64(r.Mark) }, "%#x"},
 }
 
 // compare prints the table and fails unless every packet was seen once, with
 // its metadata, and read right.
-func compare(iface string, sent []facts, records []record, stamps bool) error {
+func compare(iface string, sent []example.Facts, records []record, stamps bool) error {
 	seen, found := 0, 0
 	for i := range records {
 		seen += int(records[i].Seen)

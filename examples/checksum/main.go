@@ -8,16 +8,13 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/xdp-load/xdp-load/internal/example"
 	"github.com/xdp-load/xdp-load/meta"
 )
 
-func main() {
-	example.Main(func(ctx context.Context) error { return run(ctx, os.Args[1:], os.Stdout) })
-}
+func main() { example.Main(run) }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
 	var target example.Target

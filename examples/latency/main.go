@@ -8,7 +8,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -17,9 +16,7 @@ import (
 	"github.com/xdp-load/xdp-load/internal/example"
 )
 
-func main() {
-	example.Main(func(ctx context.Context) error { return run(ctx, os.Args[1:], os.Stdout) })
-}
+func main() { example.Main(run) }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
 	var target example.Target

@@ -9,16 +9,14 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 
 	"github.com/xdp-load/xdp-load/internal/example"
+	"github.com/xdp-load/xdp-load/meta"
 )
 
-func main() {
-	example.Main(func(ctx context.Context) error { return run(ctx, os.Args[1:], os.Stdout) })
-}
+func main() { example.Main(run) }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
 	var target example.Target
@@ -38,8 +36,8 @@ var headers = []struct {
 	bit  uint32
 	name string
 }{
-	{1 << 7, "tunnel"}, {1 << 0, "IPv4"}, {1 << 1, "IPv6"}, {1 << 2, "fragment"},
-	{1 << 3, "TCP"}, {1 << 4, "UDP"}, {1 << 5, "SCTP"}, {1 << 6, "ICMP"}, {1 << 8, "other"},
+	{meta.PtypeTunnelled, "tunnel"}, {meta.PtypeIPv4, "IPv4"}, {meta.PtypeIPv6, "IPv6"}, {meta.PtypeFragment, "fragment"},
+	{meta.PtypeTCP, "TCP"}, {meta.PtypeUDP, "UDP"}, {meta.PtypeSCTP, "SCTP"}, {meta.PtypeICMP, "ICMP"}, {meta.PtypeOtherL4, "other"},
 }
 
 func spell(ptype uint32) string {

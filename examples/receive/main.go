@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -22,9 +21,7 @@ import (
 	"github.com/xdp-load/xdp-load/meta"
 )
 
-func main() {
-	example.Main(func(ctx context.Context) error { return run(ctx, os.Args[1:], os.Stdout) })
-}
+func main() { example.Main(run) }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
 	var target example.Target

@@ -116,7 +116,7 @@ type tagged struct {
 
 func newTagged(i int) *tagged {
 	p := &tagged{port: uint16(1000 + i), wrong: i%5 == 4}
-	packet := udpPacket(p.port)
+	packet := example.UDPPacket(p.port)
 	copy(packet, []byte{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2})
 	ip := packet[14:]
 	binary.BigEndian.PutUint16(ip[24:], uint16(len(ip)-20)) // length of UDP

@@ -74,15 +74,18 @@ func hashed(m *meta.Packet) string {
 	}
 	var of []string
 	for _, part := range []struct {
-		bits uint32 // of enum xdp_rss_hash_type
+		bits uint32
 		name string
-	}{{1 << 0, "ip4"}, {1 << 1, "ip6"}, {1 << 4, "tcp"}, {1 << 5, "udp"}, {1 << 6, "sctp"}, {1 << 7, "ipsec"}, {1 << 8, "icmp"}} {
+	}{
+		{meta.HashIPv4, "ip4"}, {meta.HashIPv6, "ip6"},
+		{meta.HashTCP, "tcp"}, {meta.HashUDP, "udp"}, {meta.HashSCTP, "sctp"}, {meta.HashIPsec, "ipsec"}, {meta.HashICMP, "icmp"},
+	} {
 		if m.HashType&part.bits != 0 {
 			of = append(of, part.name)
 		}
 	}
-	const l4 = 1 << 3
-	if m.HashType&l4 != 0 && m.HashType&0x1f0 == 0 {
+	const protocols = meta.HashTCP | meta.HashUDP | meta.HashSCTP | meta.HashIPsec | meta.HashICMP
+	if m.HashType&meta.HashL4 != 0 && m.HashType&protocols == 0 {
 		of = append(of, "ports")
 	}
 	if m.HashType&meta.HashSoftware != 0 {

@@ -12,7 +12,7 @@ import (
 )
 
 func TestFlowOf(t *testing.T) {
-	udp := udpPacket(4000)
+	udp := example.UDPPacket(4000)
 	ip6 := append(bytes.Clone(udp[:12]), 0x86, 0xdd, 0x60, 0, 0, 0, 0, 8, unix.IPPROTO_TCP, 64)
 	ip6 = append(append(append(ip6, make([]byte, 15)...), 1), append(make([]byte, 15), 2)...)
 	ip6 = append(ip6, 0, 80, 0x10, 0, 0, 0, 0, 0)
@@ -68,7 +68,7 @@ func TestPrint(t *testing.T) {
 	} {
 		var out bytes.Buffer
 		p := printer{out: &out, clock: example.Clock{Name: "CLOCK_TAI"}}
-		p.print(&test.packet, udpPacket(1))
+		p.print(&test.packet, example.UDPPacket(1))
 		line := strings.Split(out.String(), "\n")[1]
 		if got, want := strings.Join(strings.Fields(line), " "), "udp 192.0.2.1:1 > 192.0.2.2:9 "+test.want; got != want {
 			t.Errorf("%s: %q instead of %q", name, got, want)

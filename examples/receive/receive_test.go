@@ -20,6 +20,7 @@ import (
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
+	"github.com/xdp-load/xdp-load/bpf"
 	"github.com/xdp-load/xdp-load/internal/example"
 	"github.com/xdp-load/xdp-load/internal/netlab"
 	"github.com/xdp-load/xdp-load/meta"
@@ -70,7 +71,6 @@ func TestReceiveVeth(t *testing.T) {
 	r := startReceiver(t, &example.Target{Interface: nic.Name}, meta.All)
 
 	const packets, window = 3000, 64 // a veth has room for 256
-	const l4 = 1 << 3
 	for first := 0; first < packets; first += window {
 		n := min(window, packets-first)
 		for i := first; i < first+n; i++ {
@@ -79,7 +79,7 @@ func TestReceiveVeth(t *testing.T) {
 		for j, got := range await(t, r, n) {
 			i := first + j
 			want := meta.Packet{
-				Fields: meta.All &^ meta.Ptype, Hash: hashOf(sender.markOf(i)), HashType: l4, Mark: sender.markOf(i),
+				Fields: meta.All &^ meta.Ptype, Hash: hashOf(sender.markOf(i)), HashType: meta.HashL4, Mark: sender.markOf(i),
 				CsumStatus: meta.CsumUnnecessary, // a sum that is left to the NIC is right
 			}
 			if tag := sender.markOf(i) & 0xffff; tag != 0 {
@@ -262,14 +262,8 @@ func factsOf(p *meta.Packet) *example.Facts {
 	}
 }
 
-// object returns the path of a compiled example for this machine's byte order.
-func object(name string) string {
-	suffix := "-el.o"
-	if binary.NativeEndian.Uint16([]byte{0, 1}) == 1 {
-		suffix = "-eb.o"
-	}
-	return "../../bpf/examples/" + name + suffix
-}
+// object returns the path of a compiled example.
+func object(name string) string { return "../../" + bpf.ExampleFile(name) }
 
 // A packet whose NIC has written nothing in front of it comes with nothing, and is not
 // taken for one of which all is zero.
@@ -344,11 +338,11 @@ func TestReceiveSoftware(t *testing.T) {
 	}
 	defer clock.Close()
 
-	const udpOverIPv4 = 0x29 // of enum xdp_rss_hash_type
+	const udpOverIPv4 = meta.HashIPv4 | meta.HashL4 | meta.HashUDP
 	hashes := make(map[uint32]bool)
 	for i := range 100 {
 		before := clock.Now()
-		if _, err := tap.Write(udpPacket(uint16(i))); err != nil {
+		if _, err := tap.Write(example.UDPPacket(uint16(i))); err != nil {
 			t.Fatal(err)
 		}
 		got := await(t, r, 1)[0]
@@ -359,7 +353,7 @@ func TestReceiveSoftware(t *testing.T) {
 		if got.HashType != meta.HashSoftware|udpOverIPv4 {
 			t.Fatalf("hash of type %#x", got.HashType)
 		}
-		if !bytes.Equal(got.packet, udpPacket(uint16(i))) {
+		if !bytes.Equal(got.packet, example.UDPPacket(uint16(i))) {
 			t.Fatalf("the packet is %x", got.packet)
 		}
 		hashes[got.Hash] = true
@@ -378,7 +372,7 @@ func TestReceiveSoftware(t *testing.T) {
 	if err := r.program.Variables["place"].Set(meta.InArea); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := tap.Write(udpPacket(1)); err != nil {
+	if _, err := tap.Write(example.UDPPacket(1)); err != nil {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
@@ -403,7 +397,7 @@ func TestReceivePlace(t *testing.T) {
 		if err := r.program.Variables["place"].Set(place); err != nil {
 			t.Fatal(err)
 		}
-		packet := udpPacket(1)
+		packet := example.UDPPacket(1)
 		for _, facts := range []example.Facts{{Mark: 7}, {Mark: 8}} {
 			if err := nic.Deliver([]netlab.Frame{{Metadata: example.NICs["nic_c"](&facts), Packet: packet}}); err != nil {
 				t.Fatal(err)
@@ -443,17 +437,6 @@ func openTap(t *testing.T, name string) *os.File {
 	}
 	runCommand(t, "ip link set "+name+" up")
 	return tap
-}
-
-func udpPacket(port uint16) []byte {
-	packet := make([]byte, 60)
-	packet[12] = 0x08
-	ip := packet[14:]
-	ip[0], ip[3], ip[8], ip[9] = 0x45, 46, 64, unix.IPPROTO_UDP
-	copy(ip[12:], []byte{192, 0, 2, 1, 192, 0, 2, 2})
-	binary.BigEndian.PutUint16(ip[20:], port)
-	binary.BigEndian.PutUint16(ip[22:], 9)
-	return packet
 }
 
 // There is a socket for each queue. Of more packets than a socket has frames, the summary
@@ -611,7 +594,7 @@ func TestQueueWithoutSocket(t *testing.T) {
 	if err := r.program.Maps["sockets"].Delete(uint32(0)); err != nil {
 		t.Fatal(err)
 	}
-	metadata, packet := example.NICs["nic_c"](new(example.Facts)), udpPacket(1)
+	metadata, packet := example.NICs["nic_c"](new(example.Facts)), example.UDPPacket(1)
 	if err := nic.Deliver([]netlab.Frame{{Metadata: metadata, Packet: packet}}); err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -9,8 +8,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/xdp-load/xdp-load/bpf"
 	"github.com/xdp-load/xdp-load/internal/example"
 	"github.com/xdp-load/xdp-load/internal/netlab"
+	"github.com/xdp-load/xdp-load/meta"
 )
 
 // labs are the steps of the examples.
@@ -25,26 +26,10 @@ var labs = map[string][]step{
 }
 
 // ofC says what the emulated NIC writes in front of packets.
-var ofC = []string{"--layout", "bpf/examples/nic_c-" + endian() + ".o"}
+var ofC = []string{"--layout", bpf.ExampleFile("nic_c")}
 
-func endian() string {
-	if binary.NativeEndian.Uint16([]byte{0, 1}) == 1 {
-		return "eb"
-	}
-	return "el"
-}
-
-// Bits of the fields, as bpf/md_desc.h and enum xdp_rss_hash_type have them.
-const (
-	hashUDP4  = 0x29
-	ptypeIPv4 = 1 << 0
-	ptypeIPv6 = 1 << 1
-	ptypeTCP  = 1 << 3
-	ptypeUDP  = 1 << 4
-	ptypeICMP = 1 << 6
-	csumRight = 1
-	csumBad   = 4
-)
+// hashUDP4 is what NICs say of a hash over the addresses and ports of UDP.
+const hashUDP4 = meta.HashIPv4 | meta.HashL4 | meta.HashUDP
 
 // deliver returns what has the emulated NIC receive packets. know says what it knows of each.
 func deliver(packets int, know func(*rand.Rand, int) example.Facts) func(*netlab.NIC) error {
@@ -53,27 +38,16 @@ func deliver(packets int, know func(*rand.Rand, int) example.Facts) func(*netlab
 		frames := make([]netlab.Frame, packets)
 		for i := range frames {
 			f := know(random, i)
-			frames[i] = netlab.Frame{Metadata: example.NICs["nic_c"](&f), Packet: udpPacket(uint16(40000 + i))}
+			frames[i] = netlab.Frame{Metadata: example.NICs["nic_c"](&f), Packet: example.UDPPacket(uint16(40000 + i))}
 		}
 		return nic.Deliver(frames)
 	}
 }
 
-func udpPacket(port uint16) []byte {
-	packet := make([]byte, 60)
-	packet[12] = 0x08
-	ip := packet[14:]
-	ip[0], ip[3], ip[8], ip[9] = 0x45, 46, 64, unix.IPPROTO_UDP
-	copy(ip[12:], []byte{192, 0, 2, 1, 192, 0, 2, 2})
-	binary.BigEndian.PutUint16(ip[20:], port)
-	binary.BigEndian.PutUint16(ip[22:], 9)
-	return packet
-}
-
 func anything(random *rand.Rand, i int) example.Facts {
-	f := example.Facts{RxTimestamp: now(), Hash: random.Uint32(), HashType: hashUDP4, Mark: uint32(i % 3), CsumStatus: csumRight}
+	f := example.Facts{RxTimestamp: now(), Hash: random.Uint32(), HashType: hashUDP4, Mark: uint32(i % 3), CsumStatus: meta.CsumUnnecessary}
 	if i == 5 {
-		f.CsumStatus = csumBad
+		f.CsumStatus = meta.CsumBad
 	}
 	if i%2 == 1 {
 		f.VlanTCI, f.VlanProto = uint16(100*i), 0x8100
@@ -84,11 +58,11 @@ func anything(random *rand.Rand, i int) example.Facts {
 func checksums(random *rand.Rand, i int) example.Facts {
 	switch n := random.IntN(100); {
 	case n < 4:
-		return example.Facts{CsumStatus: csumBad}
+		return example.Facts{CsumStatus: meta.CsumBad}
 	case n < 10:
 		return example.Facts{}
 	}
-	return example.Facts{CsumStatus: csumRight}
+	return example.Facts{CsumStatus: meta.CsumUnnecessary}
 }
 
 func vlans(random *rand.Rand, i int) example.Facts {
@@ -108,13 +82,13 @@ func headers(random *rand.Rand, i int) example.Facts {
 	case 0:
 		return example.Facts{} // ARP, say
 	case 1:
-		return example.Facts{Ptype: ptypeIPv4 | ptypeICMP}
+		return example.Facts{Ptype: meta.PtypeIPv4 | meta.PtypeICMP}
 	case 2, 3:
-		return example.Facts{Ptype: ptypeIPv6 | ptypeTCP}
+		return example.Facts{Ptype: meta.PtypeIPv6 | meta.PtypeTCP}
 	case 4, 5:
-		return example.Facts{Ptype: ptypeIPv4 | ptypeUDP}
+		return example.Facts{Ptype: meta.PtypeIPv4 | meta.PtypeUDP}
 	}
-	return example.Facts{Ptype: ptypeIPv4 | ptypeTCP}
+	return example.Facts{Ptype: meta.PtypeIPv4 | meta.PtypeTCP}
 }
 
 func marks(random *rand.Rand, i int) example.Facts {

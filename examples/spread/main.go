@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 
@@ -18,9 +17,7 @@ import (
 	"github.com/xdp-load/xdp-load/internal/example"
 )
 
-func main() {
-	example.Main(func(ctx context.Context) error { return run(ctx, os.Args[1:], os.Stdout) })
-}
+func main() { example.Main(run) }
 
 // queueLength is how many packets wait for a CPU, at most.
 const queueLength = 2048

@@ -9,7 +9,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -17,9 +16,7 @@ import (
 	"github.com/xdp-load/xdp-load/internal/example"
 )
 
-func main() {
-	example.Main(func(ctx context.Context) error { return run(ctx, os.Args[1:], os.Stdout) })
-}
+func main() { example.Main(run) }
 
 // untagged is the element of packets without a tag.
 const untagged = 4096

@@ -4,7 +4,6 @@ package example
 
 import (
 	"bytes"
-	"debug/elf"
 	"errors"
 	"fmt"
 
@@ -130,13 +129,5 @@ func Layout(name string) (*reloc.Layout, error) {
 	if err != nil {
 		return nil, err
 	}
-	file, err := elf.NewFile(bytes.NewReader(object))
-	if err != nil {
-		return nil, err
-	}
-	raw, err := file.Section(".BTF").Data()
-	if err != nil {
-		return nil, err
-	}
-	return reloc.NewLayout(name, raw, nil)
+	return nic.ReadLayout(name, bytes.NewReader(object), nil)
 }

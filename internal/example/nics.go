@@ -1,6 +1,10 @@
 package example
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"golang.org/x/sys/unix"
+)
 
 // Facts are what an emulated NIC knows of a packet.
 type Facts struct {
@@ -57,4 +61,16 @@ func (f *Facts) nicC() []byte {
 	b = binary.NativeEndian.AppendUint32(b, bits)
 	b = binary.NativeEndian.AppendUint32(b, f.Csum)
 	return append(b, make([]byte, 4)...) // reserved
+}
+
+// UDPPacket returns a packet from a port of 192.0.2.1 to port 9 of 192.0.2.2.
+func UDPPacket(port uint16) []byte {
+	packet := make([]byte, 60)
+	packet[12] = 0x08
+	ip := packet[14:]
+	ip[0], ip[3], ip[8], ip[9] = 0x45, 46, 64, unix.IPPROTO_UDP
+	copy(ip[12:], []byte{192, 0, 2, 1, 192, 0, 2, 2})
+	binary.BigEndian.PutUint16(ip[20:], port)
+	binary.BigEndian.PutUint16(ip[22:], 9)
+	return packet
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
 
+	"github.com/xdp-load/xdp-load/bpf"
 	"github.com/xdp-load/xdp-load/internal/example"
 	"github.com/xdp-load/xdp-load/internal/netlab"
 	"github.com/xdp-load/xdp-load/meta"
@@ -127,7 +128,7 @@ func TestPrograms(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				target := example.Target{Interface: nic.Name, Layout: "../../bpf/examples/" + name + endian()}
+				target := example.Target{Interface: nic.Name, Layout: "../../" + bpf.ExampleFile(name)}
 				attached, err := target.Attach(program.name, program.prepare)
 				if err != nil {
 					t.Fatal(err)
@@ -208,7 +209,7 @@ func TestVLANInPacket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	target := example.Target{Interface: nic.Name, Layout: "../../bpf/examples/nic_c" + endian()}
+	target := example.Target{Interface: nic.Name, Layout: "../../" + bpf.ExampleFile("nic_c")}
 	attached, err := target.Attach("vlan", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -264,7 +265,7 @@ func TestSpreadOverCPUs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	target := example.Target{Interface: nic.Name, Layout: "../../bpf/examples/nic_c" + endian()}
+	target := example.Target{Interface: nic.Name, Layout: "../../" + bpf.ExampleFile("nic_c")}
 	attached, err := target.Attach("spread", func(spec *ebpf.CollectionSpec) error {
 		var table [256]uint32
 		for i := range table {
@@ -411,10 +412,3 @@ func number(t *testing.T, p *example.Program, variable string) (n uint64) {
 
 // taiNow is CLOCK_TAI, to some seconds.
 func taiNow() uint64 { return uint64(time.Now().UnixNano()) }
-
-func endian() string {
-	if binary.NativeEndian.Uint16([]byte{0, 1}) == 1 {
-		return "-eb.o"
-	}
-	return "-el.o"
-}
