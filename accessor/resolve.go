@@ -165,25 +165,26 @@ func choose(kernel *reloc.Layout, wanted Lowering) (Lowering, cast, error) {
 	if err != nil {
 		return "", cast{}, err
 	}
-	has := map[Lowering]bool{
-		Zero:    len(functions) == 1 && toVoid,
-		Carrier: len(functions) == 1 && carrier != 0 && len(newer) > 0,
-		Probe:   true, // since 5.5
+	var has []Lowering // the best first
+	if len(functions) == 1 && toVoid {
+		has = append(has, Zero)
 	}
-	for _, lowering := range []Lowering{Zero, Carrier, Probe} {
-		if !has[lowering] || wanted != "" && lowering != wanted {
-			continue
-		}
-		var c cast
-		if lowering != Probe {
-			c.id = uint32(functions[0].ID)
-		}
-		if lowering == Carrier {
-			c.carrier = uint32(carrier)
-		}
-		return lowering, c, nil
+	if len(functions) == 1 && carrier != 0 && len(newer) > 0 {
+		has = append(has, Carrier)
 	}
-	return "", cast{}, fmt.Errorf("%s has no lowering %q: it has no %s for it", kernel.Name(), wanted, castFunction)
+	has = append(has, Probe) // since 5.5
+	lowering := cmp.Or(wanted, has[0])
+	if !slices.Contains(has, lowering) {
+		return "", cast{}, fmt.Errorf("%s has no lowering %q: it has %q", kernel.Name(), wanted, has)
+	}
+	var c cast
+	if lowering != Probe {
+		c.id = uint32(functions[0].ID)
+	}
+	if lowering == Carrier {
+		c.carrier = uint32(carrier)
+	}
+	return lowering, c, nil
 }
 
 // lower lowers functions of the object.

@@ -3,6 +3,7 @@ package accessor_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -70,6 +71,8 @@ func TestLowering(t *testing.T) {
 		switch {
 		case test.want == "" && err == nil:
 			t.Errorf("%q without %v: lowered by %s", test.wants, test.lacks, accessors.Lowering)
+		case test.want == "" && !strings.Contains(err.Error(), fmt.Sprintf("vmlinux has no lowering %q: it has [", test.wants)):
+			t.Errorf("%q without %v: %v", test.wants, test.lacks, err)
 		case test.want != "" && err != nil:
 			t.Errorf("%q without %v: %v", test.wants, test.lacks, err)
 		case err == nil && accessors.Lowering != string(test.want):

@@ -63,7 +63,10 @@ func rewrittenSpec(object io.ReaderAt, opts Options, isLoaded func(function stri
 	if err != nil {
 		return nil, nil, "", fmt.Errorf("read rewritten object: %w", err)
 	}
-	return spec, report, digestOf(rewritten), cmp.Or(opts.setVariables(spec), opts.bind(spec))
+	if err := cmp.Or(opts.setVariables(spec), opts.bind(spec)); err != nil {
+		return nil, nil, "", err
+	}
+	return spec, report, digestOf(rewritten), nil
 }
 
 func readAll(object io.ReaderAt) ([]byte, error) {

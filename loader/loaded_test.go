@@ -107,7 +107,7 @@ func TestLoadAttachDetach(t *testing.T) {
 					t.Errorf("Pinned are %v, the link at %q", lab.pins(), loaded.Attachment.Pin)
 				}
 				lab.wantCounted(counted, 3, 103+3*round)
-				if err := loaded.Attach(); err == nil || !strings.Contains(err.Error(), "is attached already") {
+				if err := loaded.Attach(); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("program id %d is attached already", loaded.Attachment.ProgramID)) {
 					t.Errorf("Attached twice: %v", err)
 				}
 				if err := loaded.Detach(); err != nil {

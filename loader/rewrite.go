@@ -23,7 +23,8 @@ type Options struct {
 	// (optional, rewrite.DefaultTypes if empty).
 	Types []string
 
-	// Object is what is in the object's file, for who has read it (optional: it is read).
+	// Object is what is in the object's file, for who has read it (optional: what is given a
+	// path reads it).
 	Object []byte
 
 	// Interface is the name of the interface, in the network namespace of the

@@ -80,7 +80,7 @@ func Run(path string, opts Options, input Input) (*Outcome, error) {
 		return nil, err
 	}
 	opts.Interface = ""
-	object, err := readObject(path)
+	object, err := opts.object(path)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

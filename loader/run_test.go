@@ -43,11 +43,19 @@ func TestRun(t *testing.T) {
 			t.Errorf("%s: its map is pinned: %v", name, err)
 		}
 	}
+	object, err := os.ReadFile(ownProgram("calls_pinned"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	input := loader.Input{Packet: make([]byte, 60)}
+	if outcome, err := loader.Run("in-no-file.o", loader.Options{Layout: layout(t, "exact"), Object: object}, input); err != nil || outcome.Program != "calls" {
+		t.Errorf("Of an object that was read: %+v, %v", outcome, err)
+	}
 	most := loader.Input{Metadata: make([]byte, 216), Packet: make([]byte, 14)}
 	if outcome, err := loader.Run(program("fields"), loader.Options{Layout: layout(t, "exact")}, most); err != nil || len(outcome.Metadata) != 216 {
 		t.Errorf("The largest area: %v", err)
 	}
-	_, err := loader.Run(program("fields"), loader.Options{Accessors: []*rewrite.Accessors{{}}}, loader.Input{})
+	_, err = loader.Run(program("fields"), loader.Options{Accessors: []*rewrite.Accessors{{}}}, loader.Input{})
 	if !errors.Is(err, loader.ErrNoDriverHere) {
 		t.Errorf("With accessors: %v", err)
 	}

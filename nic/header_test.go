@@ -200,6 +200,8 @@ func TestHeaderRefuses(t *testing.T) {
 		"in a union":    {s(btf.Member{Name: "a", Type: &btf.Union{Name: "x", Size: 8, Members: []btf.Member{{Name: "b", Type: u32, Offset: 8}}}}), "member b is at bit 8: C has no such union"},
 		"no name":       {s(btf.Member{Type: u32}), "a member of type unsigned int has no name: C has no such member"},
 		"itself":        {s(btf.Member{Name: "a", Type: structs(130, u32)}), "it contains itself, or too many others in each other"},
+		"large":         {s(btf.Member{Name: "a", Type: &btf.Struct{Name: "x", Size: 1<<16 + 1}}), "struct x has more than 65536 bytes, which no packet has in front of it"},
+		"many empty":    {s(btf.Member{Name: "a", Type: pairs(17)}), "it is made of more types than its bytes explain"},
 		"union":         {s(btf.Member{Name: "a", Type: &btf.Union{Name: "x", Size: 17, Members: []btf.Member{{Name: "b", Type: u32}}}}), "union x: it has 17 bytes, and its longest member 32 bits: C has no such union"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -221,6 +223,14 @@ func TestHeaderRefuses(t *testing.T) {
 			}
 		})
 	}
+}
+
+// pairs returns a struct of two structs of two structs, and so on, with nothing in them.
+func pairs(depth int) *btf.Struct {
+	if depth == 0 {
+		return new(btf.Struct)
+	}
+	return &btf.Struct{Members: []btf.Member{{Name: "a", Type: pairs(depth - 1)}, {Name: "b", Type: pairs(depth - 1)}}}
 }
 
 // wantSameLayout compiles a header and compares the descriptors in its BTF.

@@ -23,7 +23,7 @@ func TestFieldNamed(t *testing.T) {
 		{"flavour-el", "md_desc", "flow_port.id", "__u16 at 78", nil},
 		{"nested-eb", "md_desc", "hash_bytes", "__u8[4] at 92", nil},
 		{"nested-eb", "md_desc", "queue_prio", "__u32:7 at bit 1387", nil},
-		{"flavour-el", "md_desc", "rx.tail", `struct nic_ring has no "tail", but ports, queue, buffer`, reloc.ErrNoField},
+		{"flavour-el", "md_desc", "rx.tail", `layout flavour-el: no such field: struct nic_ring has no "tail", but ports, queue, buffer`, reloc.ErrNoField},
 		{"flavour-el", "md_desc", "hash.low", `nic_word has no "low", but no fields at all`, reloc.ErrNoField},
 		{"flavour-el", "md_desc", "", `struct md_desc___nic has no "", but origin, mark`, reloc.ErrNoField},
 		{"nested-eb", "md_desc", "", `has no "", but `, reloc.ErrNoField}, // nor is it one of those without a name

@@ -131,3 +131,20 @@ func TestAdoptManyTypes(t *testing.T) {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }
+
+// Each struct has two of the next: there is an end to them, too.
+func TestAdoptManyMembers(t *testing.T) {
+	nested := packed(t, "nested", field("id", u32))
+	for n := range 17 {
+		nested = packed(t, fmt.Sprint("nested", n), field("a", nested), field("b", nested))
+	}
+	order := binary.LittleEndian
+	recorded := reloc.Recorded{Accesses: []reloc.Access{
+		access(t, order, packed(t, "md_desc", field("nested", nested)), "0:0", reloc.ByteOffset),
+		access(t, order, packed(t, "other", field("id", u32)), "0:0", reloc.ByteOffset),
+	}}
+	err := recorded.Adopt(layoutOf(t, order, packed(t, "md_desc", field("id", u32))), isDescriptor)
+	if want := "more than 65536 members are nested in what the program accesses"; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}

@@ -94,6 +94,7 @@ func (l *loading) addFlags(cmd *cobra.Command) {
 	l.addAccessors(cmd)
 	l.addNoKfuncs(cmd)
 	cmd.Flags().StringVarP(&l.mode, "mode", "m", "", "a `MODE`: native; generic, in the stack, where md_desc(ctx) is NULL; offload; of TC, tcx or clsact")
+	_ = cmd.RegisterFlagCompletionFunc("mode", completeModes) // not in completed, as other systems have no modes
 	cmd.Flags().StringVarP(&l.pinPath, "pin-path", "p", "", "where maps are pinned that are so by name: a `DIRECTORY` of a bpffs (default /sys/fs/bpf)")
 	cmd.Flags().BoolVar(&l.dryRun, "dry-run", false, "check and show all, and load nothing")
 	cmd.Flags().BoolVar(&l.replace, "replace", false, "take the place of the program that xdp-load has there, with no packet unseen")
@@ -106,9 +107,9 @@ func (l *loading) run(cmd *cobra.Command, object string) error {
 	switch {
 	case len(l.ifaces) == 0 || slices.Contains(l.ifaces, ""):
 		return usagef("no interface given: --iface INTERFACE, or load INTERFACE")
-	case l.mode != "" && modes[l.mode] == "":
+	case l.mode != "" && modeNamed(l.mode) == "":
 		return usagef("--mode %q: native, generic or offload; for a program of TC tcx or clsact", l.mode)
-	case (modes[l.mode] == loader.Generic || modes[l.mode] == loader.Offload) && len(l.layouts) == 0:
+	case (modeNamed(l.mode) == loader.Generic || modeNamed(l.mode) == loader.Offload) && len(l.layouts) == 0:
 		return usagef("--mode %s needs --layout FILE: what a program is given there is not the driver's", l.mode)
 	case l.force && !l.replace:
 		return usagef("--force is for --replace: it takes the place of a program that somebody else has attached")
@@ -126,11 +127,26 @@ func (l *loading) run(cmd *cobra.Command, object string) error {
 	return l.load(cmd.OutOrStdout(), object, each)
 }
 
-// modes are those of a program by their names, xdp-loader's included.
-var modes = map[string]loader.Mode{
-	"native": loader.Native, "generic": loader.Generic, "skb": loader.Generic,
-	"offload": loader.Offload, "hw": loader.Offload,
-	"tcx": loader.TCX, "clsact": loader.Clsact,
+// modes are those of a program.
+var modes = []loader.Mode{loader.Native, loader.Generic, loader.Offload, loader.TCX, loader.Clsact}
+
+// modesOfXDPLoader are those that xdp-loader calls otherwise.
+var modesOfXDPLoader = map[string]loader.Mode{"skb": loader.Generic, "hw": loader.Offload}
+
+// modeNamed returns the mode of a name, none if there is no such one.
+func modeNamed(name string) loader.Mode {
+	if mode := loader.Mode(name); slices.Contains(modes, mode) {
+		return mode
+	}
+	return modesOfXDPLoader[name]
+}
+
+func completeModes(cmd *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	var names []cobra.Completion
+	for _, mode := range modes {
+		names = append(names, string(mode))
+	}
+	return completeWords(names...)(cmd, args, begun)
 }
 
 // options returns what is to be done on each interface, with each program.
@@ -161,7 +177,7 @@ func (l *loading) options(path string) (each []loader.Options, err error) {
 				}
 			}
 			opts.Object, opts.Interface, opts.Program = l.object, iface, l.program
-			opts.Mode, opts.Replace, opts.Force = modes[l.mode], l.replace, l.force
+			opts.Mode, opts.Replace, opts.Force = modeNamed(l.mode), l.replace, l.force
 			opts.Redirects, opts.Collection.Maps.PinPath = redirects, l.pinPath
 			each = append(each, opts)
 		}

@@ -227,11 +227,21 @@ func checkSeen(t *testing.T, dir string) {
 			seen[strings.TrimSpace(line)] = true
 		}
 	}
+	known := make(map[string]bool)
 	for name, schema := range newSchema(t)["$defs"].(object) {
 		properties, _ := schema.(object)["properties"].(object)
 		for property := range properties {
-			if path := fmt.Sprintf("%s.%s", name, property); !seen[path] && !isUnseen(path) {
+			path := fmt.Sprintf("%s.%s", name, property)
+			known[path] = true
+			if !seen[path] && !isUnseen(path) {
 				t.Errorf("%s is in the schema, and no script prints it", path)
+			}
+		}
+	}
+	for _, properties := range unseen {
+		for _, property := range properties {
+			if !known[property] {
+				t.Errorf("%s is not in the schema: delete it from unseen", property)
 			}
 		}
 	}

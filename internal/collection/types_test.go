@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/cilium/ebpf/btf"
@@ -143,6 +144,18 @@ func TestExterns(t *testing.T) {
 				t.Errorf("%s, %s: contents %v", name, path, section.Data)
 			}
 		}
+	}
+}
+
+// A weak extern that no option of the kernel's could fill is refused.
+func TestExternTooLong(t *testing.T) {
+	char := &btf.Int{Name: "char", Size: 1, Encoding: btf.Char}
+	text := &btf.Array{Type: char, Index: &btf.Int{Name: "int", Size: 4}, Nelems: 4097}
+	object := retyped(t, gotol[0], map[string]elf.Symbol{"got_path": {Name: "CONFIG_NOWHERE", Info: elf.ST_INFO(elf.STB_WEAK, elf.STT_NOTYPE)}},
+		&btf.Datasec{Name: ".kconfig", Size: 4097, Vars: []btf.VarSecinfo{{Type: &btf.Var{Name: "CONFIG_NOWHERE", Type: text, Linkage: btf.ExternVar}, Size: 4097}}})
+	const want = "an option of 4097 bytes, where the kernel has none of more than 4096"
+	if _, err := collection.Readable(object); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v instead of %q", err, want)
 	}
 }
 

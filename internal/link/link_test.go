@@ -45,6 +45,15 @@ func TestIntoRefuses(t *testing.T) {
 		"other data": {device, "device", func(o *elfobj.Object) {
 			o.Section(".data").Type = elf.SHT_NOBITS
 		}, "section .data: it is of type SHT_NOBITS in one object, and of type SHT_PROGBITS in the other"},
+		"other flags": {device, "device", func(o *elfobj.Object) {
+			o.Section(".data").Flags &^= elf.SHF_WRITE
+		}, "section .data: it has flags SHF_ALLOC in one object, and SHF_WRITE+SHF_ALLOC in the other"},
+		"no data section": {withSections(t, device, map[string]string{".data": ".other"}), "device", nil,
+			"it uses section .other, which can't be linked: only .data, .rodata and .bss can"},
+		"two sections": {withSections(t, device, map[string]string{".bss": ".data"}), "device", nil,
+			"it uses two sections .data, whose variables the BTF does not tell apart"},
+		"two functions": {renamed(t, device, "static_device", "device"), "device", nil,
+			"two functions in what is linked are called device: give one of them another name"},
 		"own kfunc": {device, "device", func(o *elfobj.Object) {
 			rename(t, o, "program", "bpf_cast_to_kern_ctx")
 		}, "bpf_cast_to_kern_ctx is the kernel's, and the object has something of its own by that name"},
@@ -77,6 +86,24 @@ func withoutRecords(t *testing.T, obj *elfobj.Object) *elfobj.Object {
 	without := parse(t, obj.Bytes())
 	without.Section(".BTF.ext").Name = ".none"
 	return without
+}
+
+// withSections returns an object with other names of sections.
+func withSections(t *testing.T, obj *elfobj.Object, names map[string]string) *elfobj.Object {
+	t.Helper()
+	with := parse(t, obj.Bytes())
+	for from, to := range names {
+		with.Section(from).Name = to
+	}
+	return with
+}
+
+// renamed returns an object with another name of a symbol.
+func renamed(t *testing.T, obj *elfobj.Object, from, to string) *elfobj.Object {
+	t.Helper()
+	other := parse(t, obj.Bytes())
+	rename(t, other, from, to)
+	return other
 }
 
 func rename(t *testing.T, obj *elfobj.Object, from, to string) {
