@@ -322,9 +322,9 @@ func (l *load) attachIt() (err error) {
 	case l.Interface == "":
 		return l.leaveUnattached()
 	case l.Unpinned:
-		l.attachment, err = l.attachUnpinned(l.collection)
+		l.attachment, err = l.attachUnpinned()
 	default:
-		l.attachment, err = l.attach(l.collection)
+		l.attachment, err = l.attach()
 	}
 	return err
 }
@@ -332,7 +332,7 @@ func (l *load) attachIt() (err error) {
 // finish lets go of what was replaced, and returns what there is now.
 func (l *load) finish() *Loaded {
 	if l.attachment != nil && l.present != nil && !l.Unpinned {
-		l.retire(l.collection)
+		l.retire()
 		l.renewed = nil
 	}
 	l.expected = 0 // by a next attachment

@@ -320,7 +320,7 @@ func (l *load) load() error {
 	for name := range opts.MapReplacements {
 		l.reused[name] = true
 	}
-	if err := l.fillArrays(l.collection); err != nil {
+	if err := l.fillArrays(); err != nil {
 		return err
 	}
 	return l.putRedirects(true)
@@ -328,14 +328,14 @@ func (l *load) load() error {
 
 // fillArrays fills the program arrays that are new. Those that are not are left to
 // replacePrograms.
-func (l *load) fillArrays(collection *ebpf.Collection) error {
-	l.arrays = slices.DeleteFunc(l.arrays, func(a programArray) bool { return collection.Maps[a.name] == nil })
+func (l *load) fillArrays() error {
+	l.arrays = slices.DeleteFunc(l.arrays, func(a programArray) bool { return l.collection.Maps[a.name] == nil })
 	for i := range l.arrays {
 		a := &l.arrays[i]
 		if a.reused = l.reused[a.name]; a.reused {
 			continue
 		}
-		if err := a.fill(collection); err != nil {
+		if err := a.fill(l.collection); err != nil {
 			return err
 		}
 	}
@@ -344,7 +344,7 @@ func (l *load) fillArrays(collection *ebpf.Collection) error {
 
 // replacePrograms puts the programs into the arrays, and the entries into the cpumaps and
 // devmaps, that were there before.
-func (l *load) replacePrograms(collection *ebpf.Collection) error {
+func (l *load) replacePrograms() error {
 	if err := l.putRedirects(false); err != nil {
 		return err
 	}
@@ -352,7 +352,7 @@ func (l *load) replacePrograms(collection *ebpf.Collection) error {
 		if !l.arrays[i].reused {
 			continue
 		}
-		replaced, err := l.arrays[i].replace(collection)
+		replaced, err := l.arrays[i].replace(l.collection)
 		if err != nil {
 			return err
 		}

@@ -236,18 +236,18 @@ func (l *load) explainReplace(target *nic.Target, attached link.Link, err error)
 }
 
 // retire lets go of what was replaced, once no packet is in it any more.
-func (l *load) retire(collection *ebpf.Collection) {
+func (l *load) retire() {
 	awaitPackets()
-	l.repinRenewed(collection)
+	l.repinRenewed()
 	l.pins.remove(l.present.id)
 	l.note("let go of what was replaced", "id", l.present.id)
 }
 
 // repinRenewed pins by name the program arrays that took the place of those of the
 // replaced program. That it fails is nothing to the packets: only the name is another's.
-func (l *load) repinRenewed(collection *ebpf.Collection) {
+func (l *load) repinRenewed() {
 	for _, name := range l.renewed {
-		if err := l.pins.repin(collection.Maps[name], l.present.id, name, l.mapPin(name)); err != nil {
+		if err := l.pins.repin(l.collection.Maps[name], l.present.id, name, l.mapPin(name)); err != nil {
 			continue
 		}
 		at := slices.IndexFunc(l.pinned, func(m PinnedMap) bool { return m.Name == name })
