@@ -196,6 +196,9 @@ func (b *batch) do(steps []func(*load) error) (all []*Loaded, err error) {
 			l.pins = nil
 		}
 		b.pins.close()
+		if err != nil {
+			b.pins.unpublish()
+		}
 		b.pins = nil
 	}()
 	for _, step := range steps {
@@ -206,21 +209,13 @@ func (b *batch) do(steps []func(*load) error) (all []*Loaded, err error) {
 			}
 		}
 	}
-	if err := b.publish(); err != nil {
+	if err := b.pins.publish(); err != nil {
 		return nil, err
 	}
 	for _, l := range b.loads {
 		all = append(all, l.finish())
 	}
 	return all, nil
-}
-
-// publish makes visible what was pinned.
-func (b *batch) publish() error {
-	if b.pins == nil {
-		return nil
-	}
-	return b.pins.publish()
 }
 
 // named tells which of several interfaces an error is about.

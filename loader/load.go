@@ -483,11 +483,10 @@ func (l *load) shown(name string) string {
 }
 
 func (l *load) pinMap(m *ebpf.Map, name string) error {
-	path := l.mapPin(name)
-	if err := m.Pin(path); err != nil {
+	if err := m.Pin(l.mapPin(name)); err != nil {
 		return fmt.Errorf("pin map %s: %w", name, err)
 	}
-	l.undo.later(func() { os.Remove(path) })
+	l.undo.later(func() { os.Remove(l.mapPin(name)) })
 	l.pinned = append(l.pinned, PinnedMap{Name: name, Path: l.shown(name)})
 	l.note("map is pinned by name", "map", name, "pin", l.shown(name))
 	return nil

@@ -128,6 +128,10 @@ func (l *load) replace(target *nic.Target, program *ebpf.Program) (*pinnedAttach
 		return nil, fmt.Errorf("%s: the program to be replaced, id %d: %w", target.Interface, l.present.id, err)
 	}
 	l.closeLater = append(l.closeLater, old)
+	// Else the program would stay, and nothing tell of it, if this process is killed.
+	if err := l.pins.publish(); err != nil {
+		return nil, fmt.Errorf("%s: %w", target.Interface, err)
+	}
 	if l.present.link == 0 {
 		return l.replaceOnHook(target, program, old)
 	}

@@ -27,26 +27,45 @@ func withoutLinks(args []string) error {
 
 // refuseLinks has bpf(BPF_LINK_CREATE) fail in all threads.
 func refuseLinks(refusal unix.Errno) error {
-	const (
-		numberAt   = 0  // of struct seccomp_data
-		argumentAt = 16 // the first one, of 8 bytes
-	)
+	const argumentAt = 16 // in struct seccomp_data, the first one, of 8 bytes
 	command := uint32(argumentAt)
 	if endian == "-eb.o" {
 		command += 4
 	}
-	load := func(at uint32) unix.SockFilter {
-		return unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: at}
-	}
-	allowUnless := func(value uint32, skip uint8) unix.SockFilter {
-		return unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: value, Jf: skip}
-	}
-	filter := []unix.SockFilter{
-		load(numberAt), allowUnless(unix.SYS_BPF, 3),
-		load(command), allowUnless(unix.BPF_LINK_CREATE, 1),
+	return filterCalls([]unix.SockFilter{
+		loadWord(numberAt), unless(unix.SYS_BPF, 3),
+		loadWord(command), unless(unix.BPF_LINK_CREATE, 1),
 		{Code: unix.BPF_RET, K: unix.SECCOMP_RET_ERRNO | uint32(refusal)},
 		{Code: unix.BPF_RET, K: unix.SECCOMP_RET_ALLOW},
+	})
+}
+
+// killedAtMount COMMAND... is killed when it is about to mount something.
+func killedAtMount(args []string) error {
+	err := filterCalls([]unix.SockFilter{
+		loadWord(numberAt), unless(unix.SYS_MOVE_MOUNT, 1),
+		{Code: unix.BPF_RET, K: unix.SECCOMP_RET_KILL_PROCESS},
+		{Code: unix.BPF_RET, K: unix.SECCOMP_RET_ALLOW},
+	})
+	if err != nil {
+		return fmt.Errorf("seccomp: %w", err)
 	}
+	return commands[args[0]](args[1:])
+}
+
+const numberAt = 0 // in struct seccomp_data
+
+func loadWord(at uint32) unix.SockFilter {
+	return unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: at}
+}
+
+// unless skips instructions unless the word that was loaded has a value.
+func unless(value uint32, skip uint8) unix.SockFilter {
+	return unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: value, Jf: skip}
+}
+
+// filterCalls has a filter decide about the system calls of all threads.
+func filterCalls(filter []unix.SockFilter) error {
 	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return err
