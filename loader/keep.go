@@ -89,12 +89,6 @@ type keeper struct {
 	refused map[ebpf.ProgramID]string // the changes for which a program could not be replaced
 }
 
-// seat is where an attachment is.
-type seat struct {
-	iface string // its name
-	at    Hook
-}
-
 func (a *Attachment) seat() seat { return seat{a.Interface, a.Hook} }
 
 // look compares each program with what there is now. Without an event, what was refused
