@@ -44,6 +44,7 @@ func init() {
 		"tcx":     func(args []string) error { return loadWith(args, loader.Options{Mode: loader.TCX}) },
 		"replace": replace,
 		"reload":  reload,
+		"keep":    keep,
 		"status":  status,
 		"unload":  func(args []string) error { return loader.Unload(args[0]) },
 		"with":    withCapabilities,
