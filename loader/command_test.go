@@ -52,6 +52,7 @@ func init() {
 		"clsact-both":     clsactBoth,
 		"force":           func(args []string) error { return loadWith(args, loader.Options{Replace: true, Force: true}) },
 		"killed-at-mount": killedAtMount,
+		"on-all":          onAll,
 		"without-links":   withoutLinks,
 
 		"unload-all":             unloadAll,

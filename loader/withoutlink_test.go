@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"unsafe"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/xdp-load/xdp-load/internal/netlab"
 	"github.com/xdp-load/xdp-load/loader"
+	"github.com/xdp-load/xdp-load/nic"
 )
 
 // withoutLinks ERRNO COMMAND... has the kernel refuse to make links, as it does before it knows
@@ -125,6 +127,53 @@ func TestWithoutLinks(t *testing.T) {
 			remove(t, bpffs+"/counts")
 		})
 	}
+}
+
+// What was attached without a link, or has taken the place of another, is taken back if a next one
+// fails.
+func TestWithoutLinksAllOrNone(t *testing.T) {
+	lab := newLab(t)
+	wantRefused := func() {
+		t.Helper()
+		output, err := command("without-links", "EINVAL", "on-all", program("fields"), layoutFile("exact"), "nic0", "lo").CombinedOutput()
+		if err == nil || !strings.Contains(string(output), "lo: no native XDP in its driver") {
+			t.Errorf("%v: %s", err, output)
+		}
+	}
+	wantRefused()
+	if shown := lab.output("ip", "link", "show", "nic0"); strings.Contains(shown, "xdp") {
+		t.Errorf("Left: %s", shown)
+	}
+	if pins := lab.pins(); len(pins) > 0 {
+		t.Errorf("Pinned: %v", pins)
+	}
+
+	if output, err := command("without-links", "EINVAL", "load", program("fields"), layoutFile("exact"), "nic0").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, output)
+	}
+	present, pins := lab.attachedWithoutLink(loader.XDP, loader.Native), lab.pins()
+	wantRefused()
+	if got := lab.attachedWithoutLink(loader.XDP, loader.Native); differ(got, present) {
+		t.Errorf("%+v instead of %+v", got, present)
+	}
+	if now := lab.pins(); !slices.Equal(now, pins) {
+		t.Errorf("Pinned: %v instead of %v", now, pins)
+	}
+	lab.unload("nic0")
+}
+
+// onAll OBJECT LAYOUT INTERFACE... replaces what is there.
+func onAll(args []string) error {
+	layout, err := nic.OpenLayout(args[1], "")
+	if err != nil {
+		return err
+	}
+	var each []loader.Options
+	for _, iface := range args[2:] {
+		each = append(each, loader.Options{Layout: layout, Interface: iface, Replace: true})
+	}
+	_, err = loader.LoadOnAll(args[0], each)
+	return err
 }
 
 // In TC there is clsact then, and what the driver says against an XDP program is told as it
