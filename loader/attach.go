@@ -106,7 +106,7 @@ func sections(spec *ebpf.CollectionSpec) string {
 // attach attaches the program to the interface, in the place of what was there when the
 // load looked. What it needs is pinned before; the attachment is the last step: until then
 // everything goes away with the process, or is swept away later.
-func (l *load) attach(collection *ebpf.Collection) (*Attachment, error) {
+func (l *load) attach() (*Attachment, error) {
 	target, err := nic.ByName(l.Interface)
 	if err != nil {
 		return nil, err
@@ -117,7 +117,7 @@ func (l *load) attach(collection *ebpf.Collection) (*Attachment, error) {
 	if err := l.checkUnchanged(target.Interface); err != nil {
 		return nil, err
 	}
-	program := collection.Programs[l.Program]
+	program := l.collection.Programs[l.Program]
 	info, err := program.Info()
 	if err != nil {
 		return nil, fmt.Errorf("%s: program %s: %w", l.Interface, l.Program, err)
@@ -130,11 +130,11 @@ func (l *load) attach(collection *ebpf.Collection) (*Attachment, error) {
 	if !ok {
 		return nil, errUnnumbered
 	}
-	if err := l.pinNeeded(program, id, collection, record); err != nil {
+	if err := l.pinNeeded(program, id, record); err != nil {
 		return nil, fmt.Errorf("%s: %w", l.Interface, err)
 	}
 	// Before the first packet, which must not get to programs for another layout.
-	if err := l.replacePrograms(collection); err != nil {
+	if err := l.replacePrograms(); err != nil {
 		return nil, err
 	}
 	pin, err := l.attachOrReplace(target, program)
@@ -197,7 +197,7 @@ func (l *load) linkXDP(target *nic.Target, program *ebpf.Program) (link.Link, er
 }
 
 // pinNeeded pins the program, the maps that it needs, and what it was rewritten for.
-func (l *load) pinNeeded(program *ebpf.Program, id ebpf.ProgramID, collection *ebpf.Collection, record *Record) error {
+func (l *load) pinNeeded(program *ebpf.Program, id ebpf.ProgramID, record *Record) error {
 	l.undo.later(func() { l.pins.remove(id) })
 	if l.record != nil { // it stays loaded, for the caller to attach
 		l.undo.later(func() { _ = l.bindOwn() })
@@ -207,7 +207,7 @@ func (l *load) pinNeeded(program *ebpf.Program, id ebpf.ProgramID, collection *e
 	}
 	needed := make(map[string]*ebpf.Map)
 	for name := range l.needed.maps {
-		needed[name] = collection.Maps[name]
+		needed[name] = l.collection.Maps[name]
 	}
 	paths, err := l.pins.pinMaps(id, needed)
 	if err != nil {
@@ -217,7 +217,7 @@ func (l *load) pinNeeded(program *ebpf.Program, id ebpf.ProgramID, collection *e
 	for _, name := range slices.Sorted(maps.Keys(paths)) {
 		l.note("map is pinned", "map", name, "pin", paths[name])
 	}
-	if err := l.pinForMaps(id, collection); err != nil {
+	if err := l.pinForMaps(id); err != nil {
 		return err
 	}
 	return l.pins.bindRecord(program, id, record)

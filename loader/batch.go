@@ -54,39 +54,53 @@ func newBatch(path string, each []Options) (*batch, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	all, err := withKernelsNames(path, each)
+	if err != nil {
+		return nil, err
+	}
 	b := new(batch)
-	given := make(map[hookID]*load)
-	for _, opts := range each {
-		if opts.Interface == "" {
-			return nil, fmt.Errorf("%s: no interface to attach it to", path)
-		}
-		target, err := nic.ByName(opts.Interface)
-		if err != nil {
-			return nil, err
-		}
-		l, err := newLoadBeside(path, object, opts, each)
+	given := make(map[seat]int)
+	for i, opts := range all {
+		l, err := newLoadBeside(path, object, opts, all)
 		if err != nil {
 			return nil, named(opts.Interface, fmt.Errorf("%s: %w", path, err))
 		}
-		at := hookID{target.Index, l.at}
+		at := seat{l.Interface, l.at}
 		if before, ok := given[at]; ok {
-			return nil, l.twice(before)
+			return nil, l.twice(b.loads[before], each[i].Interface, each[before].Interface)
 		}
-		given[at] = l
+		given[at] = i
 		b.add(l)
 	}
-	if err := b.checkRedirects(path, each); err != nil {
+	if err := b.checkRedirects(path, all); err != nil {
 		return nil, err
 	}
-	for at, l := range given {
-		for with, other := range given {
-			if with.ifindex == at.ifindex && other != l {
+	for _, l := range b.loads {
+		for _, other := range b.loads {
+			if other.Interface == l.Interface && other != l {
 				l.with = append(l.with, other.Program)
 			}
 		}
 		slices.Sort(l.with)
 	}
 	return b, nil
+}
+
+// withKernelsNames returns options with the interfaces called as the kernel does: each may have
+// several names.
+func withKernelsNames(path string, each []Options) ([]Options, error) {
+	all := slices.Clone(each)
+	for i := range all {
+		if all[i].Interface == "" {
+			return nil, fmt.Errorf("%s: no interface to attach it to", path)
+		}
+		target, err := nic.ByName(all[i].Interface)
+		if err != nil {
+			return nil, err
+		}
+		all[i].Interface = target.Interface
+	}
+	return all, nil
 }
 
 // newLoadBeside is newLoadOf of one of several loads. If there is another for the interface,
@@ -118,18 +132,13 @@ func (b *batch) checkRedirects(path string, each []Options) error {
 	return nil
 }
 
-// hookID is where there can be one of the programs.
-type hookID struct {
-	ifindex int
-	at      Hook
-}
-
-// twice is the error about a load for the place of another.
-func (l *load) twice(before *load) error {
+// twice is the error about a load for the place of another, of an interface that was given by
+// two names, or by one twice.
+func (l *load) twice(before *load, name, nameBefore string) error {
 	if l.Program == before.Program {
-		return fmt.Errorf("%s: given twice, as %s before", l.Interface, before.Interface)
+		return fmt.Errorf("%s: given twice, as %s before", name, nameBefore)
 	}
-	return fmt.Errorf("%s: programs %s and %s are both for %s: an interface takes one there", l.Interface, before.Program, l.Program, l.at)
+	return fmt.Errorf("%s: programs %s and %s are both for %s: an interface takes one there", name, before.Program, l.Program, l.at)
 }
 
 // named puts the name of an interface in front of an error that does not start with it.
@@ -196,6 +205,9 @@ func (b *batch) do(steps []func(*load) error) (all []*Loaded, err error) {
 			l.pins = nil
 		}
 		b.pins.close()
+		if err != nil {
+			b.pins.unpublish()
+		}
 		b.pins = nil
 	}()
 	for _, step := range steps {
@@ -206,21 +218,13 @@ func (b *batch) do(steps []func(*load) error) (all []*Loaded, err error) {
 			}
 		}
 	}
-	if err := b.publish(); err != nil {
+	if err := b.pins.publish(); err != nil {
 		return nil, err
 	}
 	for _, l := range b.loads {
 		all = append(all, l.finish())
 	}
 	return all, nil
-}
-
-// publish makes visible what was pinned.
-func (b *batch) publish() error {
-	if b.pins == nil {
-		return nil
-	}
-	return b.pins.publish()
 }
 
 // named tells which of several interfaces an error is about.
@@ -322,9 +326,9 @@ func (l *load) attachIt() (err error) {
 	case l.Interface == "":
 		return l.leaveUnattached()
 	case l.Unpinned:
-		l.attachment, err = l.attachUnpinned(l.collection)
+		l.attachment, err = l.attachUnpinned()
 	default:
-		l.attachment, err = l.attach(l.collection)
+		l.attachment, err = l.attach()
 	}
 	return err
 }
@@ -332,7 +336,7 @@ func (l *load) attachIt() (err error) {
 // finish lets go of what was replaced, and returns what there is now.
 func (l *load) finish() *Loaded {
 	if l.attachment != nil && l.present != nil && !l.Unpinned {
-		l.retire(l.collection)
+		l.retire()
 		l.renewed = nil
 	}
 	l.expected = 0 // by a next attachment

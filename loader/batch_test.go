@@ -93,3 +93,43 @@ func TestLoadOnAllOrNone(t *testing.T) {
 	}
 	lab.unload("nic0")
 }
+
+// A filter that was added, or that asks another program, is as it was before if a next one fails.
+func TestFiltersAllOrNone(t *testing.T) {
+	netlab.NeedTools(t, "tc")
+	lab := newLab(t)
+	exact := layout(t, "exact")
+	each := []loader.Options{
+		{Layout: exact, Interface: "nic0", Program: "in", Mode: loader.Clsact},
+		{Layout: exact, Interface: "nic0", Program: "out", Mode: loader.Clsact},
+		{Layout: exact, Interface: "lo", Program: "first"},
+	}
+	wantRefused := func() {
+		t.Helper()
+		if _, err := loader.LoadOnAll(ownProgram("places"), each); !errors.Is(err, loader.ErrNoNative) {
+			t.Errorf("%v", err)
+		}
+	}
+	wantRefused()
+	if qdiscs := lab.output("tc", "qdisc", "show", "dev", "nic0"); strings.Contains(qdiscs, "clsact") {
+		t.Errorf("Left: %s", qdiscs)
+	}
+	if pins := lab.pins(); len(pins) > 0 {
+		t.Errorf("Pinned: %v", pins)
+	}
+
+	var present []loader.Attachment
+	for i := range 2 {
+		each[i].Replace = true
+		present = append(present, *lab.loadAs(each[i]).Attachment)
+	}
+	pins := lab.pins()
+	wantRefused()
+	if got := lab.status(); !slices.EqualFunc(got, present, func(a, b loader.Attachment) bool { return !differ(a, b) }) {
+		t.Errorf("Status: %+v instead of %+v", got, present)
+	}
+	if now := lab.pins(); !slices.Equal(now, pins) {
+		t.Errorf("Pinned: %v instead of %v", now, pins)
+	}
+	lab.unload("nic0")
+}

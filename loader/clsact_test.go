@@ -23,14 +23,7 @@ func TestWatchFilter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{
-		Type: ebpf.SchedCLS, License: "MIT",
-		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, -1), asm.Return()},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer program.Close()
+	program := returning(t, ebpf.SchedCLS, -1)
 	shown := func(args ...string) string {
 		output, err := exec.Command("tc", args...).CombinedOutput()
 		if err != nil {
@@ -64,4 +57,19 @@ func TestWatchFilter(t *testing.T) {
 	if again.load.undo.run(); filters() != 0 || !hasClsact() {
 		t.Errorf("%d filters, clsact %t", filters(), hasClsact())
 	}
+}
+
+// returning returns a program that does nothing but return.
+func returning(t *testing.T, kind ebpf.ProgramType, verdict int32) *ebpf.Program {
+	t.Helper()
+
+	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type: kind, License: "MIT",
+		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, verdict), asm.Return()},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { program.Close() })
+	return program
 }

@@ -44,11 +44,16 @@ func init() {
 		"tcx":     func(args []string) error { return loadWith(args, loader.Options{Mode: loader.TCX}) },
 		"replace": replace,
 		"reload":  reload,
+		"keep":    keep,
 		"status":  status,
 		"unload":  func(args []string) error { return loader.Unload(args[0]) },
 		"with":    withCapabilities,
 
-		"without-links": withoutLinks,
+		"clsact-both":     clsactBoth,
+		"force":           func(args []string) error { return loadWith(args, loader.Options{Replace: true, Force: true}) },
+		"killed-at-mount": killedAtMount,
+		"on-all":          onAll,
+		"without-links":   withoutLinks,
 
 		"unload-all":             unloadAll,
 		"move":                   moveInterface,
@@ -71,6 +76,20 @@ func generic(args []string) error { return loadWith(args, loader.Options{Mode: l
 
 // clsact OBJECT LAYOUT INTERFACE
 func clsact(args []string) error { return loadWith(args, loader.Options{Mode: loader.Clsact}) }
+
+// clsactBoth OBJECT LAYOUT INTERFACE attaches the programs in and out.
+func clsactBoth(args []string) error {
+	layout, err := nic.OpenLayout(args[1], "")
+	if err != nil {
+		return err
+	}
+	var each []loader.Options
+	for _, program := range []string{"in", "out"} {
+		each = append(each, loader.Options{Layout: layout, Interface: args[2], Program: program, Mode: loader.Clsact})
+	}
+	_, err = loader.LoadOnAll(args[0], each)
+	return err
+}
 
 // replace OBJECT LAYOUT INTERFACE
 func replace(args []string) error { return loadWith(args, loader.Options{Replace: true}) }
@@ -308,7 +327,7 @@ func asInit([]string) error {
 		return err
 	}
 
-	// A load that fails mounts no bpffs.
+	// A load that fails leaves no bpffs mounted.
 	if output, err := inLab("load", program("fields"), layoutFile("exact"), "lo"); err == nil || !strings.Contains(output, "no native XDP") {
 		return fmt.Errorf("load on lo: %v: %s", err, output)
 	}
@@ -345,6 +364,67 @@ func asInit([]string) error {
 	}
 	if _, err := os.Stat("/sys/fs/bpf/xdp-load"); !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("after unload, the directory of pins: %v", err)
+	}
+	return withoutLinksOnFreshMachine()
+}
+
+// withoutLinksOnFreshMachine is what is different if nothing takes a program off whose process
+// is killed.
+func withoutLinksOnFreshMachine() error {
+	if err := unix.Unmount(bpffs, 0); err != nil {
+		return err
+	}
+	for _, args := range [][]string{
+		{"clsact", program("tc"), layoutFile("exact"), "nic0"},
+		{"without-links", "EINVAL", "load", program("fields"), layoutFile("exact"), "nic0"},
+	} {
+		if output, err := inLab(append([]string{"killed-at-mount"}, args...)...); err == nil || output != "" {
+			return fmt.Errorf("not killed: %v: %s", err, output)
+		}
+		if output, err := inLab("hooks"); err != nil || output != "" {
+			return fmt.Errorf("killed before anything tells of it, it is attached: %v: %s", err, output)
+		}
+	}
+	if output, err := inLab("without-links", "EINVAL", "load", program("fields"), layoutFile("exact"), "lo"); err == nil || !strings.Contains(output, "no native XDP") {
+		return fmt.Errorf("load on lo: %v: %s", err, output)
+	}
+	if bpffsMounted() {
+		return errors.New("a failed load without a link leaves the bpffs mounted")
+	}
+
+	if output, err := inLab("clsact-both", ownProgram("places"), layoutFile("exact"), "nic0"); err != nil {
+		return fmt.Errorf("load: %w: %s", err, output)
+	}
+	if output, err := inLab("unload", "nic0"); err != nil {
+		return fmt.Errorf("unload: %w: %s", err, output)
+	}
+	if qdiscs, err := run("tc -n lab qdisc show dev nic0"); err != nil || strings.Contains(qdiscs, "clsact") {
+		return fmt.Errorf("after unload of both: %v: %s", err, qdiscs)
+	}
+	return killedInPlaceOfForeign()
+}
+
+// killedInPlaceOfForeign has a program on nic0 that is somebody else's, now that its pins are
+// gone, stay.
+func killedInPlaceOfForeign() error {
+	if output, err := inLab("without-links", "EINVAL", "load", program("fields"), layoutFile("exact"), "nic0"); err != nil {
+		return fmt.Errorf("load: %w: %s", err, output)
+	}
+	if err := unix.Unmount(bpffs, 0); err != nil {
+		return err
+	}
+	before, err := run("ip -n lab link show nic0")
+	if err != nil {
+		return err
+	}
+	if output, err := inLab("killed-at-mount", "force", program("fields"), layoutFile("exact"), "nic0"); err == nil || output != "" {
+		return fmt.Errorf("not killed: %v: %s", err, output)
+	}
+	if after, err := run("ip -n lab link show nic0"); err != nil || after != before {
+		return fmt.Errorf("killed before anything tells of it, it is attached: %v: %s\nbefore: %s", err, after, before)
+	}
+	if output, err := inLab("force", program("fields"), layoutFile("exact"), "nic0"); err != nil {
+		return fmt.Errorf("load: %w: %s", err, output)
 	}
 	return nil
 }

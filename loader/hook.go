@@ -29,6 +29,12 @@ type hook struct {
 	denied   bool            // whether this process may not ask for those of tcx
 }
 
+// seat is where there can be one program of this package's.
+type seat struct {
+	iface string // the kernel's name of it
+	at    Hook
+}
+
 // hookedProgram is a program on an interface.
 type hookedProgram struct {
 	id   ebpf.ProgramID

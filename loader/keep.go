@@ -89,22 +89,17 @@ type keeper struct {
 	refused map[ebpf.ProgramID]string // the changes for which a program could not be replaced
 }
 
-// seat is where an attachment is.
-type seat struct {
-	iface string // its name
-	at    Hook
-}
-
 func (a *Attachment) seat() seat { return seat{a.Interface, a.Hook} }
 
 // look compares each program with what there is now. Without an event, what was refused
 // is not tried again.
 func (w *keeper) look(isEvent bool) error {
-	attachments, _, err := pinnedStatus()
+	attachments, skipped, err := pinnedStatus()
 	if err != nil {
 		return err
 	}
-	watched := w.named(attachments)
+	unclear := errors.Join(uncertain(skipped)...)
+	watched := w.named(attachments, unclear)
 	present := make(map[seat]bool)
 	done := make(map[ebpf.ProgramID]bool) // replaced together with another
 	for _, a := range attachments {
@@ -133,10 +128,10 @@ func (w *keeper) look(isEvent bool) error {
 	}
 	for name, before := range gone {
 		for _, group := range groups(before) {
-			w.restore(name, group)
+			w.restore(name, group, unclear)
 		}
 	}
-	return nil
+	return unclear
 }
 
 // hasWatched reports whether there was a program on an interface.
@@ -179,9 +174,9 @@ func (a *Attachment) isSame(other Attachment) bool {
 	return a.LinkID != 0 && a.LinkID == other.LinkID || a.ProgramID == other.ProgramID
 }
 
-// named returns the numbers of the interfaces to watch, and tells of those that have no program.
-// What has become of a program that was there is told by restore.
-func (w *keeper) named(attachments []Attachment) map[int]bool {
+// named returns the numbers of the interfaces to watch, and tells of those that have no program,
+// unless that is unclear. What has become of a program that was there is told by restore.
+func (w *keeper) named(attachments []Attachment, unclear error) map[int]bool {
 	watched := make(map[int]bool)
 	for _, name := range w.Interfaces {
 		if w.hasWatched(name) {
@@ -197,7 +192,7 @@ func (w *keeper) named(attachments []Attachment) map[int]bool {
 			continue
 		}
 		watched[target.Index] = true
-		if !slices.ContainsFunc(attachments, func(a Attachment) bool { return a.Index == target.Index }) {
+		if unclear == nil && !slices.ContainsFunc(attachments, func(a Attachment) bool { return a.Index == target.Index }) {
 			w.say(w.Log.Warn, seat{iface: name}, ErrNotAttached.Error())
 		}
 	}
@@ -259,9 +254,12 @@ func (w *keeper) replace(a *Attachment, group []Attachment, differences string) 
 const isThereAgain = "the interface is there again, without its program"
 
 // restore loads a group of programs of an interface that is there again, under another number.
-// On the same interface somebody has unloaded them.
-func (w *keeper) restore(name string, before []Attachment) {
+// On the same interface somebody has unloaded them, unless it is unclear what is there.
+func (w *keeper) restore(name string, before []Attachment, unclear error) {
 	target, err := nic.ByName(name)
+	if err == nil && unclear != nil && target.Index == before[0].Index {
+		return
+	}
 	if err == nil {
 		before = slices.DeleteFunc(before, func(a Attachment) bool {
 			switch {

@@ -3,7 +3,9 @@ package loader_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -244,4 +246,51 @@ func TestKeepRefused(t *testing.T) {
 	}
 	log.await(t, "msg=replaced", 1)
 	lab.unload("nic0")
+}
+
+// Where it is unclear whether a program is there, it is not taken for unloaded.
+func TestKeepUnclear(t *testing.T) {
+	lab := newLab(t)
+	attachment, file := lab.loadFrom(program("fields"), "exact")
+	log, end := lab.keepEvery(50*time.Millisecond, "nic0")
+	defer end()
+	log.await(t, `"up to date"`, 1)
+	pin, away := programPins(*attachment)+"/fields", bpffs+"/away"
+	if err := os.Rename(pin, away); err != nil {
+		t.Fatal(err)
+	}
+	log.await(t, `level=ERROR msg="can't look" error=`, 1)
+	if err := os.Rename(away, pin); err != nil {
+		t.Fatal(err)
+	}
+	writeLayout(t, file, "sparse")
+	log.await(t, "msg=replaced", 1)
+	if strings.Contains(log.text(), "unloaded") || strings.Contains(log.text(), "no program attached") {
+		t.Error(log.text())
+	}
+	lab.unload("nic0")
+
+	needTCX(t, loader.TCX)
+	lab.loadAs(lab.onSkb("in", loader.TCX))
+	output, err := command("with", "CAP_BPF CAP_PERFMON", "keep", "nic0").CombinedOutput()
+	if want := `msg="can't look" error="nic0: tc ingress: programs in tcx: to ask for them takes CAP_NET_ADMIN"`; err == nil || !strings.Contains(string(output), want) || strings.Count(string(output), "level=") != 1 {
+		t.Errorf("%v: %s\ninstead of %s alone", err, output, want)
+	}
+	lab.unload("nic0")
+}
+
+// keep INTERFACE keeps it up to date for a moment, and fails with what there is to complain of.
+func keep(args []string) error {
+	log := new(watched)
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	err := loader.KeepUpToDate(ctx, loader.KeepOptions{
+		Interfaces: args,
+		Find:       func(string) loader.Find { return layoutIn },
+		Log:        slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	})
+	if log.Len() > 0 {
+		err = errors.Join(err, errors.New(log.String()))
+	}
+	return err
 }

@@ -323,7 +323,7 @@ func (l *load) load() error {
 	for name := range opts.MapReplacements {
 		l.reused[name] = true
 	}
-	if err := l.fillArrays(l.collection); err != nil {
+	if err := l.fillArrays(); err != nil {
 		return err
 	}
 	return l.putRedirects(true)
@@ -331,14 +331,14 @@ func (l *load) load() error {
 
 // fillArrays fills the program arrays that are new. Those that are not are left to
 // replacePrograms.
-func (l *load) fillArrays(collection *ebpf.Collection) error {
-	l.arrays = slices.DeleteFunc(l.arrays, func(a programArray) bool { return collection.Maps[a.name] == nil })
+func (l *load) fillArrays() error {
+	l.arrays = slices.DeleteFunc(l.arrays, func(a programArray) bool { return l.collection.Maps[a.name] == nil })
 	for i := range l.arrays {
 		a := &l.arrays[i]
 		if a.reused = l.reused[a.name]; a.reused {
 			continue
 		}
-		if err := a.fill(collection); err != nil {
+		if err := a.fill(l.collection); err != nil {
 			return err
 		}
 	}
@@ -347,7 +347,7 @@ func (l *load) fillArrays(collection *ebpf.Collection) error {
 
 // replacePrograms puts the programs into the arrays, and the entries into the cpumaps and
 // devmaps, that were there before.
-func (l *load) replacePrograms(collection *ebpf.Collection) error {
+func (l *load) replacePrograms() error {
 	if err := l.putRedirects(false); err != nil {
 		return err
 	}
@@ -355,7 +355,7 @@ func (l *load) replacePrograms(collection *ebpf.Collection) error {
 		if !l.arrays[i].reused {
 			continue
 		}
-		replaced, err := l.arrays[i].replace(collection)
+		replaced, err := l.arrays[i].replace(l.collection)
 		if err != nil {
 			return err
 		}
@@ -486,11 +486,10 @@ func (l *load) shown(name string) string {
 }
 
 func (l *load) pinMap(m *ebpf.Map, name string) error {
-	path := l.mapPin(name)
-	if err := m.Pin(path); err != nil {
+	if err := m.Pin(l.mapPin(name)); err != nil {
 		return fmt.Errorf("pin map %s: %w", name, err)
 	}
-	l.undo.later(func() { os.Remove(path) })
+	l.undo.later(func() { os.Remove(l.mapPin(name)) })
 	l.pinned = append(l.pinned, PinnedMap{Name: name, Path: l.shown(name)})
 	l.note("map is pinned by name", "map", name, "pin", l.shown(name))
 	return nil

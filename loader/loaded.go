@@ -121,7 +121,7 @@ func (l *load) leaveUnattached() error {
 	if err := l.bindRecords(); err != nil || l.Interface != "" {
 		return err
 	}
-	return l.replacePrograms(l.collection)
+	return l.replacePrograms()
 }
 
 // Attach attaches the program to the interface of the options, where there has to be none
@@ -270,7 +270,7 @@ func (l *Loaded) closeLink() {
 }
 
 // attachUnpinned attaches the program by a link that nothing pins.
-func (l *load) attachUnpinned(collection *ebpf.Collection) (*Attachment, error) {
+func (l *load) attachUnpinned() (*Attachment, error) {
 	target, err := nic.ByName(l.Interface)
 	if err != nil {
 		return nil, err
@@ -278,12 +278,12 @@ func (l *load) attachUnpinned(collection *ebpf.Collection) (*Attachment, error) 
 	if err := l.pins.checkVacant(target.Interface, l.at); err != nil {
 		return nil, err
 	}
-	program := collection.Programs[l.Program]
+	program := l.collection.Programs[l.Program]
 	attachment, err := l.recordUnpinned(target, program)
 	if err != nil {
 		return nil, err
 	}
-	if err := l.replacePrograms(collection); err != nil {
+	if err := l.replacePrograms(); err != nil {
 		return nil, err
 	}
 	if l.attached, err = l.link(target, program); err != nil {
@@ -318,7 +318,7 @@ func (l *load) replaceUnpinned(old *load) error {
 	if err != nil {
 		return err
 	}
-	if err := l.replacePrograms(l.collection); err != nil {
+	if err := l.replacePrograms(); err != nil {
 		return err
 	}
 	if err := updateLink(old.attached, before, program); err != nil {

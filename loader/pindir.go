@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -41,8 +43,11 @@ type pinDir struct {
 	untrusted error
 
 	// mount is a bpffs that is nowhere to be seen before publish mounts it. It is
-	// nil if there was one on /sys/fs/bpf.
+	// nil if there is one on /sys/fs/bpf.
 	mount *os.File
+
+	// published is set if publish has mounted that.
+	published bool
 }
 
 // lockPins waits until no other process is at work on the pins. It returns nil if
@@ -146,10 +151,10 @@ func (d *pinDir) path(elements ...string) string {
 	return filepath.Join(append([]string{root}, elements...)...)
 }
 
-// publish mounts the bpffs with all that was pinned in it, if it is not yet. Nobody who
-// does not know of the lock gets theirs hidden.
+// publish mounts the bpffs with all that was pinned in it, if it is not yet, and keeps the pins
+// locked. Nobody who does not know of the lock gets theirs hidden.
 func (d *pinDir) publish() error {
-	if d.mount == nil {
+	if d == nil || d.mount == nil {
 		return nil
 	}
 	if isBPFFS(bpffs) {
@@ -158,12 +163,30 @@ func (d *pinDir) publish() error {
 	if err := checkMountPoint(); err != nil {
 		return err
 	}
-	// Afterwards it is for others to lock. It stays if there is something in it.
-	_ = os.Remove(d.path(linkPinsName))
+	lock, err := lockDir(d.path(linkPinsName), nil) // which others look for afterwards
+	if err != nil {
+		return err
+	}
 	if err := unix.MoveMount(int(d.mount.Fd()), "", unix.AT_FDCWD, bpffs, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		lock.Close()
 		return fmt.Errorf("mount bpffs on %s: %w", bpffs, err)
 	}
+	d.mount.Close()
+	d.lock.Close()
+	d.mount, d.lock, d.published = nil, lock, true
 	return nil
+}
+
+// unpublish unmounts after close what publish has mounted, unless something is pinned there by now.
+func (d *pinDir) unpublish() {
+	if d == nil || !d.published {
+		return
+	}
+	left, err := os.ReadDir(bpffs)
+	isPin := func(file os.DirEntry) bool { return !strings.Contains(file.Name(), ".") } // else it is the kernel's
+	if err == nil && !slices.ContainsFunc(left, isPin) {
+		_ = unix.Unmount(bpffs, 0)
+	}
 }
 
 // close lets other processes at the pins. A bpffs that was not published is gone

@@ -42,25 +42,44 @@ func TestMountedInTheMeantime(t *testing.T) {
 	}
 }
 
-// A process that has mounted a bpffs takes nothing away from under another, which has
-// the directory by then.
-func TestDirectoryOfNextProcess(t *testing.T) {
+// A process that has mounted a bpffs has the pins for itself until it is done with them.
+func TestPublishKeepsLock(t *testing.T) {
 	withoutBPFFS(t)
 	pins := newMount(t)
 	if err := pins.publish(); err != nil {
 		t.Fatal(err)
 	}
-	next, err := makePins()
+	dir, err := os.Open(linkPins)
 	if err != nil {
 		t.Fatal(err)
 	}
-	pins.close()
-	if _, err := os.Stat(linkPins); err != nil {
-		t.Error(err)
+	defer dir.Close()
+	if locked, err := tryLock(dir, nil); locked || err != nil {
+		t.Errorf("Locked by another: %t, %v", locked, err)
 	}
-	next.close()
-	if _, err := os.Stat(linkPins); !os.IsNotExist(err) {
-		t.Errorf("%s is left behind: %v", linkPins, err)
+	pins.close()
+	if locked, err := tryLock(dir, nil); !locked || err != nil {
+		t.Errorf("Locked afterwards: %t, %v", locked, err)
+	}
+}
+
+// What was mounted for nothing is unmounted, unless it is of use to somebody by then.
+func TestUnpublish(t *testing.T) {
+	for _, isUsed := range []bool{false, true} {
+		withoutBPFFS(t)
+		pins := newMount(t)
+		if err := pins.publish(); err != nil {
+			t.Fatal(err)
+		}
+		if isUsed {
+			if err := os.Mkdir(bpffs+"/theirs", 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		pins.close()
+		if pins.unpublish(); isBPFFS(bpffs) != isUsed {
+			t.Errorf("Used %t, mounted %t", isUsed, isBPFFS(bpffs))
+		}
 	}
 }
 

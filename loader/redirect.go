@@ -128,7 +128,7 @@ type PinnedProgram struct {
 }
 
 // pinForMaps pins the programs for cpumaps and devmaps, for other processes to put them there.
-func (l *load) pinForMaps(id ebpf.ProgramID, collection *ebpf.Collection) error {
+func (l *load) pinForMaps(id ebpf.ProgramID) error {
 	dir := pinName(pinsForMaps, id)
 	l.forMaps = nil // of an attachment before
 	for _, name := range slices.Sorted(maps.Keys(l.spec.Programs)) {
@@ -141,10 +141,10 @@ func (l *load) pinForMaps(id ebpf.ProgramID, collection *ebpf.Collection) error 
 				return err
 			}
 		}
-		if err := pinProgramAgain(collection.Programs[name], l.pins.path(linkPinsName, dir), name); err != nil {
+		if err := pinProgramAgain(l.collection.Programs[name], l.pins.path(linkPinsName, dir), name); err != nil {
 			return err
 		}
-		programID, err := idOf(collection.Programs[name])
+		programID, err := idOf(l.collection.Programs[name])
 		if err != nil {
 			return err
 		}

@@ -128,6 +128,10 @@ func (l *load) replace(target *nic.Target, program *ebpf.Program) (*pinnedAttach
 		return nil, fmt.Errorf("%s: the program to be replaced, id %d: %w", target.Interface, l.present.id, err)
 	}
 	l.closeLater = append(l.closeLater, old)
+	// Else the program would stay, and nothing tell of it, if this process is killed.
+	if err := l.pins.publish(); err != nil {
+		return nil, fmt.Errorf("%s: %w", target.Interface, err)
+	}
 	if l.present.link == 0 {
 		return l.replaceOnHook(target, program, old)
 	}
@@ -236,18 +240,18 @@ func (l *load) explainReplace(target *nic.Target, attached link.Link, err error)
 }
 
 // retire lets go of what was replaced, once no packet is in it any more.
-func (l *load) retire(collection *ebpf.Collection) {
+func (l *load) retire() {
 	awaitPackets()
-	l.repinRenewed(collection)
+	l.repinRenewed()
 	l.pins.remove(l.present.id)
 	l.note("let go of what was replaced", "id", l.present.id)
 }
 
 // repinRenewed pins by name the program arrays that took the place of those of the
 // replaced program. That it fails is nothing to the packets: only the name is another's.
-func (l *load) repinRenewed(collection *ebpf.Collection) {
+func (l *load) repinRenewed() {
 	for _, name := range l.renewed {
-		if err := l.pins.repin(collection.Maps[name], l.present.id, name, l.mapPin(name)); err != nil {
+		if err := l.pins.repin(l.collection.Maps[name], l.present.id, name, l.mapPin(name)); err != nil {
 			continue
 		}
 		at := slices.IndexFunc(l.pinned, func(m PinnedMap) bool { return m.Name == name })

@@ -404,10 +404,12 @@ func TestSeveralPrograms(t *testing.T) {
 	netlab.Need(t, netlab.LiveFrames)
 	netlab.Need(t, netlab.LargeMetadata)
 	lab := newLab(t)
+	lab.output("ip", "link", "property", "add", "dev", "nic0", "altname", "other")
 	var each []loader.Options
 	for _, program := range []string{"first", "in", "out"} {
 		each = append(each, loader.Options{Layout: layout(t, "exact"), Interface: "nic0", Program: program})
 	}
+	each[1].Interface = "other" // which is the same one
 	plans, err := loader.PreviewOnAll(ownProgram("places"), each)
 	if err != nil || len(plans) != 3 || plans[2].Program != "out" {
 		t.Errorf("Preview: %+v, %v", plans, err)

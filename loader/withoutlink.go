@@ -5,7 +5,6 @@ package loader
 import (
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
@@ -37,10 +36,13 @@ func (l *load) attachWithoutLink(target *nic.Target, program *ebpf.Program) (*pi
 	} else if pin.qdisc, err = l.needsQdisc(target); err != nil {
 		return nil, err
 	}
+	// Else the program would stay, and nothing tell of it, if this process is killed.
+	if err := l.pins.publish(); err != nil {
+		return nil, fmt.Errorf("%s: %w", target.Interface, err)
+	}
 	if err := l.pins.pinHook(pin); err != nil {
 		return nil, fmt.Errorf("%s: %w", target.Interface, err)
 	}
-	l.undo.later(func() { _ = os.Remove(l.pins.path(linkPinsName, pinName(pinOfHook, id))) })
 	l.undo.later(func() { _ = pin.takeOff(program) })
 	switch err := pin.putOn(program); {
 	case err == nil:

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"unsafe"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/xdp-load/xdp-load/internal/netlab"
 	"github.com/xdp-load/xdp-load/loader"
+	"github.com/xdp-load/xdp-load/nic"
 )
 
 // withoutLinks ERRNO COMMAND... has the kernel refuse to make links, as it does before it knows
@@ -27,26 +29,45 @@ func withoutLinks(args []string) error {
 
 // refuseLinks has bpf(BPF_LINK_CREATE) fail in all threads.
 func refuseLinks(refusal unix.Errno) error {
-	const (
-		numberAt   = 0  // of struct seccomp_data
-		argumentAt = 16 // the first one, of 8 bytes
-	)
+	const argumentAt = 16 // in struct seccomp_data, the first one, of 8 bytes
 	command := uint32(argumentAt)
 	if endian == "-eb.o" {
 		command += 4
 	}
-	load := func(at uint32) unix.SockFilter {
-		return unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: at}
-	}
-	allowUnless := func(value uint32, skip uint8) unix.SockFilter {
-		return unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: value, Jf: skip}
-	}
-	filter := []unix.SockFilter{
-		load(numberAt), allowUnless(unix.SYS_BPF, 3),
-		load(command), allowUnless(unix.BPF_LINK_CREATE, 1),
+	return filterCalls([]unix.SockFilter{
+		loadWord(numberAt), unless(unix.SYS_BPF, 3),
+		loadWord(command), unless(unix.BPF_LINK_CREATE, 1),
 		{Code: unix.BPF_RET, K: unix.SECCOMP_RET_ERRNO | uint32(refusal)},
 		{Code: unix.BPF_RET, K: unix.SECCOMP_RET_ALLOW},
+	})
+}
+
+// killedAtMount COMMAND... is killed when it is about to mount something.
+func killedAtMount(args []string) error {
+	err := filterCalls([]unix.SockFilter{
+		loadWord(numberAt), unless(unix.SYS_MOVE_MOUNT, 1),
+		{Code: unix.BPF_RET, K: unix.SECCOMP_RET_KILL_PROCESS},
+		{Code: unix.BPF_RET, K: unix.SECCOMP_RET_ALLOW},
+	})
+	if err != nil {
+		return fmt.Errorf("seccomp: %w", err)
 	}
+	return commands[args[0]](args[1:])
+}
+
+const numberAt = 0 // in struct seccomp_data
+
+func loadWord(at uint32) unix.SockFilter {
+	return unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: at}
+}
+
+// unless skips instructions unless the word that was loaded has a value.
+func unless(value uint32, skip uint8) unix.SockFilter {
+	return unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: value, Jf: skip}
+}
+
+// filterCalls has a filter decide about the system calls of all threads.
+func filterCalls(filter []unix.SockFilter) error {
 	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return err
@@ -106,6 +127,53 @@ func TestWithoutLinks(t *testing.T) {
 			remove(t, bpffs+"/counts")
 		})
 	}
+}
+
+// What was attached without a link, or has taken the place of another, is taken back if a next one
+// fails.
+func TestWithoutLinksAllOrNone(t *testing.T) {
+	lab := newLab(t)
+	wantRefused := func() {
+		t.Helper()
+		output, err := command("without-links", "EINVAL", "on-all", program("fields"), layoutFile("exact"), "nic0", "lo").CombinedOutput()
+		if err == nil || !strings.Contains(string(output), "lo: no native XDP in its driver") {
+			t.Errorf("%v: %s", err, output)
+		}
+	}
+	wantRefused()
+	if shown := lab.output("ip", "link", "show", "nic0"); strings.Contains(shown, "xdp") {
+		t.Errorf("Left: %s", shown)
+	}
+	if pins := lab.pins(); len(pins) > 0 {
+		t.Errorf("Pinned: %v", pins)
+	}
+
+	if output, err := command("without-links", "EINVAL", "load", program("fields"), layoutFile("exact"), "nic0").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, output)
+	}
+	present, pins := lab.attachedWithoutLink(loader.XDP, loader.Native), lab.pins()
+	wantRefused()
+	if got := lab.attachedWithoutLink(loader.XDP, loader.Native); differ(got, present) {
+		t.Errorf("%+v instead of %+v", got, present)
+	}
+	if now := lab.pins(); !slices.Equal(now, pins) {
+		t.Errorf("Pinned: %v instead of %v", now, pins)
+	}
+	lab.unload("nic0")
+}
+
+// onAll OBJECT LAYOUT INTERFACE... replaces what is there.
+func onAll(args []string) error {
+	layout, err := nic.OpenLayout(args[1], "")
+	if err != nil {
+		return err
+	}
+	var each []loader.Options
+	for _, iface := range args[2:] {
+		each = append(each, loader.Options{Layout: layout, Interface: iface, Replace: true})
+	}
+	_, err = loader.LoadOnAll(args[0], each)
+	return err
 }
 
 // In TC there is clsact then, and what the driver says against an XDP program is told as it
