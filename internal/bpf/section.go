@@ -17,8 +17,8 @@ type Section struct {
 	*elfobj.Section // nil if the object has none of that name
 	object          *Object
 
-	linked  map[int]bool
-	symbols map[int]elf.Symbol
+	linked  insn.Slots
+	symbols map[int]elf.Symbol // which and linked are nil as long as nobody has asked
 	kfuncs  map[int]string
 	starts  []int        // of functions
 	globals map[int]bool // those that the kernel takes for global
@@ -79,11 +79,11 @@ func (s *Section) needsVersion4() bool {
 }
 
 // Linked returns the slots that ELF relocations patch.
-func (s *Section) Linked() map[int]bool {
+func (s *Section) Linked() insn.Slots {
 	if s.linked == nil {
-		s.linked = make(map[int]bool)
+		s.linked = insn.Slots{}
 		for rel := range s.object.File.Rels(s.object.File.Relocations(s.Section)) {
-			s.linked[int(rel.Offset/insn.SlotSize)] = true
+			s.linked.Add(int(rel.Offset / insn.SlotSize))
 		}
 	}
 	return s.linked

@@ -115,7 +115,7 @@ func TestBringRecords(t *testing.T) {
 		slot := slices.IndexFunc(insns, func(i ins) bool { return i.opcode&7 == 7 && i.opcode != lddw }) // arithmetic
 		next := uint32(slot+1) * 8
 		following, _ := p.ext.LineAt(section.Name, next)
-		relos := len(p.ext.CORERelos)
+		relos := p.ext.CountCORERelos()
 
 		r := code.Replacement{Slot: slot, Code: encode(p.Order, nop, nop, nop, insns[slot])}
 		r.Lines = []btfraw.Line{{InsnOffset: 8, File: "other.c", Text: "return cqe->hash;", Line: 12, Column: 3}}
@@ -130,11 +130,11 @@ func TestBringRecords(t *testing.T) {
 			}
 		}
 		found := false
-		for _, relo := range p.ext.CORERelos {
+		for _, relo := range p.ext.CORERelos() {
 			found = found || relo.Section == section.Name && relo.InsnOffset == start+16 && relo.AccessString == "0:9:9" && relo.TypeID == 1
 		}
-		if !found || len(p.ext.CORERelos) != relos+1 {
-			t.Errorf("%s: %+v", path, p.ext.CORERelos)
+		if !found || p.ext.CountCORERelos() != relos+1 {
+			t.Errorf("%s: %+v", path, relosOf(p.ext))
 		}
 		if p.Relocations(p.Section(".BTF.ext")) != nil {
 			t.Errorf("%s: relocations of .BTF.ext are left", path)
