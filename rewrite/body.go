@@ -282,7 +282,7 @@ func (b *body) putCode(s *convert.Sequence, registers *slotRegisters) error {
 
 // attachedTo returns what instructions refer to that a body is part of, and the source
 // lines that they are from.
-func (b *body) attachedTo(insns Instructions) code.Attached {
+func (b *body) attachedTo(insns Instructions) *code.Attached {
 	slots := make(map[int]int, len(insns)) // by slot of the body
 	slot := 0
 	for _, item := range insns {
@@ -291,7 +291,7 @@ func (b *body) attachedTo(insns Instructions) code.Attached {
 		}
 		slot += int(item.Width())
 	}
-	var attached code.Attached
+	attached := new(code.Attached)
 	for _, relocation := range b.attached.Relocations {
 		if at, ok := slots[relocation.At]; ok {
 			relocation.At = at
