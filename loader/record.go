@@ -223,10 +223,7 @@ func readRecord(m *ebpf.Map) (*Record, error) {
 	if err := json.Unmarshal(text, &stored); err != nil {
 		return nil, err
 	}
-	if stored.Size < 0 || stored.Size > len(object) {
-		return nil, fmt.Errorf("the object in it has %d bytes, and there are %d", stored.Size, len(object))
-	}
-	stored.object = object[:stored.Size]
+	stored.object = object[:max(0, min(stored.Size, len(object)))]
 	if digestOf(stored.object) != stored.Digest {
 		return nil, errors.New("the object in it is not the one that it tells of")
 	}
