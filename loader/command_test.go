@@ -50,6 +50,7 @@ func init() {
 		"with":    withCapabilities,
 
 		"clsact-both":     clsactBoth,
+		"forbidden":       forbidden,
 		"force":           func(args []string) error { return loadWith(args, loader.Options{Replace: true, Force: true}) },
 		"killed-at-mount": killedAtMount,
 		"on-all":          onAll,

@@ -87,7 +87,6 @@ var unmade = map[string]string{
 	`replace id …, which stays: the kernel updates its link only with a program of the same attach type, which BPF_XDP is not: to take it off, …: …`: fault,
 	`replace id …: …: …`: fault,
 	`map …: key …: what is there could not be put back if the load failed: …`:                             fault,
-	`…: no capability is missing, so it is a seccomp filter, as containers have, or a security module`:    fault,
 	`another process has held its lock for …: fuser -v … tells which`:                                     fault,
 	`link …, which was another's, can't be pinned`:                                                        fault,
 	`… programs instead of one: unload it`:                                                                fault,
