@@ -1,7 +1,7 @@
 # clang 14, 16 and 22 and gcc-bpf only compile what the tests take as input;
 # see testdata/README.md.
 compilers = clang-14 clang-16 clang-19 clang-22 libbpf-dev libc6-dev
-packages = $(compilers) llvm-19 gcc-bpf gcc g++ bpftool xdp-tools iproute2 ethtool jq bash-completion zsh fish mandoc systemd udev
+packages = $(compilers) llvm-19 gcc-bpf gcc g++ bpftool xdp-tools iproute2 ethtool jq bash-completion zsh fish mandoc systemd udev podman crun
 
 # What the tests on other kernels need besides Go.
 kernel-packages = qemu-system-misc kmod iproute2 bpftool ethtool xdp-tools $(compilers)
