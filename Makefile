@@ -9,7 +9,7 @@ kernel-packages = qemu-system-misc kmod iproute2 bpftool ethtool xdp-tools $(com
 # The linter, by its version.
 staticcheck = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
-.PHONY: all build install uninstall root demo bench bench-write profile lint race check test random test-kernels drivers site release try-release deps generate fuzz fuzz-long
+.PHONY: all build install uninstall root demo bench bench-write profile lint race check test random test-kernels drivers site release try-release try-windows deps generate fuzz fuzz-long
 
 all: build
 
@@ -174,6 +174,12 @@ try-release: root
 	$(call install,debootstrap)
 	packaging/try.sh bookworm
 	packaging/try.sh trixie
+
+# Compares the command on Windows, by Wine in a fresh root, with the one on Linux. It takes five
+# minutes. Needs root.
+try-windows: root
+	$(call install,debootstrap)
+	packaging/try-windows.sh
 
 deps:
 	$(call install,$(packages))
