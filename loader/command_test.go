@@ -52,6 +52,8 @@ func init() {
 		"clsact-both":     clsactBoth,
 		"forbidden":       forbidden,
 		"force":           func(args []string) error { return loadWith(args, loader.Options{Replace: true, Force: true}) },
+		"fragmented":      func(args []string) error { return loadWith(args, loader.Options{Program: "fragmented"}) },
+		"redirect":        redirect,
 		"killed-at-mount": killedAtMount,
 		"on-all":          onAll,
 		"without-links":   withoutLinks,
