@@ -18,7 +18,7 @@ type Section struct {
 	object          *Object
 
 	linked  insn.Slots
-	symbols map[int]elf.Symbol // which and linked are nil as long as nobody has asked
+	symbols map[int]elf.Symbol
 	kfuncs  map[int]string
 	starts  []int        // of functions
 	globals map[int]bool // those that the kernel takes for global
@@ -83,7 +83,9 @@ func (s *Section) Linked() insn.Slots {
 	if s.linked == nil {
 		s.linked = insn.Slots{}
 		for rel := range s.object.File.Rels(s.object.File.Relocations(s.Section)) {
-			s.linked.Add(int(rel.Offset / insn.SlotSize))
+			if slot := rel.Offset / insn.SlotSize; slot < uint64(s.Slots()) { // else the object is damaged
+				s.linked.Add(int(slot))
+			}
 		}
 	}
 	return s.linked
