@@ -147,7 +147,7 @@ func (l *loaderTool) run() error {
 func rowsOf(tools []*loaderTool, start, nothing *loaderTool) (rows []performance.Row) {
 	ours := tools[0]
 	cpu := func(tool *loaderTool) float64 { return performance.MedianOf(tool.cpu).Median }
-	reason := fmt.Sprintf("of %.1f ms of processor time %.1f are the start of two processes, to load and to unload: an empty program in Go takes %.1f, and this one, which says its version, %.1f, with its packages; of the rest a fifth is memory that is touched for the first time, and what the others are for, make profile shows",
+	reason := fmt.Sprintf("of %.1f ms of processor time %.1f are the start of two processes, to load and to unload: an empty program in Go takes %.1f, and this one, which says its version, %.1f, with its packages; what the rest is for, make profile shows",
 		cpu(ours), 2*cpu(start), cpu(nothing), cpu(start))
 	compare := func(name string, of, against []float64, bar float64, reason string) {
 		row := performance.NewRow(name, performance.MedianOf(of), performance.MedianOf(against), "ms", bar)
