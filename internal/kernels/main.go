@@ -100,9 +100,13 @@ func listNames() string {
 func test(ctx context.Context, a archive, k kernel, work string) error {
 	command := []string{k.qemu}
 	if k.emulator != nil {
-		command = k.emulator.command(a.emulatorDir(k.emulator))
+		command = k.emulator.command(a.treeDir(k.emulator.tree))
 	}
-	m, err := newMachine(ctx, k.architecture, command, a.kernelDir(k), work)
+	tools := "/"
+	if k.toolTree != nil {
+		tools = a.treeDir(k.toolTree)
+	}
+	m, err := newMachine(ctx, k.architecture, command, a.kernelDir(k), tools, work)
 	if err != nil {
 		return fmt.Errorf("kernel %s: %w", k.name(), err)
 	}

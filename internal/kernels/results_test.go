@@ -109,7 +109,7 @@ func TestSourcesOf(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []source{{"amd64", "trixie-backports"}, {"amd64", "trixie"}, {"s390x", "trixie"}}
-	if sources := sourcesOf(wanted, []*emulator{newEmulator}); !slices.Equal(sources, want) {
+	if sources := sourcesOf(wanted, []*tree{newEmulator.tree}); !slices.Equal(sources, want) {
 		t.Errorf("Sources: %v", sources)
 	}
 }
