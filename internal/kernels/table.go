@@ -177,8 +177,9 @@ var s390x = &architecture{
 		{pkg: "internal/netlab", skip: "^TestDeliver$"}, // 100,000 packets
 		{
 			pkg: "loader",
-			// Those that take longest, too, of which others say as much of the byte order.
-			skip: loaderElsewhere + "|^Test(Capabilities|FiltersAllOrNone|IPNetnsExec|KeepUnclear|KnownDrivers.*|Occupied|PinDirOfOthers|Refused|ReplaceLoaded|Sentinels|StatusOfOwnLinks.*)$",
+			// Those of NICs, and those that take longest, of which others say as much of the
+			// byte order.
+			skip: loaderElsewhere + "|^Test(Capabilities|FiltersAllOrNone|HookMoved|InterfaceMoves|IPNetnsExec|Keep(ByName|Interfaces|RestoresEach|Unclear)|KnownDrivers.*|LoadAttachDetach|LoadedRefusals|NICs|Occupied|PinDirOfOthers|Refused|ReplaceLoaded|StatusOfOwnLinks.*|UnloadOthers|UnloadUnreachable|WithoutSysAdmin)$",
 			args: []string{"-driver.packets", "1000", "-replace.kills", "8"},
 		},
 		{
