@@ -92,7 +92,7 @@ const middleSets = "^TestKernel/-clang(14-v[23]|16|19-v[12]|22-v[123])-"
 // those that stop processes while they load, or have several load at once, for which the
 // machines are too slow; what can't be undone; programs that the verifier takes minutes for;
 // and what is not about the kernel.
-const loaderElsewhere = "^Example|^TestFits$|^TestKnownDriversHere$|^TestSimultaneousOnSeveral$|^TestLinked|^TestKilled|^TestEveryStepFails$|^TestLockedDown$|^TestExplainRefusal$/^(lengthy|branchy)$"
+const loaderElsewhere = "^Example|^TestFits$|^TestKnownDriversHere$|^TestSimultaneousOnSeveral$|^TestLinked|^TestKilled|^TestEveryStepFails$|^TestSteps|^TestLockedDown$|^TestExplainRefusal$/^(lengthy|branchy)$"
 
 var amd64 = &architecture{
 	arch:     "amd64",
