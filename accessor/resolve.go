@@ -28,8 +28,8 @@ type Options struct {
 	Lowering Lowering
 
 	// Kfuncs are the metadata kfuncs that may be asked, by name (optional). Fields that
-	// others are asked for are not there, nor are those of a kernel that only interprets
-	// programs, which may call none there.
+	// others are asked for are not there. A kernel that only interprets programs lets none of
+	// them be asked.
 	Kfuncs []string
 }
 
