@@ -114,7 +114,7 @@ var amd64 = &architecture{
 		{pkg: "rewrite", test: "TestDriverRandom", flag: "-driver.write", args: []string{"-driver.count", "16"}, dir: guestRandom},
 	},
 	suites: []suite{
-		{pkg: "cmd/xdp-load", run: "^TestScript$/^(altname|bond|dispatcher|load|replace)$"},
+		{pkg: "cmd/xdp-load", run: "^TestScript$/^(altname|bond|dispatcher|load)$"},
 		{
 			pkg: "bpf/drivers",
 			// Those that compile, or are not about a kernel; and TestPortableMissing, which has
