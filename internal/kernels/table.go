@@ -179,7 +179,8 @@ var s390x = &architecture{
 			pkg: "loader",
 			// Those of NICs, and those that take longest, of which others say as much of the
 			// byte order.
-			skip: loaderElsewhere + "|^Test(Capabilities|FiltersAllOrNone|HookMoved|InterfaceMoves|IPNetnsExec|Keep(ByName|Interfaces|RestoresEach|Unclear)|KnownDrivers.*|LoadAttachDetach|LoadedRefusals|NICs|Occupied|PinDirOfOthers|Refused|ReplaceLoaded|StatusOfOwnLinks.*|UnloadOthers|UnloadUnreachable|WithoutSysAdmin)$",
+			skip: loaderElsewhere + "|^Test(Capabilities|FiltersAllOrNone|HookMoved|InterfaceMoves|IPNetnsExec|Keep(ByName|Interfaces|RestoresEach|Several|Unclear)|KnownDrivers.*|LoadAttachDetach|LoadedRefusals|NICs|NotOursElsewhere|Occupied|PinDirOfOthers|Refused|ReplaceLoaded|Sentinels|StatusOfOwnLinks.*|Survey.*|TC(Killed|NoPriorityLeft|Qdisc|XDenied|XWithoutLink)|UnloadOthers|UnloadUnreachable|UserNamespace|WithoutSysAdmin)$|" +
+				"^TestTC$/^clsact",
 			args: []string{"-driver.packets", "1000", "-replace.kills", "8"},
 		},
 		{
