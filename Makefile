@@ -4,7 +4,7 @@ compilers = clang-14 clang-16 clang-19 clang-22 libbpf-dev libc6-dev
 packages = $(compilers) llvm-19 gcc-bpf gcc g++ bpftool xdp-tools iproute2 ethtool jq bash-completion zsh fish mandoc systemd udev podman crun
 
 # What the tests on other kernels need besides Go.
-kernel-packages = qemu-system-misc kmod iproute2 bpftool ethtool xdp-tools $(compilers)
+kernel-packages = qemu-system-misc kmod iproute2 bpftool ethtool xdp-tools gcc $(compilers)
 
 # The linter, by its version.
 staticcheck = honnef.co/go/tools/cmd/staticcheck@v0.7.0

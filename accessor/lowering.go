@@ -44,6 +44,11 @@ const (
 	// the verifier may know no array of integers without an end (btf_struct_walk in
 	// kernel/bpf/btf.c). It is a kfunc of 6.5, as BTF does not tell what the verifier knows.
 	newerFunction = "bpf_dynptr_clone"
+
+	// A kernel has the interpreter, what compiles programs, or both (kernel/bpf/core.c). BTF
+	// that was cut to what some driver needs has neither.
+	interpreterFunction = "___bpf_prog_run"
+	compilerFunction    = "bpf_jit_alloc_exec"
 )
 
 // lowerer lowers the functions of an object.

@@ -28,7 +28,8 @@ type Options struct {
 	Lowering Lowering
 
 	// Kfuncs are the metadata kfuncs that may be asked, by name (optional). Fields that
-	// others are asked for are not there.
+	// others are asked for are not there. A kernel that only interprets programs lets none of
+	// them be asked.
 	Kfuncs []string
 }
 
@@ -38,6 +39,13 @@ type Options struct {
 // A field whose records come to nothing in code that can be reached is missing. It wraps
 // ErrNoAccessors if the descriptor function is, ErrNotAsked, and the errors of rewrite.Rewrite.
 func (f *File) Resolve(kernel *reloc.Layout, opts Options) (*rewrite.Accessors, error) {
+	calls, err := takesKfuncs(kernel)
+	if err != nil {
+		return nil, fmt.Errorf("accessors %s: %w", f.name, err)
+	}
+	if !calls {
+		opts.Kfuncs = nil
+	}
 	file, err := f.asked(opts.Kfuncs)
 	if err != nil {
 		return nil, err
@@ -153,6 +161,13 @@ func choose(kernel *reloc.Layout, wanted Lowering) (Lowering, cast, error) {
 	if err != nil {
 		return "", cast{}, err
 	}
+	calls, err := takesKfuncs(kernel)
+	if err != nil {
+		return "", cast{}, err
+	}
+	if !calls {
+		functions = nil
+	}
 	newer, err := kernel.Functions(newerFunction)
 	if err != nil {
 		return "", cast{}, err
@@ -185,6 +200,17 @@ func choose(kernel *reloc.Layout, wanted Lowering) (Lowering, cast, error) {
 		c.carrier = uint32(carrier)
 	}
 	return lowering, c, nil
+}
+
+// takesKfuncs reports whether programs may call kfuncs at all: not on a kernel that only
+// interprets programs (add_kfunc_call in kernel/bpf/verifier.c), as Debian's for s390x does.
+func takesKfuncs(kernel *reloc.Layout) (bool, error) {
+	interpreter, err := kernel.Functions(interpreterFunction)
+	if err != nil {
+		return false, err
+	}
+	compiler, err := kernel.Functions(compilerFunction)
+	return len(interpreter) == 0 || len(compiler) > 0, err
 }
 
 // lower lowers functions of the object.

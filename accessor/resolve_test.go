@@ -2,6 +2,7 @@ package accessor_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -12,6 +13,7 @@ import (
 	"github.com/cilium/ebpf/btf"
 
 	"github.com/xdp-load/xdp-load/accessor"
+	"github.com/xdp-load/xdp-load/bpf/drivers"
 	"github.com/xdp-load/xdp-load/internal/btfraw"
 	"github.com/xdp-load/xdp-load/reloc"
 	"github.com/xdp-load/xdp-load/rewrite"
@@ -77,6 +79,30 @@ func TestLowering(t *testing.T) {
 			t.Errorf("%q without %v: %v", test.wants, test.lacks, err)
 		case err == nil && accessors.Lowering != string(test.want):
 			t.Errorf("%q without %v: lowered by %s instead of %s", test.wants, test.lacks, accessors.Lowering, test.want)
+		}
+	}
+}
+
+// A kernel that only interprets programs lets none call a kfunc, however many it has.
+func TestInterpreted(t *testing.T) {
+	const interpreter, compiler = "\nint ___bpf_prog_run(void) { return 0; }\n", "\nint bpf_jit_alloc_exec(void) { return 0; }\n"
+	file := readFile(t, compile(t, "19-v3", "bpfel", include("nic.c")))
+	asking, err := drivers.Object(drivers.Kfuncs, binary.LittleEndian)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for has, interprets := range map[string]bool{"": false, interpreter: true, interpreter + compiler: false, compiler: false} {
+		kernel := kernelIn(t, "bpfel", include("offline.c")+has)
+		want := accessor.Zero
+		if interprets {
+			want = accessor.Probe
+		}
+		if accessors, err := file.Resolve(kernel, accessor.Options{}); err != nil || accessors.Lowering != string(want) {
+			t.Errorf("with %q: lowered by %s instead of %s, %v", has, accessors.Lowering, want, err)
+		}
+		_, err = readFile(t, asking).Resolve(kernel, accessor.Options{Kfuncs: []string{hashKfunc}})
+		if errors.Is(err, accessor.ErrNotAsked) != interprets || !interprets && err != nil {
+			t.Errorf("with %q: kfuncs: %v", has, err)
 		}
 	}
 }

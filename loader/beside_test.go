@@ -38,9 +38,9 @@ func TestDriverBesideKfuncs(t *testing.T) {
 			lab.attachXDP(programs.Programs["received"])
 			lab.tag()
 			beside := programs.Maps["beside"]
-			lab.send(driverPackets, func(i int) bool { return producerLookup[besideRecord](t, beside, i).Done > 0 })
+			lab.send(*driverPackets, func(i int) bool { return producerLookup[besideRecord](t, beside, i).Done > 0 })
 
-			for i, record := range producerLookupAll[besideRecord](t, beside, driverPackets) {
+			for i, record := range producerLookupAll[besideRecord](t, beside, *driverPackets) {
 				lab.checkBeside(i, i%len(lab.sockets) < driverSockets, record)
 			}
 		})

@@ -62,8 +62,8 @@ func TestKfuncsAsked(t *testing.T) {
 			lab.attachXDP(programs.Programs["received"])
 			lab.tag()
 			asked := programs.Maps["asked"]
-			lab.send(driverPackets, func(i int) bool { return producerLookup[askedRecord](t, asked, i).Done > 0 })
-			for i, record := range producerLookupAll[askedRecord](t, asked, driverPackets) {
+			lab.send(*driverPackets, func(i int) bool { return producerLookup[askedRecord](t, asked, i).Done > 0 })
+			for i, record := range producerLookupAll[askedRecord](t, asked, *driverPackets) {
 				lab.checkAsked(i, driver.File != "", record)
 			}
 		})
@@ -194,7 +194,7 @@ func TestBindToDevice(t *testing.T) {
 // What only kfuncs tell is not there in a program that a program array starts with, and
 // nowhere if they are not to be asked.
 func TestKfuncsNotThere(t *testing.T) {
-	netlab.Need(t, netlab.VethBuff)
+	netlab.Need(t, netlab.HashFunction)
 	object, err := os.ReadFile(ownProgram("calls"))
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"os"
@@ -23,8 +24,7 @@ import (
 	"github.com/xdp-load/xdp-load/rewrite"
 )
 
-// driverPackets is how many packets are sent for each way to read the kernel's memory.
-const driverPackets = 20000
+var driverPackets = flag.Int("driver.packets", 20000, "how many packets are sent for each way to read the kernel's memory")
 
 // driverFields is struct fields of driver.h.
 type driverFields struct {
@@ -40,22 +40,25 @@ type driverFields struct {
 func TestDriver(t *testing.T) {
 	for _, lowering := range []accessor.Lowering{accessor.Zero, accessor.Carrier, accessor.Probe} {
 		t.Run(string(lowering), func(t *testing.T) {
-			if lowering == accessor.Zero {
+			switch lowering {
+			case accessor.Zero:
 				netlab.Need(t, netlab.VoidCasts)
+			case accessor.Carrier:
+				netlab.Need(t, netlab.Casts)
 			}
 			lab := newDriverLab(t)
 			programs := lab.load(lab.rewritten("driver", &loader.Driver{Name: "veth", Lowering: lowering}))
 			lab.attachXDP(programs.Programs["received"])
 			lab.attachTC(programs.Programs["stacked"])
 			lab.tag()
-			lab.send(driverPackets, lab.seenIn(programs.Maps["by_stack"]))
+			lab.send(*driverPackets, lab.seenIn(programs.Maps["by_stack"]))
 
 			fields := func(by string) []driverFields {
-				return producerLookupAll[driverFields](t, programs.Maps[by], driverPackets)
+				return producerLookupAll[driverFields](t, programs.Maps[by], *driverPackets)
 			}
 			byXDP, byTC, byStack := fields("by_xdp"), fields("by_tc"), fields("by_stack")
 			hashes := make(map[uint32]bool)
-			for i := range driverPackets {
+			for i := range *driverPackets {
 				lab.checkSent(i, byXDP[i], byStack[i])
 				if byTC[i] != byXDP[i] {
 					t.Fatalf("Packet %d: TC reads\n%+v, and XDP\n%+v", i, byTC[i], byXDP[i])
@@ -87,7 +90,7 @@ var driverPeer = &unix.SockaddrInet4{Addr: [4]byte{192, 0, 2, 2}, Port: 9}
 func newDriverLab(t *testing.T) *driverLab {
 	t.Helper()
 
-	netlab.Need(t, netlab.Casts)
+	netlab.Need(t, netlab.VethBuff)
 	netlab.Need(t, netlab.TCX)
 	return newSenderLab(t)
 }

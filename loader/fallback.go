@@ -1,6 +1,7 @@
 package loader
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -53,6 +54,9 @@ func (d *Driver) withFallback(name string, fields []string, accessors *rewrite.A
 		return nil, failed
 	}
 	others, failed := fit(file)
+	if errors.Is(failed, accessor.ErrNotAsked) { // the kernel lets no program ask
+		return accessors, err
+	}
 	if failed != nil {
 		return nil, fmt.Errorf("driver %s: %w", d.Name, failed)
 	}

@@ -31,6 +31,7 @@ func TestSoftware(t *testing.T) {
 		t.Run(string(lowering), func(t *testing.T) {
 			netlab.Need(t, feature)
 			netlab.Need(t, netlab.TAIClock)
+			netlab.Need(t, netlab.Loop) // callbacks
 			program, result := loadSoftware(t, loader.Driver{Name: "toy", Lowering: lowering, Software: loader.Software()})
 			random := rand.New(rand.NewPCG(1, 2))
 			types := make(map[uint32]int)

@@ -14,13 +14,13 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/features"
 
 	"github.com/xdp-load/xdp-load/accessor"
 	"github.com/xdp-load/xdp-load/bpf/drivers"
+	"github.com/xdp-load/xdp-load/internal/btfraw"
 	"github.com/xdp-load/xdp-load/internal/drivertypes"
 	"github.com/xdp-load/xdp-load/internal/memlab"
 	"github.com/xdp-load/xdp-load/internal/netlab"
@@ -161,15 +161,58 @@ var readRunning = sync.OnceValues(func() (kernel, error) {
 // to, which have the IDs that they have there. In front of them are types of no use.
 func behindRunning(t *testing.T, raw []byte) []byte {
 	t.Helper()
-	running, err := readRunningTypes()
+	front, err := inFront()
 	if err != nil {
 		t.Fatal(err)
 	}
-	kept, err := btf.LoadSpecFromReader(bytes.NewReader(raw))
+	out, err := behind(front, raw)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := padded{ids: make(map[btf.TypeID]btf.Type)}
+	return out
+}
+
+// behind returns BTF with all types of another one behind its own.
+func behind(front, raw []byte) ([]byte, error) {
+	edit, err := btfraw.NewEdit(front)
+	if err != nil {
+		return nil, err
+	}
+	from, err := btfraw.NewEdit(raw)
+	if err != nil {
+		return nil, err
+	}
+	imported, err := edit.Import(from)
+	if err != nil {
+		return nil, err
+	}
+	types, err := btf.LoadSpecFromReader(bytes.NewReader(raw))
+	if err != nil {
+		return nil, err
+	}
+	for typ, err := range types.All() {
+		if err != nil {
+			return nil, err
+		}
+		id, err := types.TypeID(typ)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := imported.Type(id); err != nil {
+			return nil, err
+		}
+	}
+	return edit.Bytes(), nil
+}
+
+// inFront returns the types of the running kernel that loads are lowered to, at their IDs, of
+// which there are tens of thousands.
+var inFront = sync.OnceValues(func() ([]byte, error) {
+	running, err := btf.LoadSpec(vmlinux)
+	if err != nil {
+		return nil, err
+	}
+	kept := make(map[btf.TypeID]btf.Type)
 	for _, name := range []string{"bpf_rdonly_cast", "bpf_dynptr_clone", "bpf_raw_tracepoint_args", "bpf_features"} {
 		typ, err := running.AnyTypeByName(name)
 		if err != nil {
@@ -177,55 +220,34 @@ func behindRunning(t *testing.T, raw []byte) []byte {
 		}
 		id, err := running.TypeID(typ)
 		if err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
-		b.ids[id] = typ
+		kept[id] = typ
 	}
-	out, err := b.marshal(kept)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
-}
+	return padded(kept)
+})
 
-var readRunningTypes = sync.OnceValues(func() (*btf.Spec, error) { return btf.LoadSpec(vmlinux) })
-
-// padded is BTF in which some types have a given ID.
-type padded struct {
-	ids     map[btf.TypeID]btf.Type
-	builder btf.Builder
-}
-
-func (b *padded) marshal(behind *btf.Spec) ([]byte, error) {
-	var last btf.TypeID
-	for id := range b.ids {
-		last = max(last, id)
-	}
+// padded returns BTF with some types at their IDs.
+func padded(types map[btf.TypeID]btf.Type) ([]byte, error) {
+	var b btf.Builder
+	last := slices.Max(append(slices.Collect(maps.Keys(types)), 0))
 	for id := btf.TypeID(1); id <= last; {
-		typ := b.ids[id]
+		typ := types[id]
 		if typ == nil {
 			typ = &btf.Int{Name: "filler", Size: 4}
 		} else {
 			typ = withoutReferences(typ)
 		}
-		got, err := b.builder.Add(typ)
+		got, err := b.Add(typ)
 		if err != nil {
 			return nil, err
 		}
-		if b.ids[id] != nil && got != id {
+		if types[id] != nil && got != id {
 			return nil, fmt.Errorf("%s has ID %d instead of %d", typ.TypeName(), got, id)
 		}
 		id = got + 1
 	}
-	for typ, err := range behind.All() {
-		if err == nil {
-			_, err = b.builder.Add(typ)
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	return b.builder.Marshal(nil, nil)
+	return b.Marshal(nil, nil)
 }
 
 // void is a prototype that all functions share.
@@ -269,15 +291,10 @@ func read(t *testing.T, driver string) *accessor.File {
 // only their own types are taken of only that, which is what programs are loaded with there.
 func lowerings(t *testing.T) []accessor.Lowering {
 	t.Helper()
-	file, layout := read(t, "skb"), runningKernel(t).layout
-	var taken []accessor.Lowering
-	for _, lowering := range []accessor.Lowering{accessor.Zero, accessor.Carrier, accessor.Probe} {
-		if lowering != accessor.Probe && !compiles(t) { // it takes no calls of kfuncs
-			continue
-		}
-		if _, err := file.Resolve(layout, accessor.Options{Lowering: lowering}); err == nil {
-			taken = append(taken, lowering)
-		}
+	netlab.NeedRoot(t)
+	taken, err := takenLowerings()
+	if err != nil {
+		t.Fatal(err)
 	}
 	if *own {
 		return taken[:1]
@@ -285,21 +302,29 @@ func lowerings(t *testing.T) []accessor.Lowering {
 	return taken
 }
 
-// compiles reports whether the kernel compiles BPF programs, as Debian's for s390x does not.
-func compiles(t *testing.T) bool {
-	t.Helper()
-	netlab.NeedRoot(t)
-	program := newXDP(t, asm.Mov.Imm(asm.R0, xdpPass), asm.Return())
-	info, err := program.Info()
+var takenLowerings = sync.OnceValues(func() (taken []accessor.Lowering, err error) {
+	object, err := drivers.Object("skb", native())
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	_, err = info.JitedSize()
-	if err != nil && !errors.Is(err, ebpf.ErrNotSupported) {
-		t.Fatal(err)
+	file, err := accessor.Read("skb", object)
+	if err != nil {
+		return nil, err
 	}
-	return err == nil
-}
+	running, err := readRunning()
+	if err != nil {
+		return nil, err
+	}
+	for _, lowering := range []accessor.Lowering{accessor.Zero, accessor.Carrier, accessor.Probe} {
+		if _, err := file.Resolve(running.layout, accessor.Options{Lowering: lowering}); err == nil {
+			taken = append(taken, lowering)
+		}
+	}
+	if len(taken) == 0 {
+		return nil, errors.New("there is no way to read the kernel's memory")
+	}
+	return taken, nil
+})
 
 // accessors are a driver's, in the running kernel.
 type accessors struct {

@@ -41,17 +41,24 @@ const found = "found"
 func newPortable(t *testing.T, driver string) *portable {
 	t.Helper()
 	netlab.Need(t, netlab.Casts)
+	p, accessors := fieldsOf(t, driver)
+	var err error
+	p.object, _, err = rewrite.RewriteForDriver(p.compiled(t, driver), []*rewrite.Accessors{accessors}, rewrite.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// fieldsOf returns a portable without its object, and the accessors for that.
+func fieldsOf(t *testing.T, driver string) (*portable, *rewrite.Accessors) {
+	t.Helper()
 	file := read(t, driver)
 	accessors, err := file.Portable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &portable{file: file, fields: append([]string{found}, slices.Sorted(maps.Keys(accessors.Fields))...)}
-	p.object, _, err = rewrite.RewriteForDriver(compile(t, p.source()), []*rewrite.Accessors{accessors}, rewrite.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
+	return &portable{file: file, fields: append([]string{found}, slices.Sorted(maps.Keys(accessors.Fields))...)}, accessors
 }
 
 // kind returns the section of programs, and what ctx is in them.
@@ -109,7 +116,11 @@ func compile(t *testing.T, source string) []byte {
 // What libbpf makes of one object, for the types of each kernel, reads the fields of what
 // that kernel's driver leaves in memory: those of the driver's model.
 func TestPortable(t *testing.T) {
-	loader := libbpf.Build(t)
+	if *portableWrite != "" {
+		writePortable(t)
+		return
+	}
+	loader := portableLoader(t)
 	for _, driver := range drivers.Names() {
 		object, modelled := newPortable(t, driver), models[driver]
 		memory := memlab.New(t, modelled.memory)
@@ -196,7 +207,7 @@ func compare(t *testing.T, memory *memlab.Memory, model model, fields []string, 
 // which is looked for in the running kernel. The size of a type that is not there is 0 to
 // libbpf, and to cilium/ebpf something that must not be reached.
 func TestPortableInstructions(t *testing.T) {
-	loader := libbpf.Build(t)
+	loader := portableLoader(t)
 	for _, driver := range drivers.Names() {
 		object := newPortable(t, driver)
 		for _, k := range kernelsOf(t, driver) {

@@ -97,6 +97,8 @@ func TestScript(t *testing.T) {
 			switch name {
 			case "bonds":
 				return netlab.Has(netlab.BondXDP) && netlab.Has(netlab.VethBuff), nil
+			case "compiled":
+				return netlab.Compiles(), nil
 			case "extensions":
 				return netlab.Has(netlab.Extensions), nil
 			}
@@ -150,12 +152,23 @@ func setUp(env *testscript.Env, top string) error {
 			if strings.HasPrefix(pattern, "testdata/layouts/") {
 				dir = "layouts"
 			}
-			if err := copyFile(filepath.Join(env.WorkDir, dir, filepath.Base(file)), file); err != nil {
+			if err := copyFile(filepath.Join(env.WorkDir, dir, filepath.Base(file)), ofThisMachine(file)); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// ofThisMachine returns the file with what scripts call -el.o: that for the machine, if it is
+// big-endian and there is one.
+func ofThisMachine(file string) string {
+	big := strings.Replace(file, "-el.o", "-eb.o", 1)
+	_, err := os.Stat(big)
+	if isBigEndian := binary.NativeEndian.Uint16([]byte{0, 1}) == 1; isBigEndian && err == nil {
+		return big
+	}
+	return file
 }
 
 func copyFile(to, from string) error {

@@ -14,7 +14,7 @@ import (
 	"strings"
 )
 
-// archive is where Debian's kernels and the emulator come from, and the directory
+// archive is where Debian's kernels, and what goes with them, come from, and the directory
 // that they are kept in. It has an apt of its own, so that the machine's does not see
 // the suites of other releases.
 type archive struct{ dir string }
@@ -22,25 +22,27 @@ type archive struct{ dir string }
 // kernelDir is where a kernel is unpacked.
 func (a archive) kernelDir(k kernel) string { return filepath.Join(a.dir, "kernels", k.name()) }
 
-// fetch downloads the kernels, and the emulators for them, that are not there yet.
+// fetch downloads the kernels, and what they are run with, that are not there yet.
 func (a archive) fetch(ctx context.Context, wanted []kernel) error {
 	kernels := slices.DeleteFunc(slices.Clone(wanted), func(k kernel) bool { return isThere(a.kernelDir(k)) })
-	var emulators []*emulator
+	var trees []*tree
 	for _, k := range wanted {
-		if e := k.emulator; e != nil && !isThere(a.emulatorDir(e)) && !slices.Contains(emulators, e) {
-			emulators = append(emulators, e)
+		for _, t := range k.trees() {
+			if !isThere(a.treeDir(t)) && !slices.Contains(trees, t) {
+				trees = append(trees, t)
+			}
 		}
 	}
-	if len(kernels) == 0 && len(emulators) == 0 {
+	if len(kernels) == 0 && len(trees) == 0 {
 		return nil
 	}
-	if err := a.update(ctx, sourcesOf(kernels, emulators)); err != nil {
+	if err := a.update(ctx, sourcesOf(kernels, trees)); err != nil {
 		return err
 	}
 	defer os.RemoveAll(a.apt("")) // some 300 MB of lists
-	for _, e := range emulators {
-		if err := a.fetchEmulator(ctx, e); err != nil {
-			return fmt.Errorf("fetch %s: %w", e.pkg, err)
+	for _, t := range trees {
+		if err := a.fetchTree(ctx, t); err != nil {
+			return fmt.Errorf("fetch %s: %w", strings.Join(t.packages, " "), err)
 		}
 	}
 	for _, k := range kernels {
@@ -101,7 +103,7 @@ func (a archive) apt(name string) string { return filepath.Join(a.dir, "apt", na
 // source is where packages are listed.
 type source struct{ arch, suite string }
 
-func sourcesOf(kernels []kernel, emulators []*emulator) []source {
+func sourcesOf(kernels []kernel, trees []*tree) []source {
 	var sources []source
 	add := func(from source) {
 		if !slices.Contains(sources, from) {
@@ -111,8 +113,8 @@ func sourcesOf(kernels []kernel, emulators []*emulator) []source {
 	for _, k := range kernels {
 		add(source{k.arch, k.suite})
 	}
-	for _, e := range emulators {
-		add(e.source)
+	for _, t := range trees {
+		add(t.source)
 	}
 	return sources
 }

@@ -1,19 +1,11 @@
 package main
 
-import (
-	"context"
-	"errors"
-	"fmt"
-	"os"
-	"path/filepath"
-)
+import "path/filepath"
 
-// emulator is a QEMU of another release of Debian than the machine's, with all that it
-// needs, its C library included.
+// emulator is a QEMU of another release of Debian than the machine's.
 type emulator struct {
-	source
-	pkg     string
-	libDir  string // in what is unpacked
+	*tree
+	libDir  string // in the tree
 	loader  string // the dynamic linker, in libDir
 	program string
 	data    []string // directories with firmware
@@ -21,40 +13,15 @@ type emulator struct {
 
 // newEmulator has igb, which the QEMU of Debian 12 lacks.
 var newEmulator = &emulator{
-	source:  source{"amd64", "trixie"},
-	pkg:     "qemu-system-x86",
+	tree: &tree{
+		source:   source{"amd64", "trixie"},
+		name:     "emulators/trixie-qemu-system-x86",
+		packages: []string{"qemu-system-x86"},
+	},
 	libDir:  "usr/lib/x86_64-linux-gnu",
 	loader:  "ld-linux-x86-64.so.2",
 	program: "usr/bin/qemu-system-x86_64",
 	data:    []string{"usr/share/qemu", "usr/share/seabios"},
-}
-
-// emulatorDir is where an emulator is unpacked.
-func (a archive) emulatorDir(e *emulator) string {
-	return filepath.Join(a.dir, "emulators", e.suite+"-"+e.pkg)
-}
-
-// fetchEmulator downloads and unpacks an emulator.
-func (a archive) fetchEmulator(ctx context.Context, e *emulator) error {
-	// By an empty list of what is installed, nothing that it needs is.
-	if err := os.WriteFile(a.apt("status"), nil, 0o644); err != nil {
-		return err
-	}
-	fmt.Fprintln(os.Stderr, "downloading", e.pkg, "of", e.suite)
-	_, err := output(ctx, "", "apt-get", "--config-file", a.apt("apt.conf"),
-		"--option", "Dir::State::status="+a.apt("status"), "--target-release", e.suite,
-		"install", "--download-only", "--no-install-recommends", "--yes", e.pkg+":"+e.arch)
-	if err != nil {
-		return err
-	}
-	partial := a.emulatorDir(e) + ".partial"
-	if err := errors.Join(os.RemoveAll(partial), os.MkdirAll(partial, 0o755)); err != nil {
-		return err
-	}
-	if err := unpack(ctx, a.apt("cache/archives"), partial); err != nil {
-		return err
-	}
-	return os.Rename(partial, a.emulatorDir(e))
 }
 
 // command returns the command that starts an emulator that is unpacked in a directory, by

@@ -8,9 +8,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/cavaliergopher/cpio"
@@ -20,43 +18,34 @@ import (
 const (
 	guestSource  = "xdp-load" // the repository
 	guestModules = "modules"  // in the order in which they are to be loaded
-	guestPairs   = "pairs"    // what compilers make of random pairs
-	guestRandom  = "random"   // and of random programs for a driver
+
+	// What compilers make of
+	guestPairs    = "pairs"    // random pairs
+	guestRandom   = "random"   // random programs for a driver
+	guestPortable = "portable" // programs for each driver, and libbpf
 )
 
 // buildTests compiles, into a directory, what runs in the virtual machines: the
-// tests, what makes JSON of their output, and the first process; and random programs.
+// tests, what makes JSON of their output, and the first process; and what tests compile.
 func (a *architecture) buildTests(ctx context.Context, work string) error {
 	if err := os.MkdirAll(work, 0o755); err != nil {
 		return err
 	}
-	if a.pairs > 0 {
-		_, err := output(ctx, "", "go", "test", "-count=1", "./rewrite", "-run", "^TestPairs$",
-			"-pairs.write", filepath.Join(work, guestPairs), "-pairs.count", strconv.Itoa(a.pairs))
-		if err != nil {
+	for _, c := range a.compiled {
+		args := []string{"test", "-count=1", "./" + c.pkg, "-run", "^" + c.test + "$", c.flag, filepath.Join(work, c.dir)}
+		if _, err := output(ctx, "", "go", append(args, c.args...)...); err != nil {
 			return err
 		}
 	}
-	if a.random > 0 {
-		_, err := output(ctx, "", "go", "test", "-count=1", "./rewrite", "-run", "^TestDriverRandom$",
-			"-driver.write", filepath.Join(work, guestRandom), "-driver.count", strconv.Itoa(a.random))
-		if err != nil {
-			return err
-		}
-	}
-	static := append(os.Environ(), "CGO_ENABLED=0", "GOARCH="+a.arch)
 	builds := [][]string{
 		{"build", "-o", filepath.Join(work, "init"), "./internal/kernels"},
 		{"build", "-o", filepath.Join(work, "test2json"), "cmd/test2json"},
-	}
-	for i, s := range a.suites {
-		if !slices.ContainsFunc(a.suites[:i], func(before suite) bool { return before.pkg == s.pkg }) {
-			builds = append(builds, []string{"test", "-c", "-o", s.binary(work), "./" + s.pkg})
-		}
+		append([]string{"test", "-c", "-o", work + "/"}, a.packages()...),
 	}
 	for _, args := range builds {
-		cmd := exec.CommandContext(ctx, "go", args...)
-		cmd.Env = static
+		// Nobody debugs there, and the initrd is in memory.
+		cmd := exec.CommandContext(ctx, "go", slices.Insert(args, 1, "-ldflags=-s -w")...)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOARCH="+a.arch)
 		if output, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("%s: %w: %s", cmd, err, output)
 		}
@@ -64,10 +53,19 @@ func (a *architecture) buildTests(ctx context.Context, work string) error {
 	return nil
 }
 
-// binary is the file in a directory that the tests of a suite are compiled to.
-func (s suite) binary(dir string) string {
-	return filepath.Join(dir, strings.ReplaceAll(s.pkg, "/", "-")+".test")
+// packages are the directories with tests, each once.
+func (a *architecture) packages() []string {
+	var packages []string
+	for _, s := range a.suites {
+		if dir := "./" + s.pkg; !slices.Contains(packages, dir) {
+			packages = append(packages, dir)
+		}
+	}
+	return packages
 }
+
+// binary is the file in a directory that go test -c compiles the tests of a suite to.
+func (s suite) binary(dir string) string { return filepath.Join(dir, path.Base(s.pkg)+".test") }
 
 // initrd is an archive of files, which the kernel unpacks into memory.
 type initrd struct {
@@ -75,8 +73,8 @@ type initrd struct {
 	there map[string]bool
 }
 
-// writeInitrd writes the initrd with the tests for a kernel.
-func (a *architecture) writeInitrd(ctx context.Context, file, kernelDir, work string) error {
+// writeInitrd writes the initrd with the tests for a kernel, and tools from a root directory.
+func (a *architecture) writeInitrd(ctx context.Context, file, kernelDir, toolDir, work string) error {
 	out, err := os.Create(file)
 	if err != nil {
 		return err
@@ -95,17 +93,18 @@ func (a *architecture) writeInitrd(ctx context.Context, file, kernelDir, work st
 	if err := archive.addTests(work, a.suites); err != nil {
 		return err
 	}
-	if a.pairs > 0 {
-		if err := archive.addTree(guestPairs, filepath.Join(work, guestPairs)); err != nil {
+	for _, c := range a.compiled {
+		if err := archive.addTree(c.dir, filepath.Join(work, c.dir)); err != nil {
+			return err
+		}
+		if c.runs == "" {
+			continue
+		}
+		if err := archive.addLinked("/", filepath.Join(work, c.dir, c.runs)); err != nil {
 			return err
 		}
 	}
-	if a.random > 0 {
-		if err := archive.addTree(guestRandom, filepath.Join(work, guestRandom)); err != nil {
-			return err
-		}
-	}
-	if err := archive.addTools(ctx, a.tools); err != nil {
+	if err := archive.addTools(toolDir, a.tools); err != nil {
 		return err
 	}
 	if err := archive.addModules(ctx, a.modules, kernelDir); err != nil {
@@ -182,27 +181,38 @@ func (i *initrd) addTree(name, from string) error {
 	})
 }
 
-// library is a file in the output of ldd(1): "libc.so.6 => /lib/libc.so.6 (0x0)".
-var library = regexp.MustCompile(`(/\S+) \(0x`)
-
-// addTools adds commands of this machine, with the libraries that they need.
-func (i *initrd) addTools(ctx context.Context, tools []string) error {
+// addTools adds commands that are in a root directory, with what they are run with.
+func (i *initrd) addTools(root string, tools []string) error {
 	for _, tool := range tools {
-		file, err := exec.LookPath(tool)
+		file, err := findIn(root, commandDirs, tool)
 		if err != nil {
 			return err
 		}
-		if err := i.addFile(path.Join("bin", tool), file); err != nil {
+		if err := i.addFile(path.Join("bin", tool), filepath.Join(root, file)); err != nil {
 			return err
 		}
-		libraries, err := output(ctx, "", "ldd", file)
-		if err != nil {
+		if err := i.addLinked(root, file); err != nil {
 			return err
 		}
-		for _, match := range library.FindAllStringSubmatch(libraries, -1) {
-			if err := i.addFile(strings.TrimPrefix(match[1], "/"), match[1]); err != nil {
-				return err
-			}
+	}
+	return nil
+}
+
+// addLinked adds what a file in a root directory is linked to.
+func (i *initrd) addLinked(root, file string) error {
+	paths, err := linkedTo(root, file)
+	if err != nil {
+		return err
+	}
+	for _, needed := range paths {
+		if i.there[needed] {
+			continue
+		}
+		if err := i.addFile(needed, filepath.Join(root, needed)); err != nil {
+			return err
+		}
+		if err := i.addLinked(root, needed); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -25,8 +25,9 @@ type machine struct {
 	stderr  strings.Builder // QEMU's
 }
 
-// newMachine returns the machine for an unpacked kernel. It boots once.
-func newMachine(ctx context.Context, a *architecture, command []string, kernelDir, work string) (*machine, error) {
+// newMachine returns the machine for an unpacked kernel, with tools from a root directory. It
+// boots once.
+func newMachine(ctx context.Context, a *architecture, command []string, kernelDir, toolDir, work string) (*machine, error) {
 	release, err := release(kernelDir)
 	if err != nil {
 		return nil, err
@@ -43,7 +44,7 @@ func newMachine(ctx context.Context, a *architecture, command []string, kernelDi
 		initrd:       filepath.Join(work, release+".initrd"),
 		console:      filepath.Join(work, release+".console"),
 	}
-	return m, a.writeInitrd(ctx, m.initrd, kernelDir, work)
+	return m, a.writeInitrd(ctx, m.initrd, kernelDir, toolDir, work)
 }
 
 // imageOf returns the image of an unpacked kernel. Newer packages have it beside

@@ -66,7 +66,9 @@ func run(ctx context.Context, names []string) error {
 
 	var machines errgroup.Group
 	machines.SetLimit(runtime.NumCPU())
-	for _, k := range chosen {
+	// The newest have most tests: what is left for the end, when some have nothing to do any
+	// more, is to be short.
+	for _, k := range slices.Backward(chosen) {
 		machines.Go(func() error { return test(ctx, archive, k, filepath.Join(work, k.arch)) })
 	}
 	return machines.Wait()
@@ -100,9 +102,13 @@ func listNames() string {
 func test(ctx context.Context, a archive, k kernel, work string) error {
 	command := []string{k.qemu}
 	if k.emulator != nil {
-		command = k.emulator.command(a.emulatorDir(k.emulator))
+		command = k.emulator.command(a.treeDir(k.emulator.tree))
 	}
-	m, err := newMachine(ctx, k.architecture, command, a.kernelDir(k), work)
+	tools := "/"
+	if k.toolTree != nil {
+		tools = a.treeDir(k.toolTree)
+	}
+	m, err := newMachine(ctx, k.architecture, command, a.kernelDir(k), tools, work)
 	if err != nil {
 		return fmt.Errorf("kernel %s: %w", k.name(), err)
 	}

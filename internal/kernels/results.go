@@ -113,7 +113,7 @@ func (s *suiteResult) passed() int {
 }
 
 // need is how a test says why it is skipped: netlab.Need.
-var need = regexp.MustCompile(`needs Linux \d+\.\d+: .*`)
+var need = regexp.MustCompile(`needs (Linux \d+\.\d+|a kernel that compiles programs): .*`)
 
 // skipped returns how many tests were skipped, by reason.
 func (r *results) skipped() map[string]int {

@@ -26,8 +26,10 @@ func TestResults(t *testing.T) {
 	const (
 		skipped = `{"Action":"output","Package":"loader","Test":"TestA/old","Output":"    a_test.go:1: needs Linux 6.8: large areas\n"}` +
 			`{"Action":"skip","Package":"loader","Test":"TestA/old"}`
-		passedPart = `{"Action":"pass","Package":"loader","Test":"TestC/part"}`
-		parent     = `{"Action":"pass","Package":"loader","Test":"TestA"}`
+		passedPart  = `{"Action":"pass","Package":"loader","Test":"TestC/part"}`
+		interpreted = `{"Action":"output","Package":"loader","Test":"TestA/kfunc","Output":"    a_test.go:1: needs a kernel that compiles programs: kfuncs\n"}` +
+			`{"Action":"skip","Package":"loader","Test":"TestA/kfunc"}`
+		parent = `{"Action":"pass","Package":"loader","Test":"TestA"}`
 	)
 	for name, test := range map[string]struct {
 		output   string
@@ -35,6 +37,7 @@ func TestResults(t *testing.T) {
 	}{
 		"pass":          {say(), nil},
 		"skipped":       {say(skipped, parent), nil},
+		"interpreted":   {say(interpreted, parent), nil},
 		"failed":        {say(`{"Action":"output","Package":"loader","Test":"TestB","Output":"oops\n"}{"Action":"fail","Package":"loader","Test":"TestB"}`), []string{"loader: TestB: fail\noops"}},
 		"failed itself": {say(passedPart, `{"Action":"output","Package":"loader","Test":"TestC","Output":"in sum\n"}{"Action":"fail","Package":"loader","Test":"TestC"}`), []string{"loader: TestC: fail\nin sum"}},
 		"without need":  {say(`{"Action":"skip","Package":"loader","Test":"TestB"}`), []string{"loader: TestB: skip"}},
@@ -109,7 +112,7 @@ func TestSourcesOf(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []source{{"amd64", "trixie-backports"}, {"amd64", "trixie"}, {"s390x", "trixie"}}
-	if sources := sourcesOf(wanted, []*emulator{newEmulator}); !slices.Equal(sources, want) {
+	if sources := sourcesOf(wanted, []*tree{newEmulator.tree}); !slices.Equal(sources, want) {
 		t.Errorf("Sources: %v", sources)
 	}
 }

@@ -24,19 +24,29 @@ type Loader struct{ program, directory string }
 // Build compiles a program with libbpf in it.
 func Build(tb testing.TB) *Loader {
 	tb.Helper()
+	program := filepath.Join(tb.TempDir(), "relocate")
+	Write(tb, program)
+	return Built(tb, program)
+}
+
+// Write compiles the program to a file, which Built takes, for a machine without a compiler.
+func Write(tb testing.TB, program string) {
+	tb.Helper()
 	netlab.NeedTools(tb, "gcc")
-	l := &Loader{directory: tb.TempDir()}
-	l.program = filepath.Join(l.directory, "relocate")
-	file := l.program + ".c"
+	file := filepath.Join(tb.TempDir(), "relocate.c")
 	if err := os.WriteFile(file, source, 0o600); err != nil {
 		tb.Fatal(err)
 	}
 	out, err := exec.Command("gcc", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror", "-O1",
-		file, "-o", l.program, "-lbpf").CombinedOutput()
+		file, "-o", program, "-lbpf").CombinedOutput()
 	if err != nil {
 		tb.Fatalf("%v: %s: gcc and libbpf-dev are needed", err, out)
 	}
-	return l
+}
+
+// Built returns what Write has compiled to a file.
+func Built(tb testing.TB, program string) *Loader {
+	return &Loader{program: program, directory: tb.TempDir()}
 }
 
 // Relocated is what libbpf makes of an object.

@@ -2,6 +2,7 @@ package netlab_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -22,6 +23,8 @@ func TestRun(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			if name == "with context" {
 				netlab.Need(t, netlab.RunContext)
+			} else {
+				netlab.Need(t, netlab.FunctionTailCalls)
 			}
 			for _, length := range []int{0, 4, 16, netlab.SmallMetadata - 4} {
 				metadata := bytes.Repeat([]byte{0xab}, length)
@@ -32,7 +35,7 @@ func TestRun(t *testing.T) {
 				}
 				want := &netlab.Outcome{
 					Action:   uint32(length),
-					Metadata: append([]byte{byte(length), 0, 0, 0}, metadata...),
+					Metadata: append(binary.NativeEndian.AppendUint32(nil, uint32(length)), metadata...),
 					Packet:   packet,
 				}
 				if got.Action != want.Action || !bytes.Equal(got.Metadata, want.Metadata) || !bytes.Equal(got.Packet, want.Packet) {
