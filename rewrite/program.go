@@ -80,6 +80,7 @@ func (p *planner) subprogram(fn *function, undecided map[int]bool) *flow.Subprog
 			Linked:    fn.section.Linked(),
 			OwnSums:   p.ownSums[fn.Place()],
 			Extents:   p.extents(fn),
+			Relocated: fn.section.relocated(),
 			Program:   fn.IsEntered(),
 		},
 		PointerAssumptions: flow.PointerAssumptions{
