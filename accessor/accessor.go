@@ -34,6 +34,7 @@ const (
 
 	fromTag   = "from: "
 	packetTag = "packet"
+	startTag  = "start"
 )
 
 // contexts are the structs that ctx may be, and by that the types of program that the
@@ -180,13 +181,20 @@ func (f *File) readDescriptor(fn *function) error {
 func (f *File) readField(fn *function, descriptor *function) error {
 	name, params := strings.TrimPrefix(fn.name, fieldPrefix), fn.proto.Params
 	const remedy = "declare it by MD_FIELD(name, \"...\", struct ... *descriptor), with ctx behind the descriptor if it needs that"
+	start := fn.isTagged(startTag)
 	switch {
+	case start && len(params) > 0:
+		return refuse.Because("declare it by MD_START_FIELD(name, \"...\")", "it takes %s, and when the program starts there is nothing", parameters(params))
+	case start:
 	case len(params) < 1 || len(params) > 2 || !isPointer(params[0].Type):
 		return refuse.Because(remedy, "it takes %s instead of a descriptor, or a descriptor and ctx", parameters(params))
 	case len(params) == 2 && structOf(params[1].Type) != f.Context:
 		return refuse.Because(remedy, "its second parameter is %s, and ctx is a struct %s *", reloc.TypeString(params[1].Type), f.Context)
 	}
-	takes, returned := structOf(params[0].Type), structOf(descriptor.proto.Return)
+	takes, returned := "", structOf(descriptor.proto.Return)
+	if !start {
+		takes = structOf(params[0].Type)
+	}
 	if takes != returned && takes != "" && returned != "" {
 		return refuse.Because("let both be of one type", "it takes a struct %s *, and the descriptor function returns a struct %s *", takes, returned)
 	}
@@ -194,7 +202,7 @@ func (f *File) readField(fn *function, descriptor *function) error {
 	if err != nil || field.Class != reloc.Integer && field.Class != reloc.Bool {
 		return refuse.Because("let it return the type that the field has in struct md_desc", "it returns %s, which is no number", reloc.TypeString(fn.proto.Return))
 	}
-	f.Fields[name] = rewrite.Accessor{Function: fn.name, From: fn.from(), Packet: fn.isTagged(packetTag), Context: len(params) == 2, Field: field}
+	f.Fields[name] = rewrite.Accessor{Function: fn.name, From: fn.from(), Packet: fn.isTagged(packetTag), Start: start, Context: len(params) == 2, Field: field}
 	return nil
 }
 

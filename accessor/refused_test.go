@@ -101,3 +101,12 @@ func TestCompleteRefuses(t *testing.T) {
 		t.Errorf("Of another byte order: %v", err)
 	}
 }
+
+// When the program starts there is no descriptor.
+func TestReadRefusesStart(t *testing.T) {
+	const want = "function md_field_hash: it takes struct rx *, and when the program starts there is nothing: declare it by MD_START_FIELD"
+	c := start + driver + descriptor + `__attribute__((btf_decl_tag("start"))) MD_FIELD(hash, "", struct rx *rx) { return rx->hash; }` + "\n"
+	if _, err := accessor.Read("nic.o", compile(t, "19-v3", "bpfel", c)); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v instead of %q", err, want)
+	}
+}

@@ -311,4 +311,15 @@ static __always_inline __u64 md_timecounter_ns(struct timecounter *tc, __u64 cyc
 	return tc->nsec + (ns >> (cc->shift & 63));
 }
 
+/*
+ * MD_START_FIELD(field, from) { ... } - reads a field when the program starts
+ * @field: as in MD_FIELD, and so is @from
+ *
+ * Whenever the program reads it, and how often, it is what it was then. There is no
+ * descriptor yet: this is for what helpers tell. One field of a file may be such.
+ */
+#define MD_START_FIELD(field, from)					\
+	__attribute__((btf_decl_tag("start")))				\
+	MD_FIELD(field, from, void)
+
 #endif /* __MD_DRIVER_H__ */

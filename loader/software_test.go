@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 
 	"github.com/xdp-load/xdp-load/accessor"
 	"github.com/xdp-load/xdp-load/internal/netlab"
@@ -18,9 +19,9 @@ import (
 
 // computed is that of software.c.
 type computed struct {
-	Before, RxTimestamp, After uint64
-	Hash, HashType, Found      uint32
-	_                          uint32
+	Before, RxTimestamp, Again, InFunction, Deeper, InCallback uint64
+
+	Hash, HashType, HashInFunction, Found uint32
 }
 
 // What can be computed of a packet is what docs/accessors.md says, whatever the packet is,
@@ -35,6 +36,7 @@ func TestSoftware(t *testing.T) {
 			types := make(map[uint32]int)
 			for n := range uint32(3000) {
 				packet, want := softwarePacket(random)
+				start := taiNow(t)
 				if _, err := program.Run(&ebpf.RunOptions{Data: packet}); err != nil {
 					t.Fatal(err)
 				}
@@ -42,11 +44,16 @@ func TestSoftware(t *testing.T) {
 				if err := result.Lookup(uint32(0), &got); err != nil {
 					t.Fatal(err)
 				}
-				if got.Found != n+1 || got.Hash != want.Hash || got.HashType != want.HashType {
+				if got.Found != n+1 || got.Hash != want.Hash || got.HashInFunction != want.Hash || got.HashType != want.HashType {
 					t.Fatalf("Packet %d, %x: hash %#x of type %#x instead of %#x of type %#x", n, packet, got.Hash, got.HashType, want.Hash, want.HashType)
 				}
-				if got.RxTimestamp < got.Before || got.RxTimestamp > got.After || got.Before == 0 {
-					t.Fatalf("the time is %d, between %d and %d", got.RxTimestamp, got.Before, got.After)
+				if got.RxTimestamp < start || got.RxTimestamp > got.Before {
+					t.Fatalf("the time is %d, not between %d and %d", got.RxTimestamp, start, got.Before)
+				}
+				for where, at := range map[string]uint64{"once more": got.Again, "in a function": got.InFunction, "deeper": got.Deeper, "in a callback": got.InCallback} {
+					if at != got.RxTimestamp {
+						t.Fatalf("read %s it is %d instead of %d", where, at, got.RxTimestamp)
+					}
 				}
 				types[got.HashType]++
 			}
@@ -59,6 +66,16 @@ func TestSoftware(t *testing.T) {
 			}
 		})
 	}
+}
+
+// taiNow returns the time of CLOCK_TAI in ns.
+func taiNow(t *testing.T) uint64 {
+	t.Helper()
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_TAI, &now); err != nil {
+		t.Fatal(err)
+	}
+	return uint64(now.Nano())
 }
 
 // loadSoftware loads software.c, and returns the program and the map that it writes to.

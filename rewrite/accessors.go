@@ -25,6 +25,7 @@ type Accessor struct {
 	From     string       // where it has the number from, for the report
 	Packet   bool         // whether it reads bytes beside the packet
 	Context  bool         // whether it takes ctx as its second argument
+	Start    bool         // whether it is run when the program starts; of all fields one may be
 	Kfunc    string       // that it asks, which only programs bound to the device may (optional)
 	Field    *reloc.Field // the number that it returns: size, signedness, byte order
 }

@@ -21,13 +21,19 @@ func (a additions) add(at bpf.Place, item insn.Item) {
 	a[at.Section][at.Slot] = append(a[at.Section][at.Slot], item)
 }
 
-// additions returns what functions start with, to keep ctx, and to give registers a value,
-// and what passes ctx on to those that are called without.
+// additions returns what functions start with, to keep what is needed, and to give registers
+// a value, and what passes that on to those that are called without.
 func (p *planner) additions() additions {
 	added := make(additions)
-	var passed []passedContext
+	var passed []passedOn
 	for at, fn := range p.functions {
-		if c := fn.context; c != nil && fn.contextErr == nil && len(c.kept()) > 0 {
+		for what, c := range fn.carried {
+			if len(c.kept()) == 0 {
+				continue
+			}
+			if need(what) == needStart && c.argument == asm.R0 {
+				p.start(added, fn)
+			}
 			c.keep(added, at)
 			passed = append(passed, c.passed...)
 		}
@@ -41,8 +47,20 @@ func (p *planner) additions() additions {
 	return added
 }
 
-// keep adds what a function starts with that keeps ctx.
-func (c *context) keep(added additions, at bpf.Place) {
+// start adds what a program starts with that leaves in r0 what is computed then. Only ctx, in
+// r1, has a value there.
+func (p *planner) start(added additions, fn *function) {
+	d, _ := p.drivers.of(fn.Place()) // which refuses the field otherwise
+	depth := fn.carried[needStart].kept()[0]
+	added.add(fn.Place(), insn.Item{Instruction: asm.StoreMem(asm.RFP, int16(-depth), asm.R1, asm.DWord), Kind: insn.Spill})
+	for _, item := range d.atStart().code {
+		added.add(fn.Place(), item)
+	}
+	added.add(fn.Place(), insn.Item{Instruction: asm.LoadMem(asm.R1, asm.RFP, int16(-depth), asm.DWord), Kind: insn.Restore})
+}
+
+// keep adds what a function starts with that keeps what it needs.
+func (c *carried) keep(added additions, at bpf.Place) {
 	from := c.argument
 	if c.isThrough {
 		from = asm.R0 // which no function starts with a value in
@@ -53,13 +71,12 @@ func (c *context) keep(added additions, at bpf.Place) {
 	}
 }
 
-// item returns what passes ctx.
-func (p *passedContext) item() insn.Item {
-	to := p.to.context.argument
+// item returns what passes it on.
+func (p *passedOn) item() insn.Item {
 	if p.from.depth > 0 {
-		return insn.Item{Instruction: asm.LoadMem(to, asm.RFP, int16(-p.from.depth), asm.DWord), Kind: insn.Restore}
+		return insn.Item{Instruction: asm.LoadMem(p.to, asm.RFP, int16(-p.from.depth), asm.DWord), Kind: insn.Restore}
 	}
-	return insn.Item{Instruction: asm.Mov.Reg(to, p.from.register)}
+	return insn.Item{Instruction: asm.Mov.Reg(p.to, p.from.register)}
 }
 
 // put makes the additions part of the replacements of the instructions that they are in

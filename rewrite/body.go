@@ -26,6 +26,7 @@ type body struct {
 	context  bool          // it finds ctx in r2
 	packet   bool          // it reads bytes beside the packet
 	isBound  bool          // the program is bound to the device, so that none comes before it
+	atStart  bool          // it is run when the program starts, and its number kept
 	loads    uint32        // how many bytes the last instruction loads into r0, if that is all that leads to the end; or 0
 	calls    string        // the function that it is nothing but a call of; empty otherwise
 }
@@ -169,16 +170,19 @@ func (b *body) clobbers() (insn.Registers, error) {
 // inLine returns the code in place of a load, behind what keeps the registers that the
 // program still needs, and in front of what makes the program's number of the result.
 func (b *body) inLine(p *planner, access *reloc.Access, load loadAt, convert func(*convert.Sequence)) (Instructions, error) {
+	if b.atStart {
+		return b.fromStart(p, access, load, convert)
+	}
 	clobbered, err := b.clobbers()
 	if err != nil {
 		return nil, err
 	}
-	var context contextPlace
+	var context carriedPlace
 	arguments := insn.Of(load.Src)
 	if b.context {
-		context, err = p.contextAt(p.function(access), load.slot)
+		context, err = p.carriedAt(p.function(access), needContext, load.slot)
 		if access.IsMarker() && errors.Is(err, errNoContext) { // md_desc() has it at hand
-			context, err = contextPlace{register: load.Src}, nil
+			context, err = carriedPlace{register: load.Src}, nil
 		}
 		if err != nil {
 			return nil, err
@@ -207,12 +211,32 @@ func (b *body) inLine(p *planner, access *reloc.Access, load loadAt, convert fun
 	return s.Items, nil
 }
 
+// fromStart returns what takes the number from where it was put when the program started.
+func (b *body) fromStart(p *planner, access *reloc.Access, load loadAt, convert func(*convert.Sequence)) (Instructions, error) {
+	from, err := p.carriedAt(p.function(access), needStart, load.slot)
+	if err != nil {
+		return nil, err
+	}
+	s := newSequence(p, 4)
+	s.EmitAs(insn.Restore, asm.LoadMem(load.Dst, asm.RFP, int16(-from.depth), asm.DWord))
+	convert(s)
+	return s.Items, nil
+}
+
+// need returns what the code needs besides the descriptor, if anything.
+func (b *body) need() (what need, needed bool) {
+	if b.atStart {
+		return needStart, true
+	}
+	return needContext, b.context
+}
+
 func newSequence(p *planner, length int) *convert.Sequence {
 	return &convert.Sequence{Items: make(Instructions, 0, length), Order: p.order, InstructionSet: p.object.InstructionSet()}
 }
 
 // passArguments emits what puts the load's address, and ctx, where the code finds them.
-func (b *body) passArguments(s *convert.Sequence, context contextPlace, load loadAt) {
+func (b *body) passArguments(s *convert.Sequence, context carriedPlace, load loadAt) {
 	switch {
 	case !b.context:
 		s.Move(asm.R1, load.Src)

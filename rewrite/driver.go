@@ -73,6 +73,16 @@ func (p *planner) bodyOf(access *reloc.Access) *body {
 	return d.fields[access.FieldName()]
 }
 
+// atStart returns the code that is run when the program starts, nil if there is none.
+func (d *driver) atStart() *body {
+	for _, b := range d.fields {
+		if b != nil && b.atStart {
+			return b
+		}
+	}
+	return nil
+}
+
 func (d *driver) resolve(p *planner, access *reloc.Access) (reloc.Resolution, error) {
 	inLayout, why := d.inLayout, p.drivers.whyNotAsked(d, access)
 	if why != "" {

@@ -2,6 +2,7 @@ package rewrite
 
 import (
 	"debug/elf"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -88,7 +89,7 @@ func (d *driver) link(object *elfobj.Object, ext *btfraw.Ext, calls bool) error 
 		switch {
 		case err != nil:
 			return err
-		case calls || loops:
+		case (calls || loops) && !accessor.Start:
 			wanted.Functions = append(wanted.Functions, accessor.Function)
 		default:
 			wanted.Bodies = append(wanted.Bodies, accessor.Function)
@@ -106,6 +107,9 @@ func (d *driver) link(object *elfobj.Object, ext *btfraw.Ext, calls bool) error 
 	}
 	d.descriptor = bodies[0]
 	for n, field := range fields {
+		if b := bodies[n+1]; b.atStart && d.atStart() != nil {
+			return fmt.Errorf("function %s: another field is computed when the program starts, too", accessors[n+1].Function)
+		}
 		d.fields[field] = bodies[n+1]
 	}
 	return nil
@@ -136,7 +140,10 @@ func linkedBody(object *elfobj.Object, linked *link.Linked, accessor *Accessor) 
 	} else {
 		b = callOf(object, linked.Functions[accessor.Function], accessor.Function)
 	}
-	b.context, b.packet, b.isBound = accessor.Context, accessor.Packet, accessor.Kfunc != ""
+	b.context, b.packet, b.isBound, b.atStart = accessor.Context, accessor.Packet, accessor.Kfunc != "", accessor.Start
+	if b.atStart && b.frame+len(b.attached.Relocations)+len(b.attached.CORERelos) > 0 {
+		return nil, errors.New("it is run when the program starts, and does more than call a helper")
+	}
 	return b, nil
 }
 

@@ -24,8 +24,7 @@ type function struct {
 
 	sizes map[int64]bool // of the program's structs that are descriptors, and that it accesses
 
-	context    *context // how it comes by ctx; nil until somebody asks
-	contextErr error    // why it does not
+	carried [needs]*carried // how it comes by what it needs; nil until somebody asks
 
 	initialized insn.Registers // to have a value when the function starts
 

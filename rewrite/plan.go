@@ -22,7 +22,7 @@ import (
 func (p *planner) plan(layout string) ([]Edit, error) {
 	edits := make([]Edit, len(p.accesses))
 	plans := make([]accessPlan, len(p.accesses))
-	p.keepContexts()
+	p.keepNeeded()
 	for i := range plans {
 		plans[i].Edit = &edits[i]
 		p.planAlone(&plans[i], i)

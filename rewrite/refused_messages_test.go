@@ -66,14 +66,70 @@ static long each(__u32 i, void *p)
 	bpf_loop(2, each, &at, 0);` + driverEnd,
 			"what computes it needs ctx, which the function does not have wherever it is called"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			object := leadToStart(costCompile(t, "clang-19", driverHeader+test.source, "el", "v3"))
-			_, _, err := rewrite.RewriteForDriver(object, []*rewrite.Accessors{accessors}, rewrite.Options{})
-			var refused *rewrite.RefusedError
-			if !errors.As(err, &refused) || !strings.Contains(explained(err), test.want) {
-				t.Errorf("not refused for %q, but:\n%s", test.want, explained(err))
-			}
-		})
+		t.Run(name, func(t *testing.T) { checkDriverRefused(t, accessors, test.source, test.want) })
+	}
+}
+
+// The same of what is computed when the program starts.
+func TestDriverStartRefused(t *testing.T) {
+	t.Parallel()
+	accessors := resolvedAccessors(t, "start.o", costCompile(t, "clang-19", startSource, "el", "v3"), "")
+	for name, test := range map[string]struct{ source, want string }{
+		"five arguments": {`
+static NOINLINE __u32 f(struct md_desc *md, long a, long b, long c, long d)
+{
+	packets += a + b * 2 + c * 3 + d * 5;
+	return md->mark; /* refused */
+}
+` + driverProgram + `
+	check(MARK, f(md, packets, packets + 1, packets + 2, packets + 3));` + driverEnd,
+			"it is computed when the program starts, and the function is called without, and with five arguments already: give the function fewer arguments"},
+		"global function": {`
+NOINLINE __u32 f(struct xdp_md *ctx)
+{
+	struct md_desc *md = md_desc(ctx);
+
+	return md ? md->mark : 0; /* refused */
+}
+` + driverProgram + `
+	check(MARK, f(ctx));` + driverEnd,
+			"it is computed when the program starts, and a global function gets no more than it is declared with: make the function static"},
+		"stack": {driverProgram + `
+	__u8 own[510];
+
+	asm volatile("" : : "r"(own) : "memory");
+	check(MARK, md->mark);` + driverEnd,
+			"it is computed when the program starts, and there is no room for that on the stack"},
+		"loop": {driverProgram + `
+	asm volatile("if r0 == 0x4d4d goto +0");
+	check(MARK, md->mark);` + driverEnd,
+			"it is computed when the program starts, which the function would keep before anything else, and a loop leads back to its start"},
+		"callback": {`
+static long each(__u32 i, void *p)
+{
+	struct md_desc **at = p;
+
+	packets += (*at)->mark; /* refused */
+	return 0;
+}
+` + driverProgram + `
+	struct md_desc *at = md;
+	__u8 own[500];
+
+	asm volatile("" : : "r"(own) : "memory");
+	bpf_loop(2, each, &at, 0);` + driverEnd,
+			"it is computed when the program starts, and nothing leads there from the function wherever it is called: read the field in the program"},
+	} {
+		t.Run(name, func(t *testing.T) { checkDriverRefused(t, accessors, test.source, test.want) })
+	}
+}
+
+func checkDriverRefused(t *testing.T, accessors *rewrite.Accessors, source, want string) {
+	object := leadToStart(costCompile(t, "clang-19", driverHeader+source, "el", "v3"))
+	_, _, err := rewrite.RewriteForDriver(object, []*rewrite.Accessors{accessors}, rewrite.Options{})
+	var refused *rewrite.RefusedError
+	if !errors.As(err, &refused) || !strings.Contains(explained(err), want) {
+		t.Errorf("not refused for %q, but:\n%s", want, explained(err))
 	}
 }
 

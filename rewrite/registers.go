@@ -1,8 +1,6 @@
 package rewrite
 
 import (
-	"slices"
-
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/xdp-load/xdp-load/internal/convert"
@@ -115,11 +113,7 @@ func (r *slotRegisters) keep(s *convert.Sequence, reg asm.Register) (restore fun
 // if there is room for some more bytes below.
 func (r *slotRegisters) floor(more int) (int, error) {
 	depth, known := r.planner.stackDepth(r.fn)
-	depth = (depth + 7) / 8 * 8
-	if r.fn.context != nil {
-		depth = max(depth, slices.Max(append(r.fn.context.kept(), 0)))
-	}
-	depth += 8 * r.spilled
+	depth = max((depth+7)/8*8, r.fn.keptDepth()) + 8*r.spilled
 	if !known || !r.planner.hasStack(r.fn, depth+more) {
 		return 0, errNoRegister
 	}

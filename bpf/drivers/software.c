@@ -17,7 +17,7 @@ MD_DESCRIPTOR(void, struct xdp_buff *xdp)
 	return (void *)1;
 }
 
-MD_FIELD(rx_timestamp, "software: CLOCK_TAI when it is read", void *desc)
+MD_START_FIELD(rx_timestamp, "software: CLOCK_TAI when the program starts")
 {
 	return bpf_ktime_get_tai_ns();
 }
