@@ -143,6 +143,9 @@ func (p *accessPair) expect(program *pairProgram, area pairArea) (outputs []uint
 	for i := range program.uses {
 		use := &program.uses[i]
 		input := area.inputs[use.slot]
+		if use.refused == "" {
+			p.expectWords(program, use, input, &after)
+		}
 		side := use.side.at(input)
 		q, bytes := p.on(side), after.on(side)
 		switch {

@@ -27,6 +27,7 @@ type pairProgram struct {
 	params   []string    // of a function, in order
 	hidden   bool        // whether it is static
 	memory   pairMemory  // of the own copy, if it has one
+	words    []pairWord  // that it puts there
 	areas    []pairArea
 }
 
@@ -523,6 +524,9 @@ func (g *pairGenerator) program(p *accessPair, kind pairProgramKind, uses []pair
 			}
 		}
 		program.uses = append(program.uses, use)
+		if kind == pairOwns {
+			program.words = append(program.words, g.words(p, &use)...)
+		}
 	}
 	program.areas = g.areas(p, &program)
 	return program

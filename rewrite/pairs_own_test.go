@@ -138,6 +138,73 @@ func (g *pairGenerator) move(p *accessPair, use *pairUse, uses []pairUse) {
 	}
 }
 
+// pairWord is a number that a program puts into an own copy without a record, over
+// whatever members are there.
+type pairWord struct {
+	slot     int // of the use that it comes before
+	at, size int // bytes of the struct
+	value    uint64
+	mask     uint64 // of the bits of the use's input that are in it, too
+}
+
+// words makes numbers that tell compilers and us much of what is in their bytes: often
+// those that clang records for a bit-field, which may be in others.
+func (g *pairGenerator) words(p *accessPair, use *pairUse) (words []pairWord) {
+	path := use.path
+	if use.form == pairMoved && use.moved == pairOwnCopy {
+		path = use.other
+	}
+	leaf, _ := p.local.find(path)
+	for g.chance(0.2) || leaf.bits > 0 && len(words) == 0 && g.chance(0.6) {
+		w := pairWord{slot: use.slot, size: 1 << g.IntN(4), value: g.Uint64() >> g.IntN(64)}
+		w.at = g.IntN(p.local.size/w.size+1) * w.size
+		if leaf.bits > 0 && g.chance(0.8) {
+			unit := plainAlignment(leaf.record)
+			w.at, w.size = (leaf.bit-leaf.within)/8+leaf.within/8/unit*unit, min(unit, leaf.size)
+		}
+		if g.chance(0.5) {
+			w.value = -w.value
+		}
+		if g.chance(0.3) {
+			w.mask = 1<<g.IntN(33) - 1
+		}
+		words = append(words, w)
+	}
+	return words
+}
+
+// mayPut reports whether bytes are in an own copy, and have no bool, of which C leaves
+// open what it is if it is neither 0 nor 1.
+func (p *accessPair) mayPut(w *pairWord) bool {
+	for _, path := range pairLeaves(p.local) {
+		if leaf, _ := p.local.find(path); leaf.kind == pairBool && leaf.bit/8 < w.at+w.size && w.at*8 < leaf.bit+leaf.width() {
+			return false
+		}
+	}
+	return w.at+w.size <= p.local.size
+}
+
+// put writes how a program puts the words into its own copy that come before a use.
+func (c *cWriter) put(p *accessPair, program *pairProgram, use *pairUse, input string) {
+	for i := range program.words {
+		if w := &program.words[i]; w.slot == use.slot && p.mayPut(w) {
+			c.line("barrier();")
+			c.linef("RAW(own, %d, __u%d) = %#xULL | %s & %#xULL;", w.at, w.size*8, w.value, input, w.mask)
+			c.line("barrier();")
+		}
+	}
+}
+
+// expectWords puts the words into memory that come before a use.
+func (p *accessPair) expectWords(program *pairProgram, use *pairUse, input uint64, after *pairBytes) {
+	for i := range program.words {
+		if w := &program.words[i]; w.slot == use.slot && p.mayPut(w) {
+			word := numberIn{order: machineOrder, first: w.at * 8, bits: w.size * 8}
+			word.write(after.on(pairOwnCopy), w.value|input&w.mask)
+		}
+	}
+}
+
 // calls chooses where the second half of a program is. No callback is for a big-endian
 // machine: there the kernel has to compile programs for that, and Debian's for s390x
 // can't, as it is for processors that BPF's compiler is not for.

@@ -330,6 +330,7 @@ func (c *cWriter) group(p *accessPair, program *pairProgram, uses []pairUse) {
 			c.line("barrier();")
 		}
 		input := fmt.Sprintf("%s_in[%d]", name, use.slot)
+		c.put(p, program, &use, input)
 		if use.side == pairEitherSide {
 			c.linef("struct %s *either%d = %s & 1 ? own : md;", p.local.tag, use.slot, input)
 		}

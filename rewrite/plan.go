@@ -119,7 +119,7 @@ func (p *planner) resolve(layout *reloc.Layout) error {
 	for i := range p.accesses {
 		access := &p.accesses[i]
 		if p.isOwn(access) {
-			p.resolutions[i] = access.Local
+			p.resolutions[i] = ownResolution(access)
 			if !p.stays(access) {
 				p.learn(p.resolved(i))
 			}
@@ -141,6 +141,19 @@ func (p *planner) resolve(layout *reloc.Layout) error {
 		p.learn(p.resolved(i))
 	}
 	return nil
+}
+
+// ownResolution returns what an access to a copy of the program's own comes to. Of an
+// array of copies it may access any element: the type then ends with that.
+func ownResolution(access *reloc.Access) *reloc.Resolution {
+	resolution := *access.Local
+	if resolution.Field != nil && resolution.TypeSize > 0 {
+		_, end := layoutBytes(resolution.Field)
+		for resolution.TypeSize < end {
+			resolution.TypeSize += access.Local.TypeSize
+		}
+	}
+	return &resolution
 }
 
 // functionPlace returns where the function starts that an access is in.

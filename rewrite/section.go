@@ -43,6 +43,15 @@ func (p *planner) section(name string) *section {
 	return s
 }
 
+// relocated returns the slots that the loader has records of its own about.
+func (s *section) relocated() map[int]bool {
+	slots := make(map[int]bool, len(s.theirs))
+	for slot := range s.theirs {
+		slots[slot] = true
+	}
+	return slots
+}
+
 // undecided returns the slots with a record whose value is not known.
 func (s *section) undecided() insn.Slots {
 	slots := slices.Clone(s.recorded)

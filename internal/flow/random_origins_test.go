@@ -97,7 +97,7 @@ func (p *pair) machine(assume Assumptions, input, more uint64) *machine {
 			known[slot] = int64(slot)
 		}
 	}
-	m := newMachine(p.f, Assumptions{Known: known, Linked: assume.Linked, Extents: assume.Extents}, input)
+	m := newMachine(p.f, Assumptions{Known: known, Linked: assume.Linked, Extents: assume.Extents, Relocated: assume.Relocated}, input)
 	m.blind = true
 	return m
 }

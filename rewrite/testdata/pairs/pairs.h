@@ -103,6 +103,9 @@ int stays(void) { return 0; }
 		*beside;						\
 	})
 
+/* Bytes of a struct as a number, whatever its members are. */
+#define RAW(base, offset, type) (*(type __attribute__((may_alias)) *)((char *)(base) + (offset)))
+
 /* A field as the kernel reads it. */
 #define PROBED(field)							\
 	({								\
