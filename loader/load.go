@@ -306,7 +306,7 @@ func (l *load) load() error {
 		if errors.As(err, &refused) {
 			l.noteRefused(refused)
 		}
-		return l.explainOffload(ExplainRefusal(err, l.spec, l.report))
+		return l.explainLoad(err)
 	}
 	l.noteLoaded()
 	l.undo.later(l.collection.Close)

@@ -45,11 +45,36 @@ func (l *load) offload() error {
 	return nil
 }
 
-// explainOffload says what the kernel means that refuses to load a program for the NIC, if the
-// driver has not told before whether it takes any.
-func (l *load) explainOffload(err error) error {
-	if l.mode() != Offload || !errors.Is(err, unix.EINVAL) {
-		return err
+// explainLoad says why the kernel does not load a program.
+func (l *load) explainLoad(err error) error {
+	if reason := l.explainOffload(err); reason != nil {
+		return reason
 	}
-	return fmt.Errorf("%s: %w, or none like %s: attach it in native mode: %w", l.Interface, ErrNoOffload, l.Program, err)
+	return ExplainRefusal(err, l.spec, l.report)
+}
+
+// explainOffload says what the kernel means that refuses to load a program for the NIC before the
+// verifier has looked at it. It returns nil if it does not.
+func (l *load) explainOffload(err error) error {
+	if l.at != XDP || l.mode() != Offload || l.isVerdict(err) {
+		return nil
+	}
+	switch {
+	case errors.Is(err, unix.EINVAL): // the driver may not have told before whether it takes any
+		return fmt.Errorf("%s: %w, or none like %s: attach it in native mode: %w", l.Interface, ErrNoOffload, l.Program, err)
+	case errors.Is(err, unix.EOPNOTSUPP):
+		return fmt.Errorf("%s: the NIC's driver does not take program %s for it, and does not say why: attach it in native mode: %w", l.Interface, l.Program, err)
+	}
+	return nil
+}
+
+// isVerdict reports whether the verifier, or what a driver has it ask about each instruction, says
+// something about a program.
+func (l *load) isVerdict(err error) bool {
+	verifier := verdictOn(err, l.spec)
+	if verifier == nil {
+		return false
+	}
+	log := splitLog(verifier.Log)
+	return len(log.trace) > 0 || len(log.verdict) > 0
 }
