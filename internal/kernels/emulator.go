@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // emulator is a QEMU of another release of Debian than the machine's, with all that it
@@ -36,25 +37,33 @@ func (a archive) emulatorDir(e *emulator) string {
 
 // fetchEmulator downloads and unpacks an emulator.
 func (a archive) fetchEmulator(ctx context.Context, e *emulator) error {
-	// By an empty list of what is installed, nothing that it needs is.
-	if err := os.WriteFile(a.apt("status"), nil, 0o644); err != nil {
-		return err
-	}
-	fmt.Fprintln(os.Stderr, "downloading", e.pkg, "of", e.suite)
-	_, err := output(ctx, "", "apt-get", "--config-file", a.apt("apt.conf"),
-		"--option", "Dir::State::status="+a.apt("status"), "--target-release", e.suite,
-		"install", "--download-only", "--no-install-recommends", "--yes", e.pkg+":"+e.arch)
-	if err != nil {
-		return err
-	}
 	partial := a.emulatorDir(e) + ".partial"
-	if err := errors.Join(os.RemoveAll(partial), os.MkdirAll(partial, 0o755)); err != nil {
-		return err
-	}
-	if err := unpack(ctx, a.apt("cache/archives"), partial); err != nil {
+	if err := a.fetchRoot(ctx, partial, e.suite, e.pkg+":"+e.arch); err != nil {
 		return err
 	}
 	return os.Rename(partial, a.emulatorDir(e))
+}
+
+// fetchRoot downloads packages of a suite with all that they need, the C library included, and
+// unpacks them into a directory.
+func (a archive) fetchRoot(ctx context.Context, dir, suite string, packages ...string) error {
+	// By an empty list of what is installed, nothing that they need is.
+	if err := os.WriteFile(a.apt("status"), nil, 0o644); err != nil {
+		return err
+	}
+	fmt.Fprintln(os.Stderr, "downloading", strings.Join(packages, " "), "of", suite)
+	args := []string{
+		"--config-file", a.apt("apt.conf"),
+		"--option", "Dir::State::status=" + a.apt("status"), "--target-release", suite,
+		"install", "--download-only", "--no-install-recommends", "--yes",
+	}
+	if _, err := output(ctx, "", "apt-get", append(args, packages...)...); err != nil {
+		return err
+	}
+	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755)); err != nil {
+		return err
+	}
+	return unpack(ctx, a.apt("cache/archives"), dir)
 }
 
 // command returns the command that starts an emulator that is unpacked in a directory, by

@@ -76,7 +76,7 @@ type initrd struct {
 }
 
 // writeInitrd writes the initrd with the tests for a kernel.
-func (a *architecture) writeInitrd(ctx context.Context, file, kernelDir, work string) error {
+func (k kernel) writeInitrd(ctx context.Context, file, kernelDir, work string) error {
 	out, err := os.Create(file)
 	if err != nil {
 		return err
@@ -92,23 +92,23 @@ func (a *architecture) writeInitrd(ctx context.Context, file, kernelDir, work st
 	if err := archive.addFile("init", filepath.Join(work, "init")); err != nil {
 		return err
 	}
-	if err := archive.addTests(work, a.suites); err != nil {
+	if err := archive.addTests(work, k.suites); err != nil {
 		return err
 	}
-	if a.pairs > 0 {
+	if k.pairs > 0 {
 		if err := archive.addTree(guestPairs, filepath.Join(work, guestPairs)); err != nil {
 			return err
 		}
 	}
-	if a.random > 0 {
+	if k.random > 0 {
 		if err := archive.addTree(guestRandom, filepath.Join(work, guestRandom)); err != nil {
 			return err
 		}
 	}
-	if err := archive.addTools(ctx, a.tools); err != nil {
+	if err := archive.addTools(ctx, k.tools); err != nil {
 		return err
 	}
-	if err := archive.addModules(ctx, a.modules, kernelDir); err != nil {
+	if err := archive.addModules(ctx, k.allModules(), kernelDir); err != nil {
 		return err
 	}
 	if err := archive.Close(); err != nil {

@@ -3,7 +3,8 @@
 // repository; its arguments name the kernels, all of the table if there are none.
 //
 // Kernels, and a QEMU that has the NICs, are downloaded once, into xdp-load in the
-// user's cache directory: to have newer ones, remove it.
+// user's cache directory, and a module that one of them lacks is built there: to have
+// newer ones, remove it.
 package main
 
 import (
@@ -102,7 +103,7 @@ func test(ctx context.Context, a archive, k kernel, work string) error {
 	if k.emulator != nil {
 		command = k.emulator.command(a.emulatorDir(k.emulator))
 	}
-	m, err := newMachine(ctx, k.architecture, command, a.kernelDir(k), work)
+	m, err := newMachine(ctx, k, command, a.kernelDir(k), work)
 	if err != nil {
 		return fmt.Errorf("kernel %s: %w", k.name(), err)
 	}
