@@ -44,12 +44,12 @@ func TestGenericMode(t *testing.T) {
 	}
 }
 
-// On the NIC there is nothing of the driver's, and no maps are; and no NIC here runs programs,
+// On the NIC there is nothing of the driver's, and few kinds of maps; and no NIC here runs programs,
 // which the driver tells, or the kernel says when it is asked all the same.
 func TestOffloadRefused(t *testing.T) {
 	newLab(t)
 	opts := loader.Options{Layout: layout(t, "exact"), Interface: "nic0", Mode: loader.Offload}
-	if _, err := loader.LoadRewritten(ownProgram("calls"), opts); err == nil || !strings.Contains(err.Error(), "mode offload: program calls uses maps, which would have to be on the NIC, too, and are made in the kernel: .bss, jump") {
+	if _, err := loader.LoadRewritten(ownProgram("calls"), opts); err == nil || !strings.Contains(err.Error(), "mode offload: program calls uses maps that no NIC has, which are arrays and hashes without flags, and not global variables: .bss, jump") {
 		t.Errorf("With maps: %v", err)
 	}
 	target, err := nic.ByName("nic0")

@@ -144,6 +144,52 @@ func TestOffload(t *testing.T) {
 	lab.check(nil)
 }
 
+// A map that the program uses is on the NIC, too, or the kernel would refuse the program
+// (bpf_offload_prog_map_match in kernel/bpf/offload.c), and is read and written from here. A
+// program in its place uses it again by its name.
+func TestOffloadMaps(t *testing.T) {
+	lab := newOffloadLab(t)
+	opts := lab.options()
+	loaded, err := loader.LoadRewritten(ownProgram("pinned"), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lab.check(loaded.Attachment)
+	if want := bpffs + "/last_hash"; len(loaded.Pinned) != 1 || loaded.Pinned[0].Path != want || loaded.Pinned[0].Reused {
+		t.Errorf("Pinned: %+v", loaded.Pinned)
+	}
+	if err := loaded.Maps["last_hash"].Put(uint32(0), uint64(0xcafe)); err != nil {
+		t.Fatal(err)
+	}
+	loaded.Close()
+
+	opts.Replace = true
+	replaced, err := loader.LoadRewritten(ownProgram("pinned"), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(replaced.Pinned) != 1 || !replaced.Pinned[0].Reused {
+		t.Errorf("Pinned: %+v", replaced.Pinned)
+	}
+	var hash uint64
+	if err := replaced.Maps["last_hash"].Lookup(uint32(0), &hash); err != nil || hash != 0xcafe {
+		t.Errorf("The map has %#x, %v", hash, err)
+	}
+	replaced.Close()
+	lab.check(replaced.Attachment)
+	lab.unload("sim0")
+
+	// Now nothing is there to be used, and the NIC has no more.
+	remove(t, bpffs+"/last_hash")
+	lab.set("bpf_map_accept", "N")
+	opts.Replace = false
+	want := "sim0: map last_hash: the NIC's driver makes none like it (Array, 1 entries of 4 and 8 bytes): operation not supported"
+	if _, err := loader.LoadRewritten(ownProgram("pinned"), opts); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("Load: %v", err)
+	}
+	lab.check(nil)
+}
+
 // What the NIC's driver refuses leaves nothing behind, and what is there as it was.
 func TestOffloadRefusals(t *testing.T) {
 	for _, test := range []struct{ knob, load, replace string }{
