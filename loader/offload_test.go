@@ -3,6 +3,7 @@ package loader_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -267,10 +268,11 @@ func TestOffloadAndNative(t *testing.T) {
 	lab.check(nil)
 }
 
-// A NIC that is unplugged takes its program along, of which nothing is left pinned.
+// A NIC that is unplugged takes its program along, of which nothing is left pinned but a map by
+// its name: this is of no use any more.
 func TestOffloadUnplugged(t *testing.T) {
 	lab := newOffloadLab(t)
-	loaded, err := loader.LoadRewritten(program("oneload"), lab.options())
+	loaded, err := loader.LoadRewritten(ownProgram("pinned"), lab.options())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -288,7 +290,18 @@ func TestOffloadUnplugged(t *testing.T) {
 	if len(overview.Programs) != 0 || len(overview.Skipped) != 0 || len(overview.Gone) != 1 || !strings.Contains(overview.Gone[0], want) {
 		t.Errorf("Survey: %+v", overview)
 	}
-	if pins := lab.pins(); len(pins) != 0 {
+	const named = bpffs + "/last_hash"
+	if pins := lab.pins(); !slices.Equal(pins, []string{named}) {
 		t.Errorf("Pinned: %v", pins)
 	}
+
+	if lab.sim, err = lab.ns.AddSimNIC("sim0"); err != nil {
+		t.Fatal(err)
+	}
+	want = "map last_hash: what is pinned at " + named + " was on a NIC that is gone: rm " + named
+	if _, err := loader.LoadRewritten(ownProgram("pinned"), lab.options()); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("Load: %v", err)
+	}
+	remove(t, named)
+	lab.check(nil)
 }
