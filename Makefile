@@ -1,7 +1,7 @@
 # clang 14, 16 and 22 and gcc-bpf only compile what the tests take as input;
 # see testdata/README.md.
 compilers = clang-14 clang-16 clang-19 clang-22 libbpf-dev libc6-dev
-packages = $(compilers) llvm-19 gcc-bpf gcc g++ bpftool xdp-tools iproute2 ethtool jq bash-completion zsh fish mandoc systemd udev
+packages = $(compilers) llvm-19 gcc-bpf gcc g++ bpftool xdp-tools iproute2 ethtool jq bash-completion zsh fish mandoc systemd udev podman crun
 
 # What the tests on other kernels need besides Go.
 kernel-packages = qemu-system-misc kmod iproute2 bpftool ethtool xdp-tools $(compilers)
@@ -9,7 +9,7 @@ kernel-packages = qemu-system-misc kmod iproute2 bpftool ethtool xdp-tools $(com
 # The linter, by its version.
 staticcheck = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
-.PHONY: all build install uninstall root demo bench bench-write profile lint race check test random test-kernels drivers site release try-release deps generate fuzz fuzz-long
+.PHONY: all build install uninstall root demo bench bench-write profile lint race check test random test-kernels drivers site release try-release try-windows deps generate fuzz fuzz-long
 
 all: build
 
@@ -174,6 +174,12 @@ try-release: root
 	$(call install,debootstrap)
 	packaging/try.sh bookworm
 	packaging/try.sh trixie
+
+# Compares the command on Windows, by Wine in a fresh root, with the one on Linux. It takes five
+# minutes. Needs root.
+try-windows: root
+	$(call install,debootstrap)
+	packaging/try-windows.sh
 
 deps:
 	$(call install,$(packages))

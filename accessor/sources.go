@@ -16,7 +16,7 @@ type Source struct {
 	Reason string `json:"reason"` // why it is not there; empty if it is
 }
 
-// From is what is read or asked for a field: nothing if it is not there.
+// From is what is read or asked for a field. It is empty if the field is not there.
 type From string
 
 const (

@@ -85,7 +85,7 @@ func chooseProgram(spec *ebpf.CollectionSpec, wanted string, hooks []Hook) (stri
 		names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return isOptional(spec.Programs[name]) || isCalled(spec, name) })
 	}
 	if len(names) != 1 {
-		return "", "", fmt.Errorf("%w: choose one of %s", ErrSeveralPrograms, strings.Join(all, ", "))
+		return "", "", fmt.Errorf("%w: choose one of %s: --program NAME", ErrSeveralPrograms, strings.Join(all, ", "))
 	}
 	return names[0], HookOf(spec.Programs[names[0]]), nil
 }

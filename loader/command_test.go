@@ -50,7 +50,10 @@ func init() {
 		"with":    withCapabilities,
 
 		"clsact-both":     clsactBoth,
+		"forbidden":       forbidden,
 		"force":           func(args []string) error { return loadWith(args, loader.Options{Replace: true, Force: true}) },
+		"fragmented":      func(args []string) error { return loadWith(args, loader.Options{Program: "fragmented"}) },
+		"redirect":        redirect,
 		"killed-at-mount": killedAtMount,
 		"on-all":          onAll,
 		"without-links":   withoutLinks,

@@ -25,8 +25,8 @@ type KnownDriver struct {
 	Err error `json:"-"`
 }
 
-// KnownDrivers returns all of them, sorted by name. Of those whose module's types are not
-// there, it says so in Fields.
+// KnownDrivers returns the drivers that accessors come with xdp-load for, sorted by name, and what
+// programs read of each on a kernel. If the types of a module are not there, its Fields say so.
 //
 // Returns an error if the types of the kernel itself can't be read.
 func KnownDrivers(kernel *nic.Kernel) ([]KnownDriver, error) {

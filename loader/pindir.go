@@ -215,8 +215,8 @@ func checkTrusted(dir os.FileInfo) error {
 	return nil
 }
 
-// lockTimeout is longer than anybody who means well holds the lock.
-const lockTimeout = 30 * time.Second
+// lockTimeout is longer than anybody who means well holds the lock. A test makes it shorter.
+var lockTimeout = 30 * time.Second
 
 // lockDir opens the directory that a path leads to and waits for its lock, see
 // flock(2). check, which may be nil, comes before that.

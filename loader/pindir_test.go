@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -60,6 +61,22 @@ func TestPublishKeepsLock(t *testing.T) {
 	pins.close()
 	if locked, err := tryLock(dir, nil); !locked || err != nil {
 		t.Errorf("Locked afterwards: %t, %v", locked, err)
+	}
+}
+
+// Who waits for a lock that is never let go of is told how to find who has it.
+func TestLockHeld(t *testing.T) {
+	withoutBPFFS(t)
+	pins := newMount(t)
+	if err := pins.publish(); err != nil {
+		t.Fatal(err)
+	}
+	defer pins.close()
+	defer func(before time.Duration) { lockTimeout = before }(lockTimeout)
+	lockTimeout = 10 * time.Millisecond
+	_, err := lockDir(linkPins, nil)
+	if want := linkPins + ": another process has held its lock for 10ms: fuser -v " + linkPins + " tells which"; err == nil || err.Error() != want {
+		t.Errorf("%v instead of %s", err, want)
 	}
 }
 

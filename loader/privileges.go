@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -118,6 +119,8 @@ func neededFor(err error) []capability {
 		return []capability{unix.CAP_SYS_PTRACE, unix.CAP_SYS_ADMIN}
 	case errors.Is(err, unix.EACCES):
 		return []capability{unix.CAP_DAC_OVERRIDE}
+	case has[unix.CAP_BPF] && has[unix.CAP_NET_ADMIN] && isForbidden():
+		return nil
 	case has[unix.CAP_BPF] && has[unix.CAP_NET_ADMIN]:
 		// Maps and programs ask for nothing else before the verifier sees
 		// them (map_create, bpf_prog_load in kernel/bpf/syscall.c). So it is
@@ -125,6 +128,15 @@ func neededFor(err error) []capability {
 		return []capability{unix.CAP_SYS_ADMIN}
 	}
 	return []capability{unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_NET_ADMIN}
+}
+
+// isForbidden reports whether something forbids bpf(2) to who has the capabilities for it, as the
+// filters of container runtimes do that know of CAP_SYS_ADMIN only. The kernel itself would call
+// the command unknown.
+func isForbidden() bool {
+	const unknown = math.MaxInt32
+	_, _, errno := unix.Syscall(unix.SYS_BPF, unknown, 0, 0)
+	return errno == unix.EPERM
 }
 
 // missingForVerifier returns the capabilities without which the verifier allows

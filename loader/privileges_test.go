@@ -93,6 +93,28 @@ func (l *lab) loadWith(capabilities []string, object, want string) {
 	}
 }
 
+// Where all of bpf(2) is forbidden, more capabilities would not help.
+func TestForbidden(t *testing.T) {
+	lab := newLab(t)
+	output, err := command("with", "CAP_BPF CAP_PERFMON CAP_NET_ADMIN", "forbidden", "load", program("fields"), layoutFile("exact"), lab.nic.Name).CombinedOutput()
+	if want := "operation not permitted: no capability is missing, so it is a seccomp filter, as containers have, or a security module\n"; err == nil || !strings.HasSuffix(string(output), want) {
+		t.Errorf("%v: %s\nlacks %q", err, output, want)
+	}
+}
+
+// forbidden COMMAND... runs where bpf(2) is forbidden, as in containers.
+func forbidden(args []string) error {
+	err := filterCalls([]unix.SockFilter{
+		loadWord(numberAt), unless(unix.SYS_BPF, 1),
+		{Code: unix.BPF_RET, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)},
+		{Code: unix.BPF_RET, K: unix.SECCOMP_RET_ALLOW},
+	})
+	if err != nil {
+		return fmt.Errorf("seccomp: %w", err)
+	}
+	return commands[args[0]](args[1:])
+}
+
 // enumerated returns "a, b and c".
 func enumerated(names []string) string {
 	if len(names) == 0 {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -612,7 +613,8 @@ func TestReplaceByBoundElsewhere(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := finish(); !errors.Is(err, loader.ErrBoundElsewhere) || !strings.Contains(err.Error(), "bound to another device: program balance is for interface number") {
+	refusal := regexp.MustCompile(`^nic1: replace id \d+: bound to another device: program balance is for interface number \d+, and nic1 has number \d+: try again$`)
+	if _, err := finish(); !errors.Is(err, loader.ErrBoundElsewhere) || !refusal.MatchString(err.Error()) {
 		t.Errorf("%v", err)
 	}
 	if got := lab.status(); len(got) != 1 || got[0].ProgramID != present.Attachment.ProgramID {

@@ -20,7 +20,7 @@ type Options struct {
 	Accessors []*rewrite.Accessors
 
 	// Types are globs of the root types to resolve against the layout
-	// (optional, rewrite.DefaultTypes if empty).
+	// (optional, reloc.Descriptor if empty).
 	Types []string
 
 	// Object is what is in the object's file, for who has read it (optional: what is given a

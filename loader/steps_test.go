@@ -226,6 +226,13 @@ func operations(object string) map[string]operation {
 // steppedErrors are how a step fails: no memory, no room, no permission.
 var steppedErrors = []unix.Errno{unix.ENOMEM, unix.ENOSPC, unix.EPERM}
 
+// failedSteps are messages that take a step to fail.
+var failedSteps = map[string][]string{
+	"load":    {"map jump: put program first_called into slot 0: "},
+	"replace": {"nic0: the program to be replaced, id "},
+	"reload":  {"nic0: the program to be replaced, id "},
+}
+
 // Whatever fails of an operation, it is said in one error, what was attached before stays, and
 // nothing is left behind. What does not matter may fail without a word. The next one works.
 func TestEveryStepFails(t *testing.T) {
@@ -236,6 +243,7 @@ func TestEveryStepFails(t *testing.T) {
 			if operation.replaces {
 				lab.load(ownProgram("calls_pinned"))
 			}
+			var said strings.Builder
 			for n := 1; ; n++ {
 				errno := steppedErrors[n%len(steppedErrors)]
 				before, pinned := lab.attached(), slices.DeleteFunc(lab.pins(), isEmptyDirectory)
@@ -244,6 +252,7 @@ func TestEveryStepFails(t *testing.T) {
 					break
 				}
 				t.Logf("%s: %v: %t %s", run.at, errno, run.failed, run.output)
+				said.WriteString(run.output)
 				if !run.failed {
 					lab.wantDone(run, operation)
 					lab.restore(operation)
@@ -261,6 +270,11 @@ func TestEveryStepFails(t *testing.T) {
 				}
 			}
 			lab.wantDone(steppedRun{at: "after all"}, operation)
+			for _, want := range failedSteps[name] {
+				if !strings.Contains(said.String(), want) {
+					t.Errorf("Nothing that failed says %q", want)
+				}
+			}
 			if operation.attaches {
 				lab.unload("nic0")
 			}

@@ -18,9 +18,9 @@ import (
 )
 
 // withoutLinks ERRNO COMMAND... has the kernel refuse to make links, as it does before it knows
-// them, EINVAL, or where a container may not, EPERM.
+// them, EINVAL, where a container may not, EPERM, or for a fault, ENOMEM.
 func withoutLinks(args []string) error {
-	refusal := map[string]unix.Errno{"EINVAL": unix.EINVAL, "EPERM": unix.EPERM}[args[0]]
+	refusal := map[string]unix.Errno{"EINVAL": unix.EINVAL, "EPERM": unix.EPERM, "ENOMEM": unix.ENOMEM}[args[0]]
 	if err := refuseLinks(refusal); err != nil {
 		return fmt.Errorf("seccomp: %w", err)
 	}

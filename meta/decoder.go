@@ -12,8 +12,8 @@ import (
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
-// Tag is the key of the struct tags that NewDecoder reads.
-const Tag = "meta"
+// tagKey is that of the struct tags that NewDecoder reads.
+const tagKey = "meta"
 
 // ErrDoesNotFit is wrapped by NewDecoder's error about a variable that can't hold what the
 // layout has.
@@ -66,7 +66,7 @@ func NewDecoder(layout *reloc.Layout, name string, into any) (*Decoder, error) {
 		}
 	}
 	if len(d.has) == 0 {
-		return nil, fmt.Errorf("decode into %T: no field has a tag such as `%s:\"hash\"`", into, Tag)
+		return nil, fmt.Errorf("decode into %T: no field has a tag such as `%s:\"hash\"`", into, tagKey)
 	}
 	return d, nil
 }
@@ -92,7 +92,7 @@ func sizeOf(layout *reloc.Layout, name string) (int, error) {
 
 // add adds a field of the struct that is decoded into, if it has a tag.
 func (d *Decoder) add(layout *reloc.Layout, name string, declared reflect.StructField, variable reflect.Value) error {
-	tag, ok := declared.Tag.Lookup(Tag)
+	tag, ok := declared.Tag.Lookup(tagKey)
 	if !ok {
 		return nil
 	}

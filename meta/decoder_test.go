@@ -90,7 +90,7 @@ func spell(decoder *meta.Decoder, decoded *all) string {
 
 func forEach(decoder *meta.Decoder, fn func(i int, path string)) {
 	for i := range reflect.TypeFor[all]().NumField() {
-		path, _, _ := strings.Cut(reflect.TypeFor[all]().Field(i).Tag.Get(meta.Tag), ",")
+		path, _, _ := strings.Cut(reflect.TypeFor[all]().Field(i).Tag.Get("meta"), ",")
 		if decoder.Has(path) {
 			fn(i, path)
 		}

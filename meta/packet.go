@@ -4,17 +4,19 @@ package meta
 // packets: that of bpf/md_meta.h.
 const PacketStruct = "md_meta"
 
-// Place is where it is, as the variable "place" of the program says: enum md_meta_place.
+// Place is where that struct is, as the variable "place" of receive.c says: enum md_meta_place. It
+// is the same for all packets, and known with the first one.
 type Place uint32
 
-// The places. It is the same for all packets, and known with the first one.
+// The places.
 const (
 	Nowhere  Place = iota // there was no packet yet
 	InArea                // in front of where the socket's descriptor leads to
 	InPacket              // where that leads to: the packet is what follows
 )
 
-// Packet is what is in that struct, for NewDecoder. What the fields mean, bpf/md_desc.h says.
+// Packet has the fields of struct md_meta, with the tags that NewDecoder reads: what
+// bpf/examples/receive.c tells of a packet. What they mean, bpf/md_desc.h says.
 type Packet struct {
 	RxTimestamp uint64 `meta:"rx_timestamp"` // ns of the NIC's clock, 0: no stamp
 	Hash        uint32 `meta:"hash"`

@@ -13,11 +13,11 @@ import (
 )
 
 var (
-	// ErrNeedsBase is wrapped by OpenLayout's error about split BTF whose base
+	// ErrNeedsBase is wrapped by OpenLayout's and ReadLayout's error about split BTF whose base
 	// has to be named.
 	ErrNeedsBase = errors.New("split BTF")
 
-	// ErrWrongBase is wrapped by OpenLayout's error about split BTF that was
+	// ErrWrongBase is wrapped by OpenLayout's and ReadLayout's error about split BTF that was
 	// not split from the base given.
 	ErrWrongBase = reloc.ErrWrongBase
 )

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 )
 
 // types is the type information of a file.
@@ -102,6 +103,9 @@ func randomAccess(file *os.File) (*io.SectionReader, error) {
 	info, err := file.Stat()
 	if err != nil {
 		return nil, err
+	}
+	if info.IsDir() { // of which Windows says something else
+		return nil, &os.PathError{Op: "read", Path: file.Name(), Err: syscall.EISDIR}
 	}
 	if info.Mode().IsRegular() && info.Size() > 0 {
 		return io.NewSectionReader(file, 0, info.Size()), nil

@@ -140,7 +140,7 @@ func within(typ btf.Type, types map[btf.Type]bool) {
 	}
 }
 
-// Adopted reports whether Adopt marked the access.
+// Adopted reports whether Recorded.Adopt marked the access.
 func (a *Access) Adopted() bool { return a.nested != nil }
 
 // RootIsOf reports whether a field is of the access's root type, or an array of such.

@@ -1,6 +1,7 @@
 package rewrite_test
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -9,6 +10,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cilium/ebpf/btf"
+
+	"github.com/xdp-load/xdp-load/reloc"
 	"github.com/xdp-load/xdp-load/rewrite"
 )
 
@@ -68,6 +72,11 @@ func TestRefusedCases(t *testing.T) {
 			"struct md_desc { struct { __u16 low, high; } f; }", "",
 			`needs a field of the same type, and the layout has __u16 at 0`,
 		},
+		"an offset of more bits than the instruction has": {
+			"__u32 f;", "out_unsigned = md->f;",
+			"struct md_desc { char before[40000]; __u32 f; }", "",
+			`md->f: the offset 40000 does not fit into the instruction "r1 = *(u32 *)(r1 + 0)"`,
+		},
 		"an instruction that is not understood": {
 			"__u32 f;", `__u32 *p = &md->f; asm volatile(".8byte 0xff" : "+r"(p)); out_unsigned = *p;`,
 			"struct md_desc { __u64 f; }", "",
@@ -115,6 +124,45 @@ func TestRefusedWithoutSymbol(t *testing.T) {
 	}
 }
 
+// A size of more bits than the instruction has that was compiled for the program's own.
+func TestRefusedValue(t *testing.T) {
+	t.Parallel()
+	needTools(t, "gcc", "clang-19")
+	object := costCompile(t, "clang-19", `
+		#include "cost.h"
+		#include <bpf/bpf_core_read.h>
+		struct md_desc { __u32 f; } __attribute__((preserve_access_index));
+		PROGRAM(measures, struct md_desc, out_unsigned = bpf_core_type_size(struct md_desc);)`, "el", "v1")
+	number := &btf.Int{Name: "unsigned int", Size: 4}
+	builder, err := btf.NewBuilder([]btf.Type{&btf.Struct{Name: "md_desc", Size: 3 << 30, Members: []btf.Member{{Name: "f", Type: number}}}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	types, err := builder.Marshal(nil, &btf.MarshalOptions{Order: binary.LittleEndian})
+	if err != nil {
+		t.Fatal(err)
+	}
+	layout, err := reloc.NewLayout("huge", types, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = rewrite.Rewrite(object, layout, rewrite.Options{})
+	if want := `struct md_desc: the value 3221225472 does not fit into the instruction "r1 = 4"`; !errors.Is(err, rewrite.ErrRefused) || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+// Accesses that are recorded in what is no code, as its flags say.
+func TestRefusedInData(t *testing.T) {
+	t.Parallel()
+	needTools(t, "llvm-objcopy-19")
+	object := objcopied(t, readProgram(t, "fields-el"), "--set-section-flags=xdp=alloc")
+	_, _, err := rewrite.Rewrite(object, readLayout(t, "sparse-el"), rewrite.Options{})
+	if want := "section xdp holds no instructions: compile the object again from its source"; !errors.Is(err, rewrite.ErrRefused) || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
 // What a function of the kernel returns or writes has nothing to do with the
 // layout, in this program or in another one. Of a function whose symbol was
 // stripped nobody can tell, so the kernel decides.
@@ -158,11 +206,17 @@ func TestRefusedBesideCalls(t *testing.T) {
 // stripped returns an object without the symbol of a function.
 func stripped(t *testing.T, object []byte, symbol string) []byte {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "stripped.o")
+	return objcopied(t, object, "--strip-symbol="+symbol)
+}
+
+// objcopied returns an object as llvm-objcopy changes it.
+func objcopied(t *testing.T, object []byte, option string) []byte {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "copied.o")
 	if err := os.WriteFile(path, object, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command("llvm-objcopy-19", "--strip-symbol="+symbol, path).CombinedOutput(); err != nil {
+	if out, err := exec.Command("llvm-objcopy-19", option, path).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	return readFile(t, path)

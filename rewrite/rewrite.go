@@ -24,14 +24,10 @@ import (
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
-// DefaultTypes are the root types that are resolved against the layout unless
-// Options says otherwise.
-var DefaultTypes = []string{reloc.Descriptor}
-
 // Options says what to rewrite. The zero value is useful.
 type Options struct {
 	// Types are globs, as path.Match takes them, of the names of root types to
-	// resolve against the layout (optional, DefaultTypes if empty). A glob that
+	// resolve against the layout (optional, reloc.Descriptor if empty). A glob that
 	// matches a name matches its flavours too; one that matches no root type of the
 	// object is an error. "*" means every record, if there is any. What clang records
 	// of a struct within a chosen type is resolved with it, whatever that struct is
@@ -365,7 +361,7 @@ func (o *Options) loads(access *reloc.Access) bool {
 func (o *Options) isRoot(name string) bool {
 	globs := o.Types
 	if len(globs) == 0 {
-		globs = DefaultTypes
+		globs = []string{reloc.Descriptor}
 	}
 	essential := btfraw.EssentialName(name)
 	if o.enums && isHeaderEnum(essential) {

@@ -47,8 +47,7 @@ func newHere(f *flags) *cobra.Command {
 			RunE: func(*cobra.Command, []string) error { return needsLinux(name) },
 		})
 	}
-	root.Flags().StringArray("iface", nil, "")
-	_ = root.Flags().MarkHidden("iface")
+	root.FParseErrWhitelist.UnknownFlags = true // they are those of loading, or of a command that is mistyped
 	return root
 }
 

@@ -8,16 +8,20 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // readObject is os.ReadFile with errors that start with the path, as those
 // about its contents do.
 func readObject(path string) ([]byte, error) {
 	object, err := os.ReadFile(path)
-	if err != nil {
-		return nil, inObject(path, withoutPath(err))
+	if err == nil {
+		return object, nil
 	}
-	return object, nil
+	if info, statErr := os.Stat(path); statErr == nil && info.IsDir() { // of which Windows says something else
+		err = syscall.EISDIR
+	}
+	return nil, inObject(path, withoutPath(err))
 }
 
 // writeFile writes a file whole or leaves it as it was. It follows links, and writes
@@ -40,10 +44,20 @@ func writeWhole(path string, data []byte) error {
 	case present.IsDir():
 		return errors.New("is a directory: give the name of a file")
 	case !present.Mode().IsRegular():
-		return os.WriteFile(path, data, 0)
+		return writeInPlace(path, data)
 	default:
 		return replaceFile(path, data, present)
 	}
+}
+
+// writeInPlace writes a device or a pipe, which is there and has no contents.
+func writeInPlace(path string, data []byte) error {
+	file, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(data)
+	return cmp.Or(err, file.Close())
 }
 
 // replaceFile puts a new file in the place of the one that is present, nil if there is

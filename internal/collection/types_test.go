@@ -5,15 +5,18 @@ import (
 	"debug/elf"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/cilium/ebpf/btf"
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/xdp-load/xdp-load/internal/collection"
 	"github.com/xdp-load/xdp-load/internal/elfobj"
+	"github.com/xdp-load/xdp-load/internal/netlab"
 )
 
 // gotol are objects with the variables got_path and got_rounds, of 8 bytes each, in .bss.
@@ -156,6 +159,24 @@ func TestExternTooLong(t *testing.T) {
 	const want = "an option of 4097 bytes, where the kernel has none of more than 4096"
 	if _, err := collection.Readable(object); err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("%v instead of %q", err, want)
+	}
+}
+
+// Where nothing tells how the kernel was configured, nobody knows the value of an option.
+func TestExternOfUnknown(t *testing.T) {
+	netlab.Enter(t) // whose mounts are the test's
+	for _, dir := range []string{"/boot", "/proc"} {
+		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, ""); err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Unmount(dir, 0)
+	}
+	number := &btf.Int{Name: "int", Size: 4, Encoding: btf.Signed}
+	object := retyped(t, gotol[0], map[string]elf.Symbol{"got_path": {Name: "CONFIG_NOWHERE", Info: elf.ST_INFO(elf.STB_WEAK, elf.STT_NOTYPE)}},
+		&btf.Datasec{Name: ".kconfig", Size: 4, Vars: []btf.VarSecinfo{{Type: &btf.Var{Name: "CONFIG_NOWHERE", Type: number, Linkage: btf.ExternVar}, Size: 4}}})
+	_, err := collection.Readable(object)
+	if err == nil || !regexp.MustCompile(`CONFIG_NOWHERE: the kernel's value of this option is in /boot/config-\S+ or /proc/config.gz, and neither can be read$`).MatchString(err.Error()) {
+		t.Errorf("%v", err)
 	}
 }
 

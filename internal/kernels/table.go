@@ -121,7 +121,7 @@ var amd64 = &architecture{
 			// several load at once, for which they are too slow here; what can't be
 			// undone; programs that the verifier takes minutes for; most of the layouts
 			// with kfuncs; and what is not about the kernel.
-			skip: "^Example|^TestFits$|^TestKnownDriversHere$|^TestSimultaneousOnSeveral$|^TestLinked|^TestKilled|^TestEveryStepFails$|^TestLockedDown$|^TestExplainRefusal$/^(lengthy|branchy)$|" +
+			skip: "^Example|^TestFits$|^TestKnownDriversHere$|^TestSimultaneousOnSeveral$|^TestLinked|^TestKilled|^TestEveryStepFails$|^TestSteps|^TestLockedDown$|^TestExplainRefusal$/^(lengthy|branchy)$|" +
 				"^TestProducer$/^(reordered|narrow|wide|nested|flavour|packed|swapped|bitfield|nic_a)$",
 			args: []string{"-nics"},
 		},
