@@ -65,6 +65,10 @@ func TestOffloadRefused(t *testing.T) {
 	if _, err := loader.LoadRewritten(program("oneload"), opts); !errors.Is(err, loader.ErrNoOffload) || !strings.Contains(err.Error(), want) {
 		t.Errorf("Load: %v", err)
 	}
+	want = strings.ReplaceAll(want, "oneload", "map last_hash")
+	if _, err := loader.LoadRewritten(ownProgram("pinned"), opts); !errors.Is(err, loader.ErrNoOffload) || !strings.Contains(err.Error(), want) {
+		t.Errorf("With a map: %v", err)
+	}
 	opts.Layout, opts.Accessors = nil, []*rewrite.Accessors{{}}
 	if _, err := loader.LoadRewritten(ownProgram("calls"), opts); !errors.Is(err, loader.ErrNoDriverHere) || !strings.Contains(err.Error(), "no driver has the packet in offload mode: the program runs on the NIC, where there is no memory of the kernel: give the layout of the metadata area") {
 		t.Errorf("With accessors: %v", err)

@@ -71,11 +71,16 @@ func (l *load) makeMaps(there map[string]*ebpf.Map) (made map[string]*ebpf.Map, 
 		if there[name] != nil {
 			continue
 		}
-		if made[name], err = makeMapOnNIC(spec, l.spec.Programs[l.Program].Ifindex); err != nil {
-			delete(made, name)
-			return made, fmt.Errorf("%s: map %s: the NIC's driver makes none like it (%s, %d entries of %d and %d bytes): %w",
-				l.Interface, name, spec.Type, spec.MaxEntries, spec.KeySize, spec.ValueSize, err)
+		made[name], err = makeMapOnNIC(spec, l.spec.Programs[l.Program].Ifindex)
+		if err == nil {
+			continue
 		}
+		delete(made, name)
+		if errors.Is(err, unix.EINVAL) {
+			return made, l.noOffload("map "+name, err)
+		}
+		return made, fmt.Errorf("%s: map %s: the NIC's driver makes none like it (%s, %d entries of %d and %d bytes): %w",
+			l.Interface, name, spec.Type, spec.MaxEntries, spec.KeySize, spec.ValueSize, err)
 	}
 	return made, nil
 }
@@ -120,12 +125,18 @@ func (l *load) explainOffload(err error) error {
 		return nil
 	}
 	switch {
-	case errors.Is(err, unix.EINVAL): // the driver may not have told before whether it takes any
-		return fmt.Errorf("%s: %w, or none like %s: attach it in native mode: %w", l.Interface, ErrNoOffload, l.Program, err)
+	case errors.Is(err, unix.EINVAL):
+		return l.noOffload(l.Program, err)
 	case errors.Is(err, unix.EOPNOTSUPP):
 		return fmt.Errorf("%s: the NIC's driver does not take program %s for it, and does not say why: attach it in native mode: %w", l.Interface, l.Program, err)
 	}
 	return nil
+}
+
+// noOffload says what it means that the kernel calls it invalid to load something for the NIC: its
+// driver may not have told before whether it takes anything.
+func (l *load) noOffload(what string, err error) error {
+	return fmt.Errorf("%s: %w, or none like %s: attach it in native mode: %w", l.Interface, ErrNoOffload, what, err)
 }
 
 // isVerdict reports whether the verifier, or what a driver has it ask about each instruction, says
