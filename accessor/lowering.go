@@ -113,7 +113,7 @@ func (s *survey) replacements(b body) ([]code.Replacement, error) {
 		if q.err != nil {
 			return nil, s.fn.errorAt(slot, q.err)
 		}
-		replacements = append(replacements, code.Replacement{Slot: slot, Code: q.code, Jumps: q.jumps, Kept: q.kept, Attached: q.attached})
+		replacements = append(replacements, code.Replacement{Slot: slot, Code: q.code, Jumps: q.jumps, Kept: q.kept, Attached: &q.attached})
 	}
 	return replacements, nil
 }

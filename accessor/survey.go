@@ -82,13 +82,13 @@ func (s *survey) subprogram() *flow.Subprogram {
 			Addresses: s.fn.Section.Addresses(),
 		},
 	}
-	sub.Offsets, sub.Undecided = make(map[int]bool), make(map[int]bool)
+	sub.Offsets = make(map[int]bool)
 	for slot := s.fn.Start; slot < s.fn.End; slot++ {
 		access := s.accessAt(slot)
 		if access == nil {
 			continue
 		}
-		sub.Undecided[slot] = true
+		sub.Undecided.Add(slot)
 		isOffset := access.Kind == reloc.ByteOffset && !s.fn.Section.IsMemoryAt(slot)
 		sub.Offsets[slot] = isOffset && access.Local.Field.IsRecord()
 	}

@@ -54,7 +54,7 @@ func (l *load) wantsVerifier() bool {
 
 // noteLoaded tells which programs are in the kernel, and what the verifier counted.
 func (l *load) noteLoaded() {
-	if l.Log == nil {
+	if l.Log == nil || !l.Log.Enabled(context.Background(), slog.LevelInfo) { // the numbers are asked of the kernel
 		return
 	}
 	for _, name := range slices.Sorted(maps.Keys(l.collection.Programs)) {

@@ -55,7 +55,8 @@ type Access struct {
 	Insn          int    `json:"insn"`
 	FunctionStart int    `json:"functionStart"`
 
-	Kind Kind `json:"kind"`
+	Kind    Kind `json:"kind"`
+	lacking bool // see Lacking
 
 	// Root is the type that the path starts at, such as "struct md_desc", and
 	// Path what the source says, such as "md->hash".
@@ -65,14 +66,12 @@ type Access struct {
 	Source Source `json:"source"`
 
 	// Local is what the access comes to in the object's own types: what the
-	// instruction holds as long as nobody has rewritten it.
-	Local Resolution `json:"local"`
+	// instruction holds as long as nobody has rewritten it. Records of the same share
+	// it: it is not to be changed.
+	Local *Resolution `json:"local"`
 
-	path       *pathSpec
-	nested     *nest         // where the root type lies in others, see Adopt
-	lacking    bool          // see Lacking
-	enumerator btf.EnumValue // for records about one
-	order      binary.ByteOrder
+	path   *pathSpec
+	nested *nest // where the root type lies in others, see Adopt
 }
 
 // RootName returns the name of the root type, its flavour included; empty for
@@ -206,12 +205,11 @@ func readRecords(obj *elfobj.Object, rawTypes, rawExt []byte) (*Recorded, error)
 	}
 
 	r := &reader{obj: obj, types: types, ext: ext, sections: make(map[string]*codeSection), known: make(map[recordedWhat]Access)}
-	accesses := make([]Access, 0, len(ext.CORERelos))
-	for i := range ext.CORERelos {
-		access, err := r.access(i)
+	accesses := make([]Access, 0, ext.CountCORERelos())
+	for i, record := range ext.CORERelos() {
+		access, err := r.access(i, &record)
 		if err != nil {
-			return nil, fmt.Errorf("CO-RE record %d (section %s, offset %#x): %w",
-				i, ext.CORERelos[i].Section, ext.CORERelos[i].InsnOffset, err)
+			return nil, fmt.Errorf("CO-RE record %d (section %s, offset %#x): %w", i, record.Section, record.InsnOffset, err)
 		}
 		accesses = append(accesses, access)
 	}
@@ -229,8 +227,8 @@ func readRecords(obj *elfobj.Object, rawTypes, rawExt []byte) (*Recorded, error)
 // would be about. The byte order is the object's.
 func NewAccess(root btf.Type, accessString string, kind Kind, order binary.ByteOrder) (Access, error) {
 	root = withoutTypedef(root)
-	access := Access{Kind: kind, Root: TypeString(root), order: order}
-	return access, access.resolveLocally(root, 0, accessString)
+	access := Access{Kind: kind, Root: TypeString(root)}
+	return access, access.resolveLocally(root, 0, accessString, order)
 }
 
 // reader turns records into accesses.
@@ -259,8 +257,7 @@ type codeSection struct {
 // (Documentation/bpf/standardization/instruction-set.rst).
 const classALU = 4
 
-func (r *reader) access(index int) (Access, error) {
-	record := &r.ext.CORERelos[index]
+func (r *reader) access(index int, record *btfraw.CORERelo) (Access, error) {
 	section, err := r.section(record.Section)
 	if err != nil {
 		return Access{}, err
@@ -296,8 +293,8 @@ func (r *reader) what(record *btfraw.CORERelo) (Access, error) {
 		return Access{}, fmt.Errorf("type %d: %w", record.TypeID, err)
 	}
 	root = withoutTypedef(root)
-	access := Access{Kind: key.kind, Root: TypeString(root), order: r.obj.Order}
-	if err := access.resolveLocally(root, btf.TypeID(record.TypeID), record.AccessString); err != nil {
+	access := Access{Kind: key.kind, Root: TypeString(root)}
+	if err := access.resolveLocally(root, btf.TypeID(record.TypeID), record.AccessString, r.obj.Order); err != nil {
 		return access, err
 	}
 	r.known[key] = access
@@ -379,8 +376,8 @@ func (r *reader) source(a *Access, section *codeSection) Source {
 }
 
 // resolveLocally follows an access string in the object's own types.
-func (a *Access) resolveLocally(root btf.Type, id btf.TypeID, accessString string) error {
-	a.path = &pathSpec{root: root}
+func (a *Access) resolveLocally(root btf.Type, id btf.TypeID, accessString string, order binary.ByteOrder) error {
+	a.path, a.Local = &pathSpec{root: root, order: order}, &Resolution{}
 	switch {
 	case a.Kind.aboutField():
 		return a.resolveLocalField(root, accessString)
@@ -393,7 +390,7 @@ func (a *Access) resolveLocally(root btf.Type, id btf.TypeID, accessString strin
 		return fmt.Errorf("%s of %s with access string %.20q instead of \"0\"", a.Kind, a.Root, accessString)
 	}
 	var err error
-	a.Local, err = typeResolution(a.Kind, root, id)
+	*a.Local, err = typeResolution(a.Kind, root, id)
 	return err
 }
 
@@ -402,8 +399,9 @@ func (a *Access) resolveLocalField(root btf.Type, accessString string) error {
 	if err != nil {
 		return fmt.Errorf("%s of %s: %w", a.Kind, a.Root, err)
 	}
+	p.order = a.path.order
 	a.path, a.Path = p, p.String()
-	a.Local, err = fieldResolution(a.Kind, p.location, root, a.order)
+	*a.Local, err = fieldResolution(a.Kind, p.location, root, p.order)
 	if err != nil {
 		return fmt.Errorf("%s of %s: %w", a.Kind, a.Path, err)
 	}
@@ -423,9 +421,9 @@ func (a *Access) resolveLocalEnumerator(root btf.Type, accessString string) erro
 	if len(indices) > 1 || int(indices[0]) >= len(enum.Values) {
 		return fmt.Errorf("%s of %s has no enumerator %.20q", a.Kind, a.Root, accessString)
 	}
-	a.enumerator = enum.Values[indices[0]]
-	a.Path = a.enumerator.Name
-	a.Local = enumResolution(a.Kind, a.enumerator, root)
+	a.path.enumerator = enum.Values[indices[0]]
+	a.Path = a.path.enumerator.Name
+	*a.Local = enumResolution(a.Kind, a.path.enumerator, root)
 	return nil
 }
 

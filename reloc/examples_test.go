@@ -153,7 +153,7 @@ func ExampleSpellIdentity() {
 	if err != nil {
 		log.Panic(err)
 	}
-	fmt.Println(reloc.SpellIdentity(access.Identity(&access.Local)))
+	fmt.Println(reloc.SpellIdentity(access.Identity(access.Local)))
 	// Output: u32 at 0
 }
 

@@ -61,7 +61,7 @@ func recordedClasses(t *testing.T, data []byte) map[string]string {
 	classes := make(map[string]string)
 	for _, function := range object.Functions(code) {
 		var found []string
-		for _, record := range ext.CORERelos {
+		for _, record := range ext.CORERelos() {
 			if at := uint64(record.InsnOffset); at >= function.Value && at < function.Value+function.Size {
 				found = append(found, []string{"LD", "LDX", "ST", "STX", "ALU", "JMP", "JMP32", "ALU64"}[code.Data[at]&7])
 			}

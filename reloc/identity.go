@@ -26,7 +26,7 @@ func (a *Access) Identity(r *Resolution) string {
 	case a.Kind != ByteOffset:
 		return fmt.Sprintf("is_%d", r.Value)
 	}
-	w := describer{native: nativeOrder(a.order), known: make(map[btf.Type]string)}
+	w := describer{native: nativeOrder(a.path.order), known: make(map[btf.Type]string)}
 	what := w.describe(r.Field.typ)
 	if r.Field.IsBitField() {
 		return fmt.Sprintf("%d_bits_of_%s_at_bit_%d", r.Field.BitSize, what, r.Field.BitOffset)

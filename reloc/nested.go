@@ -304,7 +304,7 @@ func (a *Access) checkNested(c candidate, r *Resolution) error {
 		return nil
 	}
 	local, target := &Field{typ: a.path.root}, &Field{typ: c.typ}
-	if SameRepresentation(local, target, a.order) {
+	if SameRepresentation(local, target, a.path.order) {
 		return nil
 	}
 	return fmt.Errorf("%s is nested, as %s, where the layout keeps it in another way, and nothing tells whether this is there or in a copy",

@@ -1,6 +1,7 @@
 package reloc
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -16,12 +17,15 @@ import (
 // libbpf's BPF_CORE_SPEC_MAX_LEN allows.
 const maxDepth = 64
 
-// pathSpec is an access string resolved in the object's own types.
+// pathSpec is an access string resolved in the object's own types, which are in its byte
+// order.
 type pathSpec struct {
-	root  btf.Type
-	first uint32 // index of the root type, as in md[1].hash
-	steps []step
-	end   *btf.Array // set if the path leads to one past the last element of it, and no further
+	order      binary.ByteOrder
+	root       btf.Type
+	first      uint32 // index of the root type, as in md[1].hash
+	steps      []step
+	end        *btf.Array    // set if the path leads to one past the last element of it, and no further
+	enumerator btf.EnumValue // for records about one
 	location
 }
 

@@ -57,11 +57,11 @@ type Resolution struct {
 // byte order.
 func (a *Access) Resolve(layout *Layout) (Resolution, error) {
 	if a.Kind == LocalTypeID {
-		return a.Local, nil
+		return *a.Local, nil
 	}
-	if a.order != layout.ByteOrder() {
+	if a.path.order != layout.ByteOrder() {
 		return Resolution{}, fmt.Errorf("%w: the object is %s and layout %s is %s: compile the program with -target %s, or take the layout of a %s machine",
-			ErrByteOrder, orderName(a.order), layout.name, orderName(layout.ByteOrder()), bpfTarget(layout.ByteOrder()), orderName(a.order))
+			ErrByteOrder, orderName(a.path.order), layout.name, orderName(layout.ByteOrder()), bpfTarget(layout.ByteOrder()), orderName(a.path.order))
 	}
 
 	candidates, err := a.candidates(layout)
@@ -85,7 +85,7 @@ func (a *Access) Resolve(layout *Layout) (Resolution, error) {
 		}
 	}
 	for _, other := range results[1:] {
-		if !results[0].agrees(&other, a.order) {
+		if !results[0].agrees(&other, a.path.order) {
 			return Resolution{}, &ambiguousError{a, layout.name, results}
 		}
 	}
@@ -93,23 +93,24 @@ func (a *Access) Resolve(layout *Layout) (Resolution, error) {
 }
 
 // Resolver returns a function that does what Access.Resolve does for the layout, and looks
-// for each field, type or enumerator that an object accesses once. It is for one goroutine.
-func (l *Layout) Resolver() func(*Access) (Resolution, error) {
+// for each field, type or enumerator that an object accesses once: what it returns is
+// shared, and not to be changed. It is for one goroutine.
+func (l *Layout) Resolver() func(*Access) (*Resolution, error) {
 	type same struct {
 		path   *pathSpec // of one kind of record, see reader.what
 		nested *nest
 	}
-	known := make(map[same]Resolution)
-	return func(a *Access) (Resolution, error) {
+	known := make(map[same]*Resolution)
+	return func(a *Access) (*Resolution, error) {
 		key := same{a.path, a.nested}
 		if resolution, ok := known[key]; ok {
 			return resolution, nil
 		}
 		resolution, err := a.Resolve(l)
 		if err == nil {
-			known[key] = resolution
+			known[key] = &resolution
 		}
-		return resolution, err
+		return &resolution, err
 	}
 }
 
@@ -186,7 +187,7 @@ func (a *Access) resolveField(c candidate) (Resolution, error) {
 		return r, nil
 	}
 	if a.path.end != nil {
-		if why, err = loc.matchEnd(a.path.end, a.order); err != nil {
+		if why, err = loc.matchEnd(a.path.end, a.path.order); err != nil {
 			return Resolution{}, err
 		}
 		if why != "" {
@@ -195,7 +196,7 @@ func (a *Access) resolveField(c candidate) (Resolution, error) {
 			return r, nil
 		}
 	}
-	r, err := fieldResolution(a.Kind, loc, c.typ, a.order)
+	r, err := fieldResolution(a.Kind, loc, c.typ, a.path.order)
 	r.TypeSize = typeSize(c.typ)
 	return r, err
 }
@@ -214,7 +215,7 @@ func (a *Access) resolveEnumerator(c candidate) (Resolution, error) {
 	if !ok {
 		return a.missing(fmt.Sprintf("%s is no enumeration", TypeString(c.typ))), nil
 	}
-	wanted := btfraw.EssentialName(a.enumerator.Name)
+	wanted := btfraw.EssentialName(a.path.enumerator.Name)
 	for _, value := range enum.Values {
 		if btfraw.EssentialName(value.Name) == wanted {
 			return enumResolution(a.Kind, value, c.typ), nil

@@ -92,7 +92,7 @@ func (a additions) put(object *bpf.Object, replacements map[string][]code.Replac
 			list := replacements[name]
 			at, found := slices.BinarySearchFunc(list, slot, func(r code.Replacement, slot int) int { return r.Slot - slot })
 			if !found {
-				same, err := code.Unchanged(section.Section, slot, section.Linked()[slot], object.Order())
+				same, err := code.Unchanged(section.Section, slot, section.Linked().Has(slot), object.Order())
 				if err != nil {
 					return err
 				}

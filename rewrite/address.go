@@ -15,7 +15,7 @@ func (p *planner) patchOffset(edit *Edit, ins asm.Instruction) error {
 	if p.isMacro(access) {
 		return p.patchMacro(edit, ins)
 	}
-	if err := p.patchValue(edit, ins, p.offsetFor(access, &edit.Resolution)); err != nil {
+	if err := p.patchValue(edit, ins, p.offsetFor(access, edit.Resolution)); err != nil {
 		return err
 	}
 	if err := p.checkEntered(access); err != nil {

@@ -76,7 +76,7 @@ func (p *planner) withOperand(removed []Patch, access *reloc.Access, slot int, i
 // it, nor an edit.
 func (p *planner) untouched(access *reloc.Access, slot int) bool {
 	s := p.section(access.Section)
-	return s.patched[slot] == 0 && !s.recorded[slot] && !s.Linked()[slot]
+	return s.patched[slot] == 0 && !s.recorded.Has(slot) && !s.Linked().Has(slot)
 }
 
 // operand returns what an ALU instruction works on, if that is constant.

@@ -66,7 +66,7 @@ func (s *shortening) assignBits(plan *accessPlan) bool {
 	if b == nil {
 		return false
 	}
-	if _, same := p.offsetOfSameBits(b.image, &plan.Resolution); same {
+	if _, same := p.offsetOfSameBits(b.image, plan.Resolution); same {
 		return false
 	}
 	assigned, removed := p.assign(b)

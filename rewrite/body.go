@@ -84,9 +84,9 @@ func newBody(function *code.Function, order binary.ByteOrder) (*body, error) {
 			return nil, fmt.Errorf("instruction %d: %w", slot, err)
 		}
 		width := int(ins.Width())
-		item := insn.Item{Instruction: ins, Origin: slot + 1}
+		item := insn.Item{Instruction: ins, Origin: int32(slot + 1)}
 		if ins.OpCode.Class().IsJump() && ins.OpCode.JumpOp() == asm.Exit {
-			item = insn.Item{Instruction: asm.Ja.Label(""), Kind: insn.Jump, Origin: slot + 1}
+			item = insn.Item{Instruction: asm.Ja.Label(""), Kind: insn.Jump, Origin: int32(slot + 1)}
 			item.Constant, item.Offset = 0, int16(end-slot-width)
 		}
 		b.code = append(b.code, item)
@@ -111,7 +111,7 @@ func (b *body) loaded() uint32 {
 		if err != nil {
 			return 0
 		}
-		if distance, field, err := encoded.Distance(); err != nil || field != insn.NoDistance && encoded.Jumps() && item.Origin+distance >= slots {
+		if distance, field, err := encoded.Distance(); err != nil || field != insn.NoDistance && encoded.Jumps() && int(item.Origin)+distance >= slots {
 			return 0
 		}
 	}
@@ -282,16 +282,16 @@ func (b *body) putCode(s *convert.Sequence, registers *slotRegisters) error {
 
 // attachedTo returns what instructions refer to that a body is part of, and the source
 // lines that they are from.
-func (b *body) attachedTo(insns Instructions) code.Attached {
+func (b *body) attachedTo(insns Instructions) *code.Attached {
 	slots := make(map[int]int, len(insns)) // by slot of the body
 	slot := 0
 	for _, item := range insns {
 		if item.Origin > 0 {
-			slots[item.Origin-1] = slot
+			slots[int(item.Origin)-1] = slot
 		}
 		slot += int(item.Width())
 	}
-	var attached code.Attached
+	attached := new(code.Attached)
 	for _, relocation := range b.attached.Relocations {
 		if at, ok := slots[relocation.At]; ok {
 			relocation.At = at

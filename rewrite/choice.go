@@ -34,7 +34,7 @@ func (p *planner) storeChoice(edit *Edit, ins asm.Instruction) {
 	if !ok || len(edit.Others) > 0 {
 		return
 	}
-	local, target, err := p.images(resolvedAccess{edit.Access, &edit.Resolution}, ins, int64(ins.Offset), edit.Access.Insn)
+	local, target, err := p.images(resolvedAccess{edit.Access, edit.Resolution}, ins, int64(ins.Offset), edit.Access.Insn)
 	if err != nil || local.IsPart() {
 		return
 	}
@@ -48,7 +48,7 @@ func (p *planner) storeChoice(edit *Edit, ins asm.Instruction) {
 			changed = append(changed, Patch{Insn: put.slot, Before: instructions(put.ins), After: instructions(put.holding(after))})
 		}
 	}
-	s := p.sequence(edit.Access, &edit.Resolution)
+	s := p.sequence(edit.Access, edit.Resolution)
 	if s.StorePlaced(ins, target, p.registersAt(edit.Access, edit.Access.Insn)) == nil && Instructions(s.Items).Slots() < edit.After.Slots() {
 		edit.After, edit.Others = s.Items, changed
 	}

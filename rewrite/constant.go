@@ -13,11 +13,11 @@ func (p *planner) storeConstantAlone(edit *Edit, ins asm.Instruction) {
 	if !ok || asShort || ins.Dst == ins.Src {
 		return
 	}
-	local, target, err := p.images(resolvedAccess{edit.Access, &edit.Resolution}, ins, int64(ins.Offset), edit.Access.Insn)
+	local, target, err := p.images(resolvedAccess{edit.Access, edit.Resolution}, ins, int64(ins.Offset), edit.Access.Insn)
 	if err != nil || local.IsPart() {
 		return
 	}
-	s := p.sequence(edit.Access, &edit.Resolution)
+	s := p.sequence(edit.Access, edit.Resolution)
 	constant := asm.Instruction{OpCode: asm.StoreImmOp(ins.OpCode.Size()), Dst: ins.Dst, Offset: ins.Offset, Constant: value}
 	note, err := s.StoreConstant(constant, local, target, p.registersAt(edit.Access, edit.Access.Insn))
 	if err == nil && Instructions(s.Items).Slots() < edit.After.Slots()+removed.Before.Slots() {

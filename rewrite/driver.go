@@ -17,8 +17,8 @@ import (
 type driver struct {
 	accessors  *Accessors
 	fitted     *reloc.Layout
-	inLayout   func(*reloc.Access) (reloc.Resolution, error)
-	unbound    func(*reloc.Access) (reloc.Resolution, error) // in programs that are not bound to the device
+	inLayout   func(*reloc.Access) (*reloc.Resolution, error)
+	unbound    func(*reloc.Access) (*reloc.Resolution, error) // in programs that are not bound to the device
 	descriptor *body
 	fields     map[string]*body // by name
 }
@@ -83,15 +83,17 @@ func (d *driver) atStart() *body {
 	return nil
 }
 
-func (d *driver) resolve(p *planner, access *reloc.Access) (reloc.Resolution, error) {
+func (d *driver) resolve(p *planner, access *reloc.Access) (*reloc.Resolution, error) {
 	inLayout, why := d.inLayout, p.drivers.whyNotAsked(d, access)
 	if why != "" {
 		inLayout = d.unbound
 	}
-	resolution, err := inLayout(access)
-	field := access.FieldName()
+	found, err := inLayout(access)
+	if err != nil || found.Exists || !isDescriptor(access) {
+		return found, err
+	}
+	resolution, field := *found, access.FieldName()
 	switch _, ok := d.accessors.Fields[field]; {
-	case err != nil || resolution.Exists || !isDescriptor(access):
 	case why != "":
 		resolution.Fields = nil // it is not misspelt
 		resolution.Missing = fmt.Sprintf("driver %s tells the %s of a packet only by %s, which is asked in programs that are bound to the device, and %s",
@@ -99,7 +101,7 @@ func (d *driver) resolve(p *planner, access *reloc.Access) (reloc.Resolution, er
 	case !ok && field != "":
 		resolution.Missing = d.missing(field)
 	}
-	return resolution, err
+	return &resolution, nil
 }
 
 // missing says why there is no accessor for a field.
@@ -160,7 +162,7 @@ func findDescriptor(p *planner, function *body, access *reloc.Access, load loadA
 // register, that becomes 0, and the accessor takes the place of each load through it.
 func (d *driver) planField(p *planner, edit *Edit, before asm.Instruction) error {
 	if insn.IsMemory(before) {
-		return p.accessorOf(edit.Access, &edit.Resolution).compute(p, edit, before)
+		return p.accessorOf(edit.Access, edit.Resolution).compute(p, edit, before)
 	}
 	return p.patchOffset(edit, before)
 }

@@ -73,7 +73,7 @@ func (c computedLoads) plan(p *planner, plan *accessPlan, before asm.Instruction
 		return
 	}
 	number := convert.NumberImage(field, p.order)
-	s := p.sequence(access, &plan.Resolution)
+	s := p.sequence(access, plan.Resolution)
 	if plan.refused = s.Load(asm.LoadMem(asm.R0, asm.R1, 0, asm.DWord), number, target); plan.refused != nil {
 		return
 	}

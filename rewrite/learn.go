@@ -109,7 +109,9 @@ func (p *planner) learnOffset(q resolvedAccess) {
 	if insn.IsMemory(ins) && ins.OpCode.Class() != asm.LdXClass {
 		qs.stores[access.Insn] = q
 	}
-	qs.apart[access.Insn] = p.apart && ins.OpCode.Class() == asm.LdXClass
+	if p.apart && ins.OpCode.Class() == asm.LdXClass {
+		qs.apart[access.Insn] = true
+	}
 	if !isImmediate(ins) || p.checkPresent(access, ins) != nil {
 		return // which refuses it
 	}

@@ -204,7 +204,7 @@ func (p *planner) asksMore(asked []int, uses int) bool {
 // keeps reports whether the layout's answer is what the instruction holds: which, of a
 // bit-field, is clang's own choice.
 func (p *planner) keeps(i int) bool {
-	access, resolution := &p.accesses[i], &p.resolutions[i]
+	access, resolution := &p.accesses[i], p.resolutions[i]
 	ins, err := p.section(access.Section).Instruction(access.Insn)
 	return err == nil && p.unresolved[i] == nil && !resolution.Poison && int64(resolution.Value) == ins.Constant
 }

@@ -202,7 +202,7 @@ func (r *rewriting) checkMark(m mark, roots map[string]bool) error {
 		if errors.Is(err, reloc.ErrByteOrder) || errors.Is(err, reloc.ErrAmbiguous) {
 			return err
 		}
-		err = r.compare(&m[i], resolution, err)
+		err = r.compare(&m[i], &resolution, err)
 		if err != nil && accesses[i].Kind == reloc.ByteOffset && !m[i].nested {
 			return err
 		}
@@ -213,7 +213,7 @@ func (r *rewriting) checkMark(m mark, roots map[string]bool) error {
 
 // compare refuses an access that comes to something else in the layout, or to nothing
 // for a reason.
-func (r *rewriting) compare(m *resolved, resolution reloc.Resolution, why error) error {
+func (r *rewriting) compare(m *resolved, resolution *reloc.Resolution, why error) error {
 	what, was, is := m.access.Path, reloc.SpellIdentity(m.identity), ""
 	if m.access.Kind != reloc.ByteOffset {
 		what = fmt.Sprintf("%s of %s", m.access.Kind, what)
@@ -254,7 +254,8 @@ func (r *rewriting) mark() error {
 		if r.isUnasked(edit.Access) {
 			continue // it is there for programs that are bound to the device
 		}
-		if err := w.add(edit, &r.ext.CORERelos[edit.Access.Record]); err != nil {
+		record := r.ext.CORERelo(edit.Access.Record)
+		if err := w.add(edit, &record); err != nil {
 			return &RefusedError{Layout: r.layout.Name(), Refusals: []Refusal{{Access: *edit.Access, Reason: err.Reason, Remedy: err.Remedy}}}
 		}
 	}
@@ -274,7 +275,7 @@ type markWriter struct {
 	pointers map[uint32]btf.TypeID // by the ID of the root type
 	members  []btfraw.Member
 	marked   map[asked]bool
-	identity func(*reloc.Access, reloc.Resolution) string // what an access came to
+	identity func(*reloc.Access, *reloc.Resolution) string // what an access came to
 }
 
 // asked is what the records of equal accesses have in common.

@@ -10,6 +10,7 @@ import (
 	"github.com/xdp-load/xdp-load/internal/bpf"
 	"github.com/xdp-load/xdp-load/internal/code"
 	"github.com/xdp-load/xdp-load/internal/flow"
+	"github.com/xdp-load/xdp-load/internal/insn"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -87,13 +88,13 @@ func (r *rewriting) answerSource(answer int64) error {
 // folds returns what becomes of the functions that ask, by section.
 func (r *rewriting) folds(answer int64) map[string][]*flow.Fold {
 	questions := make(map[bpf.Place]map[int]int64)
-	open := make(map[string]map[int]bool)
+	open := make(map[string]*insn.Slots)
 	for i := range r.recorded.Accesses {
 		access := &r.recorded.Accesses[i]
 		if open[access.Section] == nil {
-			open[access.Section] = make(map[int]bool)
+			open[access.Section] = new(insn.Slots)
 		}
-		open[access.Section][access.Insn] = true
+		open[access.Section].Add(access.Insn)
 		if at := functionPlace(access); access.IsMarker() && r.isQuestion(access) {
 			if questions[at] == nil {
 				questions[at] = make(map[int]int64)
@@ -103,7 +104,7 @@ func (r *rewriting) folds(answer int64) map[string][]*flow.Fold {
 	}
 	folds := make(map[string][]*flow.Fold)
 	for _, at := range slices.SortedFunc(maps.Keys(questions), comparePlaces) {
-		if fold := r.model.Function(at).Fold(open[at.Section], questions[at]); fold != nil {
+		if fold := r.model.Function(at).Fold(*open[at.Section], questions[at]); fold != nil {
 			folds[at.Section] = append(folds[at.Section], fold)
 		}
 	}
@@ -114,7 +115,7 @@ func (r *rewriting) folds(answer int64) map[string][]*flow.Fold {
 // that holds what the record says.
 func (r *rewriting) isQuestion(access *reloc.Access) bool {
 	section := r.model.Section(access.Section)
-	if access.Kind != reloc.TypeExists || !section.IsCode() || section.Linked()[access.Insn] {
+	if access.Kind != reloc.TypeExists || !section.IsCode() || section.Linked().Has(access.Insn) {
 		return false
 	}
 	ins, err := section.Instruction(access.Insn)
@@ -190,8 +191,8 @@ func nameMarker(access *reloc.Access) {
 // marker is the source of what is left of a question about the source.
 type marker struct{ area }
 
-func (marker) resolve(_ *planner, access *reloc.Access) (reloc.Resolution, error) {
-	resolution := reloc.Resolution{Missing: "the descriptor comes from the metadata area, and not from the driver"}
+func (marker) resolve(_ *planner, access *reloc.Access) (*reloc.Resolution, error) {
+	resolution := &reloc.Resolution{Missing: "the descriptor comes from the metadata area, and not from the driver"}
 	resolution.Poison = access.Kind != reloc.TypeExists
 	return resolution, nil
 }

@@ -25,12 +25,12 @@ func (d *driver) markName() string { return notInNames().ReplaceAllString(d.acce
 
 // identity returns what an access came to, for a mark. Where in the layout of a driver it
 // is says nothing: that depends on which other fields are there.
-func (r *rewriting) identity(access *reloc.Access, resolution reloc.Resolution) string {
+func (r *rewriting) identity(access *reloc.Access, resolution *reloc.Resolution) string {
 	if r.drivers != nil && access.IsMarker() {
 		d, _ := r.drivers.of(functionPlace(access)) // else it is refused
 		return d.markName()
 	}
-	identity := access.Identity(&resolution)
+	identity := access.Identity(resolution)
 	if r.drivers != nil {
 		identity, _, _ = strings.Cut(identity, "_at_")
 	}

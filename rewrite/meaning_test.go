@@ -174,7 +174,7 @@ func TestMacrosMeanTheField(t *testing.T) {
 			}
 			use := use{edit.Access.Program, edit.Access.Path}
 			if answers[use] == nil {
-				answers[use], targets[use] = make(map[reloc.Kind]int64), &edit.Resolution
+				answers[use], targets[use] = make(map[reloc.Kind]int64), edit.Resolution
 			}
 			answer, known := answers[use][edit.Access.Kind]
 			if answers[use][edit.Access.Kind] = edit.After[0].Constant; known && answer != edit.After[0].Constant {

@@ -98,7 +98,7 @@ func isNumber(f *reloc.Field) bool {
 // convert puts a sequence in place of the instruction that moves the target's
 // number where the program wants the local one.
 func (p *planner) convert(edit *Edit, ins asm.Instruction) (err error) {
-	q := resolvedAccess{edit.Access, &edit.Resolution}
+	q := resolvedAccess{edit.Access, edit.Resolution}
 	edit.After, edit.Note, err = p.converted(q, ins, int64(ins.Offset), edit.Access.Insn)
 	return err
 }

@@ -36,7 +36,7 @@ func (p *planner) judgeMissing(edit *Edit) error {
 // Missing says what an edit that poisons an access found missing in the layout,
 // with what it has instead, nearest names first, and what to do about it.
 func (e *Edit) Missing() (reason, remedy string) {
-	access, resolution := e.Access, &e.Resolution
+	access, resolution := e.Access, e.Resolution
 	remedy = fmt.Sprintf("guard it with bpf_core_field_exists(%s)", access.Path)
 	switch {
 	case access.PastEnd() && len(resolution.Fields) == 0:

@@ -65,7 +65,7 @@ func (p *planner) isToBeSaid(fn *function, misuse flow.Misuse) bool {
 			return true
 		}
 	}
-	return fn.section.accessed[misuse.Slot]
+	return fn.section.accessed.Has(misuse.Slot)
 }
 
 // misusedAt returns the access that a misuse is one of: what is recorded there, or

@@ -56,7 +56,7 @@ func (p *planner) pickedOut(access *reloc.Access, ins asm.Instruction, local con
 // loadWhole makes an edit convert a load together with what comes after it, if
 // that takes fewer instructions.
 func (p *planner) loadWhole(edit *Edit, ins asm.Instruction) {
-	whole, removed := p.convertedWhole(resolvedAccess{edit.Access, &edit.Resolution}, ins)
+	whole, removed := p.convertedWhole(resolvedAccess{edit.Access, edit.Resolution}, ins)
 	if len(removed) > 0 && whole.Slots() < edit.After.Slots()+slotsOf(removed) {
 		edit.After, edit.Others = whole, append(edit.Others, removed...)
 	}

@@ -132,8 +132,9 @@ func (p *planner) resolve(layout *reloc.Layout) error {
 		if errors.Is(err, reloc.ErrAmbiguous) && !p.apart { // many have given a kernel its types
 			return located(*access, err)
 		}
-		p.resolutions[i], p.unresolved[i] = resolution, err
+		p.resolutions[i] = resolution
 		if err != nil {
+			p.unresolved[i] = err
 			p.learnUnresolved(access)
 			continue
 		}
@@ -157,10 +158,10 @@ type planner struct {
 	functions  map[bpf.Place]*function
 	byFunction map[bpf.Place]*functionAccesses // by where the function starts that they are in
 
-	accesses    []reloc.Access // to rewrite
-	resolutions []reloc.Resolution
-	unresolved  []error
-	verdicts    []error // why an access is refused for what its pointer points at
+	accesses    []reloc.Access      // to rewrite
+	resolutions []*reloc.Resolution // which accesses share
+	unresolved  map[int]error       // of the accesses for which the layout has no answer, by index
+	verdicts    map[int]error       // why accesses are refused for what their pointers point at, by index
 
 	own          map[int]ownCopy                   // where the program's own copies are, by record
 	ownSums      map[bpf.Place]map[int]flow.OwnSum // by the function's place and by slot
@@ -178,7 +179,7 @@ type planner struct {
 
 	drivers  *drivers                   // nil for the metadata area
 	sources  func(*reloc.Access) source // see Options
-	inLayout func(*reloc.Access) (reloc.Resolution, error)
+	inLayout func(*reloc.Access) (*reloc.Resolution, error)
 
 	sumsOf map[*flow.Subprogram]map[int][]flow.Sum // see sums
 
@@ -199,9 +200,9 @@ func newPlanner(object *bpf.Object, accesses []reloc.Access, own map[int]ownCopy
 		byFunction: make(map[bpf.Place]*functionAccesses),
 
 		accesses:     accesses,
-		resolutions:  make([]reloc.Resolution, len(accesses)),
-		unresolved:   make([]error, len(accesses)),
-		verdicts:     make([]error, len(accesses)),
+		resolutions:  make([]*reloc.Resolution, len(accesses)),
+		unresolved:   make(map[int]error),
+		verdicts:     make(map[int]error),
 		own:          own,
 		ownSums:      ownSums,
 		descriptors:  make(map[site]int64),
@@ -210,22 +211,22 @@ func newPlanner(object *bpf.Object, accesses []reloc.Access, own map[int]ownCopy
 		sizes:        make(map[bpf.Place]map[int64]bool),
 	}
 	p.macros = p.bitfieldMacros()
-	ours := make(map[int]bool, len(accesses))
+	ours := make([]bool, len(object.Recorded.Accesses)) // by record
 	for i := range accesses {
 		ours[accesses[i].Record] = true
 		p.noteSize(&accesses[i])
 		if accesses[i].Kind == reloc.TypeSize && !accesses[i].Adopted() {
-			p.section(accesses[i].Section).accessed[accesses[i].Insn] = true
+			p.section(accesses[i].Section).accessed.Add(accesses[i].Insn)
 		}
 	}
 	for i := range object.Recorded.Accesses {
 		access := &object.Recorded.Accesses[i]
 		section := p.section(access.Section)
 		if access.Kind == reloc.ByteOffset {
-			section.accessed[access.Insn] = true
+			section.accessed.Add(access.Insn)
 		}
 		if !p.stays(access) {
-			section.recorded[access.Insn] = true
+			section.recorded.Add(access.Insn)
 		}
 		if !ours[access.Record] {
 			section.theirs[access.Insn] = access.Path
@@ -255,7 +256,7 @@ func (p *planner) noteSize(access *reloc.Access) {
 
 // resolved returns an access and what the layout says of it.
 func (p *planner) resolved(i int) resolvedAccess {
-	return resolvedAccess{&p.accesses[i], &p.resolutions[i]}
+	return resolvedAccess{&p.accesses[i], p.resolutions[i]}
 }
 
 // planAlone plans the edit of one access, whatever becomes of others.
@@ -312,7 +313,7 @@ func (p *planner) instructionOf(access *reloc.Access) (asm.Instruction, error) {
 	if err != nil {
 		return ins, refuse.Because(refuse.Recompile, "its instruction: %v", err)
 	}
-	if section.Linked()[access.Insn] {
+	if section.Linked().Has(access.Insn) {
 		return ins, refuse.Because(refuse.Recompile, "the instruction %q is also patched by an ELF relocation", insn.Spell(ins))
 	}
 	return ins, nil
@@ -340,10 +341,10 @@ func (p *planner) settle(plan *accessPlan) error {
 		if path, ok := section.theirs[patch.Insn]; ok && patch.changes() {
 			return refuse.Because("read the field by its name in the descriptor", "the instruction %q has a record about %s, too, which is left to the loader", patch.Before, path)
 		}
-		if other, ok := section.planned[patch.Insn]; ok && !slices.Equal(other, patch.After) {
-			return refuse.Because(refuse.Recompile, "the instruction %q would have to become %q for it and %q for another access", patch.Before, patch.After, other)
+		if other := section.planned[patch.Insn]; other != nil && !slices.Equal(other.becomes(patch.Insn), patch.After) {
+			return refuse.Because(refuse.Recompile, "the instruction %q would have to become %q for it and %q for another access", patch.Before, patch.After, other.becomes(patch.Insn))
 		}
-		section.planned[patch.Insn] = patch.After
+		section.planned[patch.Insn] = edit
 	}
 	return nil
 }

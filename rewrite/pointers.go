@@ -131,7 +131,9 @@ func (p *planner) judgeOffset(i int, sub *flow.Subprogram) (found int) {
 		p.verdicts[i] = refuse.Because("get the descriptor by md_desc(ctx), and pass it to static functions only",
 			"its pointer points %s, and nothing tells whether the descriptor is there or a copy of the program's own", in)
 	default:
-		p.verdicts[i] = p.checkStart(i, pointees)
+		if err := p.checkStart(i, pointees); err != nil {
+			p.verdicts[i] = err
+		}
 	}
 	p.noteDescriptor(pointees)
 	return 0

@@ -3,6 +3,7 @@ package rewrite
 import (
 	"github.com/xdp-load/xdp-load/internal/bpf"
 	"github.com/xdp-load/xdp-load/internal/flow"
+	"github.com/xdp-load/xdp-load/internal/insn"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -67,7 +68,7 @@ func (p *planner) analyze() *program {
 }
 
 // subprogram returns a function for flow, nil if it is not understood.
-func (p *planner) subprogram(fn *function, undecided map[int]bool) *flow.Subprogram {
+func (p *planner) subprogram(fn *function, undecided insn.Slots) *flow.Subprogram {
 	if fn.Err != nil {
 		return nil
 	}

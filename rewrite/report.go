@@ -51,10 +51,10 @@ func (r *Report) Of(isOf func(function string) bool) *Report {
 
 // Edit is what became of one access.
 type Edit struct {
-	Access     *reloc.Access    `json:"access"` // several edits may point at one
-	Resolution reloc.Resolution `json:"resolution"`
-	Before     Instructions     `json:"before"`
-	After      Instructions     `json:"after"`
+	Access     *reloc.Access     `json:"access"`     // several edits may point at one
+	Resolution *reloc.Resolution `json:"resolution"` // and at one of these
+	Before     Instructions      `json:"before"`
+	After      Instructions      `json:"after"`
 
 	// Others are further instructions that have to change for this access:
 	// loads and stores through an address that it makes.
@@ -156,6 +156,16 @@ func (e *Edit) patches() iter.Seq[Patch] {
 			}
 		}
 	}
+}
+
+// becomes returns what the edit makes of the instruction at a slot, nil if it leaves it.
+func (e *Edit) becomes(slot int) Instructions {
+	for patch := range e.patches() {
+		if patch.Insn == slot {
+			return patch.After
+		}
+	}
+	return nil
 }
 
 // Poisoned returns the edits that poison an access.

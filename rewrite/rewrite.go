@@ -291,6 +291,7 @@ func (r *rewriting) run() (err error) {
 	if err := r.planObject(); err != nil {
 		return err
 	}
+	r.model = bpf.New(r.object, r.ext, r.recorded) // what was found out of the code is not needed any more
 	if err := r.mark(); err != nil {
 		return err
 	}

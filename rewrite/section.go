@@ -1,25 +1,26 @@
 package rewrite
 
 import (
-	"maps"
+	"slices"
 
 	"github.com/xdp-load/xdp-load/internal/bpf"
 	"github.com/xdp-load/xdp-load/internal/flow"
+	"github.com/xdp-load/xdp-load/internal/insn"
 )
 
 // section is what planning knows of one section with code.
 type section struct {
 	*bpf.Section
 
-	recorded map[int]bool         // slots that have a record, ours or not, after which they may change
-	accessed map[int]bool         // those that are for a field, ours or not, or for the size of the descriptor
-	theirs   map[int]string       // what records are about that are left to the loader, by slot
-	answers  map[int]int64        // of the layout, by slot, to what is no question for an offset
-	sizes    map[int]bool         // slots that hold a size of the descriptor
-	others   map[int]bool         // and those that hold one of a struct in it
-	loads    map[int]flow.Region  // what loads lead to, by slot, where a record tells
-	patched  map[int]int          // how many edits change a slot, as far as they are planned
-	planned  map[int]Instructions // what it becomes, by slot
+	recorded insn.Slots          // slots that have a record, ours or not, after which they may change
+	accessed insn.Slots          // those that are for a field, ours or not, or for the size of the descriptor
+	theirs   map[int]string      // what records are about that are left to the loader, by slot
+	answers  map[int]int64       // of the layout, by slot, to what is no question for an offset
+	sizes    map[int]bool        // slots that hold a size of the descriptor
+	others   map[int]bool        // and those that hold one of a struct in it
+	loads    map[int]flow.Region // what loads lead to, by slot, where a record tells
+	patched  []int32             // how many edits change a slot, as far as they are planned
+	planned  []*Edit             // which settles what it becomes, by slot
 }
 
 // section returns the section of a name.
@@ -27,16 +28,15 @@ func (p *planner) section(name string) *section {
 	s, ok := p.sections[name]
 	if !ok {
 		s = &section{
-			Section:  p.object.Section(name),
-			recorded: make(map[int]bool),
-			accessed: make(map[int]bool),
-			theirs:   make(map[int]string),
-			answers:  make(map[int]int64),
-			sizes:    make(map[int]bool),
-			others:   make(map[int]bool),
-			loads:    make(map[int]flow.Region),
-			patched:  make(map[int]int),
-			planned:  make(map[int]Instructions),
+			Section: p.object.Section(name),
+			theirs:  make(map[int]string),
+			answers: make(map[int]int64),
+			sizes:   make(map[int]bool),
+			others:  make(map[int]bool),
+			loads:   make(map[int]flow.Region),
+		}
+		if s.Section.Section != nil {
+			s.patched, s.planned = make([]int32, s.Slots()), make([]*Edit, s.Slots())
 		}
 		p.sections[name] = s
 	}
@@ -44,10 +44,10 @@ func (p *planner) section(name string) *section {
 }
 
 // undecided returns the slots with a record whose value is not known.
-func (s *section) undecided() map[int]bool {
-	slots := maps.Clone(s.recorded)
+func (s *section) undecided() insn.Slots {
+	slots := slices.Clone(s.recorded)
 	for slot := range s.answers {
-		delete(slots, slot)
+		slots.Remove(slot)
 	}
 	return slots
 }

@@ -124,6 +124,6 @@ func referTo(fn *bpf.Function, slot int, to code.Relocation) code.Replacement {
 		Slot:     slot,
 		Code:     slices.Clone(fn.Section.Data[slot*insn.SlotSize:][:ins.Slots()*insn.SlotSize]),
 		Kept:     -1,
-		Attached: code.Attached{Relocations: []code.Relocation{to}},
+		Attached: &code.Attached{Relocations: []code.Relocation{to}},
 	}
 }

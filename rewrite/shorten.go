@@ -56,7 +56,7 @@ func (s *shortening) change(plan *accessPlan, by func()) {
 }
 
 // note counts what a plan changes of the object.
-func (s *shortening) note(plan *accessPlan, by int) {
+func (s *shortening) note(plan *accessPlan, by int32) {
 	if plan.refused != nil || plan.unconverted != nil {
 		return
 	}
@@ -68,7 +68,7 @@ func (s *shortening) note(plan *accessPlan, by int) {
 
 // shortenConversion shortens what a load or store has become.
 func (s *shortening) shortenConversion(plan *accessPlan) {
-	if s.assignBits(plan) || plan.unconverted != nil || isCopy(resolvedAccess{plan.Access, &plan.Resolution}) {
+	if s.assignBits(plan) || plan.unconverted != nil || isCopy(resolvedAccess{plan.Access, plan.Resolution}) {
 		return
 	}
 	s.change(plan, func() {

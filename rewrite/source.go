@@ -16,7 +16,7 @@ import (
 // leads to.
 type source interface {
 	// resolve returns what an access comes to there.
-	resolve(p *planner, access *reloc.Access) (reloc.Resolution, error)
+	resolve(p *planner, access *reloc.Access) (*reloc.Resolution, error)
 
 	// plan fills in what becomes of an access that nothing speaks against, or why it is
 	// refused. before is its instruction.
@@ -26,7 +26,7 @@ type source interface {
 // area is the source of a field that is where the layout has it.
 type area struct{}
 
-func (area) resolve(p *planner, access *reloc.Access) (reloc.Resolution, error) {
+func (area) resolve(p *planner, access *reloc.Access) (*reloc.Resolution, error) {
 	return p.inLayout(access)
 }
 
@@ -44,8 +44,8 @@ type computation struct {
 	field *reloc.Field // what the number is; where it is in its struct does not matter
 }
 
-func (c *computation) resolve(_ *planner, access *reloc.Access) (reloc.Resolution, error) {
-	resolution := reloc.Resolution{Exists: true, Field: c.field}
+func (c *computation) resolve(_ *planner, access *reloc.Access) (*reloc.Resolution, error) {
+	resolution := &reloc.Resolution{Exists: true, Field: c.field}
 	if access.Kind == reloc.FieldExists {
 		resolution.Value = 1
 	}

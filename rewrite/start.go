@@ -89,7 +89,7 @@ func (p *planner) checkStartAtField(access *reloc.Access, pointee *flow.Pointee)
 // address but a multiple of its size further, as that is the size of the program's
 // struct.
 func (p *planner) checkStartOfDescriptor(i int, pointee *flow.Pointee) error {
-	access, resolution := &p.accesses[i], &p.resolutions[i]
+	access, resolution := &p.accesses[i], p.resolutions[i]
 	size := int64(access.Local.TypeSize)
 	if size == int64(resolution.TypeSize) || resolution.TypeSize == 0 {
 		return nil

@@ -63,7 +63,7 @@ func (p *planner) unrecordedAt(fn *function, slot int) reloc.Access {
 	const root = "struct " + reloc.Descriptor
 	return reloc.Access{
 		Record: -1, Program: fn.Prototype().Name, Section: fn.section.Name, Insn: slot,
-		FunctionStart: fn.Start, Root: root, Path: root, Source: p.lineAt(fn.section.Name, slot),
+		FunctionStart: fn.Start, Root: root, Path: root, Source: p.lineAt(fn.section.Name, slot), Local: &reloc.Resolution{},
 	}
 }
 
@@ -72,7 +72,7 @@ const remedyUnrecorded = "read it field by field, copy it with md_desc_copy(dst,
 // judgeUse says what is wrong with a use of an address that may be the descriptor's;
 // nil if nothing is.
 func (p *planner) judgeUse(fn *function, use flow.MemoryUse) error {
-	if use.Argument == 0 && fn.section.accessed[use.Slot] {
+	if use.Argument == 0 && fn.section.accessed.Has(use.Slot) {
 		return nil
 	}
 	ins, err := fn.section.Instruction(use.Slot)

@@ -203,7 +203,7 @@ func (r *row) columns(driver string) (target, before, after string) {
 
 // target returns what there is of an access. A driver's fields have no offset.
 func (r *row) target(driver string) string {
-	resolution := &r.Edit.Resolution
+	resolution := r.Edit.Resolution
 	switch {
 	case r.Edit.From != "":
 		return r.Edit.Driver + ": " + r.Edit.From

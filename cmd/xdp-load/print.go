@@ -1,12 +1,15 @@
 package main
 
 import (
+	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
+	"sync"
 	"text/tabwriter"
 
 	"github.com/xdp-load/xdp-load/accessor"
@@ -27,16 +30,33 @@ func printJSON(w io.Writer, value any) error {
 
 // table lines up columns that are separated by tabs.
 func table(w io.Writer, print func(io.Writer)) error {
-	var lines strings.Builder
-	columns := tabwriter.NewWriter(&lines, 0, 0, 2, ' ', 0)
+	trimmed := &trimmer{Writer: bufio.NewWriter(w)}
+	columns := tabwriter.NewWriter(trimmed, 0, 0, 2, ' ', 0)
 	print(columns)
-	if err := columns.Flush(); err != nil {
-		return err
+	return cmp.Or(columns.Flush(), trimmed.Flush())
+}
+
+// trimmer leaves out the spaces that lines end with. Flush tells the errors.
+type trimmer struct {
+	*bufio.Writer
+	spaces int // that may be some of those
+}
+
+func (t *trimmer) Write(text []byte) (int, error) {
+	for _, char := range text {
+		switch char {
+		case ' ':
+			t.spaces++
+			continue
+		case '\n':
+			t.spaces = 0
+		}
+		for ; t.spaces > 0; t.spaces-- {
+			_ = t.WriteByte(' ')
+		}
+		_ = t.WriteByte(char)
 	}
-	for line := range strings.Lines(lines.String()) {
-		fmt.Fprintln(w, strings.TrimRight(line, " \n"))
-	}
-	return nil
+	return len(text), nil
 }
 
 // printEdits prints a line per edit: where, what, the instruction before and
@@ -88,13 +108,20 @@ func spellAfter(edit *rewrite.Edit) string {
 // current directory if it lies below it: clang records absolute paths.
 func place(access *reloc.Access) string {
 	source := access.Source
-	if dir, err := os.Getwd(); err == nil {
-		if below, ok := strings.CutPrefix(source.File, dir+"/"); ok {
-			source.File = below
-		}
+	if below, ok := strings.CutPrefix(source.File, workingDirectory()+"/"); ok {
+		source.File = below
 	}
 	return source.String()
 }
+
+// workingDirectory returns the current one, or what no path starts with.
+var workingDirectory = sync.OnceValue(func() string {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "?"
+	}
+	return dir
+})
 
 // summary counts what became of the accesses: "5 accesses: 3 changed,
 // 1 unchanged, 1 poisoned".

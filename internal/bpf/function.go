@@ -7,6 +7,7 @@ import (
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/xdp-load/xdp-load/internal/flow"
+	"github.com/xdp-load/xdp-load/internal/insn"
 	"github.com/xdp-load/xdp-load/reloc"
 )
 
@@ -153,7 +154,7 @@ func (fn *Function) isResultRead() bool {
 
 // Fold returns what becomes of the function once what is recorded at some slots has
 // values; nil if nothing does. Of the other slots in open nobody knows what they will hold.
-func (fn *Function) Fold(open map[int]bool, values map[int]int64) *flow.Fold {
+func (fn *Function) Fold(open insn.Slots, values map[int]int64) *flow.Fold {
 	if fn.Err != nil {
 		return nil
 	}

@@ -17,7 +17,7 @@ type Section struct {
 	*elfobj.Section // nil if the object has none of that name
 	object          *Object
 
-	linked  map[int]bool
+	linked  insn.Slots
 	symbols map[int]elf.Symbol
 	kfuncs  map[int]string
 	starts  []int        // of functions
@@ -79,11 +79,13 @@ func (s *Section) needsVersion4() bool {
 }
 
 // Linked returns the slots that ELF relocations patch.
-func (s *Section) Linked() map[int]bool {
+func (s *Section) Linked() insn.Slots {
 	if s.linked == nil {
-		s.linked = make(map[int]bool)
+		s.linked = insn.Slots{}
 		for rel := range s.object.File.Rels(s.object.File.Relocations(s.Section)) {
-			s.linked[int(rel.Offset/insn.SlotSize)] = true
+			if slot := rel.Offset / insn.SlotSize; slot < uint64(s.Slots()) { // else the object is damaged
+				s.linked.Add(int(slot))
+			}
 		}
 	}
 	return s.linked

@@ -146,7 +146,7 @@ func TestParseRefuses(t *testing.T) {
 // records spells what is in .BTF.ext, without the place of each record.
 func records(ext *btfraw.Ext) []string {
 	var all []string
-	for _, r := range ext.CORERelos {
+	for _, r := range ext.CORERelos() {
 		all = append(all, fmt.Sprintf("%s+%d: kind %d of type %d, %s", r.Section, r.InsnOffset, r.Kind, r.TypeID, r.AccessString))
 	}
 	return all
@@ -166,13 +166,13 @@ func TestWithout(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for _, object := range objects(t) {
 				types, ext := parse(t, object)
-				gone := func(i int) bool { return drop(ext.CORERelos[i], i, len(ext.CORERelos)) }
+				gone := func(i int) bool { return drop(ext.CORERelo(i), i, ext.CountCORERelos()) }
 				var want []string
 				left := make(map[string]bool) // sections
 				for i, record := range records(ext) {
 					if !gone(i) {
 						want = append(want, record)
-						left[ext.CORERelos[i].Section] = true
+						left[ext.CORERelo(i).Section] = true
 					}
 				}
 
@@ -225,7 +225,7 @@ func TestWithoutCode(t *testing.T) {
 			}
 			var want []string
 			for i, record := range records(ext) {
-				if !gone(ext.CORERelos[i].Section, ext.CORERelos[i].InsnOffset) {
+				if !gone(ext.CORERelo(i).Section, ext.CORERelo(i).InsnOffset) {
 					want = append(want, record)
 				}
 			}
@@ -336,7 +336,7 @@ func TestWithoutTableBehind(t *testing.T) {
 			t.Fatal(err)
 		}
 		var got []uint32
-		for _, record := range left.CORERelos {
+		for _, record := range left.CORERelos() {
 			got = append(got, record.InsnOffset)
 		}
 		if !slices.Equal(got, test.want) || len(data) != test.size {

@@ -43,9 +43,9 @@ type insertion struct {
 // copiedLines returns the line records for copies: one wherever the line is
 // another than that of the instruction before. Those of a section ascend.
 func (ext *Ext) copiedLines(section infoSection, copies []Copy) []insertion {
-	offset := func(i int) uint32 { return ext.insnOffset(section.records[i]) }
+	offset := func(i int) uint32 { return ext.insnOffset(section.record(i)) }
 	after := func(of uint32) int {
-		return sort.Search(len(section.records), func(i int) bool { return offset(i) > of })
+		return sort.Search(section.count, func(i int) bool { return offset(i) > of })
 	}
 	var insertions []insertion
 	last := -1
@@ -58,26 +58,22 @@ func (ext *Ext) copiedLines(section infoSection, copies []Copy) []insertion {
 		last = line
 		at := section.header.end
 		if n := after(c.To); n > 0 {
-			at = section.records[n-1].end
+			at = section.record(n - 1).end
 		}
-		insertions = append(insertions, insertion{at, section.records[line], c.To})
+		insertions = append(insertions, insertion{at, section.record(line), c.To})
 	}
 	return insertions
 }
 
 func (ext *Ext) copiedCORERelos(section infoSection, copies []Copy) []insertion {
-	byOffset := make(map[uint32][]span, len(section.records))
-	for _, record := range section.records {
+	byOffset := make(map[uint32][]span, section.count)
+	for _, record := range section.records() {
 		byOffset[ext.insnOffset(record)] = append(byOffset[ext.insnOffset(record)], record)
-	}
-	end := section.header.end
-	if n := len(section.records); n > 0 {
-		end = section.records[n-1].end
 	}
 	var insertions []insertion
 	for _, c := range copies {
 		for _, record := range byOffset[c.From] {
-			insertions = append(insertions, insertion{end, record, c.To})
+			insertions = append(insertions, insertion{section.end(), record, c.To})
 		}
 	}
 	return insertions

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"sort"
 )
@@ -37,8 +38,6 @@ type CORERelo struct {
 	TypeID       uint32
 	AccessString string
 	Kind         uint32
-
-	span span
 }
 
 // Line is a line_info record: the source line of an instruction.
@@ -60,10 +59,10 @@ type FuncInfoRecord struct {
 
 // Ext is the contents of a .BTF.ext section.
 type Ext struct {
-	CORERelos []CORERelo        // in the order of the section
 	Lines     map[string][]Line // by section name, sorted by InsnOffset
 	Functions []FuncInfoRecord  // in the order of the section
 
+	types *BTF
 	data  []byte
 	order binary.ByteOrder
 	funcs region
@@ -77,17 +76,49 @@ type region struct {
 	sections []infoSection
 }
 
+// infoSection are the records of one section, one behind the other.
 type infoSection struct {
-	name    string
-	header  span
-	records []span
+	name       string
+	header     span
+	first      int // of its records among all of the table, by index
+	count      int
+	recordSize int
+}
+
+// record returns where a record lies, by its index in the section.
+func (s *infoSection) record(i int) span {
+	start := s.header.end + i*s.recordSize
+	return span{start, start + s.recordSize}
+}
+
+// end returns where the last record ends, or the header if there is none.
+func (s *infoSection) end() int { return s.header.end + s.count*s.recordSize }
+
+// records returns where the records lie, by their index in the section.
+func (s *infoSection) records() iter.Seq2[int, span] {
+	return func(yield func(int, span) bool) {
+		for i := range s.count {
+			if !yield(i, s.record(i)) {
+				return
+			}
+		}
+	}
+}
+
+// count returns how many records there are.
+func (r *region) count() int {
+	if len(r.sections) == 0 {
+		return 0
+	}
+	last := &r.sections[len(r.sections)-1]
+	return last.first + last.count
 }
 
 // span is a range of bytes of .BTF.ext.
 type span struct{ start, end int }
 
 // ParseExt reads a .BTF.ext section, whose names and lines are strings of the
-// .BTF beside it. It keeps a reference to data.
+// .BTF beside it. It keeps references to both.
 func ParseExt(data []byte, types *BTF) (*Ext, error) {
 	order, err := byteOrder(data, ".BTF.ext")
 	if err != nil {
@@ -100,7 +131,7 @@ func ParseExt(data []byte, types *BTF) (*Ext, error) {
 		return nil, fmt.Errorf("damaged .BTF.ext: %d bytes are no header", len(data))
 	}
 
-	ext := &Ext{data: data, order: order}
+	ext := &Ext{types: types, data: data, order: order}
 	ext.funcs, err = ext.region(funcInfoField, funcInfoSize, types)
 	if err != nil {
 		return nil, fmt.Errorf("damaged .BTF.ext: func_info: %w", err)
@@ -123,7 +154,7 @@ func ParseExt(data []byte, types *BTF) (*Ext, error) {
 	if err := ext.readLines(types); err != nil {
 		return nil, fmt.Errorf("damaged .BTF.ext: line_info: %w", err)
 	}
-	if err := ext.readCORERelos(types); err != nil {
+	if err := ext.checkCORERelos(); err != nil {
 		return nil, fmt.Errorf("damaged .BTF.ext: core_relo: %w", err)
 	}
 	return ext, nil
@@ -174,15 +205,12 @@ func (ext *Ext) region(field int, minSize int, types *BTF) (region, error) {
 			return region{}, err
 		}
 		count := uint64(ext.order.Uint32(ext.data[at+4:]))
-		section := infoSection{name: name, header: span{at, at + infoSectionSize}}
+		section := infoSection{name: name, header: span{at, at + infoSectionSize}, first: result.count(), count: int(count), recordSize: recordSize}
 		at += infoSectionSize
 		if count*uint64(recordSize) > uint64(table.end-at) {
 			return region{}, fmt.Errorf("%d records of section %s end beyond the table", count, name)
 		}
-		for range count {
-			section.records = append(section.records, span{at, at + recordSize})
-			at += recordSize
-		}
+		at = section.end()
 		result.sections = append(result.sections, section)
 	}
 	return result, nil
@@ -190,7 +218,7 @@ func (ext *Ext) region(field int, minSize int, types *BTF) (region, error) {
 
 func (ext *Ext) readFunctions() {
 	for _, section := range ext.funcs.sections {
-		for _, record := range section.records {
+		for _, record := range section.records() {
 			raw := ext.data[record.start:record.end]
 			ext.Functions = append(ext.Functions, FuncInfoRecord{
 				Section:    section.name,
@@ -204,7 +232,7 @@ func (ext *Ext) readFunctions() {
 func (ext *Ext) readLines(types *BTF) error {
 	ext.Lines = make(map[string][]Line)
 	for _, section := range ext.lines.sections {
-		for _, record := range section.records {
+		for _, record := range section.records() {
 			raw := ext.data[record.start:record.end]
 			file, err := types.String(ext.order.Uint32(raw[4:]))
 			if err != nil {
@@ -243,30 +271,53 @@ func nameLines(lines []Line) {
 	}
 }
 
-func (ext *Ext) readCORERelos(types *BTF) error {
-	count := 0
+// checkCORERelos wants each record to have an access string.
+func (ext *Ext) checkCORERelos() error {
 	for _, section := range ext.cores.sections {
-		count += len(section.records)
-	}
-	ext.CORERelos = make([]CORERelo, 0, count)
-	for _, section := range ext.cores.sections {
-		for _, record := range section.records {
-			raw := ext.data[record.start:record.end]
-			access, err := types.String(ext.order.Uint32(raw[8:]))
-			if err != nil {
+		for _, record := range section.records() {
+			if _, err := ext.types.String(ext.order.Uint32(ext.data[record.start+8:])); err != nil {
 				return err
 			}
-			ext.CORERelos = append(ext.CORERelos, CORERelo{
-				Section:      section.name,
-				InsnOffset:   ext.order.Uint32(raw),
-				TypeID:       ext.order.Uint32(raw[4:]),
-				AccessString: access,
-				Kind:         ext.order.Uint32(raw[12:]),
-				span:         record,
-			})
 		}
 	}
 	return nil
+}
+
+// CountCORERelos returns how many CO-RE relocation records there are.
+func (ext *Ext) CountCORERelos() int { return ext.cores.count() }
+
+// CORERelo returns a CO-RE relocation record by its index, in the order of the section.
+func (ext *Ext) CORERelo(index int) CORERelo {
+	sections := ext.cores.sections
+	after := sort.Search(len(sections), func(i int) bool { return sections[i].first > index })
+	section := &sections[after-1] // the last of those that start there: empty ones do, too
+	return ext.coreRelo(section, section.record(index-section.first))
+}
+
+// CORERelos returns the CO-RE relocation records with their indices.
+func (ext *Ext) CORERelos() iter.Seq2[int, CORERelo] {
+	return func(yield func(int, CORERelo) bool) {
+		for i := range ext.cores.sections {
+			section := &ext.cores.sections[i]
+			for n, record := range section.records() {
+				if !yield(section.first+n, ext.coreRelo(section, record)) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (ext *Ext) coreRelo(section *infoSection, record span) CORERelo {
+	raw := ext.data[record.start:record.end]
+	access, _ := ext.types.String(ext.order.Uint32(raw[8:])) // see checkCORERelos
+	return CORERelo{
+		Section:      section.name,
+		InsnOffset:   ext.order.Uint32(raw),
+		TypeID:       ext.order.Uint32(raw[4:]),
+		AccessString: access,
+		Kind:         ext.order.Uint32(raw[12:]),
+	}
 }
 
 // LineAt returns the source line of the instruction at an offset, in bytes, of
@@ -295,7 +346,7 @@ func (ext *Ext) LineFrom(section string, insnOffset, end uint32) (Line, bool) {
 }
 
 // Without returns the section without those CO-RE relocation records that drop
-// names by their index in CORERelos, and a function that says where a byte of
+// names by their index, and a function that says where a byte of
 // the old section is in the new one: nowhere if it is gone.
 func (ext *Ext) Without(drop func(int) bool) ([]byte, func(int) []int) {
 	return ext.without(coreReloField, ext.cores, drop)
@@ -309,8 +360,8 @@ func (ext *Ext) WithoutDoubleLines(end func(section string) uint32) ([]byte, fun
 	index, kept := 0, 0
 	for _, section := range ext.lines.sections {
 		size := end(section.name)
-		for i, record := range section.records {
-			isSame := i > 0 && ext.insnOffset(record) == ext.insnOffset(section.records[i-1])
+		for i, record := range section.records() {
+			isSame := i > 0 && ext.insnOffset(record) == ext.insnOffset(section.record(i-1))
 			switch {
 			case ext.insnOffset(record) >= size:
 				double[index] = true
@@ -338,7 +389,7 @@ func (ext *Ext) WithoutCode(types *BTF, gone func(section string, insnOffset uin
 		drop := make(map[int]bool)
 		index := 0
 		for _, section := range table.sections {
-			for _, record := range section.records {
+			for _, record := range section.records() {
 				drop[index] = gone(section.name, ext.insnOffset(record))
 				index++
 			}
@@ -420,13 +471,13 @@ func (ext *Ext) dropRecords(data []byte, table region, drop func(int) bool) []sp
 	index, kept := 0, 0
 	for _, section := range table.sections {
 		var records []span
-		for _, record := range section.records {
+		for _, record := range section.records() {
 			if drop(index) {
 				records = append(records, record)
 			}
 			index++
 		}
-		left := len(section.records) - len(records)
+		left := section.count - len(records)
 		if left == 0 && len(records) > 0 {
 			gone = append(gone, section.header)
 		}

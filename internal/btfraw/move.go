@@ -36,7 +36,7 @@ func (ext *Ext) Bytes() []byte { return ext.data }
 // instructions are now, which where tells for each: offsets are in bytes from
 // the start of the instruction's section. types are those of ParseExt. The
 // records stay in their places, so that relocations against them and indices
-// of CORERelos still hold.
+// of CO-RE records still hold.
 //
 // Records of two instructions must not end up at one, except for lines, of which
 // WithoutDoubleLines takes out the first.
@@ -71,7 +71,7 @@ var errTwoRecords = errors.New("records of two instructions would be at one")
 func (ext *Ext) moveRecords(data []byte, table Table, records region, where func(Table, string, uint32) (uint32, error)) error {
 	for _, section := range records.sections {
 		var before, movedBefore uint32
-		for i, record := range section.records {
+		for i, record := range section.records() {
 			old := ext.order.Uint32(ext.data[record.start:])
 			moved, err := where(table, section.name, old)
 			if err != nil {

@@ -42,14 +42,14 @@ func TestMoved(t *testing.T) {
 				}
 			}
 		}
-		for i, record := range ext.CORERelos {
+		for i, record := range ext.CORERelos() {
 			record.InsnOffset += distance[btfraw.COREReloInfo]
-			if moved.CORERelos[i] != record {
-				t.Errorf("%s: %v, want %v", object, moved.CORERelos[i], record)
+			if moved.CORERelo(i) != record {
+				t.Errorf("%s: %v, want %v", object, moved.CORERelo(i), record)
 			}
 		}
-		if visited[btfraw.FuncInfo] == 0 || visited[btfraw.LineInfo] != lines || visited[btfraw.COREReloInfo] != len(ext.CORERelos) {
-			t.Errorf("%s: visited %v, of %d lines and %d records", object, visited, lines, len(ext.CORERelos))
+		if visited[btfraw.FuncInfo] == 0 || visited[btfraw.LineInfo] != lines || visited[btfraw.COREReloInfo] != ext.CountCORERelos() {
+			t.Errorf("%s: visited %v, of %d lines and %d records", object, visited, lines, ext.CountCORERelos())
 		}
 
 		back, err := moved.Moved(types, func(table btfraw.Table, _ string, offset uint32) (uint32, error) {
@@ -130,7 +130,7 @@ func TestWithoutDoubleLines(t *testing.T) {
 		if diff := cmp.Diff(want, left.Lines); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", object, diff)
 		}
-		if len(left.CORERelos) != len(ext.CORERelos) || len(left.Functions) != len(ext.Functions) {
+		if left.CountCORERelos() != ext.CountCORERelos() || len(left.Functions) != len(ext.Functions) {
 			t.Errorf("%s: other tables changed", object)
 		}
 		checkMoved(t, object, moved.Bytes(), data, where)

@@ -89,8 +89,8 @@ func (w *extWriter) table(kind Table, old region) *recordTable {
 		t.recordSize = int(w.ext.order.Uint32(w.ext.data[old.start:]))
 	}
 	for _, section := range old.sections {
-		group := &recordGroup{name: w.ext.order.Uint32(w.ext.data[section.header.start:]), old: len(section.records)}
-		for _, record := range section.records {
+		group := &recordGroup{name: w.ext.order.Uint32(w.ext.data[section.header.start:]), old: section.count}
+		for _, record := range section.records() {
 			group.records = append(group.records, w.ext.data[record.start:record.end])
 		}
 		t.groups = append(t.groups, group)

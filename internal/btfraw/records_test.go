@@ -19,7 +19,7 @@ var exported = cmp.Options{cmpopts.IgnoreUnexported(btfraw.CORERelo{}), cmpopts.
 // of returns the records of a section.
 func of(ext *btfraw.Ext) btfraw.Records {
 	records := btfraw.Records{Functions: ext.Functions, Lines: ext.Lines}
-	for _, relo := range ext.CORERelos {
+	for _, relo := range ext.CORERelos() {
 		records.CORERelos = append(records.CORERelos, btfraw.CORERelo{
 			Section: relo.Section, InsnOffset: relo.InsnOffset, TypeID: relo.TypeID, AccessString: relo.AccessString, Kind: relo.Kind,
 		})

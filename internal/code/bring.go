@@ -14,7 +14,9 @@ import (
 // bringsRecords reports whether .BTF.ext has to grow.
 func (m *mover) bringsRecords() bool {
 	return slices.ContainsFunc(m.sections, func(s *section) bool {
-		return slices.ContainsFunc(s.replacements, func(r Replacement) bool { return len(r.CORERelos)+len(r.Lines) > 0 })
+		return slices.ContainsFunc(s.replacements, func(r Replacement) bool {
+			return r.Attached != nil && len(r.Attached.CORERelos)+len(r.Attached.Lines) > 0
+		})
 	})
 }
 
@@ -26,7 +28,7 @@ func (m *mover) bringRelocations() error {
 		for i := range s.replacements {
 			r := &s.replacements[i]
 			start := uint64(s.starts[r.Slot]) * insn.SlotSize
-			for _, rel := range r.Relocations {
+			for _, rel := range r.attached().Relocations {
 				entry, err := m.bring(s, rel, start)
 				if err != nil {
 					return s.errorAt(r.Slot, fmt.Errorf("replacement: slot %d: %w", rel.At, err))
@@ -69,7 +71,7 @@ func (m *mover) bringRecords(section *elfobj.Section, types *elfobj.Section) err
 	var records btfraw.Records
 	for _, s := range m.sections {
 		for _, r := range slices.SortedFunc(slices.Values(s.replacements), func(a, b Replacement) int { return cmp.Compare(a.Slot, b.Slot) }) {
-			merge(&records, r.records(s.elf.Name, uint32(s.starts[r.Slot])*insn.SlotSize))
+			merge(&records, r.attached().records(s.elf.Name, uint32(s.starts[r.Slot])*insn.SlotSize))
 			if line, ok := m.lineBehind(s, &r); ok {
 				merge(&records, btfraw.Records{Lines: map[string][]btfraw.Line{s.elf.Name: {line}}})
 			}
@@ -99,7 +101,7 @@ func (m *mover) bringRecords(section *elfobj.Section, types *elfobj.Section) err
 // anew.
 func (m *mover) lineBehind(s *section, r *Replacement) (btfraw.Line, bool) {
 	next := r.Slot + s.size(r.Slot)
-	if len(r.Lines) == 0 || next >= s.slots() {
+	if len(r.attached().Lines) == 0 || next >= s.slots() {
 		return btfraw.Line{}, false
 	}
 	at := uint32(s.starts[next]) * insn.SlotSize

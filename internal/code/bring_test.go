@@ -33,8 +33,8 @@ func TestBringRelocations(t *testing.T) {
 		p := calling()
 		obj := p.object(t, order)
 		index := func(name string) int { return symbolIndex(obj, name) }
-		calls := code.Replacement{Slot: 1, Code: encode(order, call(77), call(77), load(77), call(77), function(77))}
-		calls.Relocations = []code.Relocation{
+		calls := code.Replacement{Attached: new(code.Attached), Slot: 1, Code: encode(order, call(77), call(77), load(77), call(77), function(77))}
+		calls.Attached.Relocations = []code.Relocation{
 			{At: 5, Symbol: index(".text"), Addend: 16}, {At: 0, Symbol: index("kfunc")}, {At: 1, Symbol: index(".text"), Addend: 16},
 			{At: 2, Symbol: index(".data"), Addend: 8}, {At: 4, Symbol: index("second")},
 		}
@@ -90,10 +90,10 @@ func TestBringRefuses(t *testing.T) {
 			p := calling()
 			obj := p.object(t, order)
 			before := obj.Bytes()
-			r := code.Replacement{Slot: 1, Code: encode(order, test.parts...), Jumps: test.jumps}
-			r.Relocations = test.rels
+			r := code.Replacement{Attached: new(code.Attached), Slot: 1, Code: encode(order, test.parts...), Jumps: test.jumps}
+			r.Attached.Relocations = test.rels
 			if test.relo > 0 || test.rels == nil {
-				r.CORERelos = []btfraw.CORERelo{{InsnOffset: test.relo}}
+				r.Attached.CORERelos = []btfraw.CORERelo{{InsnOffset: test.relo}}
 			}
 			err := code.Replace(obj, nil, map[string][]code.Replacement{"xdp": {r}, ".text": changes(order, grown(0))})
 			if err == nil || !strings.Contains(err.Error(), test.refused) {
@@ -115,11 +115,11 @@ func TestBringRecords(t *testing.T) {
 		slot := slices.IndexFunc(insns, func(i ins) bool { return i.opcode&7 == 7 && i.opcode != lddw }) // arithmetic
 		next := uint32(slot+1) * 8
 		following, _ := p.ext.LineAt(section.Name, next)
-		relos := len(p.ext.CORERelos)
+		relos := p.ext.CountCORERelos()
 
-		r := code.Replacement{Slot: slot, Code: encode(p.Order, nop, nop, nop, insns[slot])}
-		r.Lines = []btfraw.Line{{InsnOffset: 8, File: "other.c", Text: "return cqe->hash;", Line: 12, Column: 3}}
-		r.CORERelos = []btfraw.CORERelo{{InsnOffset: 16, TypeID: 1, AccessString: "0:9:9"}}
+		r := code.Replacement{Attached: new(code.Attached), Slot: slot, Code: encode(p.Order, nop, nop, nop, insns[slot])}
+		r.Attached.Lines = []btfraw.Line{{InsnOffset: 8, File: "other.c", Text: "return cqe->hash;", Line: 12, Column: 3}}
+		r.Attached.CORERelos = []btfraw.CORERelo{{InsnOffset: 16, TypeID: 1, AccessString: "0:9:9"}}
 		p.replace(t, map[string][]code.Replacement{section.Name: {r}})
 
 		checkExt(t, path, p)
@@ -130,11 +130,11 @@ func TestBringRecords(t *testing.T) {
 			}
 		}
 		found := false
-		for _, relo := range p.ext.CORERelos {
+		for _, relo := range p.ext.CORERelos() {
 			found = found || relo.Section == section.Name && relo.InsnOffset == start+16 && relo.AccessString == "0:9:9" && relo.TypeID == 1
 		}
-		if !found || len(p.ext.CORERelos) != relos+1 {
-			t.Errorf("%s: %+v", path, p.ext.CORERelos)
+		if !found || p.ext.CountCORERelos() != relos+1 {
+			t.Errorf("%s: %+v", path, relosOf(p.ext))
 		}
 		if p.Relocations(p.Section(".BTF.ext")) != nil {
 			t.Errorf("%s: relocations of .BTF.ext are left", path)

@@ -56,7 +56,7 @@ func NewCutter(obj *elfobj.Object, ext *btfraw.Ext) (*Cutter, error) {
 	if ext == nil {
 		return c, nil
 	}
-	for _, relo := range ext.CORERelos {
+	for _, relo := range ext.CORERelos() {
 		c.relos[relo.Section] = append(c.relos[relo.Section], relo)
 	}
 	for _, relos := range c.relos {

@@ -65,8 +65,8 @@ func TestCut(t *testing.T) {
 		for _, of := range p.ext.Lines {
 			all += len(of)
 		}
-		if relos != len(p.ext.CORERelos) || lines != all {
-			t.Errorf("%s: %d of %d records, %d of %d lines", path, relos, len(p.ext.CORERelos), lines, all)
+		if relos != p.ext.CountCORERelos() || lines != all {
+			t.Errorf("%s: %d of %d records, %d of %d lines", path, relos, p.ext.CountCORERelos(), lines, all)
 		}
 		if !bytes.Equal(p.Bytes(), before) {
 			t.Errorf("%s changed", path)

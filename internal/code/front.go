@@ -34,13 +34,14 @@ func (r *Replacement) PutInFront(code []byte) {
 	for i := range r.Copies {
 		r.Copies[i].At += slots
 	}
-	for i := range r.Relocations {
-		r.Relocations[i].At += slots
+	attached := r.attached()
+	for i := range attached.Relocations {
+		attached.Relocations[i].At += slots
 	}
-	for i := range r.CORERelos {
-		r.CORERelos[i].InsnOffset += uint32(len(code))
+	for i := range attached.CORERelos {
+		attached.CORERelos[i].InsnOffset += uint32(len(code))
 	}
-	for i := range r.Lines {
-		r.Lines[i].InsnOffset += uint32(len(code))
+	for i := range attached.Lines {
+		attached.Lines[i].InsnOffset += uint32(len(code))
 	}
 }

@@ -56,7 +56,7 @@ func fitting(t *testing.T, path string) []byte {
 	name, isProgram := strings.CutPrefix(strings.TrimSuffix(path, "-el.o"), "../../testdata/programs/")
 	p := read(t, path)
 	switch {
-	case len(p.ext.CORERelos) == 0:
+	case p.ext.CountCORERelos() == 0:
 		return p.Bytes()
 	case !isProgram || !slices.Contains(rewritten, name):
 		return nil

@@ -71,7 +71,15 @@ type Replacement struct {
 	Copies []Copy
 
 	// Attached is what Code brings along (optional).
-	Attached
+	Attached *Attached
+}
+
+// attached returns what the code brings along, be it nothing.
+func (r *Replacement) attached() *Attached {
+	if r.Attached == nil {
+		return new(Attached)
+	}
+	return r.Attached
 }
 
 // Jump is a jump, a call of a function or an LDDW of its address.

@@ -92,7 +92,7 @@ func (s *section) placeReplacements() error {
 			return s.errorAt(r.Slot, errors.New("replacement is no code"))
 		}
 		s.replaced[r.Slot] = int32(i) + 1
-		s.moves = s.moves || len(r.Code) != s.size(r.Slot)*insn.SlotSize || r.Kept != 0 || !r.isEmpty()
+		s.moves = s.moves || len(r.Code) != s.size(r.Slot)*insn.SlotSize || r.Kept != 0 || !r.attached().isEmpty()
 	}
 	return nil
 }
@@ -294,11 +294,12 @@ func (s *section) checkReplacement(r *Replacement) error {
 
 // checkAttached returns which slots of a replacement have a relocation that it brings.
 func (s *section) checkAttached(r *Replacement, second []bool, outside, isCopy map[int]bool) (map[int]bool, error) {
-	if err := r.check(r.Code, second, s.order); err != nil {
+	attached := r.attached()
+	if err := attached.check(r.Code, second, s.order); err != nil {
 		return nil, err
 	}
-	brought := make(map[int]bool, len(r.Relocations))
-	for _, rel := range r.Relocations {
+	brought := make(map[int]bool, len(attached.Relocations))
+	for _, rel := range attached.Relocations {
 		isKept := s.relocated[r.Slot] && rel.At == s.kept(r.Slot)
 		if isKept || outside[rel.At] || isCopy[rel.At] {
 			return nil, fmt.Errorf("slot %d has a relocation, and something else that says what it refers to", rel.At)

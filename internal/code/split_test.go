@@ -214,7 +214,7 @@ func view(p parsed, name string) *sectionView {
 	if p.ext == nil {
 		return v
 	}
-	for _, record := range p.ext.CORERelos {
+	for _, record := range p.ext.CORERelos() {
 		if record.Section == name {
 			slot := int(record.InsnOffset / 8)
 			v.records[slot] = append(v.records[slot], record)

@@ -189,7 +189,7 @@ func recordsByFunction(t *testing.T, p parsed) map[string][]string {
 			add(section, line.InsnOffset, "%s:%d:%d", line.File, line.Line, line.Column)
 		}
 	}
-	for _, record := range p.ext.CORERelos {
+	for _, record := range p.ext.CORERelos() {
 		add(record.Section, record.InsnOffset, "%d %s of %d", record.Kind, record.AccessString, record.TypeID)
 	}
 	return records

@@ -177,7 +177,7 @@ func TestGotoxThatTheLayoutDecides(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := f.Constants(Assumptions{Program: true, Known: map[int]int64{0: 16}, Linked: map[int]bool{1: true}})
+	c := f.Constants(Assumptions{Program: true, Known: map[int]int64{0: 16}, Linked: insn.SlotsOf(1)})
 	for _, slot := range []int{6, 7} {
 		if got := c.Reachable(slot); got != Doubtful {
 			t.Errorf("slot %d is %s, want %s", slot, got, Doubtful)

@@ -18,11 +18,11 @@ type Assumptions struct {
 
 	// Undecided are slots of recorded instructions with an immediate that is not
 	// known, as they are left to the loader or poisoned.
-	Undecided map[int]bool
+	Undecided insn.Slots
 
 	// Linked are slots whose immediate the loader fills in with an address,
 	// which says nothing of the layout: those of ELF relocations.
-	Linked map[int]bool
+	Linked insn.Slots
 
 	// OwnSums are slots of additions whose recorded offset is to be one of the
 	// program's own instead.
@@ -358,10 +358,10 @@ func (d *constantDomain) immediate(i int, ins *instruction) value {
 		}
 		return scalar(constant(uint64(known)), true)
 	}
-	if d.assume.Undecided[slot] {
+	if d.assume.Undecided.Has(slot) {
 		return unknown(true)
 	}
-	if d.assume.Linked[slot] || ins.Op == insn.LDDW && ins.Src != 0 {
+	if d.assume.Linked.Has(slot) || ins.Op == insn.LDDW && ins.Src != 0 {
 		return unknown(false)
 	}
 	return scalar(constant(uint64(ins.Imm)), false)

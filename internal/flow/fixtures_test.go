@@ -127,7 +127,7 @@ func isMissing(access *reloc.Access, missing []string) bool {
 
 // record fills in what the rewriting would make of the function's immediates.
 func (f *fixture) record(u *sub, section *elfobj.Section, missing []string) {
-	u.Known, u.Undecided, u.Linked = make(map[int]int64), make(map[int]bool), make(map[int]bool)
+	u.Known, u.Undecided, u.Linked = make(map[int]int64), nil, nil
 	for _, access := range f.accesses {
 		if access.Section != section.Name || access.Insn < u.Start() || access.Insn >= u.End() {
 			continue
@@ -142,11 +142,11 @@ func (f *fixture) record(u *sub, section *elfobj.Section, missing []string) {
 		case access.Kind == reloc.FieldExists:
 			u.Known[access.Insn] = 0
 		default:
-			u.Undecided[access.Insn] = true
+			u.Undecided.Add(access.Insn)
 		}
 	}
 	for _, r := range f.relocations(section) {
-		u.Linked[r.slot] = true
+		u.Linked.Add(r.slot)
 	}
 }
 

@@ -131,7 +131,7 @@ func (ins *instruction) isConstant() bool {
 func (c *Constants) put(i int) (int64, bool) {
 	slot, ins := c.function.start+i, &c.function.insns[i]
 	_, known := c.assume.Known[slot]
-	if known || c.assume.Undecided[slot] || c.assume.Linked[slot] {
+	if known || c.assume.Undecided.Has(slot) || c.assume.Linked.Has(slot) {
 		return 0, false
 	}
 	if ins.Is32() {

@@ -5,6 +5,8 @@ import (
 
 	"github.com/cilium/ebpf/asm"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/xdp-load/xdp-load/internal/insn"
 )
 
 func TestFold(t *testing.T) {
@@ -171,9 +173,9 @@ func TestFold(t *testing.T) {
 	} {
 		for _, order := range orders {
 			f := function(t, order, test.insns...)
-			open := f.Constants(Assumptions{Undecided: map[int]bool{0: true}, Program: true})
+			open := f.Constants(Assumptions{Undecided: insn.SlotsOf(0), Program: true})
 			for answer, want := range test.answer {
-				known := f.Constants(Assumptions{Undecided: map[int]bool{0: true}, Known: map[int]int64{0: answer}, Program: true})
+				known := f.Constants(Assumptions{Undecided: insn.SlotsOf(0), Known: map[int]int64{0: answer}, Program: true})
 				if diff := cmp.Diff(want, f.Fold(open, known, 1, &XDP)); diff != "" {
 					t.Errorf("%s, answer %d (-want +got):\n%s", name, answer, diff)
 				}

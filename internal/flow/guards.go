@@ -160,7 +160,7 @@ func (d *guardDomain) step(s *state[bound], i int) {
 func (d *guardDomain) immediate(i int) bound {
 	slot := d.constants.function.start + i
 	_, known := d.constants.assume.Known[slot]
-	if known || d.constants.assume.Undecided[slot] {
+	if known || d.constants.assume.Undecided.Has(slot) {
 		return bound{what: size, recorded: int32(slot) + 1}
 	}
 	return bound{}

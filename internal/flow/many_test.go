@@ -88,7 +88,7 @@ func TestManyOriginsElsewhere(t *testing.T) {
 // either side of one.
 func TestManyBranches(t *testing.T) {
 	undecided := func(g *generator) { // r9
-		g.assume.Undecided[g.slot()] = true
+		g.assume.Undecided.Add(g.slot())
 		g.emit(insn.ClassALU64|insn.OpMOV, 9, 0, 0, 1)
 	}
 	use := func(g *generator, register uint8) int {
@@ -119,9 +119,9 @@ func TestManyBranches(t *testing.T) {
 	} {
 		const many = 1000
 		g := &generator{order: binary.LittleEndian}
-		g.assume = Assumptions{Program: true, Known: make(map[int]int64), Undecided: make(map[int]bool)}
+		g.assume = Assumptions{Program: true, Known: make(map[int]int64)}
 		if test.open {
-			g.assume.Undecided[0] = true
+			g.assume.Undecided.Add(0)
 		} else {
 			g.assume.Known[0] = 1
 		}

@@ -26,9 +26,9 @@ func (u *pointerUnit) sub(t *testing.T) *Subprogram {
 	sub := &Subprogram{Function: function(t, binary.LittleEndian, u.insns...), Calls: make(map[int]*Subprogram)}
 	sub.Program, sub.Entry = u.entry || u.alone, u.entry
 	sub.Offsets, sub.Sizes, sub.OtherSizes = make(map[int]bool), make(map[int]bool), make(map[int]bool)
-	sub.Undecided, sub.Addresses = make(map[int]bool), u.addresses
+	sub.Addresses = u.addresses
 	for _, slot := range slices.Concat(u.offsets, u.sizes, u.otherSizes) {
-		sub.Undecided[slot] = true
+		sub.Undecided.Add(slot)
 	}
 	for _, slot := range u.offsets {
 		sub.Offsets[slot] = true

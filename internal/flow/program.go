@@ -69,7 +69,7 @@ func dependOnLayout(subs []*Subprogram) map[*Subprogram]bool {
 		for _, callee := range sub.Calls {
 			callers[callee] = append(callers[callee], sub)
 		}
-		if len(sub.Known) > 0 || len(sub.Undecided) > 0 {
+		if len(sub.Known) > 0 || !sub.Undecided.IsEmpty() {
 			find(sub)
 		}
 	}

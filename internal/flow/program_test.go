@@ -266,7 +266,7 @@ func TestPacketLoad(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := f.Constants(Assumptions{Program: true, Undecided: map[int]bool{2: true}})
+		c := f.Constants(Assumptions{Program: true, Undecided: insn.SlotsOf(2)})
 		if got := c.Origins([]int{2}).Escapes; len(got) != 1 || got[0].Slot != test.escape {
 			t.Errorf("%s: %+v, want one at %d", name, got, test.escape)
 		}

@@ -92,8 +92,8 @@ func (p *pair) machine(assume Assumptions, input, more uint64) *machine {
 	for slot, value := range assume.Known {
 		known[slot] = value
 	}
-	for slot := range assume.Undecided {
-		if _, ok := known[slot]; !ok {
+	for slot := range p.f.start + len(p.f.insns) {
+		if _, ok := known[slot]; !ok && assume.Undecided.Has(slot) {
 			known[slot] = int64(slot)
 		}
 	}

@@ -65,7 +65,7 @@ func (g *generator) emit(op, dst, src uint8, off int16, imm int32) {
 func (g *generator) slot() int { return len(g.code) / insn.SlotSize }
 
 func (g *generator) program() {
-	g.assume = Assumptions{Known: map[int]int64{}, Undecided: map[int]bool{}, Linked: map[int]bool{}, Extents: map[int]Extent{}}
+	g.assume = Assumptions{Known: map[int]int64{}, Extents: map[int]Extent{}}
 	for _, r := range []uint8{0, 6, 7, 8, 9} {
 		g.emit(insn.ClassALU64|insn.OpMOV, r, 0, 0, g.immediate())
 	}
@@ -161,9 +161,9 @@ func (g *generator) instruction() {
 func (g *generator) longImmediate() {
 	switch g.IntN(4) {
 	case 0:
-		g.assume.Linked[g.slot()] = true
+		g.assume.Linked.Add(g.slot())
 	case 1:
-		g.assume.Undecided[g.slot()] = true
+		g.assume.Undecided.Add(g.slot())
 	}
 	g.emit(insn.LDDW, g.reg(), 0, 0, g.immediate())
 	g.emit(0, 0, 0, 0, g.immediate())
@@ -242,7 +242,7 @@ func (g *generator) pointer() {
 		return
 	}
 	if g.IntN(3) == 0 {
-		g.assume.Linked[g.slot()] = true
+		g.assume.Linked.Add(g.slot())
 		g.emit(insn.LDDW, r, 0, 0, 0)
 		g.emit(0, 0, 0, 0, 0)
 	} else {
@@ -295,7 +295,7 @@ func (g *generator) addressing() {
 	switch g.IntN(9) {
 	case 0, 1:
 		g.offsets = append(g.offsets, g.slot())
-		g.assume.Undecided[g.slot()] = true
+		g.assume.Undecided.Add(g.slot())
 		g.emit(some[uint8](g, insn.ClassALU64|insn.OpMOV, insn.ClassALU|insn.OpMOV, insn.ClassALU64|insn.OpADD), r, 0, 0, 8)
 	case 2, 3:
 		g.emit(insn.ClassALU64|insn.OpADD|8, r, s, 0, 0)
@@ -465,10 +465,10 @@ func (m *machine) immediate(i int) uint64 {
 	if known, ok := m.assume.Known[i]; ok {
 		return uint64(known)
 	}
-	if m.assume.Linked[i] {
+	if m.assume.Linked.Has(i) {
 		return heapStart
 	}
-	if m.assume.Undecided[i] {
+	if m.assume.Undecided.Has(i) {
 		return m.number()
 	}
 	return uint64(ins.Imm)

@@ -9,7 +9,7 @@ type Item struct {
 	Kind Kind
 
 	// Origin is, of an instruction from code that is put in line, its slot there plus 1.
-	Origin int
+	Origin int32
 }
 
 // Kind says what an instruction of a sequence is there for.

@@ -279,7 +279,7 @@ func putBody(t *testing.T, obj, from *elfobj.Object, name string) {
 			obj.Order.PutUint16(body.Code[at+2:], uint16(len(body.Code)/8-at/8-1))
 		}
 	}
-	if err := code.Replace(obj, ext, map[string][]code.Replacement{"xdp": {{Slot: slot, Code: body.Code, Kept: -1, Attached: body.Attached}}}); err != nil {
+	if err := code.Replace(obj, ext, map[string][]code.Replacement{"xdp": {{Slot: slot, Code: body.Code, Kept: -1, Attached: &body.Attached}}}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -376,7 +376,7 @@ func TestKernelKfunc(t *testing.T) {
 		0x85, 0x10, 0, 0, 0, 0, 0, 0, // call
 		0xb7, 0x00, 0, 0, 7, 0, 0, 0, // r0 = 7
 	}}
-	r.Relocations = []code.Relocation{{At: 0, Symbol: index}}
+	r.Attached = &code.Attached{Relocations: []code.Relocation{{At: 0, Symbol: index}}}
 	if err := code.Replace(obj, ext, map[string][]code.Replacement{"xdp": {r}}); err != nil {
 		t.Fatal(err)
 	}
