@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -294,34 +295,40 @@ func (l *load) load() error {
 			opts.MapReplacements[name] = m
 		}
 	}
+	l.reused = make(map[string]bool)
+	for name := range opts.MapReplacements {
+		l.reused[name] = true
+	}
+	liftMemlock()
+	made, err := l.makeMaps(opts.MapReplacements)
+	defer closeMaps(made)
+	if err != nil {
+		return err
+	}
+	maps.Copy(opts.MapReplacements, made)
 	if l.wantsVerifier() && opts.Programs.LogLevel == 0 {
 		opts.Programs.LogLevel = ebpf.LogLevelBranch | ebpf.LogLevelStats
 	}
 	spec := withoutArrayContents(l.spec)
 	linkKfuncs(spec)
-	liftMemlock()
 	l.collection, err = ebpf.NewCollectionWithOptions(spec, opts)
 	if err != nil {
 		var refused *ebpf.VerifierError
 		if errors.As(err, &refused) {
 			l.noteRefused(refused)
 		}
-		return l.explainOffload(ExplainRefusal(err, l.spec, l.report))
+		return l.explainLoad(err)
 	}
 	l.noteLoaded()
 	l.undo.later(l.collection.Close)
 
 	for _, name := range l.named {
-		if opts.MapReplacements[name] != nil {
+		if l.reused[name] {
 			continue
 		}
 		if err := l.pinMap(l.collection.Maps[name], name); err != nil {
 			return err
 		}
-	}
-	l.reused = make(map[string]bool)
-	for name := range opts.MapReplacements {
-		l.reused[name] = true
 	}
 	if err := l.fillArrays(); err != nil {
 		return err

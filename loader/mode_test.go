@@ -44,12 +44,12 @@ func TestGenericMode(t *testing.T) {
 	}
 }
 
-// On the NIC there is nothing of the driver's, and no maps are; and no NIC here runs programs,
+// On the NIC there is nothing of the driver's, and few kinds of maps; and no NIC here runs programs,
 // which the driver tells, or the kernel says when it is asked all the same.
 func TestOffloadRefused(t *testing.T) {
 	newLab(t)
 	opts := loader.Options{Layout: layout(t, "exact"), Interface: "nic0", Mode: loader.Offload}
-	if _, err := loader.LoadRewritten(ownProgram("calls"), opts); err == nil || !strings.Contains(err.Error(), "mode offload: program calls uses maps, which would have to be on the NIC, too, and are made in the kernel: .bss, jump") {
+	if _, err := loader.LoadRewritten(ownProgram("calls"), opts); err == nil || !strings.Contains(err.Error(), "mode offload: program calls uses maps that no NIC has, which are arrays and hashes without flags, and not global variables: .bss, jump") {
 		t.Errorf("With maps: %v", err)
 	}
 	target, err := nic.ByName("nic0")
@@ -64,6 +64,10 @@ func TestOffloadRefused(t *testing.T) {
 	}
 	if _, err := loader.LoadRewritten(program("oneload"), opts); !errors.Is(err, loader.ErrNoOffload) || !strings.Contains(err.Error(), want) {
 		t.Errorf("Load: %v", err)
+	}
+	want = strings.ReplaceAll(want, "oneload", "map last_hash")
+	if _, err := loader.LoadRewritten(ownProgram("pinned"), opts); !errors.Is(err, loader.ErrNoOffload) || !strings.Contains(err.Error(), want) {
+		t.Errorf("With a map: %v", err)
 	}
 	opts.Layout, opts.Accessors = nil, []*rewrite.Accessors{{}}
 	if _, err := loader.LoadRewritten(ownProgram("calls"), opts); !errors.Is(err, loader.ErrNoDriverHere) || !strings.Contains(err.Error(), "no driver has the packet in offload mode: the program runs on the NIC, where there is no memory of the kernel: give the layout of the metadata area") {

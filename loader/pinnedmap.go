@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 )
 
 // checkPinPath wants maps to be pinned in a directory that is there, of a bpffs. The
@@ -35,6 +36,8 @@ func explainNoMap(err error, path, shown string) error {
 	switch {
 	case statErr == nil && info.IsDir():
 		return fmt.Errorf("%s, where it is to be pinned, is a directory: remove that, or give the map another name", shown)
+	case errors.Is(err, unix.ENODEV):
+		return fmt.Errorf("what is pinned at %s was on a NIC that is gone: rm %[1]s: %w", shown, err)
 	case kind == "" || kind == "map": // this process may not, or there is no memory
 		return fmt.Errorf("open %s: %w", shown, err)
 	}

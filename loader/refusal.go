@@ -275,6 +275,9 @@ const poisonCall = "unknown#195896080"
 // explain says in what way the program is wrong.
 func (e *RefusalError) explain(report *rewrite.Report) string {
 	verdict := e.log.reason()
+	if driver := driverVerdict().FindStringSubmatch(verdict); driver != nil {
+		return fmt.Sprintf("driver %s does not take the program for its NIC: %s: attach it in native mode", driver[1], driver[2])
+	}
 	if !strings.Contains(verdict, poisonCall) {
 		return "the verifier refuses the program: " + e.advise(cmp.Or(verdict, e.cause.Cause.Error()))
 	}
@@ -284,6 +287,10 @@ func (e *RefusalError) explain(report *rewrite.Report) string {
 	reason, remedy := e.Edit.Missing()
 	return fmt.Sprintf("not in %s, and the program can reach it for all that the verifier knows: %s (%s)", report.Source(), remedy, reason)
 }
+
+// driverVerdict is how drivers mark what they say of a program for their NIC, among the verifier's
+// words.
+var driverVerdict = pattern(`^\[(\w+)\] (.*)`)
 
 // advise adds what to do to a verdict, if that is known.
 func (e *RefusalError) advise(verdict string) string {

@@ -70,11 +70,11 @@ func (l *load) look() error {
 func (l *load) mayReplace(there *hook, ours *pinnedAttachment) (*present, error) {
 	program := there.programs[0]
 	switch {
-	case !l.Replace:
-		return nil, there.occupied(ours)
 	case ours != nil && !l.isMode(there.modeOf(ours.program)):
 		return nil, fmt.Errorf("%s %w: %s, attached by xdp-load in %s mode, which a program in %s mode can't replace: xdp-load unload %[1]s first",
 			there.name, there.occupiedError(), ours.title(), there.modeOf(ours.program), l.mode())
+	case !l.Replace:
+		return nil, there.occupied(ours)
 	case ours != nil && ours.isAway():
 		return nil, fmt.Errorf("%s %w: id %d, which is there for a while in place of id %d, attached by xdp-load: wait for the process that has put it there, or xdp-load unload %[1]s",
 			there.name, ErrOccupied, ours.program, ours.home)

@@ -24,7 +24,7 @@ func (a archive) kernelDir(k kernel) string { return filepath.Join(a.dir, "kerne
 
 // fetch downloads the kernels, and what they are run with, that are not there yet.
 func (a archive) fetch(ctx context.Context, wanted []kernel) error {
-	kernels := slices.DeleteFunc(slices.Clone(wanted), func(k kernel) bool { return isThere(a.kernelDir(k)) })
+	kernels := slices.DeleteFunc(slices.Clone(wanted), func(k kernel) bool { return a.has(k) })
 	var trees []*tree
 	for _, k := range wanted {
 		for _, t := range k.trees() {
@@ -51,6 +51,15 @@ func (a archive) fetch(ctx context.Context, wanted []kernel) error {
 		}
 	}
 	return nil
+}
+
+// has reports whether a kernel is there, with the module that is built for it.
+func (a archive) has(k kernel) bool {
+	if k.built == nil {
+		return isThere(a.kernelDir(k))
+	}
+	release, err := release(a.kernelDir(k))
+	return err == nil && isThere(filepath.Join(a.kernelDir(k), k.built.place(release)))
 }
 
 func isThere(dir string) bool {
@@ -141,7 +150,8 @@ func debianMirror(ctx context.Context) (string, error) {
 	return mirror, nil
 }
 
-// fetchKernel downloads and unpacks the newest kernel of a series.
+// fetchKernel downloads and unpacks the newest kernel of a series, and builds the module for it
+// that is to be.
 func (a archive) fetchKernel(ctx context.Context, k kernel) error {
 	releases, err := a.releases(ctx, k)
 	if err != nil {
@@ -154,7 +164,18 @@ func (a archive) fetchKernel(ctx context.Context, k kernel) error {
 	if err := unpack(ctx, partial, partial); err != nil {
 		return err
 	}
+	if err := linkModules(partial); err != nil {
+		return err
+	}
+	if k.built != nil {
+		if err := a.build(ctx, k, partial); err != nil {
+			return fmt.Errorf("build module %s: %w", k.built.name, err)
+		}
+	}
 	if err := listModules(ctx, partial); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(a.kernelDir(k)); err != nil { // one without the module
 		return err
 	}
 	return os.Rename(partial, a.kernelDir(k))
@@ -236,14 +257,17 @@ func numbers(release string) []int {
 	return list
 }
 
-// listModules has depmod list what the modules of an unpacked kernel depend on.
-// Newer packages have them in /usr/lib only.
-func listModules(ctx context.Context, dir string) error {
-	if _, err := os.Stat(filepath.Join(dir, "lib")); errors.Is(err, os.ErrNotExist) {
-		if err := os.Symlink("usr/lib", filepath.Join(dir, "lib")); err != nil {
-			return err
-		}
+// linkModules has the modules of an unpacked kernel in /lib, where newer packages do not have them.
+func linkModules(dir string) error {
+	lib := filepath.Join(dir, "lib")
+	if isThere(lib) {
+		return nil
 	}
+	return os.Symlink("usr/lib", lib)
+}
+
+// listModules has depmod list what the modules of an unpacked kernel depend on.
+func listModules(ctx context.Context, dir string) error {
 	release, err := release(dir)
 	if err != nil {
 		return err

@@ -74,7 +74,7 @@ type initrd struct {
 }
 
 // writeInitrd writes the initrd with the tests for a kernel, and tools from a root directory.
-func (a *architecture) writeInitrd(ctx context.Context, file, kernelDir, toolDir, work string) error {
+func (k kernel) writeInitrd(ctx context.Context, file, kernelDir, toolDir, work string) error {
 	out, err := os.Create(file)
 	if err != nil {
 		return err
@@ -90,10 +90,10 @@ func (a *architecture) writeInitrd(ctx context.Context, file, kernelDir, toolDir
 	if err := archive.addFile("init", filepath.Join(work, "init")); err != nil {
 		return err
 	}
-	if err := archive.addTests(work, a.suites); err != nil {
+	if err := archive.addTests(work, k.suites); err != nil {
 		return err
 	}
-	for _, c := range a.compiled {
+	for _, c := range k.compiled {
 		if err := archive.addTree(c.dir, filepath.Join(work, c.dir)); err != nil {
 			return err
 		}
@@ -104,10 +104,10 @@ func (a *architecture) writeInitrd(ctx context.Context, file, kernelDir, toolDir
 			return err
 		}
 	}
-	if err := archive.addTools(toolDir, a.tools); err != nil {
+	if err := archive.addTools(toolDir, k.tools); err != nil {
 		return err
 	}
-	if err := archive.addModules(ctx, a.modules, kernelDir); err != nil {
+	if err := archive.addModules(ctx, k.allModules(), kernelDir); err != nil {
 		return err
 	}
 	if err := archive.Close(); err != nil {

@@ -27,7 +27,7 @@ type machine struct {
 
 // newMachine returns the machine for an unpacked kernel, with tools from a root directory. It
 // boots once.
-func newMachine(ctx context.Context, a *architecture, command []string, kernelDir, toolDir, work string) (*machine, error) {
+func newMachine(ctx context.Context, k kernel, command []string, kernelDir, toolDir, work string) (*machine, error) {
 	release, err := release(kernelDir)
 	if err != nil {
 		return nil, err
@@ -37,14 +37,14 @@ func newMachine(ctx context.Context, a *architecture, command []string, kernelDi
 		return nil, err
 	}
 	m := &machine{
-		architecture: a,
+		architecture: k.architecture,
 		release:      release,
 		command:      command,
 		image:        image,
 		initrd:       filepath.Join(work, release+".initrd"),
 		console:      filepath.Join(work, release+".console"),
 	}
-	return m, a.writeInitrd(ctx, m.initrd, kernelDir, toolDir, work)
+	return m, k.writeInitrd(ctx, m.initrd, kernelDir, toolDir, work)
 }
 
 // imageOf returns the image of an unpacked kernel. Newer packages have it beside

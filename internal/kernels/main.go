@@ -3,7 +3,8 @@
 // repository; its arguments name the kernels, all of the table if there are none.
 //
 // Kernels, and a QEMU that has the NICs, are downloaded once, into xdp-load in the
-// user's cache directory: to have newer ones, remove it.
+// user's cache directory, and a module that one of them lacks is built there: to have
+// newer ones, remove it.
 package main
 
 import (
@@ -108,7 +109,7 @@ func test(ctx context.Context, a archive, k kernel, work string) error {
 	if k.toolTree != nil {
 		tools = a.treeDir(k.toolTree)
 	}
-	m, err := newMachine(ctx, k.architecture, command, a.kernelDir(k), tools, work)
+	m, err := newMachine(ctx, k, command, a.kernelDir(k), tools, work)
 	if err != nil {
 		return fmt.Errorf("kernel %s: %w", k.name(), err)
 	}

@@ -112,8 +112,8 @@ func (s *suiteResult) passed() int {
 	return n
 }
 
-// need is how a test says why it is skipped: netlab.Need.
-var need = regexp.MustCompile(`needs (Linux \d+\.\d+|a kernel that compiles programs): .*`)
+// need is how a test says why it is skipped: netlab.Need and NeedSimNICs.
+var need = regexp.MustCompile(`needs (Linux \d+\.\d+|a kernel that compiles programs|the driver netdevsim): .*`)
 
 // skipped returns how many tests were skipped, by reason.
 func (r *results) skipped() map[string]int {

@@ -40,6 +40,8 @@ func TestResults(t *testing.T) {
 		"interpreted":   {say(interpreted, parent), nil},
 		"failed":        {say(`{"Action":"output","Package":"loader","Test":"TestB","Output":"oops\n"}{"Action":"fail","Package":"loader","Test":"TestB"}`), []string{"loader: TestB: fail\noops"}},
 		"failed itself": {say(passedPart, `{"Action":"output","Package":"loader","Test":"TestC","Output":"in sum\n"}{"Action":"fail","Package":"loader","Test":"TestC"}`), []string{"loader: TestC: fail\nin sum"}},
+		"no driver":     {say(strings.ReplaceAll(skipped, "Linux 6.8", "the driver netdevsim"), parent), nil},
+		"other need":    {say(strings.ReplaceAll(skipped, "Linux 6.8", "a kernel with bonds"), parent), []string{"loader: TestA/old: skip"}},
 		"without need":  {say(`{"Action":"skip","Package":"loader","Test":"TestB"}`), []string{"loader: TestB: skip"}},
 		"no end":        {say(`{"Action":"run","Package":"loader","Test":"TestB"}`), []string{"loader: TestB: no end"}},
 		"crash":         {say(`{"Action":"output","Package":"loader","Output":"panic: x\n"}{"Action":"fail","Package":"loader"}`)[:len(say())-30], []string{"loader (locked down): no end"}},

@@ -1,20 +1,34 @@
 package main
 
+import "slices"
+
 // kernel is one of Debian's.
 type kernel struct {
 	series string // "6.18"
 	suite  string // that has it: "trixie-backports"
 	*architecture
+	built *builtModule // nil if there is none
 }
+
+// builtModule is a module that Debian leaves out, and that is built from the kernel's source.
+type builtModule struct {
+	name     string
+	source   string // its directory
+	option   string // the kernel's, by which it is a module
+	compiler string // the package of what the kernel was compiled by
+}
+
+// netdevsim makes NICs that take programs to run them.
+var netdevsim = &builtModule{"netdevsim", "drivers/net/netdevsim", "CONFIG_NETDEVSIM", "gcc-14"}
 
 // kernels are those that the tests run on, oldest first.
 var kernels = []kernel{
-	{"5.10", "bullseye", amd64},
-	{"6.1", "bookworm", amd64},
-	{"6.12", "trixie", amd64},
-	{"6.12", "trixie", s390x},
-	{"6.18", "trixie-backports", amd64},
-	{"7.3", "trixie-backports", amd64},
+	{"5.10", "bullseye", amd64, nil},
+	{"6.1", "bookworm", amd64, nil},
+	{"6.12", "trixie", amd64, netdevsim},
+	{"6.12", "trixie", s390x, nil},
+	{"6.18", "trixie-backports", amd64, nil},
+	{"7.3", "trixie-backports", amd64, nil},
 }
 
 // trees are what a kernel of this kind is run with.
@@ -35,6 +49,14 @@ func (k kernel) name() string {
 		return k.series
 	}
 	return k.series + "-" + k.arch
+}
+
+// allModules are those to load, in this order.
+func (k kernel) allModules() []string {
+	if k.built == nil {
+		return k.modules
+	}
+	return append(slices.Clone(k.modules), k.built.name)
 }
 
 // architecture is a kind of machine, and what is tested on it.

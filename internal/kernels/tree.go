@@ -25,6 +25,16 @@ func (a archive) treeDir(t *tree) string { return filepath.Join(a.dir, t.name) }
 
 // fetchTree downloads and unpacks a tree.
 func (a archive) fetchTree(ctx context.Context, t *tree) error {
+	partial := a.treeDir(t) + ".partial"
+	if err := a.fetchRoot(ctx, partial, t.source, t.packages...); err != nil {
+		return err
+	}
+	return os.Rename(partial, a.treeDir(t))
+}
+
+// fetchRoot downloads packages with all that they need, the C library included, and unpacks
+// them into a directory.
+func (a archive) fetchRoot(ctx context.Context, dir string, from source, packages ...string) error {
 	// By an empty list of what is installed, nothing that they need is.
 	err := errors.Join(
 		os.RemoveAll(a.apt("cache/archives")),
@@ -34,23 +44,19 @@ func (a archive) fetchTree(ctx context.Context, t *tree) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(os.Stderr, "downloading", strings.Join(t.packages, " "), "of", t.suite, "for", t.arch)
+	fmt.Fprintln(os.Stderr, "downloading", strings.Join(packages, " "), "of", from.suite, "for", from.arch)
 	args := []string{
 		"--config-file", a.apt("apt.conf"),
-		"--option", "Dir::State::status=" + a.apt("status"), "--option", "APT::Architecture=" + t.arch, "--target-release", t.suite,
+		"--option", "Dir::State::status=" + a.apt("status"), "--option", "APT::Architecture=" + from.arch, "--target-release", from.suite,
 		"install", "--download-only", "--no-install-recommends", "--yes",
 	}
-	if _, err := output(ctx, "", "apt-get", append(args, t.packages...)...); err != nil {
+	if _, err := output(ctx, "", "apt-get", append(args, packages...)...); err != nil {
 		return err
 	}
-	partial := a.treeDir(t) + ".partial"
-	if err := errors.Join(os.RemoveAll(partial), os.MkdirAll(partial, 0o755)); err != nil {
+	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755)); err != nil {
 		return err
 	}
-	if err := unpack(ctx, a.apt("cache/archives"), partial); err != nil {
-		return err
-	}
-	return os.Rename(partial, a.treeDir(t))
+	return unpack(ctx, a.apt("cache/archives"), dir)
 }
 
 // Places in a root directory.
