@@ -3,9 +3,13 @@ package rewrite_test
 import (
 	"bytes"
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -29,6 +33,7 @@ var benchFields = []struct{ local, moved, converted costField }{
 type benchObject struct {
 	object           []byte
 	moved, converted *reloc.Layout
+	nic              []byte // the object that converted is of
 }
 
 // perProgram is how many accesses one program has: a bit more than any real one.
@@ -64,10 +69,9 @@ func newBenchPrograms(b testing.TB, accesses, perProgram int) benchObject {
 		}
 		fmt.Fprintf(&program, ")\n")
 	}
-	layout := func(source string) *reloc.Layout {
-		return parseLayout(b, "layout-el", costCompile(b, "clang-19", source, "el", "v3"))
-	}
-	return benchObject{costCompile(b, "clang-19", program.String(), "el", "v3"), layout(moved.String()), layout(converted.String())}
+	compile := func(source string) []byte { return costCompile(b, "clang-19", source, "el", "v3") }
+	nic := compile(converted.String())
+	return benchObject{compile(program.String()), parseLayout(b, "layout-el", compile(moved.String())), parseLayout(b, "layout-el", nic), nic}
 }
 
 // BenchmarkRewrite rewrites objects of several sizes. The time of an access must not
@@ -118,6 +122,9 @@ func BenchmarkGrowth(b *testing.B) {
 			rows = append(rows, performance.NewRow(fmt.Sprintf("growth/accesses/%d", accesses), each, before, "ns/access", leastGrowth))
 		}
 		before = each
+		if accesses == 100_000 {
+			rows = append(rows, o.memory(b))
+		}
 	}
 	o := newBenchObject(b, 100)
 	layout := sectionData(b, costCompile(b, "clang-19", "#include \"cost.h\"\nstruct md_0 { __u64 before; __u32 f; } layout_0;\n", "el", "v3"), ".BTF")
@@ -143,6 +150,38 @@ func BenchmarkGrowth(b *testing.B) {
 	writeRows(b, rows)
 	for b.Loop() { // it was measured above
 	}
+}
+
+// mostMemory is what the command is meant to take, in MiB, for an object of 100,000 accesses.
+const mostMemory = 130
+
+// memory compares what the command takes for an object of 100,000 accesses with that.
+func (o *benchObject) memory(b *testing.B) performance.Row {
+	dir := b.TempDir()
+	files := map[string][]byte{"prog.o": o.object, "nic.o": o.nic}
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			b.Fatal(err)
+		}
+	}
+	command := filepath.Join(dir, "xdp-load")
+	if output, err := exec.Command("go", "build", "-o", command, "../cmd/xdp-load").CombinedOutput(); err != nil {
+		b.Fatalf("%v: %s", err, output)
+	}
+	var most []float64
+	for range 5 {
+		cmd := exec.Command(command, "rewrite", "--type", "md_*", "--layout", "nic.o", "prog.o", "-o", "new.o")
+		cmd.Dir = dir
+		if err := cmd.Run(); err != nil {
+			b.Fatal(err)
+		}
+		most = append(most, float64(cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss)/1024)
+	}
+	row := performance.NewRow("growth/memory/100000", performance.MedianOf(most), performance.Median{Median: mostMemory}, "MiB", 1)
+	if !row.Holds {
+		row.Reason = "when all is planned, half of what is in use is the report, which whoever asks gets, a quarter what is known of the functions, and a tenth the object and its copy"
+	}
+	return row
 }
 
 // programGrowth is about the time for a program with four accesses.

@@ -66,7 +66,8 @@ that either process takes is compared with the limit that it has:
 
 What one takes where there are many: an access among 1,000 and among 100,000, against one of a hundred and one of a thousand; a
 program of an object with 500, a layout, or a driver on a kernel, against one of ten; a type of the running kernel, which are all
-in the layout, against one of a layout with a thousand structs. A ratio of 1 is linear, more is better:
+in the layout, against one of a layout with a thousand structs. A ratio of 1 is linear, more is better. *memory* is what the
+command takes to rewrite 100,000 accesses, against what it is meant to:
 
 %s`
 
