@@ -217,17 +217,21 @@ func (p *planner) extents(fn *function) map[int]flow.Extent {
 	extents := make(map[int]flow.Extent)
 	for _, accesses := range fn.bits {
 		moves, others := p.directMoves(accesses)
+		ins, err := fn.section.Instruction(accesses[0].Insn)
+		if err != nil || len(moves) == 0 {
+			continue
+		}
+		search := p.unitSearch(accesses[0], ins, moves)
+		starts := search.starts()
 		for _, access := range accesses {
 			ins, err := fn.section.Instruction(access.Insn)
-			if err != nil || !insn.IsMemory(ins) {
-				continue
+			switch {
+			case err != nil || !insn.IsMemory(ins):
+			case len(others) > 0 || len(starts) == 0:
+				extents[access.Insn] = flow.Extent{From: int(max(0, search.first-longestUnit)), To: int(search.unit.End)}
+			default:
+				extents[access.Insn] = flow.Extent{From: int(slices.Min(starts)), To: int(slices.Max(starts)) + int(insn.Bytes(ins))}
 			}
-			search := p.unitSearch(access, ins, moves)
-			extent := flow.Extent{From: int(max(0, search.first-longestUnit)), To: int(search.unit.End)}
-			if starts := search.starts(); len(others) == 0 && len(starts) > 0 {
-				extent = flow.Extent{From: int(slices.Min(starts)), To: int(slices.Max(starts)) + int(insn.Bytes(ins))}
-			}
-			extents[access.Insn] = extent
 		}
 	}
 	return extents

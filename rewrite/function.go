@@ -99,7 +99,7 @@ func (p *planner) constantsOf(fn *function) (*flow.Constants, error) {
 			Linked:    fn.section.Linked(),
 			OwnSums:   p.ownSums[fn.Place()],
 			Extents:   p.extents(fn),
-			Relocated: fn.section.relocated(),
+			Relocated: fn.section.left,
 			Program:   fn.IsProgram,
 		})
 	}

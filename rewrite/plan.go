@@ -243,6 +243,7 @@ func newPlanner(object *bpf.Object, accesses []reloc.Access, own map[int]ownCopy
 		}
 		if !ours[access.Record] {
 			section.theirs[access.Insn] = access.Path
+			section.left.Add(access.Insn)
 			p.noteBits(access)
 		}
 	}

@@ -81,7 +81,7 @@ func (p *planner) subprogram(fn *function, undecided insn.Slots) *flow.Subprogra
 			Linked:    fn.section.Linked(),
 			OwnSums:   p.ownSums[fn.Place()],
 			Extents:   p.extents(fn),
-			Relocated: fn.section.relocated(),
+			Relocated: fn.section.left,
 			Program:   fn.IsEntered(),
 		},
 		PointerAssumptions: flow.PointerAssumptions{

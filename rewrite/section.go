@@ -15,6 +15,7 @@ type section struct {
 	recorded insn.Slots          // slots that have a record, ours or not, after which they may change
 	accessed insn.Slots          // those that are for a field, ours or not, or for the size of the descriptor
 	theirs   map[int]string      // what records are about that are left to the loader, by slot
+	left     insn.Slots          // the slots of those
 	answers  map[int]int64       // of the layout, by slot, to what is no question for an offset
 	sizes    map[int]bool        // slots that hold a size of the descriptor
 	others   map[int]bool        // and those that hold one of a struct in it
@@ -41,15 +42,6 @@ func (p *planner) section(name string) *section {
 		p.sections[name] = s
 	}
 	return s
-}
-
-// relocated returns the slots that the loader has records of its own about.
-func (s *section) relocated() map[int]bool {
-	slots := make(map[int]bool, len(s.theirs))
-	for slot := range s.theirs {
-		slots[slot] = true
-	}
-	return slots
 }
 
 // undecided returns the slots with a record whose value is not known.

@@ -34,7 +34,7 @@ type Assumptions struct {
 
 	// Relocated are slots of loads that are left to the loader: it may make them wider than
 	// what the compiler made of the rest of the code.
-	Relocated map[int]bool
+	Relocated insn.Slots
 
 	// Program says that the kernel starts with the function, or verifies it by itself
 	// as it does global functions: what r1 is taken for, the ctx, is an address of
@@ -392,7 +392,7 @@ func (d *constantDomain) bigEndian() bool { return d.f.order == binary.BigEndian
 // load returns what a load puts into its register.
 func (d *constantDomain) load(s *state[value], i int, ins *instruction) value {
 	v := d.loaded(s, i, ins)
-	if d.assume.Relocated[d.f.start+i] && v.kind == other {
+	if d.assume.Relocated.Has(d.f.start+i) && v.kind == other {
 		return unknown(v.guided)
 	}
 	if ins.Class() != insn.ClassLDX || ins.Mode() != insn.ModeMEMSX || ins.Width() == 8 {

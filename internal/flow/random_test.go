@@ -65,7 +65,7 @@ func (g *generator) emit(op, dst, src uint8, off int16, imm int32) {
 func (g *generator) slot() int { return len(g.code) / insn.SlotSize }
 
 func (g *generator) program() {
-	g.assume = Assumptions{Known: map[int]int64{}, Extents: map[int]Extent{}, Relocated: map[int]bool{}}
+	g.assume = Assumptions{Known: map[int]int64{}, Extents: map[int]Extent{}}
 	for _, r := range []uint8{0, 6, 7, 8, 9} {
 		g.emit(insn.ClassALU64|insn.OpMOV, r, 0, 0, g.immediate())
 	}
@@ -266,7 +266,7 @@ func (g *generator) anyAccess(base, other uint8, off int16) {
 			from := int(off) + some(g, -8, 4, 8)
 			g.assume.Extents[slot] = Extent{from, from + ins.Width() + some(g, 0, 0, 4, 8)}
 		} else if ins.Class() == insn.ClassLDX && ins.Mode() == insn.ModeMEM && g.IntN(5) == 0 {
-			g.assume.Relocated[slot] = true
+			g.assume.Relocated.Add(slot)
 		}
 	}()
 	size := some[uint8](g, 0x00, 0x08, 0x10, 0x18, 0x18, 0x18)
@@ -330,7 +330,7 @@ func (g *generator) listing() string {
 		if e, ok := g.assume.Extents[i]; ok {
 			fmt.Fprintf(&text, "  for %d to %d", e.From, e.To)
 		}
-		if g.assume.Relocated[i] {
+		if g.assume.Relocated.Has(i) {
 			fmt.Fprint(&text, "  relocated")
 		}
 		fmt.Fprintln(&text)
@@ -523,7 +523,7 @@ func (m *machine) compute(i int, ins instruction) bool {
 		defer m.reach(&ins)()
 	}
 	_, err := m.Step(ins.Instruction)
-	if m.assume.Relocated[i] && ins.Width() < 8 {
+	if m.assume.Relocated.Has(i) && ins.Width() < 8 {
 		m.Regs[ins.Dst] |= 0x9e3779b97f4a7c15 << (ins.Width() * 8)
 	}
 	return err == nil
