@@ -15,7 +15,7 @@ import (
 // What is loaded from the kernel's memory need not fit in the bytes of the program's
 // load: libbpf makes that as wide as the kernel's field, which here is that of 64 bits.
 // Of such a number a field of 32 bits gets 32, however wide the layout keeps it.
-func TestKernelWider(t *testing.T) {
+func TestForeignWider(t *testing.T) {
 	t.Parallel()
 	netlab.NeedRoot(t)
 	needTools(t, "clang-19", "bpftool")
