@@ -146,13 +146,16 @@ func (p *planner) resolve(layout *reloc.Layout) error {
 // ownResolution returns what an access to a copy of the program's own comes to. Of an
 // array of copies it may access any element: the type then ends with that.
 func ownResolution(access *reloc.Access) *reloc.Resolution {
-	resolution := *access.Local
-	if resolution.Field != nil && resolution.TypeSize > 0 {
-		_, end := layoutBytes(resolution.Field)
-		for resolution.TypeSize < end {
-			resolution.TypeSize += access.Local.TypeSize
-		}
+	size := access.Local.TypeSize
+	if access.Local.Field == nil || size == 0 {
+		return access.Local
 	}
+	_, end := layoutBytes(access.Local.Field)
+	if end <= size {
+		return access.Local
+	}
+	resolution := *access.Local
+	resolution.TypeSize = (end + size - 1) / size * size
 	return &resolution
 }
 
