@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cilium/ebpf"
+
 	"github.com/xdp-load/xdp-load/rewrite"
 )
 
@@ -45,4 +47,21 @@ func TestDriverStartUnlinked(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Where nothing else stands in line, what is computed when the program starts still does.
+func TestDriverStartCalled(t *testing.T) {
+	t.Parallel()
+	program := costCompile(t, "clang-19", driverHeader+driverProgram+`
+	check(MARK, md->mark);`+driverEnd, "el", "v3")
+	accessors := resolvedAccessors(t, "start.o", costCompile(t, "clang-19", startSource, "el", "v3"), "")
+	rewritten, _, err := rewrite.RewriteCalling(program, []*rewrite.Accessors{accessors}, rewrite.Options{})
+	if err != nil {
+		t.Fatal(explained(err))
+	}
+	loaded, err := ebpf.NewCollection(kernelSpec(t, rewritten))
+	if err != nil {
+		t.Fatalf("%+v", err)
+	}
+	loaded.Close()
 }

@@ -13,12 +13,10 @@ import (
 	"github.com/xdp-load/xdp-load/rewrite"
 )
 
-// What is refused where fields need ctx, as contextSource has it.
-func TestDriverContextRefused(t *testing.T) {
-	t.Parallel()
-	accessors := resolvedAccessors(t, "context.o", costCompile(t, "clang-19", contextSource, "el", "v3"), "")
-	for name, test := range map[string]struct{ source, want string }{
-		"five arguments": {`
+// What is refused where accessors need ctx, as those of contextSource, or what was computed when
+// the program started, as those of startSource.
+var neededRefused = []struct{ name, source, context, start string }{
+	{"five arguments", `
 static NOINLINE __u32 f(struct md_desc *md, long a, long b, long c, long d)
 {
 	packets += a + b * 2 + c * 3 + d * 5;
@@ -26,8 +24,9 @@ static NOINLINE __u32 f(struct md_desc *md, long a, long b, long c, long d)
 }
 ` + driverProgram + `
 	check(MARK, f(md, packets, packets + 1, packets + 2, packets + 3));` + driverEnd,
-			"what computes it needs ctx, and the function is called without, and with five arguments already"},
-		"recursion": {`
+		"what computes it needs ctx, and the function is called without, and with five arguments already: call md_desc(ctx) in the function",
+		"it is computed when the program starts, and the function is called without, and with five arguments already: give the function fewer arguments"},
+	{"recursion", `
 static NOINLINE __u32 f(struct md_desc *md, long n)
 {
 	packets += n;
@@ -37,20 +36,23 @@ static NOINLINE __u32 f(struct md_desc *md, long n)
 }
 ` + driverProgram + `
 	check(MARK, f(md, packets));` + driverEnd,
-			"the function gets the descriptor in too many ways to follow, or calls itself"},
-		"stack": {driverProgram + `
+		"the function gets the descriptor in too many ways to follow, or calls itself",
+		"the function gets the descriptor in too many ways to follow, or calls itself"},
+	{"stack", driverProgram + `
 	__u8 own[510];
 
 	asm volatile("" : : "r"(own) : "memory");
 	bpf_get_prandom_u32();
 	check(MARK, md->mark);` + driverEnd,
-			"what computes it needs ctx, and there is no room for that on the stack"},
-		"loop": {driverProgram + `
+		"what computes it needs ctx, and there is no room for that on the stack",
+		"it is computed when the program starts, and there is no room for that on the stack"},
+	{"loop", driverProgram + `
 	asm volatile("if r0 == 0x4d4d goto +0");
 	bpf_get_prandom_u32();
 	check(MARK, md->mark);` + driverEnd,
-			"what computes it needs ctx, which the function would keep before anything else, and a loop leads back to its start"},
-		"callback": {`
+		"what computes it needs ctx, which the function would keep before anything else, and a loop leads back to its start",
+		"it is computed when the program starts, which the function would keep before anything else, and a loop leads back to its start"},
+	{"callback", `
 static long each(__u32 i, void *p)
 {
 	struct md_desc **at = p;
@@ -64,27 +66,9 @@ static long each(__u32 i, void *p)
 
 	asm volatile("" : : "r"(own) : "memory");
 	bpf_loop(2, each, &at, 0);` + driverEnd,
-			"what computes it needs ctx, which the function does not have wherever it is called"},
-	} {
-		t.Run(name, func(t *testing.T) { checkDriverRefused(t, accessors, test.source, test.want) })
-	}
-}
-
-// The same of what is computed when the program starts.
-func TestDriverStartRefused(t *testing.T) {
-	t.Parallel()
-	accessors := resolvedAccessors(t, "start.o", costCompile(t, "clang-19", startSource, "el", "v3"), "")
-	for name, test := range map[string]struct{ source, want string }{
-		"five arguments": {`
-static NOINLINE __u32 f(struct md_desc *md, long a, long b, long c, long d)
-{
-	packets += a + b * 2 + c * 3 + d * 5;
-	return md->mark; /* refused */
-}
-` + driverProgram + `
-	check(MARK, f(md, packets, packets + 1, packets + 2, packets + 3));` + driverEnd,
-			"it is computed when the program starts, and the function is called without, and with five arguments already: give the function fewer arguments"},
-		"global function": {`
+		"what computes it needs ctx, which the function does not have wherever it is called",
+		"it is computed when the program starts, and nothing leads there from the function wherever it is called: read the field in the program"},
+	{"global function", `
 NOINLINE __u32 f(struct xdp_md *ctx)
 {
 	struct md_desc *md = md_desc(ctx);
@@ -93,40 +77,34 @@ NOINLINE __u32 f(struct xdp_md *ctx)
 }
 ` + driverProgram + `
 	check(MARK, f(ctx));` + driverEnd,
-			"it is computed when the program starts, and a global function gets no more than it is declared with: make the function static"},
-		"stack": {driverProgram + `
-	__u8 own[510];
-
-	asm volatile("" : : "r"(own) : "memory");
-	check(MARK, md->mark);` + driverEnd,
-			"it is computed when the program starts, and there is no room for that on the stack"},
-		"loop": {driverProgram + `
-	asm volatile("if r0 == 0x4d4d goto +0");
-	check(MARK, md->mark);` + driverEnd,
-			"it is computed when the program starts, which the function would keep before anything else, and a loop leads back to its start"},
-		"callback": {`
-static long each(__u32 i, void *p)
-{
-	struct md_desc **at = p;
-
-	packets += (*at)->mark; /* refused */
-	return 0;
+		"", // it has ctx
+		"it is computed when the program starts, and a global function gets no more than it is declared with: make the function static"},
 }
-` + driverProgram + `
-	struct md_desc *at = md;
-	__u8 own[500];
 
-	asm volatile("" : : "r"(own) : "memory");
-	bpf_loop(2, each, &at, 0);` + driverEnd,
-			"it is computed when the program starts, and nothing leads there from the function wherever it is called: read the field in the program"},
-	} {
-		t.Run(name, func(t *testing.T) { checkDriverRefused(t, accessors, test.source, test.want) })
+func TestDriverNeededRefused(t *testing.T) {
+	t.Parallel()
+	for name, source := range map[string]string{"context": contextSource, "start": startSource} {
+		accessors := resolvedAccessors(t, name+".o", costCompile(t, "clang-19", source, "el", "v3"), "")
+		for _, test := range neededRefused {
+			want := test.context
+			if name == "start" {
+				want = test.start
+			}
+			t.Run(name+"/"+test.name, func(t *testing.T) { checkDriverRefused(t, accessors, test.source, want) })
+		}
 	}
 }
 
+// checkDriverRefused wants a program to be refused for a reason, or not at all.
 func checkDriverRefused(t *testing.T, accessors *rewrite.Accessors, source, want string) {
 	object := leadToStart(costCompile(t, "clang-19", driverHeader+source, "el", "v3"))
 	_, _, err := rewrite.RewriteForDriver(object, []*rewrite.Accessors{accessors}, rewrite.Options{})
+	if want == "" {
+		if err != nil {
+			t.Error(explained(err))
+		}
+		return
+	}
 	var refused *rewrite.RefusedError
 	if !errors.As(err, &refused) || !strings.Contains(explained(err), want) {
 		t.Errorf("not refused for %q, but:\n%s", want, explained(err))
